@@ -1,0 +1,72 @@
+"""What a person sees: log lines, a progress bar per epoch, tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from runner.graph import Workflow
+
+console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+class LineHandler(logging.Handler):
+    """Prints log records as lines above the progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else None
+        console.print(self.format(record), style=style)
+
+
+class EpochProgress(Progress):
+    """A bar that looks by itself where the workflow stands, so that it costs the run nothing."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+        )
+        super().__init__(*columns, console=console, transient=True, refresh_per_second=8)
+        self.workflow = workflow
+        self.shown = ""
+        self.bar = self.add_task("", total=None)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if step := self.workflow.current_step:
+            description, done, total = step
+            if description != self.shown:
+                self.reset(self.bar, total=total, completed=0, description=description)
+                self.shown = description
+            self.update(self.bar, completed=done)
+        return super().get_renderables()
+
+
+@contextmanager
+def progress_of(workflow: Workflow) -> Iterator[None]:
+    """Shows a progress bar while the block runs, on a terminal."""
+    if not console.is_terminal:
+        yield
+        return
+    with EpochProgress(workflow):
+        yield
+
+
+def print_changes(changes: Mapping[str, tuple[Any, Any]]) -> None:
+    """Prints a table of changed keys."""
+    table = Table("key", "was", "now")
+    for key, (was, now) in changes.items():
+        table.add_row(key, _text(was), _text(now))
+    console.print(table)
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,116 @@
+"""How the application looks to Hydra: its primary configuration, where conf files are, logging, folders and help."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from runner.config import Config
+
+PACKAGE = Path(__file__).parent.parent
+
+_HELP = """veles-run: runs a workflow from a conf file, and continues it from any of its snapshots, bit for bit.
+
+  veles-run conf=mnist                              run conf/mnist.yaml
+  veles-run conf=mnist decision.max_epochs=5        the same with a changed key
+  veles-run conf=mnist snapshot=FILE                continue from a snapshot
+  veles-run --snapshot FILE                         the same (also -w); the conf comes from the snapshot
+  veles-run conf=mnist snapshot=latest              continue from the newest snapshot (auto: if there is one)
+  veles-run conf=mnist snapshot=FILE mode=evaluate  score a snapshot
+  veles-run -m conf=mnist loader.minibatch_size=50,100   run one after the other
+
+$APP_CONFIG_GROUPS
+The keys with their values: veles-run conf=mnist --cfg job
+
+$FLAGS_HELP
+"""
+
+
+@dataclass(kw_only=True)
+class App(Config):
+    """The primary configuration: the schema, the conf file over it, and Hydra's own settings."""
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"conf": None}, {"override hydra/job_logging": "veles"}])
+    hydra: Any = field(
+        default_factory=lambda: {
+            # Two runs that start in the same second have different folders.
+            "run": {"dir": "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}-${run_token:}"},
+            "sweep": {"dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}-${run_token:}"},
+            "job": {"name": "veles-run"},
+            "help": {"app_name": "veles-run", "template": _HELP},
+        }
+    )
+
+
+_JOB_LOGGING = {
+    "version": 1,
+    "formatters": {"file": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {
+        "console": {"class": "runner.cli.console.LineHandler"},
+        "file": {
+            "class": "logging.FileHandler",
+            "formatter": "file",
+            "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log",
+        },
+    },
+    "root": {"level": "INFO", "handlers": ["console", "file"]},
+    "disable_existing_loggers": False,
+}
+
+
+class ConfFolder(FileConfigSource):
+    """A folder of which only `conf/` counts: everything else in the current folder is no configuration."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "conf"
+
+    def is_group(self, config_path: str) -> bool:
+        return _in_conf(config_path) and super().is_group(config_path)
+
+    def is_config(self, config_path: str) -> bool:
+        return _in_conf(config_path) and super().is_config(config_path)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path == "":
+            return ["conf"] if super().is_group("conf") else []
+        return super().list(config_path, results_filter)
+
+
+class ConfSearchPath(SearchPathPlugin):
+    """Makes `conf/` a config group: that of the current folder first, then the package's."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("current folder", f"conf://{os.getcwd()}")
+        search_path.append("veles-run", f"conf://{_conf_root()}")
+
+
+def register() -> None:
+    """Tells Hydra all of this."""
+    store = ConfigStore.instance()
+    store.store(name="config", node=App)
+    store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
+    Plugins.instance().register(ConfFolder)
+    Plugins.instance().register(ConfSearchPath)
+    token = secrets.token_hex(3)
+    OmegaConf.register_new_resolver("run_token", lambda: token, replace=True)
+
+
+def _in_conf(config_path: str) -> bool:
+    return config_path in ("", "conf") or config_path.startswith("conf/")
+
+
+def _conf_root() -> Path:
+    """The folder that holds the package's `conf`: the package itself, or the checkout that it is run from."""
+    return PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent

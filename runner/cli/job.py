@@ -1,0 +1,274 @@
+"""One job: a configuration that Hydra composed becomes a run, a resumed run, or an evaluation."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from runner import build, randomness
+from runner import config as schema
+from runner.cli import console
+from runner.config import Config, Mode
+from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError, known
+from runner.launcher import Launcher
+from runner.nn import StandardWorkflow
+from runner.nn.decision import errors_text
+from runner.snapshots.header import Header
+from runner.snapshots.restore import Restored, folder_stores, restore, restore_latest
+from runner.snapshots.stores.file import FileStore
+
+log = logging.getLogger(__name__)
+
+EXIT_CODES = {None: 0, signal.SIGTERM: 75, signal.SIGINT: 130}
+NOT_OF_THE_RUN = ("conf", "snapshot", "mode")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: the best validation error in percent, and the exit code of the process."""
+
+    error: float | None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What Hydra says of the job."""
+
+    conf: str | None
+    typed: list[str]
+    output_dir: str
+    sweep: bool
+
+    @classmethod
+    def from_hydra(cls) -> Request:
+        """Reads it from Hydra's own configuration."""
+        config = HydraConfig.get()
+        return cls(
+            conf=config.runtime.choices.get("conf"),
+            typed=list(config.overrides.task),
+            output_dir=_relative(config.runtime.output_dir),
+            sweep=config.mode is RunMode.MULTIRUN,
+        )
+
+    @property
+    def run_overrides(self) -> list[str]:
+        """The overrides that describe the run itself."""
+        return [text for text in self.typed if text.lstrip("+").partition("=")[0] not in NOT_OF_THE_RUN]
+
+
+def run(node: DictConfig) -> Outcome:
+    """Runs the job."""
+    request = Request.from_hydra()
+    node = _typed(node)
+    restored = _find_snapshot(node, request)
+    if restored is None:
+        return _fresh(node, request)
+    _check_workflow(restored, node, request)
+    if node.mode is Mode.evaluate:
+        return _evaluate(restored, node)
+    return _resume(restored, node, request)
+
+
+def _fresh(node: DictConfig, request: Request) -> Outcome:
+    if request.conf is None:
+        loader = GlobalHydra.instance().config_loader()
+        raise ConfigError(f"conf=NAME says what to run; known: {known(loader.get_group_options('conf'))}")
+    config = schema.from_hydra(node)
+    build.check_seed(config.seed)
+    node.seed = config.seed = randomness.draw_seed() if config.seed is None else config.seed
+    randomness.seed_all(config.seed)
+    workflow = build.build(config, name=request.conf, seed=config.seed, output_dir=request.output_dir)
+    launcher = _launcher(config, node, request)
+    launcher.attach(workflow)
+    return _run(workflow, launcher, request)
+
+
+def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
+    workflow = _standard(restored)
+    before = _snapshot_config(restored.header)
+    now = _overridden(before, request.run_overrides)
+    now.mode, now.snapshot = node.mode, node.snapshot
+    config = schema.from_hydra(now)
+    launcher = _launcher(config, now, request, conf=restored.header.conf)
+    launcher.attach(workflow)
+    log.info("Resuming from %s (%s)", restored.location, _position(restored.header))
+    changes = build.reconfigure(workflow, schema.from_hydra(before), config, request.output_dir)
+    if changes:
+        console.print_changes(changes)
+    _warn_of_new_code(restored)
+    if workflow.decision.complete:
+        key, value = workflow.decision.limit
+        log.info("The run is complete: it has reached decision.%s=%d", key, value)
+        log.info("Extend it: %s", _extend(workflow, restored.location, request))
+        return Outcome(workflow.decision.best)
+    return _run(workflow, launcher, request)
+
+
+def _evaluate(restored: Restored, node: DictConfig) -> Outcome:
+    workflow = _standard(restored)
+    Launcher(device=node.device, threads=node.threads).attach(workflow)
+    workflow.initialize()
+    errors = workflow.evaluate()
+    log.info("%s: %s", restored.location, errors_text(errors))
+    return Outcome(errors.get("validation"))
+
+
+def _run(workflow: StandardWorkflow, launcher: Launcher, request: Request) -> Outcome:
+    launcher.catch_signals()
+    workflow.initialize()
+    log.info("Training %s: seed %d, %s, threads %d", workflow.name, workflow.seed, launcher.device, workflow.threads)
+    with console.progress_of(workflow):
+        workflow.run()
+    _summarize(workflow, request)
+    complete = bool(workflow.decision.complete)
+    if request.sweep:
+        # Between two jobs a signal ends the process; behind a single run it must not change the exit code.
+        launcher.release_signals()
+        complete = complete and not launcher.stop_requested
+    return Outcome(workflow.decision.best, EXIT_CODES[None if complete else launcher.stop_signal])
+
+
+def _summarize(workflow: StandardWorkflow, request: Request) -> None:
+    decision, snapshotter = workflow.decision, workflow.snapshotter
+    if decision.best is not None:
+        log.info("Best %s error: %.2f %% (epoch %d)", decision.watched, decision.best, decision.best_epoch)
+    if snapshotter is None or snapshotter.last_location is None:
+        return
+    log.info("Snapshots: %s", snapshotter.destination)
+    if decision.complete:
+        log.info("Extend: %s", _extend(workflow, snapshotter.last_location, request))
+    else:
+        log.info("Continue: %s", _command(snapshotter.last_location, request))
+
+
+def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
+    """Restores what `snapshot` names; None means a fresh start."""
+    source = node.snapshot
+    if not source:
+        return None
+    if source not in ("latest", "auto"):
+        return restore(source)
+    wanted = node.workflow.name or request.conf
+    stores = [FileStore(node.snapshotter.directory)] if node.snapshotter.directory else folder_stores(_run_folders())
+
+    def is_wanted(header: Header) -> bool:
+        same = not request.sweep or source == "latest" or header.overrides == request.run_overrides
+        return same and (wanted is None or header.workflow == wanted)
+
+    found = restore_latest(stores, is_wanted)
+    if found is None:
+        where = node.snapshotter.directory or "outputs/ and multirun/ of the current folder"
+        missing = f"there is no snapshot of {wanted or 'any workflow'!r} in {where}"
+        if source == "latest":
+            raise SnapshotNotFoundError(f"snapshot=latest: {missing}")
+        log.info("snapshot=auto: %s; starting afresh", missing)
+    return found
+
+
+def _run_folders() -> list[Path]:
+    return [folder for folder in (Path("outputs"), Path("multirun")) if folder.is_dir()]
+
+
+def _check_workflow(restored: Restored, node: DictConfig, request: Request) -> None:
+    wanted = node.workflow.name or request.conf
+    if request.conf is not None and restored.header.workflow != wanted:
+        raise SnapshotMismatchError(
+            f"snapshot {restored.location!r} is of workflow {restored.header.workflow!r}, and conf={request.conf} is"
+            f" {wanted!r}: leave conf out, or name a snapshot of {wanted!r}"
+        )
+
+
+def _standard(restored: Restored) -> StandardWorkflow:
+    if not isinstance(restored.workflow, StandardWorkflow):
+        raise SnapshotMismatchError(f"snapshot {restored.location!r} holds a {type(restored.workflow).__name__}")
+    return restored.workflow
+
+
+def _typed(node: DictConfig) -> DictConfig:
+    """Returns the job's part of Hydra's configuration, with the schema's types and nothing else."""
+    known_keys = OmegaConf.structured(Config)
+    typed: DictConfig = OmegaConf.merge(known_keys, {key: node._get_node(key) for key in known_keys})  # type: ignore[assignment]
+    return typed
+
+
+def _snapshot_config(header: Header) -> DictConfig:
+    """Returns the configuration that a snapshot was made with."""
+    try:
+        node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), header.config)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error
+    node.layers = schema.normalized_layers(node.layers)
+    return node
+
+
+def _overridden(node: DictConfig, overrides: list[str]) -> DictConfig:
+    """Returns the configuration with what was typed over it."""
+    result = node.copy()
+    for override in OverridesParser.create().parse_overrides(overrides):
+        try:
+            with open_dict(result.layers):
+                OmegaConf.update(result, override.key_or_group, override.value())
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{override.input_line}: {str(error).splitlines()[0]}") from error
+    return result
+
+
+def _launcher(config: Config, node: DictConfig, request: Request, conf: str | None = None) -> Launcher:
+    _save_effective(node, request)
+    container: dict[str, Any] = OmegaConf.to_container(node, enum_to_str=True)  # type: ignore[assignment]
+    return Launcher(
+        device=config.device,
+        threads=config.threads,
+        config=container,
+        overrides=request.run_overrides,
+        conf=conf or request.conf,
+    )
+
+
+def _save_effective(node: DictConfig, request: Request) -> None:
+    """Puts the configuration that the run really has where Hydra has put the one that it composed."""
+    path = Path(request.output_dir) / ".hydra" / "config.yaml"
+    if path.is_file():
+        OmegaConf.save(node, path)
+
+
+def _warn_of_new_code(restored: Restored) -> None:
+    from runner.snapshots import provenance
+
+    now = provenance.code(restored.workflow)
+    changed = sorted(module for module, digest in restored.header.code.items() if now.get(module) != digest)
+    if changed:
+        log.warning("The code has changed since the snapshot (%s): the run may go on differently", ", ".join(changed))
+
+
+def _position(header: Header) -> str:
+    done = f"{header.epoch} epochs" if header.epoch != 1 else "1 epoch"
+    return f"{done} and {header.iteration} minibatches done" if header.iteration else f"{done} done"
+
+
+def _extend(workflow: StandardWorkflow, location: str, request: Request) -> str:
+    key, value = workflow.decision.limit
+    return f"{_command(location, request)} decision.{key}={2 * value}"
+
+
+def _command(location: str, request: Request) -> str:
+    conf = [f"conf={request.conf}"] if request.conf else []
+    return shlex.join(["veles-run", *conf, f"snapshot={location}"])
+
+
+def _relative(path: str) -> str:
+    """Returns the path relative to the current folder, where it is below it."""
+    folder = Path(path)
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,87 @@
+"""Brings what is typed into Hydra's grammar.
+
+Three things differ from it: `snapshot` may be spelled in several ways, a value that Hydra cannot read (a connection string, a
+path with `=`) is taken literally, and keys of sections without a fixed schema need no `+`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+
+from runner.errors import ConfigError
+
+SNAPSHOT_FLAGS = ("--snapshot", "-w")
+FREE_SECTIONS = ("layers.",)
+"""Sections whose keys the schema does not list; they are checked when the configuration is read."""
+
+_FLAGS_WITH_VALUE = ("-cp", "-cn", "-cd", "-c", "-p", "-i", "-er")
+_LONG_FLAGS_WITH_VALUE = ("--config-path", "--config-name", "--config-dir", "--cfg", "--package", "--experimental-rerun")
+
+
+def normalize(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments as Hydra takes them.
+
+    Raises:
+        ConfigError: `snapshot` is given more than once, or `--snapshot` without a value.
+    """
+    result = [_hydra_override(argument) for argument in _without_flags(arguments)]
+    sources = [argument for argument in result if argument.startswith("snapshot=")]
+    if len(sources) > 1:
+        raise ConfigError(f"snapshot is given {len(sources)} times ({', '.join(sources)}): give one")
+    return result
+
+
+def value_of(arguments: Iterable[str], key: str) -> str | None:
+    """Returns the value of an override among normalized arguments, or None."""
+    for argument in arguments:
+        if argument.startswith(f"{key}="):
+            value = OverridesParser.create().parse_override(argument).value()
+            return None if value is None else str(value)
+    return None
+
+
+def _without_flags(arguments: Sequence[str]) -> Iterator[str]:
+    """Turns `--snapshot X` and `-w X` into `snapshot=X`; marks what is not an override by leaving it as it is."""
+    rest = iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if flag in SNAPSHOT_FLAGS:
+            if not equals:
+                value = next(rest, "")
+            if not value:
+                raise ConfigError(f"{flag} needs a value: {flag} FILE")
+            yield f"snapshot={value}"
+        else:
+            yield argument
+            if argument in _FLAGS_WITH_VALUE or argument in _LONG_FLAGS_WITH_VALUE:
+                yield from [value for value in [next(rest, None)] if value is not None]
+
+
+def _hydra_override(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or argument.startswith("-"):
+        return argument
+    if key.lstrip("+") == "snapshot":
+        key = "snapshot"
+    elif key.startswith(FREE_SECTIONS):
+        key = f"++{key}"
+    return f"{key}={value if _readable(key, value) else _quoted(value)}"
+
+
+def _readable(key: str, value: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(f"{key}={value}")
+    except OverrideParseException:
+        return False
+    return True
+
+
+def _quoted(value: str) -> str:
+    # In Hydra's quoted strings a backslash only has to be doubled in front of a quote.
+    text = value.replace("\\'", "\\\\'").replace("'", "\\'")
+    if text.endswith("\\") and not text.endswith("\\\\"):
+        text += "\\"
+    return f"'{text}'"

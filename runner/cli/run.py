@@ -1,0 +1,77 @@
+"""The command `veles-run`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from dataclasses import fields, is_dataclass
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from runner.cli import hydra_app, overrides
+from runner.errors import RunnerError, known
+from runner.launcher import SIGNALS
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+@hydra.main(config_path=None, config_name="config", version_base="1.3")
+def app(config: DictConfig) -> float | None:
+    """Runs one job; returns the best validation error, for Hydra's sweepers to minimise."""
+    from runner.cli import job
+
+    try:
+        outcome = job.run(config)
+    except RunnerError as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise
+        raise SystemExit(_report(error)) from error
+    if outcome.exit_code:
+        raise SystemExit(outcome.exit_code)
+    return outcome.error
+
+
+def main() -> None:
+    """Runs `veles-run` with the arguments of the process, and exits."""
+    full_error = os.environ.setdefault(FULL_ERROR, "0") != "0"
+    os.environ[FULL_ERROR] = "1"  # Hydra passes errors on instead of printing them
+    os.environ["VELES_RUN_TRACEBACK"] = "1" if full_error else ""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a workflow of the user's own
+    try:
+        sys.argv[1:] = overrides.normalize(sys.argv[1:])
+        hydra_app.register()
+        app()
+    except (RunnerError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(_report(error))
+    finally:
+        # The exit code is decided: a signal while the interpreter shuts down must not change it.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _report(error: Exception) -> int:
+    """Prints an error as one message, or with its traceback where that is asked for; returns the exit code."""
+    if os.environ["VELES_RUN_TRACEBACK"]:
+        traceback.print_exception(error)
+    else:
+        print(f"veles-run: {_message(error)}", file=sys.stderr)
+    return error.exit_code if isinstance(error, RunnerError) else 2
+
+
+def _message(error: Exception) -> str:
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and (error.missing_cfg_file or "").startswith("conf/"):
+        name = str(error.missing_cfg_file).removeprefix("conf/")
+        return f"conf={name} is not known; known: {known(error.options or ())} (conf/ of this folder, and of the package)"
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and is_dataclass(cause.object_type):
+        return f"{cause.full_key!r} is not a key; known there: {known(item.name for item in fields(cause.object_type))}"
+    lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]
+    return "\n".join(line for line in lines if not line.strip().startswith(("full_key", "object_type", "reference_type")))

@@ -1,0 +1,90 @@
+"""The errors of veles-run, named by cause; each also derives from the builtin that a caller would catch.
+
+RunnerError
+├── ConfigError (ValueError)                a key, value or name in the configuration is wrong
+├── GraphError
+│   ├── LinkError (AttributeError)          a link that cannot be made, or a write to a one-way link
+│   ├── DemandError (AttributeError)        an attribute that was demanded is not linked or set
+│   ├── CycleError (ValueError)             a cycle that could never run
+│   └── PlacementError (ValueError)         the snapshotter's place leaves another unit's state uncertain
+└── SnapshotError
+    ├── StateError (pickle.PicklingError)   a part of the workflow cannot be pickled
+    ├── StoreError (OSError)                the store refused to write, list or delete
+    ├── SnapshotNotFoundError (FileNotFoundError)
+    ├── SnapshotDamagedError (ValueError)   empty, truncated, altered, or not a snapshot at all
+    └── SnapshotMismatchError (ValueError)  of another workflow, another data set or a newer format
+
+`exit_code` is what the command line returns: 2 for bad usage or input, 1 for a failure of the run.
+"""
+
+import pickle
+from typing import ClassVar
+
+
+class RunnerError(Exception):
+    """The root of every error that veles-run raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(RunnerError, ValueError):
+    """A key, a value or a name in the configuration is wrong."""
+
+    exit_code = 2
+
+
+class GraphError(RunnerError):
+    """The workflow's graph is wrong."""
+
+    exit_code = 2
+
+
+class LinkError(GraphError, AttributeError):
+    """An attribute link cannot be made, or a one-way link was written to."""
+
+
+class DemandError(GraphError, AttributeError):
+    """A demanded attribute is neither linked nor set."""
+
+
+class CycleError(GraphError, ValueError):
+    """The graph holds a cycle without a repeater, which could never run."""
+
+
+class PlacementError(GraphError, ValueError):
+    """Where the snapshotter stands, another unit's state would be uncertain."""
+
+
+class SnapshotError(RunnerError):
+    """A snapshot cannot be written, found or used."""
+
+
+class StateError(SnapshotError, pickle.PicklingError):
+    """A part of the workflow's state cannot be pickled."""
+
+
+class StoreError(SnapshotError, OSError):
+    """The store refused an operation."""
+
+
+class SnapshotNotFoundError(SnapshotError, FileNotFoundError):
+    """There is no such snapshot."""
+
+    exit_code = 2
+
+
+class SnapshotDamagedError(SnapshotError, ValueError):
+    """The stream is empty, truncated, altered, or not a snapshot at all."""
+
+    exit_code = 2
+
+
+class SnapshotMismatchError(SnapshotError, ValueError):
+    """The snapshot is sound but not for this use: another workflow, other data, a newer format."""
+
+    exit_code = 2
+
+
+def known(names: object) -> str:
+    """Returns the names as they are listed at the end of an "unknown X" message."""
+    return ", ".join(sorted(map(str, names)))  # type: ignore[call-overload]

@@ -1,0 +1,67 @@
+"""Attributes of one unit that are read through another: `forward.link_attrs(loader, ("input_", "minibatch_data_"))`."""
+
+import inspect
+from typing import Any, NamedTuple
+
+from runner.errors import LinkError
+
+_MISSING = object()
+
+
+class Link(NamedTuple):
+    """Where a linked attribute's value lives; it stands in the unit's `__dict__` in place of the value."""
+
+    source: Any
+    attribute: str
+    two_way: bool
+
+
+class LinkedAttribute:
+    """The descriptor that follows a `Link`. An instance of the class that is not linked keeps its own value.
+
+    A descriptor on the class, rather than `__getattr__` on `Unit`, leaves every other attribute at full speed.
+    """
+
+    def __init__(self, name: str, default: object) -> None:
+        self.name = name
+        self.default = default
+
+    def __get__(self, unit: Any, owner: type | None = None) -> Any:
+        if unit is None:
+            return self if self.default is _MISSING else self.default
+        value = unit.__dict__.get(self.name, self.default)
+        if type(value) is Link:
+            return getattr(value.source, value.attribute)
+        if value is _MISSING:
+            raise AttributeError(f"{unit!r} has no attribute {self.name!r}", name=self.name, obj=unit)
+        return value
+
+    def __set__(self, unit: Any, value: object) -> None:
+        link = unit.__dict__.get(self.name)
+        if type(link) is not Link:
+            unit.__dict__[self.name] = value
+        elif link.two_way:
+            setattr(link.source, link.attribute, value)
+        elif value is not getattr(link.source, link.attribute, _MISSING):  # `unit.flag <<= True` assigns the same object
+            raise LinkError(
+                f"{unit!r}.{self.name} is linked one-way to {link.source!r}.{link.attribute}: set it there, or link with"
+                " two_way=True"
+            )
+
+    def __delete__(self, unit: Any) -> None:
+        unit.__dict__.pop(self.name, None)
+
+
+def install(unit: Any, name: str) -> None:
+    """Makes the attribute `name` of the unit's class able to be linked.
+
+    Raises:
+        LinkError: the class computes the attribute by itself (a property or a method).
+    """
+    owner = type(unit)
+    default = inspect.getattr_static(owner, name, _MISSING)
+    if isinstance(default, LinkedAttribute):
+        return
+    if hasattr(default, "__get__"):
+        raise LinkError(f"{unit!r}.{name} is defined by its class {owner.__name__} and cannot be linked")
+    setattr(owner, name, LinkedAttribute(name, default))

@@ -1,0 +1,82 @@
+"""The run loop: hands control from unit to unit. Where control stands is state, and part of every snapshot."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.graph.unit import Unit
+
+
+class Control:
+    """Where control stands in one workflow.
+
+    Attributes:
+        ready: the units that are to run, in order.
+        passed: for each unit that waits for several others, those that have passed control to it.
+        current: the unit that is running.
+        running: false before the start and after a stop.
+    """
+
+    __slots__ = ("current", "passed", "ready", "running")
+
+    def __init__(self) -> None:
+        self.ready: deque[Unit] = deque()
+        self.passed: dict[Unit, list[Unit]] = {}
+        self.current: Unit | None = None
+        self.running = False
+
+    @property
+    def underway(self) -> bool:
+        """Whether a run has begun and not reached its end."""
+        return self.current is not None or bool(self.ready)
+
+    def run(self, start: Unit) -> None:
+        """Runs units until none is ready or `stop()` is called.
+
+        It begins at `start`, or where control stands if a run is under way. The order depends on the graph alone.
+        """
+        ready = self.ready
+        self.running = True
+        if self.current is not None:
+            self.current.resume()
+            self.pass_on(self.current)
+        elif not ready:
+            ready.append(start)
+        while ready and self.running:
+            self.current = unit = ready.popleft()
+            if unit.gate_block:
+                continue
+            if not unit.gate_skip:
+                unit.run()
+            successors = unit.successors
+            if len(successors) == 1 and len(successors[0].predecessors) == 1:
+                ready.append(successors[0])
+            else:
+                self.pass_on(unit)
+        self.current = None
+        self.running = False
+
+    def pass_on(self, unit: Unit) -> None:
+        """Gives control to the unit's successors; one that waits for others too becomes ready with the last of them."""
+        for target in unit.successors:
+            if len(target.predecessors) == 1 or target.ignores_gate:
+                self.ready.append(target)
+                continue
+            passed = self.passed.setdefault(target, [])
+            if unit not in passed:
+                passed.append(unit)
+            if len(passed) == len(target.predecessors):
+                del self.passed[target]
+                self.ready.append(target)
+
+    def finish(self) -> None:
+        """Ends the run: the next one begins at the start."""
+        self.ready.clear()
+        self.passed.clear()
+        self.running = False
+
+    def stop(self) -> None:
+        """Halts the loop after the running unit; the next run goes on from there."""
+        self.running = False

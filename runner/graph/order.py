@@ -1,0 +1,55 @@
+"""The order within one iteration: the graph without the links that lead back to a repeater."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import networkx
+
+from runner.errors import CycleError
+
+if TYPE_CHECKING:
+    from runner.graph.unit import Unit
+
+
+def control_graph(units: Sequence[Unit]) -> networkx.DiGraph:
+    """Returns the control links between the units as a graph."""
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(units)
+    graph.add_edges_from((unit, target) for unit in units for target in unit.successors)
+    return graph
+
+
+def iteration_graph(units: Sequence[Unit]) -> networkx.DiGraph:
+    """Returns the control links without those that lead back to a unit that runs on any of its links.
+
+    Raises:
+        CycleError: a cycle remains; each of its units would wait for the one before it.
+    """
+    graph = control_graph(units)
+    component = {
+        unit: number for number, members in enumerate(networkx.strongly_connected_components(graph)) for unit in members
+    }
+    graph.remove_edges_from(
+        [(unit, target) for unit, target in graph.edges if target.ignores_gate and component[unit] == component[target]]
+    )
+    try:
+        cycle = networkx.find_cycle(graph)
+    except networkx.NetworkXNoCycle:
+        return graph
+    raise CycleError(
+        f"{path_text([unit for unit, _ in cycle] + [cycle[0][0]])} is a cycle in which every unit waits for the one before"
+        " it: begin it with a Repeater"
+    )
+
+
+def in_dependency_order(units: Sequence[Unit]) -> list[Unit]:
+    """Returns the units in topological order of one iteration, ties in the order of construction."""
+    position = {unit: number for number, unit in enumerate(units)}
+    return list(networkx.lexicographical_topological_sort(iteration_graph(units), key=position.__getitem__))
+
+
+def path_text(units: Sequence[Unit]) -> str:
+    """Returns a path as messages show it: `loader -> fc1 -> decision`."""
+    return " -> ".join(unit.name for unit in units)

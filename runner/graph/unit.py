@@ -1,0 +1,184 @@
+"""A unit: the smallest part of a workflow that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import ConfigError, DemandError, LinkError, known
+from runner.graph.bool import Bool
+from runner.graph.links import Link, install
+from runner.graph.pickleable import Pickleable
+
+if TYPE_CHECKING:
+    from runner.graph.workflow import Workflow
+
+
+def _shell(cls: type[Unit], workflow: Workflow) -> Unit:
+    """Makes a unit without its state, which the state of its workflow brings."""
+    return cls.__new__(cls)
+
+
+class Unit(Pickleable):
+    """A step of a workflow.
+
+    Control links say when it runs: after *all* the units it is linked from have passed control. Attribute links say what
+    it works on. `gate_block` true: it does not run and does not pass control on; `gate_skip` true: it does not run but
+    passes control on; `ignores_gate` true: it runs when *any* of the units it is linked from has passed control.
+
+    Args:
+        workflow: the workflow that the unit belongs to.
+        name: how messages, graphs and `workflow["name"]` call it; the class's name unless given.
+    """
+
+    adjustable: frozenset[str] = frozenset()
+    """The attributes that `reconfigure` may change after construction."""
+
+    plotter = False
+    """True for a unit that only draws: it may run in parallel with a snapshotter."""
+
+    def __init__(self, workflow: Workflow | None, name: str | None = None) -> None:
+        self.name = name or type(self).__name__
+        self.workflow = workflow
+        self.predecessors: list[Unit] = []
+        self.successors: list[Unit] = []
+        self.demanded: list[str] = []
+        self.gate_block = Bool(False)
+        self.gate_skip = Bool(False)
+        self.ignores_gate = Bool(False)
+        super().__init__()
+        if workflow is not None:
+            workflow.units.append(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        # Units refer to one another, so their states in nested form would be as deep as the graph is long. A unit is
+        # pickled as an empty shell, and its workflow brings the states of all, side by side.
+        if self.workflow is None:
+            return super().__reduce_ex__(2)
+        return _shell, (type(self), self.workflow)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | self.links()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.set_attributes(state)
+        self.init_unpickled()
+
+    def set_attributes(self, state: dict[str, Any]) -> None:
+        """Puts a pickled state back, links included; `init_unpickled()` is called when all units have theirs."""
+        vars(self).update(state)
+        for name in self.links():
+            install(self, name)
+
+    @property
+    def restored_from_snapshot(self) -> bool:
+        """True from a restore until the main workflow's `initialize()` ends."""
+        return self.workflow is not None and self.workflow.restored_from_snapshot
+
+    def initialize(self) -> None:
+        """Prepares for running; called once before the first run and once after every restore."""
+
+    def run(self) -> None:
+        """Does the unit's work."""
+
+    def resume(self) -> None:
+        """Finishes the run during which a snapshot was taken. Only a unit that runs others has anything to finish."""
+
+    def stop(self) -> None:
+        """Called when the workflow is stopped."""
+
+    def reconfigure(self, **changes: object) -> None:
+        """Changes settings after construction.
+
+        Raises:
+            ConfigError: a setting that is fixed when the unit is built.
+        """
+        self.check_adjustable(changes)
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    def check_adjustable(self, names: Iterable[str]) -> None:
+        """Raises a ConfigError for a setting that `reconfigure` may not change."""
+        for name in names:
+            if name not in self.adjustable:
+                can = f"can change: {known(self.adjustable)}" if self.adjustable else "nothing of it can change"
+                raise ConfigError(f"{name} of {self!r} is fixed once the unit is built ({can})")
+
+    def link_from(self, *units: Unit) -> Unit:
+        """Makes the unit run after the given ones; returns itself, so that chains read as one."""
+        for unit in units:
+            if unit not in self.predecessors:
+                self.predecessors.append(unit)
+                unit.successors.append(self)
+        return self
+
+    def unlink_from(self, *units: Unit) -> None:
+        """Takes control links from the given units away."""
+        for unit in units:
+            if unit in self.predecessors:
+                self.predecessors.remove(unit)
+                unit.successors.remove(self)
+
+    def unlink_before(self) -> None:
+        """Takes all incoming control links away."""
+        self.unlink_from(*self.predecessors)
+
+    def unlink_after(self) -> None:
+        """Takes all outgoing control links away."""
+        for unit in list(self.successors):
+            unit.unlink_from(self)
+
+    def unlink_all(self) -> None:
+        """Takes all control links away."""
+        self.unlink_before()
+        self.unlink_after()
+
+    def link_attrs(self, other: Unit, *names: str | tuple[str, str], two_way: bool = False) -> Unit:
+        """Makes attributes of this unit stand for attributes of another.
+
+        A mutable value is shared, an immutable one is followed, and a new value is seen at once.
+
+        Args:
+            other: the unit that holds the values.
+            names: an attribute's name, or a pair (name here, name there).
+            two_way: whether writing here writes there; otherwise writing here is an error.
+
+        Raises:
+            LinkError: a class computes the attribute, or the link would follow itself.
+        """
+        for name in names:
+            mine, theirs = (name, name) if isinstance(name, str) else name
+            if self._links_lead_back(other, theirs, mine):
+                raise LinkError(f"{self!r}.{mine} would be linked to itself through {other!r}.{theirs}")
+            install(self, mine)
+            vars(self)[mine] = Link(other, theirs, two_way)
+        return self
+
+    def _links_lead_back(self, other: Unit, theirs: str, mine: str) -> bool:
+        while (other, theirs) != (self, mine):
+            link = vars(other).get(theirs)
+            if not isinstance(link, Link):
+                return False
+            other, theirs = link.source, link.attribute
+        return True
+
+    def links(self) -> dict[str, Link]:
+        """Returns the linked attributes by name."""
+        return {name: value for name, value in vars(self).items() if type(value) is Link}
+
+    def demand(self, *names: str) -> None:
+        """Says that the attributes must be linked or set before `initialize()`."""
+        self.demanded.extend(names)
+
+    def check_demands(self) -> None:
+        """Raises a DemandError for the first demanded attribute that is neither linked nor set."""
+        for name in self.demanded:
+            if getattr(self, name, None) is None and name not in self.links():
+                raise DemandError(
+                    f"{self!r} demands {name!r}, which is neither linked nor set: use link_attrs(unit, {name!r})",
+                    name=name,
+                    obj=self,
+                )

@@ -1,0 +1,162 @@
+"""A workflow: a graph of units, and a unit itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from runner import randomness
+from runner.errors import ConfigError
+from runner.graph import order
+from runner.graph.bool import Bool
+from runner.graph.loop import Control
+from runner.graph.unit import Unit
+
+
+class StartPoint(Unit):
+    """Where a run of the workflow begins."""
+
+
+class EndPoint(Unit):
+    """Where a run of the workflow ends."""
+
+    def run(self) -> None:
+        assert self.workflow is not None
+        self.workflow.control.finish()
+
+
+class Repeater(Unit):
+    """Where an iteration begins: it runs when any of the units it is linked from has passed control."""
+
+    def __init__(self, workflow: Workflow, name: str | None = None) -> None:
+        super().__init__(workflow, name)
+        self.ignores_gate = Bool(True)
+
+
+class Workflow(Unit):
+    """A graph of units that runs from `start_point` to `end_point`.
+
+    It is pickled whole, with the states of its units side by side, where control stands in it, and, for the outermost
+    workflow, the states of the global random generators (Python's, numpy's and torch's, where they are loaded).
+
+    Args:
+        workflow: the workflow that this one is a unit of, if any.
+        name: the name of the workflow; the class's name unless given.
+    """
+
+    def __init__(self, workflow: Workflow | None = None, name: str | None = None) -> None:
+        self.units: list[Unit] = []
+        self.control = Control()
+        super().__init__(workflow, name)
+        self.start_point = StartPoint(self, "start_point")
+        self.end_point = EndPoint(self, "end_point")
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.restored_ = False
+        self.random_states_: dict[str, Any] | None = None
+        self.launcher_: Any = None
+
+    def __getitem__(self, key: str | int) -> Unit:
+        """Returns a unit by its name or its position.
+
+        Raises:
+            KeyError: no unit, or several, have that name.
+        """
+        if isinstance(key, int):
+            return self.units[key]
+        found = [unit for unit in self.units if unit.name == key]
+        if len(found) != 1:
+            names = ", ".join(repr(unit.name) for unit in self.units)
+            raise KeyError(f"{len(found)} units of {self!r} are named {key!r}; it has {names}")
+        return found[0]
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getstate__(self) -> Any:
+        states = [unit.__getstate__() for unit in self.units]
+        random_states = randomness.get_states() if self.workflow is None else None
+        # The list of shells comes first: whatever refers to a unit afterwards finds it made already.
+        return {"shells": self.units, "own": super().__getstate__(), "states": states, "random_states": random_states}
+
+    def __setstate__(self, state: Any) -> None:
+        self.set_attributes(state)
+        for unit in self._all_units():
+            unit.init_unpickled()
+        self.random_states_ = state["random_states"]
+        self.restored_ = True
+
+    def set_attributes(self, state: Any) -> None:
+        super().set_attributes(state["own"])
+        for unit, unit_state in zip(state["shells"], state["states"], strict=True):
+            unit.set_attributes(unit_state)
+
+    def _all_units(self) -> Iterator[Unit]:
+        """Yields this workflow, its units, and the units of those that are workflows."""
+        yield self
+        for unit in self.units:
+            if isinstance(unit, Workflow):
+                yield from unit._all_units()
+            else:
+                yield unit
+
+    @property
+    def restored_from_snapshot(self) -> bool:
+        return self.restored_ if self.workflow is None else self.workflow.restored_from_snapshot
+
+    @property
+    def launcher(self) -> Any:
+        """The service that runs the outermost workflow, or None; it is in no snapshot."""
+        return self.launcher_ if self.workflow is None else self.workflow.launcher
+
+    @property
+    def units_in_dependency_order(self) -> list[Unit]:
+        """The units, each after those it is linked from; within an iteration, from its repeater on."""
+        return order.in_dependency_order(self.units)
+
+    @property
+    def current_step(self) -> tuple[str, int, int] | None:
+        """What a progress bar shows: a description, the steps done, and the steps in all."""
+        return None
+
+    def progress(self) -> dict[str, Any]:
+        """Returns what a snapshot's header says of the run: any of `epoch`, `iteration`, `complete` and `metrics`."""
+        return {}
+
+    def override(self, key: str, value: object) -> None:
+        """Applies one changed key of the configuration to the restored workflow.
+
+        Raises:
+            ConfigError: the key cannot change after construction.
+        """
+        raise ConfigError(f"{key} cannot change on resume: {self!r} is built already")
+
+    def initialize(self) -> None:
+        """Checks demands and initializes the units in dependency order."""
+        units = self.units_in_dependency_order
+        for unit in units:
+            unit.check_demands()
+        for unit in units:
+            unit.initialize()
+        self.restored_ = False
+
+    def run(self) -> None:
+        """Runs from the start point, or goes on from where control stands: after a restore, behind the snapshotter."""
+        if self.random_states_ is not None:
+            randomness.set_states(self.random_states_)
+            self.random_states_ = None
+        self.control.run(self.start_point)
+
+    def resume(self) -> None:
+        if self.control.underway:
+            self.run()
+
+    def stop(self) -> None:
+        """Stops after the running unit; `run()` goes on from there."""
+        self.control.stop()
+        for unit in self.units:
+            unit.stop()

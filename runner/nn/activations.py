@@ -1,0 +1,51 @@
+"""Activation functions with their derivatives, explicitly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+A, B = 1.7159, 0.6666
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation function.
+
+    Attributes:
+        name: as VELES calls it.
+        apply: gives the output for an input, which it may overwrite.
+        derive: gives the error at the input, from the error at the output and the output; overwrites neither.
+    """
+
+    name: str
+    apply: Callable[[Tensor], Tensor]
+    derive: Callable[[Tensor, Tensor], Tensor]
+
+
+def _derive_tanh(error: Tensor, output: Tensor) -> Tensor:
+    # (A tanh(Bx))' = A B - B / A y^2
+    slope = torch.mul(output, output).mul_(-B / A).add_(A * B)
+    return slope.mul_(error)
+
+
+def _derive_softplus(error: Tensor, output: Tensor) -> Tensor:
+    # log(1 + e^x)' = 1 - e^-y
+    return error * -torch.expm1(-output)
+
+
+ACTIVATIONS = {
+    activation.name: activation
+    for activation in (
+        Activation("linear", lambda x: x, lambda error, y: error),
+        Activation("tanh", lambda x: x.mul_(B).tanh_().mul_(A), _derive_tanh),
+        Activation("relu", torch.nn.functional.softplus, _derive_softplus),
+        Activation("strict_relu", lambda x: x.relu_(), lambda error, y: torch.ops.aten.threshold_backward(error, y, 0)),
+        Activation("sigmoid", lambda x: x.sigmoid_(), lambda error, y: torch.ops.aten.sigmoid_backward(error, y)),
+        # The evaluator gives the error of softmax and cross-entropy together.
+        Activation("softmax", lambda x: torch.softmax(x, 1), lambda error, y: error),
+    )
+}

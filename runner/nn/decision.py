@@ -1,0 +1,129 @@
+"""The decision: keeps the history of errors and says when a run is complete."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from runner.errors import ConfigError
+from runner.graph import Bool, Unit, Workflow
+from runner.nn.evaluator import SoftmaxEvaluator
+from runner.nn.loader import CLASS_NAMES, TRAIN, VALIDATION, Minibatch
+
+log = logging.getLogger(__name__)
+
+
+class Decision(Unit):
+    """Closes the books of each class of samples and of each epoch.
+
+    Linked attributes:
+        minibatch: what this minibatch is.
+        class_lengths: samples by class.
+        epoch_number: epochs served.
+        position: minibatches of the current epoch that are done.
+
+    Attributes for others:
+        history: for each epoch, the error by class of samples, in percent.
+        best, best_epoch: the lowest validation error (training error, where there is no validation set) and its epoch, from 1.
+        improved: a Bool, true at the end of an epoch with a new best error.
+        complete: a Bool, true when the run is over.
+
+    Args:
+        workflow: the workflow.
+        evaluator: counts the errors.
+        max_epochs: the run is over after so many epochs; never, if None.
+        fail_iterations: the run is over after so many epochs without an improvement; never, if None.
+
+    Raises:
+        ConfigError: a number below 1.
+    """
+
+    adjustable = frozenset({"max_epochs", "fail_iterations"})
+
+    minibatch: Minibatch
+    class_lengths: list[int]
+    epoch_number: int
+    position: int
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        evaluator: SoftmaxEvaluator,
+        *,
+        max_epochs: int | None = None,
+        fail_iterations: int | None = 100,
+    ) -> None:
+        super().__init__(workflow, "decision")
+        self.evaluator = evaluator
+        self.history: list[dict[str, float]] = []
+        self.errors: dict[str, float] = {}
+        self.best: float | None = None
+        self.best_epoch = 0
+        self.improved = Bool(False)
+        self.complete = Bool(False)
+        self.max_epochs: int | None = None
+        self.fail_iterations: int | None = None
+        self.demand("minibatch", "class_lengths", "epoch_number", "position")
+        self.reconfigure(max_epochs=max_epochs, fail_iterations=fail_iterations)
+
+    def reconfigure(self, **changes: object) -> None:
+        for name, value in changes.items():
+            if isinstance(value, int) and value < 1:
+                raise ConfigError(f"decision.{name}={value} must be at least 1 (epochs)")
+        super().reconfigure(**changes)
+        if self.history:
+            self.complete <<= self._is_complete()
+
+    def run(self) -> None:
+        step = self.minibatch
+        if not step.last:
+            self.improved <<= False
+            return
+        wrong, samples = self.evaluator.take(step.sample_class), self.class_lengths[step.sample_class]
+        self.errors[CLASS_NAMES[step.sample_class]] = 100 * wrong / samples
+        if step.epoch_ends:
+            self._close_epoch()
+
+    def _close_epoch(self) -> None:
+        self.history.append(self.errors)
+        error = self.errors[self.watched]
+        self.improved <<= self.best is None or error < self.best
+        if self.improved:
+            self.best, self.best_epoch = error, len(self.history)
+        self.complete <<= self._is_complete()
+        log.info("Epoch %d: %s%s", len(self.history), errors_text(self.errors), "  (best so far)" if self.improved else "")
+        self.errors = {}
+
+    def _is_complete(self) -> bool:
+        epochs = len(self.history)
+        return self._reached(epochs, self.max_epochs) or self._reached(epochs - self.best_epoch, self.fail_iterations)
+
+    @staticmethod
+    def _reached(epochs: int, limit: int | None) -> bool:
+        return limit is not None and epochs >= limit
+
+    @property
+    def limit(self) -> tuple[str, int]:
+        """The setting that ends the run, or would end it first, and its value."""
+        epochs = len(self.history)
+        if self.max_epochs is not None and (self.fail_iterations is None or self._reached(epochs, self.max_epochs)):
+            return "max_epochs", self.max_epochs
+        return "fail_iterations", self.fail_iterations or 0
+
+    @property
+    def watched(self) -> str:
+        """The class of samples whose error is watched."""
+        return CLASS_NAMES[VALIDATION if self.class_lengths[VALIDATION] else TRAIN]
+
+    @property
+    def snapshot_suffix(self) -> str:
+        """The errors of the epoch that has just ended, such as `validation_1.48_train_0.05`; else the position within it."""
+        if self.position == 0 and self.history:
+            errors = self.history[-1]
+            return "_".join(f"{name}_{errors[name]:.2f}" for name in ("validation", "train") if name in errors)
+        return f"epoch_{self.epoch_number + 1}_minibatch_{self.position}"
+
+
+def errors_text(errors: Mapping[str, float]) -> str:
+    """Returns errors as lines show them: `train 0.05 %, validation 1.48 %`."""
+    return ", ".join(f"{name} {errors[name]:.2f} %" for name in reversed(CLASS_NAMES) if name in errors)

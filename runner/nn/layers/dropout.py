@@ -1,0 +1,51 @@
+"""Dropout: in training, a share of the values is set to zero and the others are scaled up."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from runner.errors import ConfigError
+from runner.graph import Workflow
+from runner.nn.layer import Forward, Gradient
+from runner.nn.stream import Stream
+
+
+class Dropout(Forward):
+    """Drops values in training; passes them on unchanged in evaluation.
+
+    Args:
+        workflow: the workflow.
+        name: the layer's name.
+        seed: the seed of the run.
+        dropout_ratio: the share that is dropped, 0 to below 1, to within 1 / 65,536.
+
+    Raises:
+        ConfigError: a ratio out of range.
+    """
+
+    adjustable = frozenset({"dropout_ratio"})
+
+    def __init__(self, workflow: Workflow, name: str, *, seed: int, dropout_ratio: float) -> None:
+        super().__init__(workflow, name)
+        if not 0 <= dropout_ratio < 1:
+            raise ConfigError(f"layers.{name}.dropout_ratio={dropout_ratio} must be at least 0 and below 1")
+        self.dropout_ratio = dropout_ratio
+        self.stream = Stream(seed, name)
+
+    def initialize(self) -> None:
+        self.output_shape = self.input_shape
+
+    def run(self) -> None:
+        if self.evaluating:
+            self.output_ = self.input_
+            return
+        kept = self.stream.bernoulli(self.input_.shape, 1 - self.dropout_ratio)
+        self.mask_: Tensor = kept.to(self.input_.device, self.input_.dtype).mul_(1 / (1 - self.dropout_ratio))
+        self.output_ = self.input_ * self.mask_
+
+
+class DropoutGradient(Gradient):
+    """The backward step of `Dropout`."""
+
+    def run(self) -> None:
+        self.err_input_ = self.err_output_ * self.forward.mask_

@@ -1,0 +1,72 @@
+"""Stochastic gradient descent as in VELES: momentum, and decay that mixes L1 and L2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class SGD:
+    """Updates one parameter in place.
+
+    With gradient g, weight w and momentum m: v = m v - rate (g + decay ((1 - l1) w + l1 sign(w) / 2)); w += v.
+
+    Attributes:
+        rate: learning rate.
+        decay: strength of the weight decay.
+        l1: share of L1 in the decay, 0 to 1.
+        moment: momentum.
+        velocity: v of the formula, of the parameter's shape; None until a momentum is used.
+    """
+
+    rate: float
+    decay: float = 0.0
+    l1: float = 0.0
+    moment: float = 0.0
+    velocity: Tensor | None = None
+
+    def update_matrix(self, parameter: Tensor, error: Tensor, inputs: Tensor, factor: float) -> None:
+        """Updates a matrix whose gradient is error^T inputs; the gradient itself is never stored.
+
+        Args:
+            parameter: weights of shape (outputs, inputs).
+            error: of shape (samples, outputs).
+            inputs: of shape (samples, inputs).
+            factor: multiplies the learning rate.
+        """
+        rate = self.rate * factor
+        if self.moment:
+            velocity = self._velocity(parameter)
+            velocity.addmm_(error.t(), inputs, beta=self.moment, alpha=-rate)
+            self._apply(parameter, velocity, rate)
+            return
+        signs = torch.sign(parameter) if self.decay and self.l1 else None
+        # L2 decay is part of the same pass over the weights.
+        parameter.addmm_(error.t(), inputs, beta=1 - rate * self.decay * (1 - self.l1), alpha=-rate)
+        if signs is not None:
+            parameter.sub_(signs, alpha=rate * self.decay * self.l1 / 2)
+
+    def update_vector(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
+        """Updates a bias with its gradient, of the same shape."""
+        rate = self.rate * factor
+        if not self.moment and not self.decay:
+            parameter.sub_(gradient, alpha=rate)
+            return
+        velocity = self._velocity(parameter).mul_(self.moment)
+        velocity.sub_(gradient, alpha=rate)
+        self._apply(parameter, velocity, rate)
+
+    def _velocity(self, parameter: Tensor) -> Tensor:
+        if self.velocity is None:
+            self.velocity = torch.zeros_like(parameter)
+        return self.velocity
+
+    def _apply(self, parameter: Tensor, velocity: Tensor, rate: float) -> None:
+        if self.decay:
+            velocity.sub_(parameter, alpha=rate * self.decay * (1 - self.l1))
+            if self.l1:
+                velocity.sub_(torch.sign(parameter), alpha=rate * self.decay * self.l1 / 2)
+        parameter.add_(velocity)

@@ -1,0 +1,231 @@
+"""The standard workflow: a feed-forward network trained by gradient descent."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from runner.config import layer_sides, normalized_layers
+from runner.errors import ConfigError, known
+from runner.graph import Repeater, Unit, Workflow
+from runner.nn.decision import Decision
+from runner.nn.evaluator import SoftmaxEvaluator
+from runner.nn.layer import Forward, Gradient, WeightedGradient
+from runner.nn.layers import LAYERS
+from runner.nn.loader import CLASS_NAMES, FullBatchLoader
+from runner.nn.loaders import LOADERS
+from runner.nn.schedule import LearningRateAdjuster
+from runner.snapshots.snapshotter import Snapshotter, SnapshotterToFile
+
+THREADED_WORK = 1 << 26
+"""Multiplications in the largest layer, for one minibatch, from which a second thread pays."""
+
+
+class StandardWorkflow(Workflow):
+    """start -> repeater -> loader -> layers -> evaluator -> decision -> gradients -> snapshotter -> repeater or end.
+
+    The snapshotter closes the iteration: the weights are updated, and those of `validation_1.48` score 1.48. The minibatch
+    of an evaluation passes the gradient units by.
+
+    Args:
+        name: the workflow's name.
+        seed: of everything random.
+        precision: `float32` or `float64`.
+        loader_name: a name from `LOADERS`.
+        loader_config: the loader's settings.
+        layers: the layers from first to last, as in the configuration.
+        lr_adjuster_config: `policy` and `parameters`.
+        decision_config: the decision's settings.
+        snapshotter_config: the settings of `SnapshotterToFile`; no snapshotter if None.
+
+    Raises:
+        ConfigError: a name or a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        seed: int,
+        precision: str = "float32",
+        loader_name: str,
+        loader_config: Mapping[str, Any],
+        layers: Any,
+        lr_adjuster_config: Mapping[str, Any] | None = None,
+        decision_config: Mapping[str, Any] | None = None,
+        snapshotter_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.seed = seed
+        self.dtype = getattr(torch, precision)
+        self.threads: int | None = None
+        self.repeater = Repeater(self, "repeater").link_from(self.start_point)
+        self.loader = self._link_loader(loader_name, loader_config)
+        self.layer_settings = normalized_layers(layers)
+        self.forwards = self._link_forwards()
+        self.evaluator = self._link_evaluator()
+        self.decision = self._link_decision(dict(decision_config or {}))
+        self.gradients = self._link_gradients()
+        self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
+        last: Unit = self.lr_adjuster
+        self.snapshotter: Snapshotter | None = None
+        if snapshotter_config is not None:
+            last = self.snapshotter = self._link_snapshotter(dict(snapshotter_config))
+        self.repeater.link_from(last)
+        self.repeater.gate_block = self.decision.complete
+        self.end_point.link_from(last)
+        self.end_point.gate_block = ~self.decision.complete
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.device_ = torch.device("cpu")
+
+    def initialize(self) -> None:
+        if self.launcher is not None:
+            self.device_ = torch.device(self.launcher.device)
+        super().initialize()
+        self.evaluator.check_labels(max(int(labels.max()) for labels in self.loader.labels_.values()))
+        if self.launcher is not None:
+            # Results may depend on the number of threads, so a run keeps its own.
+            self.threads = self.launcher.threads or self.threads or self._suitable_threads()
+            torch.set_num_threads(self.threads)
+
+    def _suitable_threads(self) -> int:
+        """Returns how many threads suit the network: a small one is slowed down by a second."""
+        sizes = [
+            self.loader.minibatch_size * math.prod(unit.output_shape) * math.prod(unit.input_shape)
+            for unit in self.forwards
+            if LAYERS[self.layer_settings[unit.name]["type"]].has_weights
+        ]
+        return (os.cpu_count() or 1) if max(sizes) >= THREADED_WORK else 1
+
+    @property
+    def current_step(self) -> tuple[str, int, int]:
+        return f"Epoch {self.loader.epoch_number + 1}", self.loader.position, self.loader.steps
+
+    def progress(self) -> dict[str, Any]:
+        decision, loader = self.decision, self.loader
+        history = decision.history
+        metrics = {"best": decision.best, "best_epoch": decision.best_epoch} | (history[-1] if history else {})
+        return {
+            "epoch": loader.epoch_number,
+            "iteration": loader.position,
+            "complete": bool(decision.complete),
+            "metrics": metrics,
+        }
+
+    def evaluate(self) -> dict[str, float]:
+        """Scores the weights on the validation and the test set; returns the errors in percent by class of samples."""
+        errors: dict[str, float] = {}
+        for step in self.loader.evaluation():
+            self.loader.serve(step)
+            for forward in self.forwards:
+                forward.run()
+            self.evaluator.run()
+            if step.last:
+                samples = self.loader.class_lengths[step.sample_class]
+                errors[CLASS_NAMES[step.sample_class]] = 100 * self.evaluator.take(step.sample_class) / samples
+        return errors
+
+    def override(self, key: str, value: object) -> None:
+        section, _, rest = key.partition(".")
+        if section == "decision":
+            self.decision.reconfigure(**{rest: value})
+        elif section == "layers" and rest.count("."):
+            name, _, setting = rest.partition(".")
+            self._override_layer(name, setting, value)
+        else:
+            super().override(key, value)
+
+    def _override_layer(self, name: str, key: str, value: object) -> None:
+        if name not in self.layer_settings:
+            raise ConfigError(f"layers.{name} is not in the snapshot, which has {known(self.layer_settings)}")
+        units = [unit for unit in (*self.forwards, *self.gradients) if unit.name in (name, f"gd_{name}")]
+        for unit in units:
+            if key in unit.adjustable:
+                unit.reconfigure(**{key: value})
+                return
+        can = known(set().union(*(unit.adjustable for unit in units)))
+        raise ConfigError(f"layers.{name}.{key} is fixed once the network is built, so it cannot change on resume (can: {can})")
+
+    def _link_loader(self, name: str, settings: Mapping[str, Any]) -> FullBatchLoader:
+        if name not in LOADERS:
+            raise ConfigError(f"loader.name={name!r} is not a loader; known: {known(LOADERS)}")
+        loader = LOADERS[name](self, seed=self.seed, dtype=self.dtype, **settings)
+        loader.link_from(self.repeater)
+        return loader
+
+    def _link_forwards(self) -> list[Forward]:
+        if not self.layer_settings:
+            raise ConfigError("layers is empty: a network has at least one layer")
+        forwards: list[Forward] = []
+        previous: Unit = self.loader
+        for name, settings in self.layer_settings.items():
+            forward = LAYERS[settings["type"]].forward(self, name, seed=self.seed, **layer_sides(settings)[0])
+            if previous is self.loader:
+                forward.link_attrs(previous, ("input_", "minibatch_data_"), ("input_shape", "sample_shape"))
+            else:
+                forward.link_attrs(previous, ("input_", "output_"), ("input_shape", "output_shape"))
+            forward.link_attrs(self.loader, "evaluating")
+            forward.link_from(previous)
+            forwards.append(forward)
+            previous = forward
+        return forwards
+
+    def _link_evaluator(self) -> SoftmaxEvaluator:
+        *_, (name, settings) = self.layer_settings.items()
+        if settings["type"] != "softmax":
+            raise ConfigError(
+                f"loss_function=softmax needs a last layer of type softmax, and layers.{name} is {settings['type']!r}"
+            )
+        evaluator = SoftmaxEvaluator(self)
+        evaluator.link_from(self.forwards[-1])
+        evaluator.link_attrs(self.forwards[-1], "output_", "output_shape")
+        evaluator.link_attrs(self.loader, ("labels_", "minibatch_labels_"), "minibatch", "evaluating")
+        return evaluator
+
+    def _link_decision(self, settings: Mapping[str, Any]) -> Decision:
+        decision = Decision(self, self.evaluator, **settings)
+        decision.link_from(self.evaluator)
+        decision.link_attrs(self.loader, "minibatch", "class_lengths", "epoch_number", "position")
+        return decision
+
+    def _link_gradients(self) -> list[Gradient]:
+        """Makes the gradient units, from the last layer to the first one with weights."""
+        weighted = [unit for unit in self.forwards if LAYERS[self.layer_settings[unit.name]["type"]].has_weights]
+        gradients: list[Gradient] = []
+        previous: Unit = self.decision
+        for forward in reversed(self.forwards[self.forwards.index(weighted[0]) :]):
+            settings = self.layer_settings[forward.name]
+            gradient = LAYERS[settings["type"]].gradient(
+                self, forward, needs_err_input=forward is not weighted[0], **layer_sides(settings)[1]
+            )
+            if previous is self.decision:
+                gradient.link_attrs(self.evaluator, "err_output_")
+            else:
+                gradient.link_attrs(previous, ("err_output_", "err_input_"))
+            gradient.link_from(previous)
+            gradient.gate_skip = self.loader.evaluating
+            gradients.append(gradient)
+            previous = gradient
+        return gradients
+
+    def _link_lr_adjuster(self, settings: Mapping[str, Any]) -> LearningRateAdjuster:
+        weighted = [unit for unit in self.gradients if isinstance(unit, WeightedGradient)]
+        adjuster = LearningRateAdjuster(self, weighted, **settings)
+        adjuster.link_from(self.gradients[-1])
+        adjuster.link_attrs(self.loader, "epoch_number")
+        adjuster.gate_skip = ~self.loader.epoch_ended
+        return adjuster
+
+    def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
+        snapshotter = SnapshotterToFile(self, "snapshotter", **settings)
+        snapshotter.link_from(self.lr_adjuster)
+        snapshotter.link_attrs(self.decision, ("suffix", "snapshot_suffix"), "complete")
+        snapshotter.link_attrs(self.loader, ("due", "epoch_ended"))
+        snapshotter.skip = ~self.decision.improved
+        return snapshotter

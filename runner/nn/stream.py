@@ -1,0 +1,59 @@
+"""A named random stream, whose state is part of the snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+
+from runner.graph import Pickleable
+
+
+class Stream(Pickleable):
+    """A random generator of its own for one purpose, so that one purpose's use does not shift another's numbers.
+
+    Args:
+        seed: the seed of the run.
+        name: what the stream is for; streams of one seed differ by name.
+    """
+
+    def __init__(self, seed: int, name: str) -> None:
+        super().__init__()
+        digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        self.generator_.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        # Numbers are drawn on the CPU, whatever the device: a run gives the same ones everywhere.
+        self.generator_ = torch.Generator()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"state": self.generator_.get_state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        generator_state = state.pop("state")
+        super().__setstate__(state)
+        self.generator_.set_state(generator_state)
+
+    def permutation(self, size: int) -> torch.Tensor:
+        """Returns the numbers below `size` in random order, as int32."""
+        return torch.randperm(size, dtype=torch.int32, generator=self.generator_)
+
+    def uniform(self, shape: tuple[int, ...], limit: float, dtype: torch.dtype) -> torch.Tensor:
+        """Returns numbers between -limit and limit."""
+        return torch.empty(shape, dtype=dtype).uniform_(-limit, limit, generator=self.generator_)
+
+    def gaussian(self, shape: tuple[int, ...], stddev: float, dtype: torch.dtype) -> torch.Tensor:
+        """Returns normally distributed numbers with mean 0."""
+        return torch.empty(shape, dtype=dtype).normal_(0.0, stddev, generator=self.generator_)
+
+    def bernoulli(self, shape: torch.Size, probability: float) -> torch.Tensor:
+        """Returns booleans that are true with the given probability, to within 1 / 65,536.
+
+        Four numbers of 16 bits are cut from each number drawn: a quarter of the time that torch's own function takes.
+        """
+        size = shape.numel()
+        drawn = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None, generator=self.generator_)
+        threshold = round(probability * 65536) - 32768
+        return (drawn.view(torch.int16)[:size] < threshold).view(shape)

@@ -1,0 +1,253 @@
+"""The codecs: one row each, both directions.
+
+A snapshot is cut in chunks, and each becomes an independent member of the codec's own format. Members may be
+concatenated in all of these formats, so standard tools read the file, and chunks are compressed in parallel.
+"""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import lzma
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+from runner.errors import ConfigError, SnapshotDamagedError, known
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Decoder(Protocol):
+    """Decodes one member. This is the whole surface that decoding needs."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member has ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind its end."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Returns what the data decodes to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """A row of the table.
+
+    Attributes:
+        name: as in `snapshotter.compression`.
+        magic: the first bytes of every member.
+        levels: the levels it takes; empty when it has none.
+        default_level: the level that pays: more costs much time and gains little on weights.
+        encode: makes one member of a chunk.
+        decoder: makes a decoder of one member.
+    """
+
+    name: str
+    magic: bytes
+    levels: range
+    default_level: int
+    encode: Callable[[Buffer, int], bytes]
+    decoder: Callable[[], Decoder]
+
+    @property
+    def extension(self) -> str:
+        """The end of a file's name: `.pickle.gz`, `.pickle` for none."""
+        return ".pickle" if self.name == "none" else f".pickle.{self.name}"
+
+    def check_level(self, level: int | None) -> int:
+        """Returns the level to use.
+
+        Raises:
+            ConfigError: the codec does not take that level.
+        """
+        if level is None:
+            return self.default_level
+        if level not in self.levels:
+            takes = f"{self.levels[0]} to {self.levels[-1]}" if self.levels else "none"
+            raise ConfigError(f"snapshotter.compression_level={level} is not a level of {self.name!r}, which takes {takes}")
+        return level
+
+
+def find(name: str | None) -> Codec:
+    """Returns the codec of that name; an empty name and None mean `none`, as in VELES.
+
+    Raises:
+        ConfigError: no codec has that name.
+    """
+    name = "none" if not name or name == "None" else name
+    if name not in CODECS:
+        raise ConfigError(f"snapshotter.compression={name!r} is not a codec; known: {known(CODECS)}")
+    return CODECS[name]
+
+
+def detect(start: bytes) -> Codec:
+    """Returns the codec whose members begin like the given bytes.
+
+    Raises:
+        SnapshotDamagedError: none does.
+    """
+    if not start:
+        raise SnapshotDamagedError("it is empty")
+    for codec in CODECS.values():
+        if start.startswith(codec.magic):
+            return codec
+    raise SnapshotDamagedError(f"it is not a snapshot of veles-run: it begins with {start[:8]!r}")
+
+
+def decode(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decodes concatenated members strictly.
+
+    Raises:
+        SnapshotDamagedError: a member is damaged or incomplete, or something else follows a member.
+    """
+    decoder: Decoder | None = None
+    for data in blocks:
+        while data:
+            decoder = decoder or codec.decoder()
+            try:
+                plain = decoder.decompress(data)
+            except _decoding_errors() as error:
+                raise SnapshotDamagedError(f"it is damaged: {codec.name} says {error}") from error
+            data = b""
+            if decoder.eof:
+                data, decoder = decoder.unused_data, None
+            if plain:
+                yield plain
+    if decoder is not None:
+        raise SnapshotDamagedError(f"it is truncated within a member of {codec.name}")
+
+
+def _require(module: str, package: str, codec: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"codec {codec!r} needs the package {package}: pip install {package}") from error
+
+
+def _decoding_errors() -> tuple[type[Exception], ...]:
+    """The errors of damaged data; each library has its own, known once it is loaded."""
+    modules = {"isal.isal_zlib": "error", "zstandard": "ZstdError", "cramjam": "DecompressionError"}
+    loaded = [getattr(sys.modules[module], name) for module, name in modules.items() if module in sys.modules]
+    return (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, *loaded)
+
+
+def _gzip(chunk: Buffer, level: int) -> bytes:
+    compressor = _require("isal.isal_zlib", "isal", "gz").compressobj(level, wbits=31)
+    return bytes(compressor.compress(chunk)) + bytes(compressor.flush())
+
+
+def _zstd(chunk: Buffer, level: int) -> bytes:
+    zstandard = _require("zstandard", "zstandard", "zst")
+    return bytes(zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress(chunk))
+
+
+def _snappy(chunk: Buffer, level: int) -> bytes:
+    return bytes(_require("snappy", "python-snappy", "snappy").StreamCompressor().compress(bytes(chunk)))
+
+
+class _PlainDecoder:
+    """Passes data through: `none` has no members, and the trailer says whether the whole is there."""
+
+    eof = True
+    unused_data = b""
+
+    def decompress(self, data: bytes) -> bytes:
+        return data
+
+
+class _SnappyDecoder:
+    """Decodes snappy's framing format, whose frames python-snappy reads but whose truncation it does not report."""
+
+    unused_data = b""
+
+    def __init__(self) -> None:
+        self._stream: Any = _require("snappy", "python-snappy", "snappy").StreamDecompressor()
+
+    @property
+    def eof(self) -> bool:
+        return not self._stream.remains
+
+    def decompress(self, data: bytes) -> bytes:
+        return bytes(self._stream.decompress(data))
+
+
+class _ZstdDecoder:
+    """Decodes one zstd frame; limits the memory that a frame may ask for to 128 MiB."""
+
+    def __init__(self) -> None:
+        zstandard = _require("zstandard", "zstandard", "zst")
+        self._stream: Any = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._stream.unused_data)
+
+    def decompress(self, data: bytes) -> bytes:
+        return bytes(self._stream.decompress(data))
+
+
+CODECS = {
+    codec.name: codec
+    for codec in (
+        Codec(
+            name="none",
+            magic=b"\x80",
+            levels=range(0),
+            default_level=0,
+            encode=lambda chunk, level: bytes(chunk),
+            decoder=_PlainDecoder,
+        ),
+        Codec(
+            name="snappy",
+            magic=b"\xff\x06\x00\x00sNaPpY",
+            levels=range(0),
+            default_level=0,
+            encode=_snappy,
+            decoder=_SnappyDecoder,
+        ),
+        Codec(
+            name="gz",
+            magic=b"\x1f\x8b",
+            levels=range(4),
+            default_level=1,
+            encode=_gzip,
+            decoder=lambda: zlib.decompressobj(31),
+        ),
+        Codec(
+            name="bz2",
+            magic=b"BZh",
+            levels=range(1, 10),
+            default_level=9,
+            encode=lambda chunk, level: bz2.compress(chunk, level),
+            decoder=bz2.BZ2Decompressor,
+        ),
+        Codec(
+            name="xz",
+            magic=b"\xfd7zXZ\x00",
+            levels=range(10),
+            default_level=0,
+            encode=lambda chunk, level: lzma.compress(chunk, check=lzma.CHECK_CRC64, preset=level),
+            decoder=lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=1 << 28),
+        ),
+        Codec(
+            name="zst",
+            magic=b"\x28\xb5\x2f\xfd",
+            levels=range(1, 23),
+            default_level=1,
+            encode=_zstd,
+            decoder=_ZstdDecoder,
+        ),
+    )
+}
+"""Every codec by its name in the configuration."""

@@ -1,0 +1,91 @@
+"""What a snapshot says of itself, readable without unpickling it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.errors import SnapshotDamagedError, SnapshotMismatchError
+
+FORMAT = 1
+
+
+def utc_now() -> str:
+    """Returns the time as ISO 8601, UTC, with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The first part of every snapshot, as JSON."""
+
+    name: str
+    """`<prefix>_<suffix>`: the stem of the file name."""
+    prefix: str
+    """The snapshotter's prefix; snapshots of one folder and prefix belong together."""
+    workflow: str
+    """The workflow's name."""
+    workflow_class: str
+    """The workflow's class as `module:qualname`."""
+    run_id: str
+    """The process that wrote it (UUID)."""
+    log_id: str
+    """The run it belongs to, kept across resumes (UUID)."""
+    codec: str
+    """The codec's name in the configuration."""
+    epoch: int = 0
+    """Epochs completed."""
+    iteration: int = 0
+    """Minibatches of the current epoch that are done."""
+    complete: bool = False
+    """Whether the run had reached its end."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """The workflow's metrics, such as errors in percent by class."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """The configuration of the run, interpolations unresolved."""
+    overrides: list[str] = field(default_factory=list)
+    """What was typed on the command line over the configuration."""
+    conf: str | None = None
+    """The conf file of the run."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of Python and of the packages that matter."""
+    code: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the source of each module whose units are in the workflow."""
+    parent: str | None = None
+    """UUID of the snapshot that the run was restored from or wrote before."""
+    uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """The snapshot itself."""
+    time: str = field(default_factory=utc_now)
+    """When it was taken: ISO 8601, UTC, microseconds."""
+    format: int = FORMAT
+    """Version of the snapshot format."""
+
+    def to_json(self) -> str:
+        """Returns the header as JSON text."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Header:
+        """Reads a header.
+
+        Raises:
+            SnapshotDamagedError: not a header.
+            SnapshotMismatchError: written by a newer version of veles-run.
+        """
+        try:
+            values = json.loads(text)
+            version = int(values["format"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise SnapshotDamagedError("its header cannot be read") from error
+        if version > FORMAT:
+            raise SnapshotMismatchError(
+                f"it has format version {version}, and this veles-run reads up to {FORMAT}: upgrade veles-run"
+            )
+        known = {item.name for item in fields(cls)}
+        try:
+            return cls(**{name: value for name, value in values.items() if name in known})
+        except TypeError as error:
+            raise SnapshotDamagedError(f"its header is incomplete: {error}") from error

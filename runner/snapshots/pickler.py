@@ -1,0 +1,78 @@
+"""Pickles a workflow: protocol 5, tensors as plain buffers, errors that name the unit and the attribute."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from typing import Any, Protocol
+
+from runner.errors import StateError
+from runner.graph import Unit, Workflow
+from runner.snapshots import tensors
+
+
+class Sink(Protocol):
+    """Takes the bytes of the pickle in order."""
+
+    def write(self, data: Any, /) -> object:
+        """Takes bytes-like data, which is only valid during the call."""
+
+
+def dump(workflow: Workflow, sink: Sink) -> None:
+    """Writes the pickle of the workflow.
+
+    Raises:
+        StateError: something in it cannot be pickled; the message names the unit and the attribute.
+    """
+    try:
+        StatePickler(sink).dump(workflow)
+    except StateError:
+        raise
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+        raise StateError(_culprit(workflow, error)) from error
+
+
+class StatePickler(pickle.Pickler):
+    """The C pickler, taught to write torch tensors as buffers."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink, protocol=5)
+        self._torch: Any = sys.modules.get("torch")
+        self._storages: dict[int, Any] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        torch = self._torch
+        if torch is None:
+            return NotImplemented
+        cls = type(obj)
+        if (cls is torch.Tensor or cls is torch.nn.Parameter) and obj.layout is torch.strided and not obj.is_quantized:
+            storage = obj.untyped_storage()
+            # torch may wrap one storage in several objects; the pickle must see one.
+            return tensors.reduce_tensor(obj, self._storages.setdefault(storage._cdata, storage))
+        if cls is torch.UntypedStorage:
+            return tensors.reduce_storage(obj)
+        return NotImplemented
+
+
+class _Probe(StatePickler):
+    """Pickles one attribute by itself: the units that it refers to are left out."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (str, (obj.name,)) if isinstance(obj, Unit) else super().reducer_override(obj)
+
+
+def _culprit(workflow: Workflow, error: Exception) -> str:
+    """Finds the attribute that cannot be pickled, by pickling each by itself."""
+    for unit in [workflow, *workflow.units]:
+        for name, value in vars(unit).items():
+            if name.endswith("_") or name == "units":
+                continue
+            try:
+                _Probe(io.BytesIO()).dump(value)
+            except Exception as cause:
+                return (
+                    f"{unit!r}.{name} cannot be pickled ({cause}): name the attribute '{name}_' to leave it out of snapshots,"
+                    " and make it in init_unpickled()"
+                )
+    return f"{workflow!r} cannot be pickled: {error}"

@@ -1,0 +1,98 @@
+"""Reads encoded snapshots: the header alone, or the whole, verified before anything of it is used."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, BinaryIO, cast
+
+from runner.errors import SnapshotDamagedError
+from runner.snapshots import codecs
+from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
+from runner.snapshots.header import Header
+
+
+def read_header(blocks: Iterable[bytes]) -> Header:
+    """Reads the header, decoding no more than it needs.
+
+    Raises:
+        SnapshotDamagedError: empty, not a snapshot, or damaged within the header.
+        SnapshotMismatchError: of a newer format.
+    """
+    start = bytearray()
+    for plain in _decoded(blocks):
+        start += plain
+        if len(start) >= 8 and len(start) >= (size := header_size(start)):
+            return parse_header(start[:size])
+    raise SnapshotDamagedError("it is truncated: it ends within its header")
+
+
+def read_verified(blocks: Iterable[bytes]) -> tuple[Header, BinaryIO]:
+    """Decodes and verifies a whole snapshot; returns its header and its pickle as a file.
+
+    The plain stream is held in memory, and freed as the file is read.
+
+    Raises:
+        SnapshotDamagedError: anything is missing, altered, or too much.
+        SnapshotMismatchError: of a newer format.
+    """
+    digest = Digest()
+    parts = _HeldBack(_decoded(blocks), TRAILER_SIZE)
+    chunks = []
+    for part in parts:
+        digest.update(part)
+        chunks.append(part)
+    digest.check(parts.tail)
+    file = io.BufferedReader(_Chunks(chunks), 1 << 16)
+    start = file.peek(8)[:8]
+    return parse_header(file.read(header_size(start))), cast(BinaryIO, file)
+
+
+def _decoded(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields the plain stream of an encoded one; its first bytes say which codec it has."""
+    blocks = iter(blocks)
+    first = next(blocks, b"")
+    return codecs.decode(codecs.detect(first), chain([first], blocks))
+
+
+class _HeldBack:
+    """Iterates over a stream but for its last bytes, which are in `tail` at the end."""
+
+    def __init__(self, parts: Iterable[bytes], size: int) -> None:
+        self._parts = parts
+        self._size = size
+        self.tail = b""
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for part in self._parts:
+            if len(part) < self._size:
+                part = self.tail + part
+            elif self.tail:
+                yield memoryview(self.tail)
+            body = max(0, len(part) - self._size)
+            yield memoryview(part)[:body]
+            self.tail = part[body:]
+
+
+class _Chunks(io.RawIOBase):
+    """Chunks of memory as one file to read once; each is freed when it has been read."""
+
+    def __init__(self, chunks: list[memoryview]) -> None:
+        super().__init__()
+        self._chunks = chunks[::-1]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        target = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(target) and self._chunks:
+            chunk = self._chunks.pop()
+            part = chunk[: len(target) - done]
+            target[done : done + len(part)] = part
+            done += len(part)
+            if len(part) < len(chunk):
+                self._chunks.append(chunk[len(part) :])
+        return done

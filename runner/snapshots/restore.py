@@ -1,0 +1,112 @@
+"""Restores a workflow from a snapshot, and finds the newest snapshot of a workflow."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import (
+    SnapshotDamagedError,
+    SnapshotError,
+    SnapshotMismatchError,
+    SnapshotNotFoundError,
+)
+from runner.graph import Workflow
+from runner.snapshots.header import Header
+from runner.snapshots.reader import read_header, read_verified
+from runner.snapshots.store import Entry, Store
+from runner.snapshots.stores.file import FileStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A workflow that was restored, where from, and what its header said."""
+
+    workflow: Workflow
+    location: str
+    header: Header
+
+
+def restore(location: str | Path) -> Restored:
+    """Restores a workflow from a snapshot file. `initialize()` and `run()` continue it.
+
+    Nothing of the snapshot is used before the whole of it is verified.
+
+    Raises:
+        SnapshotNotFoundError: there is no such file.
+        SnapshotDamagedError: it is empty, truncated, altered, or no snapshot.
+        SnapshotMismatchError: it is of a newer format, or needs a class that is not here.
+    """
+    return _restore(file_store(location), str(location))
+
+
+def header_of(location: str | Path) -> Header:
+    """Returns the header of a snapshot file; it raises as `restore` does."""
+    store = file_store(location)
+    with _Located(str(location)):
+        return read_header(store.open(str(location)))
+
+
+def file_store(location: str | Path) -> FileStore:
+    """Returns the store of the folder that a snapshot file is in."""
+    return FileStore(Path(location).parent)
+
+
+def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool]) -> Restored | None:
+    """Restores the newest good snapshot that is wanted; tells of those that had to be passed over."""
+    found = [(entry, store) for store in stores for entry in store.list() if wanted(entry.header)]
+    for entry, store in sorted(found, key=_newest_last, reverse=True):
+        try:
+            return _restore(store, entry.location)
+        except SnapshotDamagedError as error:
+            log.warning("%s; taking the one before", error)
+    return None
+
+
+def _newest_last(found: tuple[Entry, Store]) -> str:
+    return found[0].header.time
+
+
+def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
+    """Yields a store for each folder at or below the given ones that has snapshots."""
+    folders = {path.parent for root in roots for path in root.rglob("*.pickle*")}
+    for folder in sorted(folders):
+        yield FileStore(folder)
+
+
+def _restore(store: Store, location: str) -> Restored:
+    with _Located(location):
+        header, file = read_verified(store.open(location))
+        workflow = pickle.Unpickler(file).load()
+        if not isinstance(workflow, Workflow):
+            raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
+        return Restored(workflow, location, header)
+
+
+class _Located:
+    """Says in errors which snapshot they are about."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, cls: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SnapshotNotFoundError):
+            return
+        if isinstance(error, SnapshotDamagedError | SnapshotMismatchError):
+            raise type(error)(f"snapshot {self.location!r} cannot be used: {error}") from error
+        if isinstance(error, SnapshotError):
+            return
+        if isinstance(error, ImportError | AttributeError):
+            raise SnapshotMismatchError(
+                f"snapshot {self.location!r} needs code that is not here ({error}): run where its modules can be imported"
+            ) from error
+        if isinstance(error, pickle.UnpicklingError | EOFError | ValueError | TypeError | KeyError | IndexError):
+            raise SnapshotDamagedError(f"snapshot {self.location!r} cannot be used: its pickle is wrong ({error})") from error

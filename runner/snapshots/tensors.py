@@ -1,0 +1,66 @@
+"""How torch tensors go into a pickle: one buffer for each storage, and functions that make them again.
+
+torch's own way nests a second pickle for every tensor, which costs several copies and, on loading, runs whatever that
+second pickle says. These functions take plain data only. A storage that several tensors share stays shared.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def reduce_tensor(tensor: torch.Tensor, storage: torch.UntypedStorage) -> Any:
+    """Returns how to make the dense tensor again over its storage."""
+    import torch
+
+    layout = (tensor.storage_offset(), tuple(tensor.size()), tuple(tensor.stride()))
+    flags = (tensor.requires_grad, isinstance(tensor, torch.nn.Parameter))
+    return rebuild_tensor, (storage, str(tensor.dtype).removeprefix("torch."), *layout, *flags)
+
+
+def reduce_storage(storage: torch.UntypedStorage) -> Any:
+    """Returns how to make the storage again; its bytes go into the pickle without an intermediate copy."""
+    import torch
+
+    view = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+    data: Any = view.cpu().numpy()
+    return rebuild_storage, (pickle.PickleBuffer(data), str(storage.device))
+
+
+def rebuild_storage(data: bytes | bytearray, device: str) -> torch.UntypedStorage:
+    """Makes a storage of the bytes, in memory of torch's own: results of BLAS may depend on alignment.
+
+    A device that this machine does not have gives way to the CPU.
+    """
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        device = "cpu"
+    target = torch.empty(len(data), dtype=torch.uint8, device=device)
+    if len(data):
+        target.copy_(torch.frombuffer(data if isinstance(data, bytearray) else bytearray(data), dtype=torch.uint8))
+    return target.untyped_storage()
+
+
+def rebuild_tensor(
+    storage: torch.UntypedStorage,
+    dtype: str,
+    offset: int,
+    size: Sequence[int],
+    stride: Sequence[int],
+    requires_grad: bool,
+    parameter: bool,
+) -> torch.Tensor:
+    """Makes a tensor over a storage; offset and strides count elements."""
+    import torch
+
+    tensor = torch.empty(0, dtype=getattr(torch, dtype), device=storage.device)
+    tensor.set_(storage, offset, tuple(size), tuple(stride))
+    if parameter:
+        return torch.nn.Parameter(tensor, requires_grad)
+    return tensor.requires_grad_(requires_grad)

@@ -1,0 +1,47 @@
+"""What all tests share."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="seed of the random tests; drawn and shown unless given")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    if config.option.seed is None:
+        config.option.seed = random.SystemRandom().randrange(2**32)
+    return f"random tests: --seed={config.option.seed}"
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Random numbers that `--seed` repeats, the same for a test whatever else runs."""
+    return random.Random(f"{request.config.option.seed} {request.node.nodeid}")
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+VELES_RUN = (sys.executable, "-m", "runner")
+
+
+@pytest.fixture
+def veles_run(tmp_path: Path) -> Run:
+    """Runs the command in a folder of the test's own and returns what came of it."""
+
+    def run(*arguments: str | Path, code: int | None = 0, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        command = [*VELES_RUN, *map(str, arguments)]
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+        if code is not None:
+            assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
