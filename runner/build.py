@@ -55,9 +55,7 @@ def reconfigure(workflow: Any, before: Config, now: Config, output_dir: str) -> 
         elif section != "snapshotter":
             workflow.override(key, value)
     if workflow.snapshotter is not None:
-        settings = _snapshotter(now.snapshotter, output_dir)
-        workflow.snapshotter.directory = settings.pop("directory")
-        workflow.snapshotter.configure(**settings)
+        workflow.snapshotter.configure(**_snapshotter(now.snapshotter, output_dir))
     return changes
 
 

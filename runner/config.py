@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from runner.errors import ConfigError, known
+from runner.snapshots.settings import SnapshotterSettings, at_least
 
 SIZE = Any  # OmegaConf has no union of an integer and a list
 
@@ -60,7 +61,7 @@ class LoaderConfig:
     minibatch_size: int = 100
     """Samples in a minibatch."""
     normalization: str = "linear"
-    """`linear` maps the range of the training set to [-1, 1]; `none` leaves the data alone."""
+    """`linear` maps the range of the training set to [-1, 1], `range` to [0, 1]; `none` leaves the data alone."""
     train_size: int | None = None
     """Training samples to use, from the first on; all unless given."""
     validation_size: int | None = None
@@ -201,33 +202,16 @@ class DecisionConfig:
     """Epochs without an improvement after which the run is over."""
 
     def __post_init__(self) -> None:
-        _at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
-        _at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
+        at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
+        at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
 
 
 @dataclass(kw_only=True)
-class SnapshotterConfig:
+class SnapshotterConfig(SnapshotterSettings):
     """When snapshots are taken, and where they go."""
 
     directory: str | None = None
     """Folder of the snapshots; the run's output folder unless given."""
-    prefix: str | None = None
-    """Begins the snapshots' names; the workflow's name unless given."""
-    compression: str | None = "gz"
-    """Codec: none, snappy, gz, bz2, xz or zst."""
-    compression_level: int | None = None
-    """Level of the codec; the codec's own default unless given."""
-    interval: int = 1
-    """At most one snapshot in so many epochs."""
-    time_interval: float = 0.0
-    """At least so many seconds between two snapshots."""
-
-    def __post_init__(self) -> None:
-        from runner.snapshots import codecs
-
-        codecs.find(self.compression).check_level(self.compression_level)
-        _at_least("snapshotter.interval", self.interval, 1, "epochs between snapshots")
-        _at_least("snapshotter.time_interval", self.time_interval, 0, "seconds between snapshots")
 
 
 @dataclass(kw_only=True)
@@ -257,7 +241,7 @@ class Config:
     snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
 
     def __post_init__(self) -> None:
-        _at_least("threads", self.threads, 1, "threads")
+        at_least("threads", self.threads, 1, "threads")
         if self.mode is Mode.evaluate and not self.snapshot:
             raise ConfigError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
 
@@ -367,11 +351,6 @@ def _names(schema: type) -> list[str]:
 
 def _pick(schema: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in _names(schema)}
-
-
-def _at_least(key: str, value: float | None, minimum: int, unit: str) -> None:
-    if value is not None and value < minimum:
-        raise ConfigError(f"{key}={value} must be at least {minimum} ({unit})")
 
 
 def _first_line(error: Exception) -> str:

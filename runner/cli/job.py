@@ -137,6 +137,8 @@ def _run(workflow: StandardWorkflow, launcher: Launcher, request: Request) -> Ou
         # Between two jobs a signal ends the process; behind a single run it must not change the exit code.
         launcher.release_signals()
         complete = complete and not launcher.stop_requested
+    if workflow.snapshotter is not None and workflow.snapshotter.failed_:
+        return Outcome(workflow.decision.best, exit_code=1)
     return Outcome(workflow.decision.best, EXIT_CODES[None if complete else launcher.stop_signal])
 
 

@@ -90,6 +90,9 @@ class Unit(Pickleable):
     def stop(self) -> None:
         """Called when the workflow is stopped."""
 
+    def finish(self) -> None:
+        """Called when a run of the outermost workflow has ended or stopped: waits for what is still under way."""
+
     def reconfigure(self, **changes: object) -> None:
         """Changes settings after construction.
 

@@ -149,7 +149,12 @@ class Workflow(Unit):
         if self.random_states_ is not None:
             randomness.set_states(self.random_states_)
             self.random_states_ = None
-        self.control.run(self.start_point)
+        try:
+            self.control.run(self.start_point)
+        finally:
+            if self.workflow is None:
+                for unit in self._all_units():
+                    unit.finish()
 
     def resume(self) -> None:
         if self.control.underway:

@@ -44,16 +44,21 @@ class Minibatch:
     epoch_ends: bool
 
 
-def _linear(train: torch.Tensor) -> tuple[float, float]:
-    """Maps the range of the training set to [-1, 1]."""
-    low, high = float(train.min()), float(train.max())
-    scale = 2.0 / (high - low) if high > low else 1.0
-    return scale, -1.0 - low * scale
+def _range_to(begin: float, end: float) -> Callable[[torch.Tensor], tuple[float, float]]:
+    """Returns what maps the range of the training set to [begin, end]."""
+
+    def fit(train: torch.Tensor) -> tuple[float, float]:
+        low, high = float(train.min()), float(train.max())
+        scale = (end - begin) / (high - low) if high > low else 1.0
+        return scale, begin - low * scale
+
+    return fit
 
 
 NORMALIZERS: dict[str, Callable[[torch.Tensor], tuple[float, float]]] = {
     "none": lambda train: (1.0, 0.0),
-    "linear": _linear,
+    "linear": _range_to(-1.0, 1.0),
+    "range": _range_to(0.0, 1.0),
 }
 """For each normalisation a function that gives (scale, shift) from the training set."""
 

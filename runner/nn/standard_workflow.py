@@ -105,6 +105,8 @@ class StandardWorkflow(Workflow):
 
     @property
     def current_step(self) -> tuple[str, int, int]:
+        if not self.control.running and self.snapshotter is not None and (written := self.snapshotter.finishing):
+            return "Writing the last snapshot", *written
         return f"Epoch {self.loader.epoch_number + 1}", self.loader.position, self.loader.steps
 
     def progress(self) -> dict[str, Any]:
@@ -115,6 +117,7 @@ class StandardWorkflow(Workflow):
             "epoch": loader.epoch_number,
             "iteration": loader.position,
             "complete": bool(decision.complete),
+            "score": history[-1][decision.watched] if history and loader.position == 0 else None,
             "metrics": metrics,
         }
 

@@ -20,6 +20,9 @@ from runner.errors import ConfigError, SnapshotDamagedError, known
 
 Buffer = bytes | bytearray | memoryview
 
+ISAL_LEVEL = 3
+"""The highest level that isal has; beyond it the standard library compresses, ten times slower."""
+
 
 class Decoder(Protocol):
     """Decodes one member. This is the whole surface that decoding needs."""
@@ -43,6 +46,7 @@ class Codec:
     Attributes:
         name: as in `snapshotter.compression`.
         magic: the first bytes of every member.
+        prefix: how many bytes all full members begin with; 0 when a stream cannot be cut into members.
         levels: the levels it takes; empty when it has none.
         default_level: the level that pays: more costs much time and gains little on weights.
         encode: makes one member of a chunk.
@@ -51,9 +55,10 @@ class Codec:
 
     name: str
     magic: bytes
+    prefix: int
     levels: range
     default_level: int
-    encode: Callable[[Buffer, int], bytes]
+    encode: Callable[[Buffer, int], Buffer]
     decoder: Callable[[], Decoder]
 
     @property
@@ -124,11 +129,46 @@ def decode(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
         raise SnapshotDamagedError(f"it is truncated within a member of {codec.name}")
 
 
+def members(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cuts an encoded stream where members begin, so that they can be decoded in parallel.
+
+    A member begins with the same few bytes as the first one; ten bytes do not turn up by chance. A stream of one member,
+    made by another tool, is not cut.
+    """
+    if not codec.prefix:
+        yield from blocks
+        return
+    blocks = iter(blocks)
+    pending = bytearray()
+    while len(pending) < codec.prefix and (block := next(blocks, b"")):
+        pending += block
+    prefix = bytes(pending[: codec.prefix])
+    searched = len(prefix)
+    while True:
+        while (found := pending.find(prefix, searched)) >= 0:
+            yield bytes(memoryview(pending)[:found])
+            del pending[:found]
+            searched = len(prefix)
+        searched = max(len(prefix), len(pending) - len(prefix))
+        block = next(blocks, b"")
+        if not block:
+            yield bytes(pending)
+            return
+        pending += block
+
+
 def _require(module: str, package: str, codec: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ConfigError(f"codec {codec!r} needs the package {package}: pip install {package}") from error
+
+
+def _optional(module: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        return None
 
 
 def _decoding_errors() -> tuple[type[Exception], ...]:
@@ -138,18 +178,30 @@ def _decoding_errors() -> tuple[type[Exception], ...]:
     return (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, *loaded)
 
 
-def _gzip(chunk: Buffer, level: int) -> bytes:
-    compressor = _require("isal.isal_zlib", "isal", "gz").compressobj(level, wbits=31)
-    return bytes(compressor.compress(chunk)) + bytes(compressor.flush())
+def _gzip(chunk: Buffer, level: int) -> Buffer:
+    isal = _optional("isal.isal_zlib")
+    if isal is not None and level <= ISAL_LEVEL:
+        return bytes(isal.compress(chunk, level, 31))
+    compressor = zlib.compressobj(level, wbits=31)
+    return compressor.compress(chunk) + compressor.flush()
 
 
-def _zstd(chunk: Buffer, level: int) -> bytes:
+def _zstd(chunk: Buffer, level: int) -> Buffer:
     zstandard = _require("zstandard", "zstandard", "zst")
-    return bytes(zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress(chunk))
+    return bytes(zstandard.ZstdCompressor(level=level, write_checksum=True).compress(chunk))
 
 
-def _snappy(chunk: Buffer, level: int) -> bytes:
-    return bytes(_require("snappy", "python-snappy", "snappy").StreamCompressor().compress(bytes(chunk)))
+def _snappy(chunk: Buffer, level: int) -> Buffer:
+    # python-snappy's own classes copy twice and hold the interpreter's lock; the library beneath them does neither.
+    _require("snappy", "python-snappy", "snappy")
+    frames: Buffer = memoryview(sys.modules["cramjam"].snappy.compress(chunk))
+    return frames
+
+
+def _gzip_decoder() -> Decoder:
+    isal = _optional("isal.isal_zlib")
+    decoder: Decoder = (isal or zlib).decompressobj(31)
+    return decoder
 
 
 class _PlainDecoder:
@@ -203,14 +255,16 @@ CODECS = {
         Codec(
             name="none",
             magic=b"\x80",
+            prefix=0,
             levels=range(0),
             default_level=0,
-            encode=lambda chunk, level: bytes(chunk),
+            encode=lambda chunk, level: chunk,
             decoder=_PlainDecoder,
         ),
         Codec(
             name="snappy",
             magic=b"\xff\x06\x00\x00sNaPpY",
+            prefix=10,
             levels=range(0),
             default_level=0,
             encode=_snappy,
@@ -219,14 +273,16 @@ CODECS = {
         Codec(
             name="gz",
             magic=b"\x1f\x8b",
-            levels=range(4),
+            prefix=10,
+            levels=range(1, 10),
             default_level=1,
             encode=_gzip,
-            decoder=lambda: zlib.decompressobj(31),
+            decoder=_gzip_decoder,
         ),
         Codec(
             name="bz2",
             magic=b"BZh",
+            prefix=10,
             levels=range(1, 10),
             default_level=9,
             encode=lambda chunk, level: bz2.compress(chunk, level),
@@ -235,6 +291,7 @@ CODECS = {
         Codec(
             name="xz",
             magic=b"\xfd7zXZ\x00",
+            prefix=12,
             levels=range(10),
             default_level=0,
             encode=lambda chunk, level: lzma.compress(chunk, check=lzma.CHECK_CRC64, preset=level),
@@ -243,6 +300,7 @@ CODECS = {
         Codec(
             name="zst",
             magic=b"\x28\xb5\x2f\xfd",
+            prefix=9,
             levels=range(1, 23),
             default_level=1,
             encode=_zstd,

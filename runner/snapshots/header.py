@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
@@ -13,9 +13,12 @@ from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 FORMAT = 1
 
 
-def utc_now() -> str:
-    """Returns the time as ISO 8601, UTC, with microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+def utc_now(after: str | None = None) -> str:
+    """Returns the time as ISO 8601, UTC, with microseconds; later than `after`, even if the clock was set back."""
+    now = datetime.now(UTC)
+    if after is not None:
+        now = max(now, datetime.fromisoformat(after) + timedelta(microseconds=1))
+    return now.isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +39,16 @@ class Header:
     """The run it belongs to, kept across resumes (UUID)."""
     codec: str
     """The codec's name in the configuration."""
+    level: int = 0
+    """The codec's level; 0 for a codec without levels."""
     epoch: int = 0
     """Epochs completed."""
     iteration: int = 0
     """Minibatches of the current epoch that are done."""
     complete: bool = False
     """Whether the run had reached its end."""
+    score: float | None = None
+    """The error that decides which snapshots are the best; lower is better. None where there is none."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """The workflow's metrics, such as errors in percent by class."""
     config: dict[str, Any] = field(default_factory=dict)
@@ -56,6 +63,10 @@ class Header:
     """SHA-256 of the source of each module whose units are in the workflow."""
     parent: str | None = None
     """UUID of the snapshot that the run was restored from or wrote before."""
+    previous: dict[str, Any] | None = None
+    """What the snapshot before it in this process came to: `uuid`, `state` and `stored` (bytes), `pause` and `seconds`.
+
+    A snapshot cannot tell this of itself: it is known only when the snapshot is durable."""
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
     """The snapshot itself."""
     time: str = field(default_factory=utc_now)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from runner.errors import StateError
 from runner.graph import Unit, Workflow
-from runner.snapshots import tensors
+from runner.snapshots import arrays, tensors
 
 
 class Sink(Protocol):
@@ -34,25 +34,35 @@ def dump(workflow: Workflow, sink: Sink) -> None:
 
 
 class StatePickler(pickle.Pickler):
-    """The C pickler, taught to write torch tensors as buffers."""
+    """The C pickler, taught to write tensors and arrays as buffers, and to keep shared memory shared."""
 
     def __init__(self, sink: Sink) -> None:
         super().__init__(sink, protocol=5)
         self._torch: Any = sys.modules.get("torch")
+        self._numpy: Any = sys.modules.get("numpy")
         self._storages: dict[int, Any] = {}
 
     def reducer_override(self, obj: Any) -> Any:
+        if self._numpy is not None and type(obj) is self._numpy.ndarray:
+            return arrays.reduce_view(obj)
         torch = self._torch
         if torch is None:
             return NotImplemented
         cls = type(obj)
-        if (cls is torch.Tensor or cls is torch.nn.Parameter) and obj.layout is torch.strided and not obj.is_quantized:
-            storage = obj.untyped_storage()
-            # torch may wrap one storage in several objects; the pickle must see one.
-            return tensors.reduce_tensor(obj, self._storages.setdefault(storage._cdata, storage))
+        if cls is torch.Tensor or cls is torch.nn.Parameter:
+            return self._reduce_tensor(obj)
         if cls is torch.UntypedStorage:
             return tensors.reduce_storage(obj)
+        if cls is torch.Generator:
+            return tensors.rebuild_generator, (str(obj.device), obj.get_state())
         return NotImplemented
+
+    def _reduce_tensor(self, tensor: Any) -> Any:
+        if tensor.layout is not self._torch.strided or tensor.is_quantized or tensor.is_conj() or tensor.is_neg():
+            return NotImplemented
+        storage = tensor.untyped_storage()
+        # torch may wrap one storage in several objects; the pickle must see one.
+        return tensors.reduce_tensor(tensor, self._storages.setdefault(storage._cdata, storage))
 
 
 class _Probe(StatePickler):

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 import sys
+from functools import cache
 from pathlib import Path
 
 from runner.graph import Workflow
@@ -13,6 +14,7 @@ from runner.graph import Workflow
 PACKAGES = ("veles-runner", "torch", "numpy", "hydra-core")
 
 
+@cache
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the packages that decide about results."""
     found = {"python": platform.python_version()}
@@ -30,6 +32,7 @@ def code(workflow: Workflow) -> dict[str, str]:
     return {module: digest for module in modules if (digest := _source_digest(module))}
 
 
+@cache
 def _source_digest(module: str) -> str | None:
     path = getattr(sys.modules.get(module), "__file__", None)
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any, BinaryIO, cast
 
 from runner.errors import SnapshotDamagedError
 from runner.snapshots import codecs
+from runner.snapshots.codecs import Codec
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
 
@@ -38,7 +42,7 @@ def read_verified(blocks: Iterable[bytes]) -> tuple[Header, BinaryIO]:
         SnapshotMismatchError: of a newer format.
     """
     digest = Digest()
-    parts = _HeldBack(_decoded(blocks), TRAILER_SIZE)
+    parts = _HeldBack(_decoded_ahead(blocks), TRAILER_SIZE)
     chunks = []
     for part in parts:
         digest.update(part)
@@ -51,9 +55,35 @@ def read_verified(blocks: Iterable[bytes]) -> tuple[Header, BinaryIO]:
 
 def _decoded(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yields the plain stream of an encoded one; its first bytes say which codec it has."""
+    codec, blocks = _detected(blocks)
+    return codecs.decode(codec, blocks)
+
+
+def _decoded_ahead(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields the same, members decoded in parallel and ahead."""
+    codec, blocks = _detected(blocks)
+    if not codec.prefix:
+        yield from codecs.decode(codec, blocks)
+        return
+    workers = os.cpu_count() or 1
+    ahead: deque[Future[list[bytes]]] = deque()
+    with ThreadPoolExecutor(workers, "restore-codec") as executor:
+        for member in codecs.members(codec, blocks):
+            ahead.append(executor.submit(_decoded_member, codec, member))
+            if len(ahead) > 2 * workers:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+
+
+def _decoded_member(codec: Codec, member: bytes) -> list[bytes]:
+    return list(codecs.decode(codec, [member]))
+
+
+def _detected(blocks: Iterable[bytes]) -> tuple[Codec, Iterator[bytes]]:
     blocks = iter(blocks)
     first = next(blocks, b"")
-    return codecs.decode(codecs.detect(first), chain([first], blocks))
+    return codecs.detect(first), chain([first], blocks)
 
 
 class _HeldBack:

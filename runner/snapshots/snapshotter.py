@@ -6,16 +6,24 @@ import logging
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
-from runner.errors import ConfigError
+from runner.errors import SnapshotError
 from runner.graph import Bool, Unit, Workflow, placement
-from runner.snapshots import codecs, provenance
-from runner.snapshots.header import Header
+from runner.snapshots import provenance
+from runner.snapshots.header import Header, utc_now
+from runner.snapshots.retention import expired
+from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.sizes import largest_units
+from runner.snapshots.staging import default_limit
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.writer import Written, write
+from runner.snapshots.writer import Request, Writer, Written
 
 log = logging.getLogger(__name__)
+
+LARGE = 200_000_000
+"""Bytes of state from which a snapshot is worth a warning."""
 
 
 class Snapshotter(Unit):
@@ -31,16 +39,14 @@ class Snapshotter(Unit):
         skip: true when this one is not worth a snapshot, such as without an improvement.
         complete: true when this iteration is the last.
 
+    A snapshot is captured at once and written in the background; the end of the run waits for the last one.
+
     Args:
         workflow: the workflow.
-        prefix: begins the snapshots' names; the workflow's name unless given.
-        compression: the codec.
-        compression_level: the codec's level; its default unless given.
-        interval: at most one snapshot in so many due states.
-        time_interval: at least so many seconds between two snapshots.
+        settings: as in `SnapshotterSettings`.
 
     Raises:
-        ConfigError: an unknown codec or level, an interval below 1, a negative time interval.
+        ConfigError: a setting is unknown or wrong.
     """
 
     suffix: str = ""
@@ -48,55 +54,28 @@ class Snapshotter(Unit):
     skip: Bool | bool = False
     complete: Bool | bool = False
 
-    def __init__(
-        self,
-        workflow: Workflow,
-        name: str | None = None,
-        *,
-        prefix: str | None = None,
-        compression: str | None = "gz",
-        compression_level: int | None = None,
-        interval: int = 1,
-        time_interval: float = 0.0,
-    ) -> None:
+    def __init__(self, workflow: Workflow, name: str | None = None, **settings: Any) -> None:
         super().__init__(workflow, name)
         self.log_id: str | None = None
         self.last_uuid: str | None = None
+        self.last_time: str | None = None
         self.last_location: str | None = None
         self.put_off = False
         self.due_states = 0
-        self.configure(
-            prefix=prefix,
-            compression=compression,
-            compression_level=compression_level,
-            interval=interval,
-            time_interval=time_interval,
-        )
+        self.warned_of_size = False
+        self.configure(**settings)
 
     def init_unpickled(self) -> None:
         super().init_unpickled()
-        self.last_time_ = float("-inf")
+        self.exported_at_ = float("-inf")
         self.run_id_ = str(uuid.uuid4())
+        self.writer_: Writer | None = None
+        self.written_: Written | None = None
+        self.failed_ = False
 
-    def configure(
-        self,
-        *,
-        prefix: str | None,
-        compression: str | None,
-        compression_level: int | None,
-        interval: int,
-        time_interval: float,
-    ) -> None:
+    def configure(self, **settings: Any) -> None:
         """Takes new settings, as the constructor does; also those of a resumed run."""
-        if interval < 1:
-            raise ConfigError(f"snapshotter.interval={interval} must be at least 1 (epochs between snapshots)")
-        if time_interval < 0:
-            raise ConfigError(f"snapshotter.time_interval={time_interval} must not be negative (seconds between snapshots)")
-        self.prefix = prefix
-        self.codec_name = codecs.find(compression).name
-        self.level = codecs.find(compression).check_level(compression_level)
-        self.interval = interval
-        self.time_interval = time_interval
+        self.settings = SnapshotterSettings(**settings)
 
     @property
     def store(self) -> Store:
@@ -123,26 +102,88 @@ class Snapshotter(Unit):
         if stopping and not self.complete:
             launcher.stop()
 
-    def _allowed(self) -> bool:
-        return self.due_states >= self.interval and time.monotonic() - self.last_time_ >= self.time_interval
+    def finish(self) -> None:
+        """Waits for the snapshot that is on its way."""
+        self._wait()
 
-    def export(self) -> str:
-        """Takes a snapshot now; returns its location when it is durable."""
+    @property
+    def finishing(self) -> tuple[int, int] | None:
+        """While a snapshot is on its way: the bytes of its state that are written, and all of them."""
+        written = self.written_
+        if written is None or self.writer_ is None or not self.writer_.busy:
+            return None
+        return written.progress, written.state
+
+    def _allowed(self) -> bool:
+        elapsed = time.monotonic() - self.exported_at_
+        return self.due_states >= self.settings.interval and elapsed >= self.settings.time_interval
+
+    def export(self) -> None:
+        """Takes a snapshot now; it is durable after `finish()`, or at once with `blocking`."""
+        assert self.workflow is not None
+        self._wait()
         header = self._header()
-        before = self.put_off, self.due_states, self.last_uuid
+        before = self.put_off, self.due_states, self.last_uuid, self.last_time
         # What the restored run must find is set before the state is captured.
-        self.put_off, self.due_states, self.last_uuid = False, 0, header.uuid
-        codec = codecs.find(self.codec_name)
+        self.put_off, self.due_states, self.last_uuid, self.last_time = False, 0, header.uuid, header.time
+        settings = self.settings
+        if self.writer_ is None:
+            staging = default_limit() if settings.staging is None else settings.staging
+            self.writer_ = Writer(settings.workers, staging)
+        request = Request(header, settings.codec, settings.level, self.store, self._on_written)
         try:
-            assert self.workflow is not None
-            written = write(self.workflow, header, codec, self.level, self.store)
+            self.written_ = self.writer_.submit(self.workflow, request)
         except BaseException:
-            self.put_off, self.due_states, self.last_uuid = before
+            self.put_off, self.due_states, self.last_uuid, self.last_time = before
             raise
-        self.last_time_ = time.monotonic()
+        self.exported_at_ = time.monotonic()
+        self._warn_of_size(self.written_.state)
+        if settings.blocking:
+            self._wait()
+
+    def _wait(self) -> None:
+        if self.writer_ is None:
+            return
+        try:
+            self.writer_.wait()
+        except SnapshotError as error:
+            self.failed_ = True
+            if self.settings.on_error == "raise":
+                raise
+            log.error("No snapshot: %s; the run goes on", error)
+
+    def _on_written(self, written: Written) -> None:
+        """Runs in the background when a snapshot is durable."""
         self.last_location = written.location
-        _report(written, codec.name)
-        return written.location
+        self.failed_ = False
+        _report(written, self.settings)
+        self._delete_expired()
+
+    def _delete_expired(self) -> None:
+        keep_best, keep_last = self.settings.keep_best, self.settings.keep_last
+        if keep_best is None and keep_last is None:
+            return
+        store = self.store
+        own = [entry for entry in store.list() if entry.header.log_id == self.log_id]
+        for entry in expired(own, keep_best=keep_best, keep_last=keep_last):
+            try:
+                store.delete(entry.location)
+            except SnapshotError as error:
+                log.warning("Snapshot not deleted: %s", error)
+            else:
+                log.info("Snapshot deleted: %s", entry.location)
+
+    def _warn_of_size(self, size: int) -> None:
+        if size <= LARGE or self.warned_of_size:
+            return
+        assert self.workflow is not None
+        self.warned_of_size = True
+        rows = "".join(f"\n  {megabytes(part):>12}  {name}" for name, part in largest_units(self.workflow, 5))
+        log.warning(
+            "Each snapshot has %s of state. The largest units, of which attributes named with a final '_' would be left out:%s",
+            megabytes(size),
+            rows,
+        )
 
     def _header(self) -> Header:
         workflow = self.workflow
@@ -150,7 +191,7 @@ class Snapshotter(Unit):
         launcher = workflow.launcher
         run_id = launcher.run_id if launcher else self.run_id_
         self.log_id = self.log_id or run_id
-        prefix = self.prefix or workflow.name
+        prefix = self.settings.prefix or workflow.name
         cls = type(workflow)
         return Header(
             name=f"{prefix}_{self.suffix}" if self.suffix else prefix,
@@ -159,8 +200,11 @@ class Snapshotter(Unit):
             workflow_class=f"{cls.__module__}:{cls.__qualname__}",
             run_id=run_id,
             log_id=self.log_id,
-            codec=self.codec_name,
+            codec=self.settings.codec.name,
+            level=self.settings.level,
             parent=self.last_uuid,
+            previous=self.written_.figures() if self.written_ else None,
+            time=utc_now(after=self.last_time),
             versions=provenance.versions(),
             code=provenance.code(workflow),
             **workflow.progress(),
@@ -175,10 +219,8 @@ class SnapshotterToFile(Snapshotter):
         directory: the folder; `snapshots` unless given.
     """
 
-    def __init__(
-        self, workflow: Workflow, name: str | None = None, *, directory: str | Path = "snapshots", **settings: object
-    ) -> None:
-        super().__init__(workflow, name, **settings)  # type: ignore[arg-type]
+    def configure(self, *, directory: str | Path = "snapshots", **settings: Any) -> None:
+        super().configure(**settings)
         self.directory = str(directory)
 
     @property
@@ -190,16 +232,20 @@ class SnapshotterToFile(Snapshotter):
         return self.directory
 
 
-def _report(written: Written, codec: str) -> None:
+def _report(written: Written, settings: SnapshotterSettings) -> None:
     log.info(
-        "Snapshot written: %s (%s -> %s %s, %.2f s)",
+        "Snapshot written: %s (%s -> %s %s %d, %.1f %%, pause %.0f ms, %.2f s)",
         written.location,
-        _megabytes(written.state),
-        _megabytes(written.stored),
-        codec,
+        megabytes(written.state),
+        megabytes(written.stored),
+        settings.codec.name,
+        settings.level,
+        100 * written.stored / written.state,
+        1000 * written.pause,
         written.seconds,
     )
 
 
-def _megabytes(size: int) -> str:
+def megabytes(size: int) -> str:
+    """Returns a number of bytes as people read it."""
     return f"{size / 1e6:.1f} MB"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.snapshots.codecs import Codec
+from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.header import Header
 
 
@@ -21,7 +21,7 @@ class Entry:
 class Store(Protocol):
     """Keeps snapshots. These four operations are all that a snapshotter and a restore need."""
 
-    def put(self, header: Header, codec: Codec, members: Iterable[bytes]) -> str:
+    def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         """Writes a snapshot and returns its location once it is durable. A failed put leaves nothing behind."""
 
     def open(self, location: str) -> Iterator[bytes]:

@@ -64,3 +64,12 @@ def rebuild_tensor(
     if parameter:
         return torch.nn.Parameter(tensor, requires_grad)
     return tensor.requires_grad_(requires_grad)
+
+
+def rebuild_generator(device: str, state: torch.Tensor) -> torch.Generator:
+    """Makes a random generator in the given state."""
+    import torch
+
+    generator = torch.Generator(device)
+    generator.set_state(state)
+    return generator

@@ -1,112 +1,227 @@
-"""Writes a snapshot: the workflow is pickled into chunks, these are compressed in parallel and handed to the store."""
+"""Writes snapshots: captured at once, compressed and stored in the background.
+
+The run stands still while its state is copied into staging memory. A thread then cuts the rest of the way: digest, parallel
+compression, store. A state larger than the staging memory makes the capture wait for that thread, chunk by chunk.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
+from runner.errors import SnapshotError
 from runner.graph import Workflow
 from runner.snapshots import pickler
-from runner.snapshots.codecs import Codec
+from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format import Digest, header_bytes
 from runner.snapshots.header import Header
+from runner.snapshots.staging import Staging, StagingPool
 from runner.snapshots.store import Store
 
-CHUNK = 4 << 20
 
-
-@dataclass(frozen=True)
+@dataclass
 class Written:
     """What a snapshot came to.
 
     Attributes:
-        location: where it is.
+        uuid: the snapshot's.
         state: bytes of the plain stream.
-        stored: bytes written.
         pause: seconds during which the run stood still.
+        location: where it is; empty until it is durable.
+        stored: bytes written.
         seconds: from the beginning to durable.
+        progress: bytes of the plain stream that are compressed and handed to the store.
     """
 
-    location: str
-    state: int
-    stored: int
-    pause: float
-    seconds: float
+    uuid: str
+    state: int = 0
+    pause: float = 0.0
+    location: str = ""
+    stored: int = 0
+    seconds: float = 0.0
+    progress: int = 0
+
+    def figures(self) -> dict[str, Any]:
+        """Returns what the next snapshot's header says of this one."""
+        keys = ("uuid", "state", "stored", "pause", "seconds")
+        return {key: value for key, value in asdict(self).items() if key in keys}
 
 
-def write(workflow: Workflow, header: Header, codec: Codec, level: int, store: Store) -> Written:
-    """Writes a snapshot of the workflow and returns when it is durable.
+@dataclass
+class Request:
+    """A snapshot to be written.
 
-    Raises:
-        StateError: something in the workflow cannot be pickled.
-        StoreError: the store refused it; nothing of it is left there.
+    Attributes:
+        header: its header.
+        codec, level: how its chunks are compressed.
+        store: where it goes.
+        done: called in the background when it is durable.
     """
-    began = time.perf_counter()
-    chunks = capture(workflow, header)
-    stored = 0
 
-    def counted(members: Iterable[bytes]) -> Iterator[bytes]:
-        nonlocal stored
-        for member in members:
-            stored += len(member)
-            yield member
-
-    with ThreadPoolExecutor(os.cpu_count(), "snapshot") as pool:
-        members = _in_order(pool, lambda chunk: codec.encode(chunk, level), chunks)
-        location = store.put(header, codec, counted(members))
-    seconds = time.perf_counter() - began
-    return Written(location, sum(map(len, chunks)), stored, seconds, seconds)
+    header: Header
+    codec: Codec
+    level: int
+    store: Store
+    done: Callable[[Written], object]
 
 
-def capture(workflow: Workflow, header: Header) -> list[memoryview]:
-    """Returns the plain stream of a snapshot, cut in chunks."""
-    staging = Staging()
-    staging.write(header_bytes(header))
-    pickler.dump(workflow, staging)
-    digest = Digest()
-    for chunk in staging.chunks():
-        digest.update(chunk)
-    staging.write(digest.trailer())
-    return staging.chunks()
+@dataclass(frozen=True)
+class _Chunk:
+    buffer: bytearray
+    used: int
+    last: bool
 
 
-class Staging:
-    """Collects what a pickler writes, in chunks of 4 MiB."""
+@dataclass
+class _Job:
+    """A snapshot on its way. `None` in the queue says that the capture has failed."""
 
-    def __init__(self) -> None:
-        self._chunks = [bytearray(CHUNK)]
-        self._filled = 0
-
-    def write(self, data: Any) -> int:
-        """Copies the data in; it may be reused when this returns."""
-        view = memoryview(data).cast("B")
-        size = len(view)
-        while view:
-            if self._filled == CHUNK:
-                self._chunks.append(bytearray(CHUNK))
-                self._filled = 0
-            part = view[: CHUNK - self._filled]
-            self._chunks[-1][self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            view = view[len(part) :]
-        return size
-
-    def chunks(self) -> list[memoryview]:
-        """Returns what was written so far."""
-        return [*(memoryview(chunk) for chunk in self._chunks[:-1]), memoryview(self._chunks[-1])[: self._filled]]
+    request: Request
+    written: Written
+    began: float = field(default_factory=time.perf_counter)
+    chunks: SimpleQueue[_Chunk | None] = field(default_factory=SimpleQueue)
+    thread: threading.Thread | None = None
+    error: BaseException | None = None
 
 
-def _in_order(pool: ThreadPoolExecutor, encode: Callable[[memoryview], bytes], chunks: Iterable[memoryview]) -> Iterator[bytes]:
-    """Yields the encoded chunks in their order, encoding a few ahead."""
-    ahead: deque[Future[bytes]] = deque()
-    for chunk in chunks:
-        ahead.append(pool.submit(encode, chunk))
-        if len(ahead) > 2 * (os.cpu_count() or 1):
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
+class Writer:
+    """Writes one snapshot at a time.
+
+    Args:
+        workers: threads that compress; one for each core if None.
+        staging: bytes of staging memory.
+    """
+
+    def __init__(self, workers: int | None, staging: int) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self.pool = StagingPool(staging)
+        self._job: _Job | None = None
+        self._process = os.getpid()
+
+    def submit(self, workflow: Workflow, request: Request) -> Written:
+        """Captures the workflow; the rest happens in the background, and fills in what is returned.
+
+        Waits for the snapshot before, and raises what happened to it, as `wait` does.
+
+        Raises:
+            StateError: something in the workflow cannot be pickled.
+        """
+        began = time.perf_counter()
+        self.wait()
+        job = self._job = _Job(request, Written(request.header.uuid), began)
+        staging = Staging(
+            self.pool,
+            lambda buffer, used, last: job.chunks.put(_Chunk(buffer, used, last)),
+            lambda: self._start(job),
+        )
+        try:
+            staging.write(header_bytes(request.header))
+            pickler.dump(workflow, staging)
+        except BaseException:
+            job.chunks.put(None)
+            self._start(job)
+            self._join(job)
+            self._job = None
+            raise
+        job.written.state = staging.size
+        job.written.pause = time.perf_counter() - began
+        staging.close()
+        self._start(job)
+        return job.written
+
+    def wait(self) -> None:
+        """Waits until nothing is on its way.
+
+        Raises:
+            SnapshotError: the last snapshot was not written.
+        """
+        job, self._job = self._job, None
+        if job is None or self._process != os.getpid():  # threads do not survive a fork; the parent's goes on there
+            return
+        self._join(job)
+        if job.error is not None:
+            raise job.error
+
+    @property
+    def busy(self) -> bool:
+        """Whether a snapshot is on its way."""
+        job = self._job
+        return job is not None and job.thread is not None and job.thread.is_alive()
+
+    def _start(self, job: _Job) -> None:
+        if job.thread is None:
+            # Not a daemon: a process that ends waits for its last snapshot.
+            job.thread = threading.Thread(target=self._work, args=(job,), name="snapshot")
+            job.thread.start()
+
+    @staticmethod
+    def _join(job: _Job) -> None:
+        if job.thread is not None:
+            job.thread.join()
+
+    def _work(self, job: _Job) -> None:
+        request, written = job.request, job.written
+        source = self._from_queue(job)
+        try:
+            with ThreadPoolExecutor(self.workers, "snapshot-codec") as executor:
+                members = self._members(job, source, executor)
+                written.location = request.store.put(request.header, request.codec, members)
+            written.seconds = time.perf_counter() - job.began
+            request.done(written)
+        except _CaptureError:
+            pass  # the capture raises its own error
+        except BaseException as error:
+            job.error = error
+        finally:
+            # A capture that waits for a buffer must get it, whatever happened here.
+            for chunk in source:
+                self.pool.give(chunk.buffer)
+
+    @staticmethod
+    def _from_queue(job: _Job) -> Iterator[_Chunk]:
+        while (chunk := job.chunks.get()) is not None:
+            yield chunk
+            if chunk.last:
+                return
+
+    def _members(self, job: _Job, source: Iterator[_Chunk], executor: ThreadPoolExecutor) -> Iterator[Buffer]:
+        """Yields the encoded chunks in order, encoding as many ahead as there are workers."""
+        request, written = job.request, job.written
+        digest = Digest()
+        ahead: deque[tuple[Future[Buffer], _Chunk]] = deque()
+        complete = False
+        try:
+            for chunk in source:
+                complete = chunk.last
+                ahead.append((executor.submit(request.codec.encode, _content(chunk, digest), request.level), chunk))
+                if len(ahead) > self.workers or complete:
+                    while ahead and (complete or len(ahead) > self.workers):
+                        member = ahead[0][0].result()
+                        written.stored += len(member)
+                        yield member
+                        written.progress += ahead[0][1].used
+                        self.pool.give(ahead.popleft()[1].buffer)
+            if not complete:
+                raise _CaptureError
+        finally:
+            for future, chunk in ahead:
+                future.exception()
+                self.pool.give(chunk.buffer)
+
+
+class _CaptureError(SnapshotError):
+    """The capture ended early, so there is nothing to write."""
+
+
+def _content(chunk: _Chunk, digest: Digest) -> Buffer:
+    """Returns what a chunk adds to the stream; the trailer goes into the last one."""
+    content = chunk.buffer if chunk.used == len(chunk.buffer) else memoryview(chunk.buffer)[: chunk.used]
+    digest.update(content)
+    return bytes(content) + digest.trailer() if chunk.last else content

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError, SnapshotNotFoundError, StoreError
-from runner.snapshots.codecs import CODECS, Codec
+from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.header import Header
 from runner.snapshots.reader import read_header
 from runner.snapshots.store import Entry
@@ -33,7 +33,7 @@ class FileStore:
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
 
-    def put(self, header: Header, codec: Codec, members: Iterable[bytes]) -> str:
+    def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         with _translated("write to", self.directory):
             _make_durable_directory(self.directory)
             temporary = self.directory / f".{header.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
@@ -96,7 +96,7 @@ class FileStore:
                 other.unlink()
 
 
-def _write_synced(path: Path, members: Iterable[bytes]) -> None:
+def _write_synced(path: Path, members: Iterable[Buffer]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     with open(descriptor, "wb", buffering=0) as file:
         for member in members:

@@ -1,0 +1,326 @@
+"""Snapshots against their alternatives: pause, throughput, ratio, restore, memory, and the effect on a run.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.snapshots [--sizes 1 105 1050] [--rounds 5]
+
+States are float32 weights, normal with standard deviation 0.05, in ten tensors. Each comparison runs in turns in one process,
+restores each in a fresh process; figures are medians. Files are in a temporary folder on the disk of the current one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import bz2
+import gzip
+import logging
+import lzma
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from benchmarks.measure import in_turns, print_table, seconds, verdict
+from runner.graph import Repeater, Unit, Workflow
+from runner.snapshots.codecs import CODECS
+from runner.snapshots.snapshotter import SnapshotterToFile
+from runner.snapshots.staging import CHUNK
+
+SLOW = ("bz2", "xz")
+FAST = tuple(name for name in CODECS if name not in SLOW)
+
+
+class Weights(Unit):
+    """Ten tensors of weights."""
+
+    def __init__(self, workflow: Workflow, megabytes: int) -> None:
+        super().__init__(workflow, "weights")
+        torch.manual_seed(1)
+        self.weights = [torch.randn(megabytes * 1_000_000 // 40) * 0.05 for _ in range(10)]
+
+
+def make_workflow(megabytes: int, folder: Path, **settings: object) -> tuple[Workflow, SnapshotterToFile]:
+    workflow = Workflow(name="benchmark")
+    repeater = Repeater(workflow).link_from(workflow.start_point)
+    weights = Weights(workflow, megabytes).link_from(repeater)
+    snapshotter = SnapshotterToFile(workflow, directory=folder, **settings)
+    snapshotter.link_from(weights)
+    workflow.end_point.link_from(snapshotter)
+    repeater.link_from(snapshotter)
+    workflow.initialize()
+    return workflow, snapshotter
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix=".benchmark-", dir="."))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def pauses(megabytes: int, rounds: int) -> None:
+    """The pause of the run against one memcpy, torch.save and torch's asynchronous checkpoint."""
+    import torch.distributed.checkpoint as dcp
+
+    with folder() as path:
+        workflow, snapshotter = make_workflow(megabytes, path, compression="none")
+        state = {f"w{number}": tensor for number, tensor in enumerate(workflow["weights"].weights)}
+        copies = [torch.empty_like(tensor) for tensor in state.values()]
+
+        def memcpy() -> None:
+            for copy, tensor in zip(copies, state.values(), strict=True):
+                copy.copy_(tensor)
+
+        futures = []
+
+        def dcp_async() -> None:
+            futures.append(dcp.async_save(state, checkpoint_id=str(path / f"dcp{len(futures)}")))
+
+        measured: dict[str, list[float]] = {"ours": [], "memcpy": [], "torch.save": [], "dcp.async_save": []}
+        for number in range(rounds + 2):
+            spent = {
+                "memcpy": seconds(memcpy),
+                "ours": seconds(snapshotter.export),
+                "torch.save": 0.0,
+                "dcp.async_save": 0.0,
+            }
+            snapshotter.finish()
+            spent["torch.save"] = seconds(lambda: torch.save(state, path / "torch.pt"))
+            spent["dcp.async_save"] = seconds(dcp_async)
+            futures[-1].result()
+            for file in path.iterdir():
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+            if number >= 2:
+                for name, value in spent.items():
+                    measured[name].append(value)
+    medians = {name: sorted(values)[len(values) // 2] for name, values in measured.items()}
+    rows = [(name, f"{1000 * value:.1f}", f"{value / medians['memcpy']:.2f}") for name, value in medians.items()]
+    print_table(f"Pause of the run, {megabytes} MB", ("what", "ms", "x memcpy"), rows)
+    print(f"\nours <= 1.5 memcpy + 2 ms: {verdict(1000 * medians['ours'], 1500 * medians['memcpy'] + 2)}")
+    if megabytes >= 105:
+        print(f"ours / torch.save: {verdict(medians['ours'] / medians['torch.save'], 0.2)}")
+        print(f"ours / dcp.async_save: {verdict(medians['ours'] / medians['dcp.async_save'], 1.0)}")
+
+
+def standard_writer(codec: str, path: Path, workflow: Workflow, level: int) -> Callable[[], None]:
+    """What one would write with the standard library."""
+    openers = {
+        "gz": lambda: gzip.open(path, "wb", compresslevel=6),
+        "bz2": lambda: bz2.open(path, "wb", compresslevel=level),
+        "xz": lambda: lzma.open(path, "wb", preset=level),
+        "none": lambda: open(path, "wb"),
+    }
+
+    def write() -> None:
+        with openers[codec]() as file:
+            pickle.dump(workflow, file, protocol=5)
+        sync(path)
+
+    return write
+
+
+def threaded_library(codec: str, data: bytes) -> Callable[[], None]:
+    """The library on bytes in memory, chunk by chunk, with as many threads as there are cores."""
+    import cramjam
+    import zstandard
+
+    chunks = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)]
+    local = threading.local()
+
+    def zstd(chunk: bytes) -> object:
+        if not hasattr(local, "compressor"):
+            local.compressor = zstandard.ZstdCompressor(level=1, write_checksum=True)
+        return local.compressor.compress(chunk)
+
+    encode = {"zst": zstd, "snappy": cramjam.snappy.compress}[codec]
+
+    def compress() -> None:
+        with ThreadPoolExecutor(os.cpu_count()) as executor:
+            for _ in executor.map(encode, chunks):
+                pass
+
+    return compress
+
+
+def writing(megabytes: int, rounds: int) -> list[list[object]]:
+    """From capture to a synced file, for each codec, against the standard library or the library itself."""
+    rows = []
+    for codec in CODECS.values():
+        if codec.name in SLOW and megabytes > 105:
+            continue
+        with folder() as path:
+            workflow, snapshotter = make_workflow(megabytes, path / "ours", compression=codec.name, blocking=True)
+            plain = pickle.dumps(workflow, protocol=5) if codec.name in ("zst", "snappy") else b""
+            other = path / "other"
+            if plain:
+                name, alternative = "library in memory, as many threads", threaded_library(codec.name, plain)
+            else:
+                name, alternative = "standard library", standard_writer(codec.name, other, workflow, codec.default_level)
+            few = 1 if codec.name in SLOW or megabytes > 105 else rounds
+            times = in_turns({"ours": snapshotter.export, "other": alternative}, few)
+            written = snapshotter.written_
+            ratio = written.stored / written.state
+            size = written.stored / other.stat().st_size if other.exists() else None
+            faster = times["other"] / times["ours"]
+            target = {"gz": 10, "bz2": 1.7, "xz": 1.7, "zst": 0.8, "snappy": 0.8}.get(codec.name)
+            rows.append(
+                [
+                    f"{codec.name} {codec.default_level}",
+                    f"{megabytes / times['ours']:.0f}",
+                    f"{100 * ratio:.1f} %",
+                    f"{1000 * written.pause:.0f}",
+                    name,
+                    f"{megabytes / times['other']:.0f}",
+                    verdict(faster, target, at_least=True) if target else f"{faster:.2f}",
+                    f"{size:.4f}" if size else "",
+                ]
+            )
+    header = ("codec", "MB/s", "ratio", "pause ms", "other", "its MB/s", "times as fast", "size / its size")
+    print_table(f"From capture to a synced file, {megabytes} MB", header, rows)
+    return rows
+
+
+RESTORE = """
+import gzip, pickle, sys, time
+kind, path = sys.argv[1:]
+import torch
+from runner.nn import StandardWorkflow
+from runner.snapshots.restore import restore
+import benchmarks.snapshots
+began = time.perf_counter()
+if kind == "ours": restore(path)
+elif kind == "gzip": pickle.load(gzip.open(path))
+else: torch.load(path, weights_only=False)
+print(time.perf_counter() - began)
+"""
+
+
+def fresh_process(kind: str, path: Path) -> float:
+    done = subprocess.run([sys.executable, "-c", RESTORE, kind, str(path)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def restoring(megabytes: int, rounds: int) -> None:
+    """A restore in a fresh process, verification included, against the standard ways, which verify nothing."""
+    rows = []
+    for codec in CODECS.values():
+        if codec.name in SLOW and megabytes > 105:
+            continue
+        with folder() as path:
+            workflow, snapshotter = make_workflow(megabytes, path, compression=codec.name, blocking=True)
+            snapshotter.export()
+            ours = Path(snapshotter.last_location)
+            torch.save({"state": workflow["weights"].weights}, path / "torch.pt")
+            with gzip.open(path / "plain.gz", "wb", compresslevel=6 if megabytes <= 105 else 1) as file:
+                pickle.dump(workflow, file, protocol=5)
+            del workflow, snapshotter
+            kinds = {"ours": ours, "gzip": path / "plain.gz", "torch": path / "torch.pt"}
+            few = 1 if codec.name in SLOW or megabytes > 105 else rounds
+            times = {kind: sorted(fresh_process(kind, file) for _ in range(few))[few // 2] for kind, file in kinds.items()}
+            target = {"gz": ("gzip", 0.7), "none": ("torch", 2.0)}.get(codec.name)
+            rows.append(
+                [
+                    codec.name,
+                    f"{1000 * times['ours']:.0f}",
+                    f"{1000 * times['gzip']:.0f}",
+                    f"{1000 * times['torch']:.0f}",
+                    verdict(times["ours"] / times[target[0]], target[1]) if target else "",
+                ]
+            )
+    header = ("codec", "ours ms", "pickle.load(gzip.open()) ms", "torch.load ms", "ratio")
+    print_table(f"Restore in a fresh process, {megabytes} MB", header, rows)
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from benchmarks.snapshots import make_workflow
+megabytes, staging, folder, codec, snapshots = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
+workflow, snapshotter = make_workflow(megabytes, Path(folder), compression=codec, staging=staging)
+for _ in range(snapshots):
+    snapshotter.export()
+snapshotter.finish()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def memory(megabytes: int) -> None:
+    """Peak memory with a quarter of the state as staging, over that of the state alone."""
+    staging = megabytes * 1_000_000 // 4
+    rows = []
+    for codec in FAST:
+        with folder() as path:
+
+            def peak(snapshots: int, path: Path = path, codec: str = codec) -> int:
+                arguments = [str(megabytes), str(staging), str(path), codec, str(snapshots)]
+                done = subprocess.run([sys.executable, "-c", MEMORY, *arguments], capture_output=True, text=True, check=True)
+                return int(done.stdout)
+
+            over = (peak(3) - peak(0) - staging) / 1e6
+            rows.append([codec, f"{staging / 1e6:.0f}", verdict(over, 64)])
+    print_table(f"Peak memory over state and staging, {megabytes} MB", ("codec", "staging MB", "MB over"), rows)
+
+
+def effect(rounds: int) -> None:
+    """Epoch time of MNIST with a snapshot every epoch, against none."""
+    from runner.nn import StandardWorkflow
+
+    layers = {
+        "fc1": {"type": "all2all_tanh", "output_sample_shape": 100, "learning_rate": 0.03},
+        "out": {"type": "softmax", "output_sample_shape": 10, "learning_rate": 0.03},
+    }
+
+    def trainer(**snapshots: object) -> Callable[[], None]:
+        workflow = StandardWorkflow(
+            "mnist", seed=1, loader_name="mnist", loader_config={"minibatch_size": 60}, layers=layers, **snapshots
+        )
+        workflow.initialize()
+
+        def epoch() -> None:
+            workflow.decision.reconfigure(max_epochs=len(workflow.decision.history) + 1, fail_iterations=None)
+            workflow.control.finish()
+            workflow.run()
+
+        return epoch
+
+    with folder() as path:
+        actions = {"with": trainer(snapshotter_config={"directory": path}), "without": trainer()}
+        times = in_turns(actions, 2 * rounds + 1)
+    rows = [(name, f"{value:.3f}") for name, value in times.items()]
+    print_table("MNIST epoch, a snapshot every epoch", ("snapshots", "s"), rows)
+    print(f"\nwith / without: {verdict(times['with'] / times['without'], 1.05)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 105, 1050])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    for megabytes in options.sizes:
+        pauses(megabytes, options.rounds)
+        writing(megabytes, options.rounds)
+        restoring(megabytes, options.rounds)
+    memory(max(options.sizes))
+    effect(options.rounds)
+
+
+if __name__ == "__main__":
+    from benchmarks import snapshots  # so that the units' module can be imported on restore
+
+    snapshots.main()

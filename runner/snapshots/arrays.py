@@ -1,0 +1,46 @@
+"""How numpy arrays that share memory go into a pickle: a view is written as a place in the array that owns the memory.
+
+numpy's own way copies each view, after which what was one array is several. An array that owns its memory is left to numpy,
+which writes it as one buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+
+def reduce_view(array: Array) -> Any:
+    """Returns how to make a view again over its owner; NotImplemented leaves the array to numpy."""
+    owner = _owner(array)
+    if owner is array or array.dtype.hasobject:
+        return NotImplemented
+    offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+    return rebuild_view, (owner, array.dtype, offset, array.shape, array.strides, array.flags.writeable)
+
+
+def rebuild_view(
+    owner: Array, dtype: np.dtype[Any], offset: int, shape: Sequence[int], strides: Sequence[int], writeable: bool
+) -> Array:
+    """Makes a view; offset and strides count bytes."""
+    import numpy as np
+
+    memory = owner.reshape(-1, order="A")
+    view: Array = np.ndarray(tuple(shape), dtype, memory, offset, tuple(strides))
+    if not writeable:
+        view.flags.writeable = False
+    return view
+
+
+def _owner(array: Array) -> Array:
+    """Returns the array at the end of a chain of views, or the array itself where that one is not a plain block of memory."""
+    owner: Any = array
+    while type(owner.base) is type(array):
+        owner = owner.base
+    return owner if owner.flags.forc and not owner.dtype.hasobject else array

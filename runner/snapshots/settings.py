@@ -1,0 +1,67 @@
+"""The settings of a snapshotter, with their checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.errors import ConfigError
+from runner.snapshots import codecs
+
+
+@dataclass(kw_only=True)
+class SnapshotterSettings:
+    """When snapshots are taken, how they are compressed, and which are kept.
+
+    Raises:
+        ConfigError: an unknown codec, or a number out of range.
+    """
+
+    prefix: str | None = None
+    """Begins the snapshots' names; the workflow's name unless given."""
+    compression: str | None = "gz"
+    """Codec: none, snappy, gz, bz2, xz or zst."""
+    compression_level: int | None = None
+    """Level of the codec; the codec's own default unless given."""
+    interval: int = 1
+    """At most one snapshot in so many epochs."""
+    time_interval: float = 0.0
+    """At least so many seconds between two snapshots."""
+    keep_best: int | None = None
+    """Keep so many snapshots with the lowest error, and the newest; all unless given."""
+    keep_last: int | None = None
+    """Keep so many of the newest snapshots; all unless given."""
+    blocking: bool = False
+    """Whether the run waits until each snapshot is durable."""
+    workers: int | None = None
+    """Threads that compress; one for each core unless given."""
+    staging: int | None = None
+    """Bytes of memory for snapshots on their way; a quarter of the machine's unless given."""
+    on_error: str = "raise"
+    """A snapshot that cannot be written ends the run (`raise`) or is only reported (`warn`)."""
+
+    def __post_init__(self) -> None:
+        codecs.find(self.compression).check_level(self.compression_level)
+        at_least("snapshotter.interval", self.interval, 1, "epochs between snapshots")
+        at_least("snapshotter.time_interval", self.time_interval, 0, "seconds between snapshots")
+        at_least("snapshotter.keep_best", self.keep_best, 1, "snapshots")
+        at_least("snapshotter.keep_last", self.keep_last, 1, "snapshots")
+        at_least("snapshotter.workers", self.workers, 1, "threads")
+        at_least("snapshotter.staging", self.staging, 0, "bytes")
+        if self.on_error not in ("raise", "warn"):
+            raise ConfigError(f"snapshotter.on_error={self.on_error!r} is unknown; known: raise, warn")
+
+    @property
+    def codec(self) -> codecs.Codec:
+        """The codec of `compression`."""
+        return codecs.find(self.compression)
+
+    @property
+    def level(self) -> int:
+        """The level to compress with."""
+        return self.codec.check_level(self.compression_level)
+
+
+def at_least(key: str, value: float | None, minimum: int, unit: str) -> None:
+    """Raises a ConfigError if a value is given and below the minimum."""
+    if value is not None and value < minimum:
+        raise ConfigError(f"{key}={value} must be at least {minimum} ({unit})")

@@ -1,0 +1,59 @@
+"""Where the bytes of a state are, without pickling it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runner.graph import Pickleable, Unit, Workflow
+from runner.graph.links import Link
+
+
+def largest_units(workflow: Workflow, count: int) -> list[tuple[str, int]]:
+    """Returns the names of the units with the largest states, and about how many bytes they have.
+
+    Tensors, arrays and byte strings are counted, each storage once, with the first unit that has it.
+    """
+    seen: set[int] = set()
+    sizes = [(unit.name, _size(unit.__getstate__(), seen)) for unit in workflow.units if not isinstance(unit, Workflow)]
+    return sorted(sizes, key=lambda item: item[1], reverse=True)[:count]
+
+
+def _size(value: Any, seen: set[int]) -> int:
+    stack, total = [value], 0
+    while stack:
+        item = stack.pop()
+        storage = _storage(item)
+        key = id(item) if storage is None else storage[0]
+        if key in seen or isinstance(item, Unit | Link):
+            continue
+        seen.add(key)
+        if storage is not None:
+            total += storage[1]
+        else:
+            stack.extend(_parts(item))
+    return total
+
+
+def _storage(item: Any) -> tuple[int, int] | None:
+    """Returns identity and size of the memory behind a tensor, an array or a byte string."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if torch and isinstance(item, torch.Tensor):
+        storage = item.untyped_storage()
+        return storage.data_ptr(), storage.nbytes()
+    if numpy and isinstance(item, numpy.ndarray):
+        return id(item), item.nbytes
+    if isinstance(item, bytes | bytearray):
+        return id(item), len(item)
+    return None
+
+
+def _parts(item: Any) -> Iterable[Any]:
+    if isinstance(item, Mapping):
+        return item.values()
+    if isinstance(item, list | tuple | set | frozenset):
+        return item
+    if isinstance(item, Pickleable):
+        return item.__getstate__().values()
+    return vars(item).values() if hasattr(item, "__dict__") and not isinstance(item, type) else ()
