@@ -43,7 +43,7 @@ class Weights(Unit):
     def __init__(self, workflow: Workflow, megabytes: int) -> None:
         super().__init__(workflow, "weights")
         torch.manual_seed(1)
-        self.weights = [torch.randn(megabytes * 1_000_000 // 40) * 0.05 for _ in range(10)]
+        self.weights = [torch.empty(megabytes * 1_000_000 // 40).normal_(0, 0.05) for _ in range(10)]
 
 
 def make_workflow(megabytes: int, folder: Path, **settings: object) -> tuple[Workflow, SnapshotterToFile]:

@@ -60,20 +60,24 @@ def _decoded(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _decoded_ahead(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yields the same, members decoded in parallel and ahead."""
+    """Yields the same, members read and decoded ahead in other threads."""
     codec, blocks = _detected(blocks)
-    if not codec.prefix:
-        yield from codecs.decode(codec, blocks)
-        return
     workers = os.cpu_count() or 1
     ahead: deque[Future[list[bytes]]] = deque()
-    with ThreadPoolExecutor(workers, "restore-codec") as executor:
-        for member in codecs.members(codec, blocks):
-            ahead.append(executor.submit(_decoded_member, codec, member))
+    with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
+        for member in _read_ahead(codecs.members(codec, blocks), reading):
+            ahead.append(decoding.submit(_decoded_member, codec, member))
             if len(ahead) > 2 * workers:
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
+
+
+def _read_ahead(members: Iterator[bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:
+    following = executor.submit(next, members, None)
+    while (member := following.result()) is not None:
+        following = executor.submit(next, members, None)
+        yield member
 
 
 def _decoded_member(codec: Codec, member: bytes) -> list[bytes]:
