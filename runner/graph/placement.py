@@ -1,8 +1,8 @@
 """Where a snapshotter may stand: nowhere that leaves another unit's state uncertain while it runs.
 
 The rules are those of the VELES manual. Every cycle passes through the snapshotter, no path goes around it, nothing but
-plotters runs in parallel with it, and no unit after it reads data of the minibatch that was made before it: such data
-(attributes ending in `_`) is in no snapshot, so a restored run would not have it.
+plotters runs in parallel with it, and no unit after it or beside it reads data of the minibatch that was made before it:
+such data (attributes ending in `_`) is in no snapshot, so a restored run would not have it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import networkx
 
 from runner.errors import PlacementError
-from runner.graph.links import Link
+from runner.graph.links import end
 from runner.graph.order import control_graph, iteration_graph, path_text
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def check(snapshotter: Unit) -> None:
     _check_bypass(snapshotter, without, before, after)
     _check_parallel(snapshotter, without, before | after)
     for unit in units:
-        if unit in after:
+        if unit is not snapshotter and unit not in before:
             _check_data(snapshotter, unit, before)
 
 
@@ -79,17 +79,9 @@ def _check_parallel(snapshotter: Unit, without: networkx.DiGraph, ordered: set[U
 
 def _check_data(snapshotter: Unit, unit: Unit, before: set[Unit]) -> None:
     for name, link in unit.links().items():
-        source, attribute = _origin(link)
+        source, attribute = end(link)
         if source in before and attribute.endswith("_"):
             raise PlacementError(
                 f"{unit.name}.{name} reads {source.name}.{attribute}, which is made before {snapshotter!r} and is in no"
                 f" snapshot ({source.name} -> {snapshotter.name} -> {unit.name}): move {unit.name!r} before the snapshotter"
             )
-
-
-def _origin(link: Link) -> tuple[Unit, str]:
-    """Returns the unit and the attribute at the end of a chain of links."""
-    value: object = link
-    while isinstance(value, Link):
-        link, value = value, vars(value.source).get(value.attribute)
-    return link.source, link.attribute
