@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 
 from runner.errors import ConfigError
 
@@ -68,12 +68,12 @@ def _hydra_override(argument: str) -> str:
 def _readable(key: str, value: str) -> bool:
     try:
         OverridesParser.create().parse_override(f"{key}={value}")
-    except OverrideParseException:
+    except HydraException:
         return False
     return True
 
 
 def _quoted(value: str) -> str:
     # In Hydra's quoted strings a backslash only has to be doubled in front of a quote, the closing one included.
-    text = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
+    text = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
     return f"'{text}'"

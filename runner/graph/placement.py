@@ -27,13 +27,13 @@ def check(snapshotter: Unit) -> None:
     """
     assert snapshotter.workflow is not None
     units = snapshotter.workflow.units
-    _check_cycles(snapshotter, units)
     graph = iteration_graph(units)
     before = networkx.ancestors(graph, snapshotter)
     after = networkx.descendants(graph, snapshotter)
     without = graph.copy()
     without.remove_node(snapshotter)
     _check_bypass(snapshotter, without, before, after)
+    _check_cycles(snapshotter, units)
     _check_parallel(snapshotter, without, before | after)
     for unit in units:
         if unit is not snapshotter and unit not in before:
@@ -54,14 +54,18 @@ def _check_cycles(snapshotter: Unit, units: list[Unit]) -> None:
 
 
 def _check_bypass(snapshotter: Unit, without: networkx.DiGraph, before: set[Unit], after: set[Unit]) -> None:
-    for unit in without:
-        if unit in after and (sources := networkx.ancestors(without, unit) & before):
-            paths = [networkx.shortest_path(without, source, unit) for source in sources]
-            path = min(paths, key=lambda path: (len(path), path_text(path)))
-            raise PlacementError(
-                f"the link {path_text(path)} goes around {snapshotter!r}: unlink it, so that {unit.name!r} runs only after"
-                " the snapshotter"
-            )
+    paths = [
+        networkx.shortest_path(without, source, unit)
+        for unit in without
+        if unit in after
+        for source in networkx.ancestors(without, unit) & before
+    ]
+    if paths:
+        path = min(paths, key=lambda path: (len(path), path_text(path)))
+        raise PlacementError(
+            f"the link {path_text(path)} goes around {snapshotter!r}: unlink it, so that {path[-1].name!r} runs only after"
+            " the snapshotter"
+        )
 
 
 def _check_parallel(snapshotter: Unit, without: networkx.DiGraph, ordered: set[Unit]) -> None:
