@@ -77,7 +77,8 @@ class Launcher:
         self.catch_signals()
         try:
             workflow.initialize()
-            workflow.run()
+            if not self.stop_requested or _takes_snapshots(workflow):
+                workflow.run()
         finally:
             self.release_signals()
 

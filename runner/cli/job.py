@@ -121,6 +121,8 @@ def _evaluate(restored: Restored, node: DictConfig) -> Outcome:
     Launcher(device=node.device, threads=node.threads).attach(workflow)
     workflow.initialize()
     errors = workflow.evaluate()
+    if not errors:
+        raise ConfigError(f"mode=evaluate: the run of {restored.location!r} has no validation set to score it on")
     log.info("%s: %s", restored.location, errors_text(errors))
     return Outcome(errors.get("validation"))
 

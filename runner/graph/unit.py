@@ -87,6 +87,11 @@ class Unit(Pickleable):
     def resume(self) -> None:
         """Finishes the run during which a snapshot was taken. Only a unit that runs others has anything to finish."""
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether `run()` has returned before its work was done. Only a unit that runs others may be stopped within it."""
+        return False
+
     def stop(self) -> None:
         """Called when the workflow is stopped."""
 

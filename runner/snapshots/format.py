@@ -9,8 +9,8 @@
 import hashlib
 import struct
 
-from runner.errors import SnapshotDamagedError
-from runner.snapshots.header import FORMAT, Header
+from runner.errors import SnapshotDamagedError, SnapshotMismatchError
+from runner.snapshots.header import FORMAT, Header, newer_format
 
 HEADER_START = b"\x80\x05X"  # PROTO 5, BINUNICODE
 HEADER_END = b"0"  # POP
@@ -18,7 +18,8 @@ HEADER_LIMIT = 16 << 20
 _LENGTH = struct.Struct("<I")
 
 # PROTO 5, MARK, SHORT_BINUNICODE, BININT1, SHORT_BINUNICODE, SHORT_BINBYTES, LONG1 of 9 bytes, TUPLE, STOP
-_TRAILER = b"\x80\x05(\x8c\x09veles-runK" + bytes([FORMAT]) + b"\x8c\x06sha256C\x20%b\x8a\x09%bt."
+_MARK = b"\x80\x05(\x8c\x09veles-runK"
+_TRAILER = _MARK + bytes([FORMAT]) + b"\x8c\x06sha256C\x20%b\x8a\x09%bt."
 TRAILER_SIZE = len(_TRAILER) - 4 + 32 + 9
 
 
@@ -75,10 +76,13 @@ class Digest:
 
         Raises:
             SnapshotDamagedError: the trailer is missing, or digest or length differ.
+            SnapshotMismatchError: the trailer is of a newer format.
         """
         expected = self.trailer()
         if trailer == expected:
             return
+        if trailer.startswith(_MARK) and trailer[len(_MARK)] > FORMAT:
+            raise SnapshotMismatchError(newer_format(trailer[len(_MARK)]))
         if not trailer.startswith(expected[:23]):
             raise SnapshotDamagedError(f"it is truncated: no trailer after {self.length} bytes")
         raise SnapshotDamagedError("it is damaged: its content does not have the digest that its trailer gives")
