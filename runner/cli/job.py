@@ -49,6 +49,7 @@ class Request:
     conf: str | None
     typed: list[str]
     output_dir: str
+    run_folders: list[Path]
     sweep: bool
 
     @classmethod
@@ -59,6 +60,7 @@ class Request:
             conf=config.runtime.choices.get("conf"),
             typed=list(config.overrides.task),
             output_dir=_relative(config.runtime.output_dir),
+            run_folders=[_top(config.run.dir), _top(config.sweep.dir)],
             sweep=config.mode is RunMode.MULTIRUN,
         )
 
@@ -74,6 +76,8 @@ def run(node: DictConfig) -> Outcome:
     node = _typed(node)
     restored = _find_snapshot(node, request)
     if restored is None:
+        if node.mode is Mode.evaluate:
+            raise SnapshotNotFoundError("mode=evaluate: there is no snapshot to score")
         return _fresh(node, request)
     _check_workflow(restored, node, request)
     if node.mode is Mode.evaluate:
@@ -165,7 +169,8 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     if source not in ("latest", "auto"):
         return restore(source)
     wanted = node.workflow.name or request.conf
-    stores = [FileStore(node.snapshotter.directory)] if node.snapshotter.directory else folder_stores(_run_folders())
+    directory = node.snapshotter.directory
+    stores = [FileStore(directory)] if directory else folder_stores(request.run_folders)
 
     def is_wanted(header: Header) -> bool:
         same = not request.sweep or source == "latest" or header.overrides == request.run_overrides
@@ -173,16 +178,12 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
 
     found = restore_latest(stores, is_wanted)
     if found is None:
-        where = node.snapshotter.directory or "outputs/ and multirun/ of the current folder"
+        where = directory or " and ".join(map(str, request.run_folders))
         missing = f"there is no snapshot of {wanted or 'any workflow'!r} in {where}"
         if source == "latest":
             raise SnapshotNotFoundError(f"snapshot=latest: {missing}")
         log.info("snapshot=auto: %s; starting afresh", missing)
     return found
-
-
-def _run_folders() -> list[Path]:
-    return [folder for folder in (Path("outputs"), Path("multirun")) if folder.is_dir()]
 
 
 def _check_workflow(restored: Restored, node: DictConfig, request: Request) -> None:
@@ -202,8 +203,8 @@ def _standard(restored: Restored) -> StandardWorkflow:
 
 def _typed(node: DictConfig) -> DictConfig:
     """Returns the job's part of Hydra's configuration, with the schema's types and nothing else."""
-    known_keys = OmegaConf.structured(Config)
-    typed: DictConfig = OmegaConf.merge(known_keys, {key: node._get_node(key) for key in known_keys})  # type: ignore[assignment]
+    keys = OmegaConf.structured(Config)
+    typed: DictConfig = OmegaConf.merge(keys, OmegaConf.masked_copy(node, list(keys)))  # type: ignore[assignment]
     return typed
 
 
@@ -270,6 +271,12 @@ def _extend(workflow: StandardWorkflow, location: str, request: Request) -> str:
 def _command(location: str, request: Request) -> str:
     conf = [f"conf={request.conf}"] if request.conf else []
     return shlex.join(["veles-run", *conf, f"snapshot={location}"])
+
+
+def _top(path: str) -> Path:
+    """Returns the folder that holds all folders of runs: `outputs` for `outputs/2026-11-24/11-24-19`."""
+    folder = Path(_relative(path))
+    return folder.parent if folder.is_absolute() else Path(folder.parts[0])
 
 
 def _relative(path: str) -> str:
