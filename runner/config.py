@@ -190,7 +190,7 @@ class LearningRateConfig:
         if self.policy not in self.NEEDS:
             raise ConfigError(f"lr_adjuster.policy={self.policy!r} is unknown; known: {known(self.NEEDS)}")
         required, optional = self.NEEDS[self.policy]
-        given = {item.name for item in fields(self) if item.name != "policy" and getattr(self, item.name) is not None}
+        given = {item.name for item in fields(self) if item.name != "policy" and getattr(self, item.name) not in (None, [])}
         if missing := set(required) - given:
             raise ConfigError(f"lr_adjuster.policy={self.policy!r} needs lr_adjuster.{min(missing)}")
         if extra := given - set(required) - set(optional):
@@ -199,7 +199,8 @@ class LearningRateConfig:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"lr_adjuster.{name}={value} must be at least 1 (epochs)")
         for pair in self.lrs_with_lengths or ():
-            if not isinstance(pair, list) or len(pair) != 2:
+            numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(number, int | float) for number in pair)
+            if not numbers or pair[1] < 1:
                 raise ConfigError(f"lr_adjuster.lrs_with_lengths has {pair!r}, which is no pair [factor, epochs]")
 
     def parameters(self) -> dict[str, Any]:
@@ -251,7 +252,7 @@ class Config:
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     loss_function: LossFunction = LossFunction.softmax
     """What is minimised."""
-    layers: Any = field(default_factory=dict)
+    layers: Any = None  # a mapping would not merge with the list of a conf file
     """The layers from first to last: a mapping from names to settings, or a list as in VELES."""
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
@@ -294,7 +295,7 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
     """
     if isinstance(layers, DictConfig | ListConfig):
         layers = OmegaConf.to_container(layers)
-    layers = layers if isinstance(layers, Mapping) else _named(layers)
+    layers = layers if isinstance(layers, Mapping) else _named(() if layers is None else layers)
     for name, settings in layers.items():
         if isinstance(settings, Mapping) and settings.get("type") is None:
             others = known(key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type"))

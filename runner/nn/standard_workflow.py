@@ -166,7 +166,7 @@ class StandardWorkflow(Workflow):
             if "." in name:
                 raise ConfigError(f"layers has a layer named {name!r}: a name has no dots, which separate keys")
             if names[name] > 1 or names[f"gd_{name}"] > 1:
-                taken = known(set(names) - {unit.name for unit in self.forwards})
+                taken = known({unit.name for unit in self.units if unit not in self.forwards})
                 raise ConfigError(f"layers.{name} has a name that another unit needs: name it otherwise (taken: {taken})")
 
     def _link_loader(self, name: str, settings: Mapping[str, Any]) -> FullBatchLoader:
