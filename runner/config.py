@@ -221,6 +221,8 @@ class SnapshotterConfig:
     """At most one snapshot in so many epochs."""
     time_interval: float = 0.0
     """At least so many seconds between two snapshots."""
+    key: str | None = None
+    """Key that signs the snapshots: the path of a file, or `env:NAME`; they are unsigned unless given."""
 
     def __post_init__(self) -> None:
         from runner.snapshots import codecs
@@ -228,6 +230,33 @@ class SnapshotterConfig:
         codecs.find(self.compression).check_level(self.compression_level)
         _at_least("snapshotter.interval", self.interval, 1, "epochs between snapshots")
         _at_least("snapshotter.time_interval", self.time_interval, 0, "seconds between snapshots")
+
+
+class Trust(Enum):
+    """How a snapshot's pickle is loaded."""
+
+    restricted = "restricted"
+    """By a machine that builds known objects and never runs what the snapshot names."""
+    signed = "signed"
+    """By Python's own unpickler, if the signature is right."""
+    full = "full"
+    """By Python's own unpickler: the snapshot can do whatever its maker wants."""
+
+
+@dataclass(kw_only=True)
+class RestoreConfig:
+    """How far the snapshot that is restored is trusted."""
+
+    trust: Trust = Trust.restricted
+    """How it is loaded: `restricted`, `signed` or `full`."""
+    trusted: list[str] = field(default_factory=list)
+    """Modules and packages of your own whose classes it may hold, for `restricted`."""
+    key: str | None = None
+    """Key of its signature, for `signed`: the path of a file, or `env:NAME`."""
+
+    def __post_init__(self) -> None:
+        if self.trust is Trust.signed and self.key is None:
+            raise ConfigError("restore.trust=signed needs restore.key=FILE or restore.key=env:NAME")
 
 
 @dataclass(kw_only=True)
@@ -255,6 +284,7 @@ class Config:
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
+    restore: RestoreConfig = field(default_factory=RestoreConfig)
 
     def __post_init__(self) -> None:
         _at_least("threads", self.threads, 1, "threads")

@@ -1,7 +1,8 @@
-"""The layout of a snapshot's plain stream: header, pickle, trailer.
+"""The layout of a snapshot's plain stream: header, pickle, signature, trailer.
 
 * header: a pickle fragment that pushes a JSON string and pops it again, so that `pickle.load()` passes over it;
 * pickle: protocol 5, of the workflow;
+* signature, if a key is configured: see `signing`;
 * trailer, behind the pickle's end where `pickle.load()` never looks: a pickle of
   `("veles-run", format, "sha256", digest, length)`, always of the same size, over everything before it.
 """

@@ -11,6 +11,7 @@ from runner.errors import SnapshotDamagedError
 from runner.snapshots import codecs
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
+from runner.snapshots.signing import check_signature
 
 
 def read_header(blocks: Iterable[bytes]) -> Header:
@@ -28,13 +29,18 @@ def read_header(blocks: Iterable[bytes]) -> Header:
     raise SnapshotDamagedError("it is truncated: it ends within its header")
 
 
-def read_verified(blocks: Iterable[bytes]) -> tuple[Header, BinaryIO]:
+def read_verified(blocks: Iterable[bytes], key: bytes | None = None) -> tuple[Header, BinaryIO]:
     """Decodes and verifies a whole snapshot; returns its header and its pickle as a file.
 
     The plain stream is held in memory, and freed as the file is read.
 
+    Args:
+        blocks: the encoded snapshot.
+        key: it must be signed with; any snapshot will do without one.
+
     Raises:
         SnapshotDamagedError: anything is missing, altered, or too much.
+        SnapshotRefusedError: it is not signed with the key.
         SnapshotMismatchError: of a newer format.
     """
     digest = Digest()
@@ -44,6 +50,8 @@ def read_verified(blocks: Iterable[bytes]) -> tuple[Header, BinaryIO]:
         digest.update(part)
         chunks.append(part)
     digest.check(parts.tail)
+    if key is not None:
+        check_signature(chunks, key)
     file = io.BufferedReader(_Chunks(chunks), 1 << 16)
     start = file.peek(8)[:8]
     return parse_header(file.read(header_size(start))), cast(BinaryIO, file)

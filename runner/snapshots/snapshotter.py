@@ -11,6 +11,7 @@ from runner.errors import ConfigError
 from runner.graph import Bool, Unit, Workflow, placement
 from runner.snapshots import codecs, provenance
 from runner.snapshots.header import Header
+from runner.snapshots.signing import read_key
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.writer import Written, write
@@ -38,9 +39,10 @@ class Snapshotter(Unit):
         compression_level: the codec's level; its default unless given.
         interval: at most one snapshot in so many due states.
         time_interval: at least so many seconds between two snapshots.
+        key: where the key is that signs them: the path of a file, or `env:NAME`; unsigned unless given.
 
     Raises:
-        ConfigError: an unknown codec or level, an interval below 1, a negative time interval.
+        ConfigError: an unknown codec or level, an interval below 1, a negative time interval, no such key.
     """
 
     suffix: str = ""
@@ -58,6 +60,7 @@ class Snapshotter(Unit):
         compression_level: int | None = None,
         interval: int = 1,
         time_interval: float = 0.0,
+        key: str | None = None,
     ) -> None:
         super().__init__(workflow, name)
         self.log_id: str | None = None
@@ -71,11 +74,13 @@ class Snapshotter(Unit):
             compression_level=compression_level,
             interval=interval,
             time_interval=time_interval,
+            key=key,
         )
 
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.last_time_ = float("-inf")
+        self.secret_: bytes | None = None
         self.run_id_ = str(uuid.uuid4())
 
     def configure(
@@ -86,6 +91,7 @@ class Snapshotter(Unit):
         compression_level: int | None,
         interval: int,
         time_interval: float,
+        key: str | None = None,
     ) -> None:
         """Takes new settings, as the constructor does; also those of a resumed run."""
         if interval < 1:
@@ -97,6 +103,8 @@ class Snapshotter(Unit):
         self.level = codecs.find(compression).check_level(compression_level)
         self.interval = interval
         self.time_interval = time_interval
+        self.key = key
+        self.secret_ = None if key is None else read_key(key)
 
     @property
     def store(self) -> Store:
@@ -110,6 +118,8 @@ class Snapshotter(Unit):
 
     def initialize(self) -> None:
         placement.check(self)
+        if self.key is not None:
+            self.secret_ = read_key(self.key)
 
     def run(self) -> None:
         assert self.workflow is not None
@@ -135,7 +145,7 @@ class Snapshotter(Unit):
         codec = codecs.find(self.codec_name)
         try:
             assert self.workflow is not None
-            written = write(self.workflow, header, codec, self.level, self.store)
+            written = write(self.workflow, header, codec, self.level, self.store, key=self.secret_)
         except BaseException:
             self.put_off, self.due_states, self.last_uuid = before
             raise

@@ -15,6 +15,7 @@ from runner.snapshots import pickler
 from runner.snapshots.codecs import Codec
 from runner.snapshots.format import Digest, header_bytes
 from runner.snapshots.header import Header
+from runner.snapshots.signing import Signer
 from runner.snapshots.store import Store
 
 CHUNK = 4 << 20
@@ -39,15 +40,15 @@ class Written:
     seconds: float
 
 
-def write(workflow: Workflow, header: Header, codec: Codec, level: int, store: Store) -> Written:
-    """Writes a snapshot of the workflow and returns when it is durable.
+def write(workflow: Workflow, header: Header, codec: Codec, level: int, store: Store, *, key: bytes | None = None) -> Written:
+    """Writes a snapshot of the workflow, signed if there is a key, and returns when it is durable.
 
     Raises:
         StateError: something in the workflow cannot be pickled.
         StoreError: the store refused it; nothing of it is left there.
     """
     began = time.perf_counter()
-    chunks = capture(workflow, header)
+    chunks = capture(workflow, header, key)
     stored = 0
 
     def counted(members: Iterable[bytes]) -> Iterator[bytes]:
@@ -63,11 +64,16 @@ def write(workflow: Workflow, header: Header, codec: Codec, level: int, store: S
     return Written(location, sum(map(len, chunks)), stored, seconds, seconds)
 
 
-def capture(workflow: Workflow, header: Header) -> list[memoryview]:
+def capture(workflow: Workflow, header: Header, key: bytes | None = None) -> list[memoryview]:
     """Returns the plain stream of a snapshot, cut in chunks."""
     staging = Staging()
     staging.write(header_bytes(header))
     pickler.dump(workflow, staging)
+    if key is not None:
+        signer = Signer(key)
+        for chunk in staging.chunks():
+            signer.update(chunk)
+        staging.write(signer.signature())
     digest = Digest()
     for chunk in staging.chunks():
         digest.update(chunk)
