@@ -34,7 +34,10 @@ def table() -> Table:
         torch.amp.GradScaler,
     }
     return named({cls: Entry(value=cls, new=True, build=_builder(cls)) for cls in classes}) | as_data(
-        grad_scaler._refresh_per_optimizer_state, grad_scaler.OptState
+        grad_scaler._refresh_per_optimizer_state,
+        grad_scaler.OptState,
+        lr_scheduler.CyclicLR._triangular_scale_fn,
+        lr_scheduler.CyclicLR._triangular2_scale_fn,
     )
 
 

@@ -12,7 +12,7 @@ from runner.snapshots.allowed.entries import are, check
 Build = Callable[[Any, Any], None]
 
 
-def builder_of(cls: type, *, guarded: bool) -> Build:
+def builder_of(cls: type, *, guarded: bool, passed_over: object = None) -> Build:
     """Returns how BUILD gives instances of a class their state: by the class's own `__setstate__` if it has one.
 
     That is looked up on the class alone: what the stream has put into the instance is not asked.
@@ -20,9 +20,12 @@ def builder_of(cls: type, *, guarded: bool) -> Build:
     Args:
         cls: the class.
         guarded: whether a state may not hide the class's methods. Declared modules are free to do that.
+        passed_over: a `__setstate__` of a base that is not for this state.
     """
     hidden = _methods(cls) if guarded else frozenset()
     setstate = _own_setstate(cls)
+    if setstate is passed_over:
+        setstate = None
 
     def build(instance: Any, state: Any) -> None:
         if type(state) is dict:

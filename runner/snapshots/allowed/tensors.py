@@ -154,7 +154,7 @@ def _rebuild_parameter(data: Any, requires_grad: Any, hooks: Any) -> torch.nn.Pa
 
 def _rebuild_parameter_with_state(data: Any, requires_grad: Any, hooks: Any, state: Any) -> torch.nn.Parameter:
     parameter = _rebuild_parameter(data, requires_grad, hooks)
-    builder_of(torch.nn.Parameter, guarded=True)(parameter, state)
+    _set_attributes(parameter, state, guarded=True)
     return parameter
 
 
@@ -192,6 +192,10 @@ def _rebuild_from_type(allowed: Allowed, function: Any, cls: Any, arguments: Any
     tensor = allowed.call(function, arguments)
     if type(tensor) is not cls:
         tensor = tensor.as_subclass(cls)
-    builder = builder_of(cls, guarded=cls in _TENSORS)
-    builder(tensor, state)
+    _set_attributes(tensor, state, guarded=cls in _TENSORS)
     return tensor
+
+
+def _set_attributes(tensor: torch.Tensor, state: Any, *, guarded: bool) -> None:
+    # `Tensor.__setstate__` is for states of long ago; torch, too, passes it over.
+    builder_of(type(tensor), guarded=guarded, passed_over=torch.Tensor.__setstate__)(tensor, state)
