@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import pathlib
+import pickle
 import random
 import types
 import uuid
@@ -30,6 +31,11 @@ from tests import own
 nn = torch.nn
 optim = torch.optim
 schedulers = optim.lr_scheduler
+
+
+def again(value: Any) -> Any:
+    """Returns the object as Python's own unpickler gives it: some libraries add a default then."""
+    return pickle.loads(pickle.dumps(value))
 
 
 def trained(make: Callable[[Any], Any]) -> Any:
@@ -200,7 +206,7 @@ NUMPY: dict[str, Callable[[], Any]] = {
     "numpy masked fields": lambda: np.ma.array([(1, 2.0)], mask=[(0, 1)], dtype=[("a", "i4"), ("b", "f8")]),
     "numpy records": lambda: np.rec.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
     "numpy matrix": lambda: np.asmatrix(np.eye(2)),
-    "numpy polynomial": lambda: np.polynomial.Polynomial([1, 2], [0, 1], [2, 3]),
+    "numpy polynomial": lambda: again(np.polynomial.Polynomial([1, 2], [0, 1], [2, 3])),
     "numpy poly1d": lambda: np.poly1d([1, 2]),
     "numpy type": lambda: np.float32,
     "numpy PCG64": lambda: np.random.default_rng(1),
@@ -326,7 +332,7 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
         f"optimizer {name}": functools.partial(trained, functools.partial(getattr(optim, name), lr=0.01))
         for name in ("Adadelta", "Adagrad", "Adam", "Adamax", "AdamW", "ASGD", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
     },
-    "optimizer LBFGS": lambda: optim.LBFGS(nn.Linear(2, 2).parameters()),
+    "optimizer LBFGS": lambda: again(optim.LBFGS(nn.Linear(2, 2).parameters())),
     "optimizer momentum": lambda: trained(lambda parameters: optim.SGD(parameters, lr=0.1, momentum=0.9, nesterov=True)),
     "optimizer state_dict": lambda: trained(optim.Adam).state_dict(),
     "module state_dict": lambda: nn.Linear(2, 2).state_dict(),

@@ -186,6 +186,8 @@ class Unpickler:
     def pop_mark(self) -> list[Any]:
         """Takes what stands on the stack above the last mark."""
         mark = self.marks.pop()
+        if mark > len(self.stack):
+            raise SnapshotRefusedError("it has taken what stood below a mark")
         items = self.stack[mark:]
         del self.stack[mark:]
         return items
