@@ -188,3 +188,8 @@ class Net(torch.nn.Module):
 class Doubler(Unit):
     def notice(self) -> None:
         self.noticed = True
+
+
+@snapshot_safe
+def raise_key_error(value: Any) -> None:
+    raise KeyError(value)

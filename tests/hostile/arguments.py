@@ -63,7 +63,7 @@ ALLOWED_CALLS = (
     *("runner.snapshots.tensors:rebuild_storage", "runner.snapshots.tensors:rebuild_tensor", "runner.graph.unit:_shell"),
 )
 HARMLESS = {
-    *(("builtins:bytearray", 0), ("builtins:range", 99), ("collections:OrderedDict", 0), ("collections:deque", 0)),
+    *(("builtins:range", 99), ("collections:OrderedDict", 0), ("collections:deque", 0)),
     *(("collections:defaultdict", 0), ("types:SimpleNamespace", 0), ("decimal:Context", 0), ("pathlib:PurePosixPath", 0)),
     *(("random:Random", 0), ("logging:getLogger", 0)),
 }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError
 from runner.graph import Unit, Workflow
+from runner.snapshots.allowed.containers import check_keys
 from runner.snapshots.allowed.entries import Entry, Table, check
 from runner.snapshots.allowed.states import builder_of
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=Callable[..., Any])
 
 CONSTRUCTED = (
-    *(Counter, OrderedDict, defaultdict, deque, set, frozenset),
+    *(Counter, OrderedDict, defaultdict, deque),
     *(date, time, timedelta, tzinfo, Decimal, Fraction, PurePath, Random, complex),
 )
-"""Types whose subclasses pickle as a call of the class."""
+"""Types whose subclasses pickle as a call of the class; sets do, too."""
 
 _registered: set[int] = set()
 
@@ -65,11 +66,30 @@ def find(module_name: str, name: str, *, guarded: bool) -> Entry:
             " runner.snapshots.allowed.snapshot_safe"
         )
     if issubclass(value, Enum):
-        return Entry(value=value, call=value)
+        return Entry(value=value, call=_member_of(value))
     check(not guarded or not hasattr(value, "__del__"), f"it names {full!r}, which has a finalizer")
-    callable_ = id(value) in _registered or issubclass(value, CONSTRUCTED)
     build = builder_of(value, guarded=guarded)
-    return Entry(value=value, call=value if callable_ else None, new=True, arguments=True, build=build)
+    return Entry(value=value, call=_call_of(value), new=True, arguments=True, build=build)
+
+
+def _call_of(cls: type) -> Callable[..., Any] | None:
+    if not issubclass(cls, set | frozenset):
+        return cls if id(cls) in _registered or issubclass(cls, CONSTRUCTED) else None
+
+    def make_set(items: Any) -> Any:
+        check(type(items) is list, "a set is not made of a list")
+        check_keys(items)
+        return cls(items)
+
+    return make_set
+
+
+def _member_of(cls: type[Enum]) -> Callable[[Any], Enum]:
+    def member(value: Any) -> Enum:
+        check_keys([value])
+        return cls(value)
+
+    return member
 
 
 def _value(module_name: str, name: str, full: str) -> Any:

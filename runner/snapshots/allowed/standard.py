@@ -19,7 +19,6 @@ from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from runner.snapshots.allowed import own
-from runner.snapshots.allowed.containers import check_keys
 from runner.snapshots.allowed.entries import Call, Entry, Table, are, as_data, check, named
 from runner.snapshots.allowed.states import builder_of
 
@@ -27,21 +26,6 @@ if TYPE_CHECKING:
     from runner.snapshots.allowed.allowed import Allowed
 
 _SCALARS = (str, int, float, bool, bytes, complex, type(None))
-
-
-def _set(items: Any) -> set[Any]:
-    check(type(items) is list, "a set is made of a list")
-    check_keys(items)
-    return set(items)
-
-
-def _frozenset(items: Any) -> frozenset[Any]:
-    return frozenset(_set(items))
-
-
-def _bytearray(data: Any = b"") -> bytearray:
-    check(type(data) is bytes, "a bytearray is made of bytes")
-    return bytearray(data)
 
 
 def _complex(real: Any, imag: Any) -> complex:
@@ -199,7 +183,7 @@ def _plain(cls: type, **more: Any) -> Entry:
 _PATHS: list[type] = [pathlib.PurePosixPath, pathlib.PureWindowsPath, type(pathlib.Path())]
 
 TABLE: Table = (
-    as_data(int, float, str, bytes, bool, list, tuple, dict, object)
+    as_data(int, float, str, bytes, bytearray, bool, list, tuple, dict, set, frozenset, object)
     | as_data(
         *(
             vars(decimal)[name]
@@ -218,9 +202,6 @@ TABLE: Table = (
     }
     | named(
         {
-            set: Entry(value=set, call=_set),
-            frozenset: Entry(value=frozenset, call=_frozenset),
-            bytearray: Entry(value=bytearray, call=_bytearray),
             complex: Entry(value=complex, call=_complex),
             range: Entry(value=range, call=_range),
             slice: Entry(value=slice, call=_slice),
