@@ -24,7 +24,7 @@ def values() -> Rows:
     """Arguments and states of the wrong kind for every call and every state that is allowed."""
     wrong = call("tests.own:Called", NONE)
     for function in ALLOWED_CALLS:
-        for count in (0, 1, 2, 3, 4, 5, 7):
+        for count in range(9):
             name = f"{function.replace(':', '_').replace('.', '_')}_{count}"
             if (function, count) not in HARMLESS:
                 yield name, lambda m, f=function, c=count: call(f, *[wrong] * c), {}
@@ -58,7 +58,11 @@ ALLOWED_CALLS = (
     *("numpy.ma.core:_mareconstruct", "numpy.random._pickle:__bit_generator_ctor", "numpy.random._pickle:__generator_ctor"),
     *("numpy.random._pickle:__randomstate_ctor", "numpy.random.bit_generator:__pyx_unpickle_SeedSequence", "torch:Size"),
     *("torch:device", "torch._C:Generator", "torch.serialization:_get_layout", "torch.storage:_load_from_bytes"),
-    *("torch._utils:_rebuild_tensor_v2", "torch._utils:_rebuild_parameter", "torch._utils:_rebuild_parameter_with_state"),
+    *(
+        "torch._utils:_rebuild_tensor_v2",
+        "torch._utils:_rebuild_parameter",
+        "torch._utils:_rebuild_parameter_with_state",
+    ),
     *("torch._utils:_rebuild_sparse_tensor", "torch._utils:_rebuild_qtensor", "torch._tensor:_rebuild_from_type_v2"),
     *("runner.snapshots.tensors:rebuild_storage", "runner.snapshots.tensors:rebuild_tensor", "runner.graph.unit:_shell"),
 )

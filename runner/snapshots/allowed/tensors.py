@@ -130,18 +130,20 @@ def _rebuild_tensor(
     return tensors.rebuild_tensor(storage, dtype, offset, size, stride, requires_grad, parameter)
 
 
-def _check_typed(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any) -> None:
+def _check_typed(
+    storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None
+) -> None:
     check(type(storage) is torch.storage.TypedStorage and type(requires_grad) is bool, "a tensor has no storage")
     _check_hooks(hooks)
     _check_extent(size, stride, offset, storage._untyped_storage.nbytes() // storage.dtype.itemsize)
+    is_flags = type(metadata) is dict and set(metadata) <= {"conj", "neg"} and are(metadata.values(), bool)
+    check(metadata is None or is_flags, "a tensor's metadata are wrong")
 
 
 def _rebuild_tensor_v2(
     storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None
 ) -> torch.Tensor:
-    _check_typed(storage, offset, size, stride, requires_grad, hooks)
-    is_flags = type(metadata) is dict and set(metadata) <= {"conj", "neg"} and are(metadata.values(), bool)
-    check(metadata is None or is_flags, "a tensor's metadata are wrong")
+    _check_typed(storage, offset, size, stride, requires_grad, hooks, metadata)
     tensor: torch.Tensor = _torch_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata)
     return tensor
 

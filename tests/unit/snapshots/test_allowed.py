@@ -17,10 +17,20 @@ from tests.hostile.assemble import EMPTY_DICT, EMPTY_TUPLE, MEMOIZE, NONE, call,
 from tests.objects import NUMPY, PLAIN, TORCH, canonical
 from tests.unit.snapshots.test_unpickler import dumps, loads
 
+UNTYPED = (
+    *(
+        "torch untyped storage",
+        "torch tensor of torch.float4",
+        "torch tensor of torch.float8",
+        "torch tensor of torch.complex32",
+    ),
+    *("torch tensor of torch.uint16", "torch tensor of torch.uint32", "torch tensor of torch.uint64"),
+)
 
-@pytest.mark.parametrize("name", [*PLAIN, *NUMPY, *TORCH])
+
+@pytest.mark.parametrize("name", [name for name in (*PLAIN, *NUMPY, *TORCH) if not name.startswith(UNTYPED)])
 def test_pickles_of_pythons_own_pickler_are_equal(name: str) -> None:
-    """torch's own form nests a pickle in each tensor."""
+    """torch's own form nests a pickle in each tensor; for its newer types torch cannot load that as weights alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = pickle.dumps(TORCH[name]() if name in TORCH else {**PLAIN, **NUMPY}[name](), 5)
@@ -97,7 +107,7 @@ def test_a_state_without_attributes() -> None:
 
 def test_items_of_own_containers_are_set_by_their_methods() -> None:
     assert loads(dumps(own.Names(["a", "b"]))) == ["a", "b"]
-    with pytest.raises(SnapshotRefusedError, match="appends to an object of type 'Plain'|appends to an object of type Plain"):
+    with pytest.raises(SnapshotRefusedError, match="appends to an object of type Plain"):
         loads(whole(instance("Plain") + NONE + b"a"))
 
 
@@ -107,6 +117,14 @@ def test_a_tensor_becomes_one_of_a_subclass_as_torch_has_it() -> None:
     restored = loads(pickle.dumps(tensor, 5))
     assert type(restored) is own.Marked
     assert restored.label == "x"
+
+
+def test_a_recursive_tuple_of_two_lists() -> None:
+    first: list[Any] = []
+    value = (first, [first], 1, 2)
+    first.append(value)
+    restored = loads(dumps(value))
+    assert restored[0][0] is restored
 
 
 def test_equal_keys_are_found() -> None:
@@ -148,12 +166,12 @@ def test_code_that_is_not_here() -> None:
     with pytest.raises(SnapshotMismatchError, match=r"needs tests\.own\.Gone, which is not in its module any more"):
         loads(whole(named("tests.own:Gone")))
     with pytest.raises(SnapshotMismatchError, match=r"its module cannot be imported here \(ModuleNotFoundError"):
-        loads(whole(named("tests.gone:Gone")))
+        loads(whole(named("tests.gone:Gone")), ("tests",))
 
 
 def test_memo_of_a_name() -> None:
-    data = whole(named("collections:Counter") + MEMOIZE + EMPTY_DICT + b"\x85Rh\x02\x86")
-    cls, made = loads(data)[::-1]
+    data = whole(named("collections:Counter") + MEMOIZE + EMPTY_DICT + b"\x85Rh\0\x86")
+    made, cls = loads(data)
     assert cls is collections.Counter
     assert made == collections.Counter()
 

@@ -60,7 +60,7 @@ def test_signed(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> No
 def test_signed_snapshots_of_each_codec_load_in_each_mode(tmp_path: Path, key: str, codec: str) -> None:
     location = snapshot(tmp_path, key=KEY, codec=codec)
     for policy in ({}, {"trust": "signed", "key": key}, {"trust": "full"}):
-        settings: Any = {"trusted": ["tests"]} if not policy else policy
+        settings: Any = policy or {"trusted": ["tests"]}
         assert restore(location, **settings).workflow["unit"].value == bytes(9 << 20)
 
 
