@@ -29,7 +29,7 @@ _LAYOUTS = frozenset(
 )
 _DTYPES = {str(value).removeprefix("torch."): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 _SCHEMES = [value for value in vars(torch).values() if isinstance(value, torch.qscheme)]
-_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+_TENSORS = (torch.Tensor, torch.nn.Parameter)
 _ACTIVATIONS = ("relu", "gelu", "elu", "celu", "selu", "silu", "mish", "leaky_relu", "relu6", "sigmoid", "tanh", "softplus")
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import io
+import pathlib
 import pickle
 import warnings
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from runner.errors import ConfigError, SnapshotMismatchError, SnapshotRefusedError
+from runner.graph import Workflow
+from runner.graph.links import Link
 from runner.snapshots.allowed import Allowed
 from tests import own
 from tests.hostile.assemble import EMPTY_DICT, EMPTY_TUPLE, MEMOIZE, NONE, call, instance, mapping, named, number, text, whole
@@ -125,6 +128,20 @@ def test_a_recursive_tuple_of_two_lists() -> None:
     first.append(value)
     restored = loads(dumps(value))
     assert restored[0][0] is restored
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("__del__", None), ("__getattr__", None), ("value", pathlib.Path("/nonexistent"))]
+)
+def test_made_up_links_are_refused(name: str, source: Any) -> None:
+    """A link is put into the unit's class, and takes any attribute of its source."""
+    flow = Workflow(name="flow")
+    unit = own.Doubler(flow, "unit")
+    vars(unit)[name] = Link(source or unit, "mkdir", False)
+    data = dumps(flow)
+    with pytest.raises(SnapshotRefusedError, match="is linked to what no link can lead to"):
+        loads(data)
+    assert name not in vars(own.Doubler)
 
 
 def test_equal_keys_are_found() -> None:
