@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.graph import Bool, Repeater, Unit, Workflow
+from runner.snapshots.restore import Restored, restore
 from runner.snapshots.snapshotter import SnapshotterToFile
 
 
@@ -31,6 +32,11 @@ class Holder(Unit):
     @property
     def suffix(self) -> str:
         return f"run_{self.runs}"
+
+
+def restored(location: str | Path) -> Restored:
+    """Restores a workflow of units of the tests."""
+    return restore(location, trusted=["tests"])
 
 
 def holding(value: Any, directory: Path, *, limit: int = 1, **settings: Any) -> tuple[Workflow, Holder, SnapshotterToFile]:

@@ -25,13 +25,14 @@ from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.nn.decision import errors_text
 from runner.snapshots.header import Header
-from runner.snapshots.restore import Restored, folder_stores, restore, restore_latest
+from runner.snapshots.restore import Restored, folder_stores, restore_latest, restore_with
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.trust import Policy
 
 log = logging.getLogger(__name__)
 
 EXIT_CODES = {None: 0, signal.SIGTERM: 75, signal.SIGINT: 130}
-NOT_OF_THE_RUN = ("conf", "snapshot", "mode")
+NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "restore")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,16 @@ class Request:
     @property
     def run_overrides(self) -> list[str]:
         """The overrides that describe the run itself."""
-        return [text for text in self.typed if text.lstrip("+").partition("=")[0] not in NOT_OF_THE_RUN]
+        return [text for text in self.typed if _section(text) not in NOT_OF_THE_RUN]
+
+    @property
+    def restore_overrides(self) -> list[str]:
+        """The overrides that say how far a snapshot is trusted."""
+        return [text for text in self.typed if _section(text) == "restore"]
+
+
+def _section(override: str) -> str:
+    return override.lstrip("+").partition("=")[0].partition(".")[0]
 
 
 def run(node: DictConfig) -> Outcome:
@@ -103,7 +113,8 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = _standard(restored)
     before = _snapshot_config(restored.header)
     now = _overridden(before, request.run_overrides)
-    now.mode, now.snapshot = node.mode, node.snapshot
+    # A snapshot has no say in how far the next one is trusted.
+    now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
     config = schema.from_hydra(now)
     launcher = _launcher(config, now, request, conf=restored.header.conf)
     launcher.attach(workflow)
@@ -166,8 +177,9 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     source = node.snapshot
     if not source:
         return None
+    policy = Policy(node.restore.trust.value, tuple(node.restore.trusted), node.restore.key)
     if source not in ("latest", "auto"):
-        return restore(source)
+        return restore_with(source, policy)
     wanted = node.workflow.name or request.conf
     directory = node.snapshotter.directory
     stores = [FileStore(directory)] if directory else folder_stores(request.run_folders)
@@ -176,7 +188,7 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
         same = not request.sweep or source == "latest" or header.overrides == request.run_overrides
         return same and (wanted is None or header.workflow == wanted)
 
-    found = restore_latest(stores, is_wanted)
+    found = restore_latest(stores, is_wanted, policy)
     if found is None:
         where = directory or " and ".join(map(str, request.run_folders))
         missing = f"there is no snapshot of {wanted or 'any workflow'!r} in {where}"
@@ -270,7 +282,7 @@ def _extend(workflow: StandardWorkflow, location: str, request: Request) -> str:
 
 def _command(location: str, request: Request) -> str:
     conf = [f"conf={request.conf}"] if request.conf else []
-    return shlex.join(["veles-run", *conf, f"snapshot={location}"])
+    return shlex.join(["veles-run", *conf, f"snapshot={location}", *request.restore_overrides])
 
 
 def _top(path: str) -> Path:

@@ -1,10 +1,13 @@
-"""The layout of a snapshot's plain stream: header, pickle, trailer.
+"""The layout of a snapshot's plain stream: header, pickle, signature, trailer.
 
 * header: a pickle fragment that pushes a JSON string and pops it again, so that `pickle.load()` passes over it;
 * pickle: protocol 5, of the workflow;
+* signature, if a key is configured: see `signing`;
 * trailer, behind the pickle's end where `pickle.load()` never looks: a pickle of
   `("veles-run", format, "blake3", digest, length)`, always of the same size, over everything before it.
 """
+
+from __future__ import annotations
 
 import struct
 
@@ -70,6 +73,12 @@ class Digest:
         """Takes the next bytes of the stream."""
         self._hash.update(data)
         self.length += len(data)
+
+    def copy(self) -> Digest:
+        """Returns a digest that goes on by itself."""
+        other = Digest()
+        other._hash, other.length = self._hash.copy(), self.length
+        return other
 
     def trailer(self) -> bytes:
         """Returns the trailer for what was taken."""

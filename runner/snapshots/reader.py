@@ -15,6 +15,7 @@ from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
+from runner.snapshots.signing import SIGNATURE_SIZE, check_signature
 
 
 def read_header(blocks: Iterable[bytes]) -> Header:
@@ -32,22 +33,34 @@ def read_header(blocks: Iterable[bytes]) -> Header:
     raise SnapshotDamagedError("it is truncated: it ends within its header")
 
 
-def read_verified(blocks: Iterable[bytes]) -> tuple[Header, BinaryIO]:
+def read_verified(blocks: Iterable[bytes], key: bytes | None = None) -> tuple[Header, BinaryIO]:
     """Decodes and verifies a whole snapshot; returns its header and its pickle as a file.
 
     The plain stream is held in memory, and freed as the file is read.
 
+    Args:
+        blocks: the encoded snapshot.
+        key: it must be signed with; any snapshot will do without one.
+
     Raises:
         SnapshotDamagedError: anything is missing, altered, or too much.
+        SnapshotRefusedError: it is not signed with the key.
         SnapshotMismatchError: of a newer format.
     """
     digest = Digest()
-    parts = _HeldBack(_decoded_ahead(blocks), TRAILER_SIZE)
+    parts = _HeldBack(_decoded_ahead(blocks), SIGNATURE_SIZE + TRAILER_SIZE)
     chunks = []
     for part in parts:
         digest.update(part)
         chunks.append(part)
-    digest.check(parts.tail)
+    # What may be a signature stands before the trailer; it signs the digest of all before it.
+    end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
+    signed = digest.copy()
+    digest.update(end)
+    digest.check(trailer)
+    if key is not None:
+        check_signature(end, signed, key)
+    chunks.append(memoryview(end))
     file = io.BufferedReader(_Chunks(chunks), 1 << 16)
     start = file.peek(8)[:8]
     return parse_header(file.read(header_size(start))), cast(BinaryIO, file)

@@ -22,6 +22,7 @@ from runner.snapshots import pickler
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format import Digest, header_bytes
 from runner.snapshots.header import Header
+from runner.snapshots.signing import sign
 from runner.snapshots.staging import Staging, StagingPool
 from runner.snapshots.store import Store
 
@@ -61,6 +62,7 @@ class Request:
     Attributes:
         header: its header.
         codec, level: how its chunks are compressed.
+        key: what it is signed with, or None.
         store: where it goes.
         done: called in the background when it is durable.
     """
@@ -68,6 +70,7 @@ class Request:
     header: Header
     codec: Codec
     level: int
+    key: bytes | None
     store: Store
     done: Callable[[Written], object]
 
@@ -212,7 +215,7 @@ class Writer:
                 hashed = hashing.submit(digest.update, content)
                 if last:
                     hashed.result()
-                    content = bytes(content) + digest.trailer()
+                    content = bytes(content) + _end(digest, request.key)
                 ahead.append((chunk, coding.submit(request.codec.encode, content, request.level), hashed))
                 while len(ahead) > (0 if last else self.workers + 1):
                     chunk, member, hashed = ahead[0]
@@ -232,3 +235,10 @@ class Writer:
 
 class _CaptureError(SnapshotError):
     """The capture ended early, so there is nothing to write."""
+
+
+def _end(digest: Digest, key: bytes | None) -> bytes:
+    """Returns what follows the pickle: the signature, if there is a key, and the trailer."""
+    signature = b"" if key is None else sign(digest, key)
+    digest.update(signature)
+    return signature + digest.trailer()

@@ -19,9 +19,8 @@ import torch
 from runner.errors import ConfigError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.restore import restore
 from runner.snapshots.staging import CHUNK
-from tests.workflows import holding
+from tests.workflows import holding, restored
 
 each_codec = pytest.mark.parametrize("codec", CODECS)
 
@@ -74,9 +73,9 @@ def test_state_comes_back(codec: str, state: str, tmp_path: Path) -> None:
     value = STATES[state]()
     workflow, _, snapshotter = holding(value, tmp_path, compression=codec)
     workflow.run()
-    restored = restore(snapshotter.last_location)
-    assert equal(value, restored.workflow["holder"].value)
-    assert restored.header.codec == codec
+    again = restored(snapshotter.last_location)
+    assert equal(value, again.workflow["holder"].value)
+    assert again.header.codec == codec
 
 
 @each_codec
@@ -84,7 +83,7 @@ def test_state_larger_than_the_staging_memory(codec: str, tmp_path: Path) -> Non
     value = torch.arange(10 * CHUNK // 8, dtype=torch.int64)
     workflow, _, snapshotter = holding(value, tmp_path, compression=codec, staging=0, compression_level=None)
     workflow.run()
-    assert torch.equal(restore(snapshotter.last_location).workflow["holder"].value, value)
+    assert torch.equal(restored(snapshotter.last_location).workflow["holder"].value, value)
 
 
 STANDARD_OPEN = {"none": open, "gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
@@ -118,7 +117,7 @@ def test_file_made_again_by_another_tool_is_read(codec: str, tmp_path: Path) -> 
     path = Path(snapshotter.last_location)
     plain = b"".join(codecs.decode(row, [path.read_bytes()]))
     path.write_bytes(row.encode(plain, row.default_level))
-    assert torch.equal(restore(path).workflow["holder"].value, workflow["holder"].value)
+    assert torch.equal(restored(path).workflow["holder"].value, workflow["holder"].value)
 
 
 @each_codec

@@ -15,14 +15,14 @@ from runner.errors import SnapshotDamagedError, SnapshotError, SnapshotMismatchE
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.header import Header
 from runner.snapshots.reader import read_header
-from runner.snapshots.store import Entry
+from runner.snapshots.store import Entry, Store
 
 BLOCK = 1 << 20
 WRITE = "write to"
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 
 
-class FileStore:
+class FileStore(Store):
     """Keeps snapshots as `<prefix>_<suffix>.5.pickle[.codec]`, and a link `<prefix>_current...` to the newest.
 
     At a crash, a snapshot is there whole or not at all: it is written under a temporary name in the same folder, synced,

@@ -10,11 +10,11 @@ import torch
 from runner.errors import ConfigError
 from runner.graph import Bool
 from runner.snapshots.header import Header, utc_now
-from runner.snapshots.restore import header_of, restore
+from runner.snapshots.restore import header_of
 from runner.snapshots.retention import expired
 from runner.snapshots.sizes import largest_units
 from runner.snapshots.store import Entry
-from tests.workflows import holding
+from tests.workflows import holding, restored
 
 
 def names(folder: Path) -> list[str]:
@@ -132,14 +132,14 @@ def test_header_tells_of_the_snapshot_and_of_the_one_before(tmp_path: Path) -> N
 def test_log_id_is_kept_and_the_run_id_is_new_on_resume(tmp_path: Path) -> None:
     workflow, _, snapshotter = holding(None, tmp_path, limit=1)
     workflow.run()
-    restored = restore(snapshotter.last_location)
-    restored.workflow.initialize()
-    restored.workflow["snapshotter"].export()
-    restored.workflow["snapshotter"].finish()
-    again = header_of(restored.workflow["snapshotter"].last_location)
-    assert again.log_id == restored.header.log_id
-    assert again.run_id != restored.header.run_id
-    assert again.parent == restored.header.uuid
+    found = restored(snapshotter.last_location)
+    found.workflow.initialize()
+    found.workflow["snapshotter"].export()
+    found.workflow["snapshotter"].finish()
+    again = header_of(found.workflow["snapshotter"].last_location)
+    assert again.log_id == found.header.log_id
+    assert again.run_id != found.header.run_id
+    assert again.parent == found.header.uuid
 
 
 def test_time_never_goes_back() -> None:

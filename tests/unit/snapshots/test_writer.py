@@ -15,11 +15,10 @@ from runner.graph import Unit, Workflow
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.header import Header
-from runner.snapshots.restore import restore
 from runner.snapshots.snapshotter import SnapshotterToFile
 from runner.snapshots.staging import CHUNK, StagingPool
 from runner.snapshots.stores.file import FileStore
-from tests.workflows import Holder, holding
+from tests.workflows import Holder, holding, restored
 
 
 class GatedStore(FileStore):
@@ -70,7 +69,7 @@ def test_the_run_goes_on_while_a_snapshot_is_written(tmp_path: Path, gate: threa
     assert snapshotter.last_location is None
     gate.set()
     snapshotter.finish()
-    assert not restore(snapshotter.last_location).workflow["holder"].value.any()
+    assert not restored(snapshotter.last_location).workflow["holder"].value.any()
 
 
 def test_two_snapshots_at_once_are_written_one_after_the_other(tmp_path: Path, gate: threading.Event) -> None:
@@ -82,7 +81,7 @@ def test_two_snapshots_at_once_are_written_one_after_the_other(tmp_path: Path, g
     gate.set()
     second.join()
     snapshotter.finish()
-    values = [float(restore(tmp_path / name).workflow["holder"].value.max()) for name in snapshot_files(tmp_path)]
+    values = [float(restored(tmp_path / name).workflow["holder"].value.max()) for name in snapshot_files(tmp_path)]
     assert sorted(values) == [0.0, 1.0]
 
 
@@ -97,7 +96,7 @@ def test_capture_waits_for_memory_and_takes_no_more_than_its_limit(tmp_path: Pat
     exporter.join()
     snapshotter.finish()
     assert snapshotter.writer_.pool._made == 4
-    assert torch.equal(restore(snapshotter.last_location).workflow["holder"].value, holder.value)
+    assert torch.equal(restored(snapshotter.last_location).workflow["holder"].value, holder.value)
 
 
 def test_pool_lends_a_buffer_again() -> None:
@@ -149,7 +148,7 @@ def test_error_while_compressing_surfaces_and_the_next_snapshot_succeeds(
     assert snapshot_files(tmp_path) == []
     snapshotter.export()
     snapshotter.finish()
-    assert restore(snapshotter.last_location).workflow["holder"].value == holder.value
+    assert restored(snapshotter.last_location).workflow["holder"].value == holder.value
 
 
 @pytest.mark.parametrize("size", [10, 10 * CHUNK])
@@ -168,7 +167,7 @@ def test_error_of_the_store_ends_the_run_and_keeps_what_there_was(tmp_path: Path
     holder.on_run_ = break_folder
     with pytest.raises(StoreError, match=r"cannot write to .*below"):
         workflow.run()
-    assert restore(good[0]).workflow["holder"].runs == 1
+    assert restored(good[0]).workflow["holder"].runs == 1
     assert snapshotter.failed_
 
 
@@ -193,7 +192,7 @@ def test_fork_while_a_snapshot_is_written(tmp_path: Path, gate: threading.Event)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     gate.set()
     snapshotter.finish()
-    assert torch.equal(restore(snapshotter.last_location).workflow["holder"].value, holder.value)
+    assert torch.equal(restored(snapshotter.last_location).workflow["holder"].value, holder.value)
 
 
 def test_no_thread_is_left(tmp_path: Path) -> None:
@@ -210,4 +209,4 @@ def test_thousand_chained_units(tmp_path: Path) -> None:
     for number in range(1000):
         previous = Holder(workflow, number).link_from(previous)
     workflow.run()
-    assert len(restore(snapshotter.last_location).workflow) == len(workflow)
+    assert len(restored(snapshotter.last_location).workflow) == len(workflow)
