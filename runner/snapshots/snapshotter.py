@@ -101,6 +101,8 @@ class Snapshotter(Unit):
         assert self.workflow is not None
         launcher = self.workflow.launcher
         stopping = launcher is not None and launcher.stop_requested
+        if stopping:
+            log.info("%s: taking a snapshot, and stopping", launcher.stop_signal.name)
         if self.due:
             self.due_states += 1
             self.put_off = self.put_off or not self.skip
