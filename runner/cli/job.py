@@ -169,7 +169,7 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     source = node.snapshot
     if not source:
         return None
-    policy = Policy(node.restore.trust.value, tuple(node.restore.trusted), node.restore.key)
+    policy = Policy(node.restore.trust, tuple(node.restore.trusted), node.restore.key)
     if source not in ("latest", "auto"):
         return restore_with(source, policy)
     wanted = node.workflow.name or request.conf
