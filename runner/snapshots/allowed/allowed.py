@@ -62,7 +62,12 @@ class Allowed:
         """Calls what REDUCE asks for: only what was found by name, and only through what checks its arguments."""
         _, entry = self._entries.get(id(function), _NOTHING)
         if entry is None or entry.call is None:
-            raise SnapshotRefusedError(f"it calls {_described(function)}, which a snapshot may not call")
+            hint = (
+                " unless it is registered with runner.snapshots.allowed.snapshot_safe"
+                if isinstance(function, type) and function in self.own
+                else ""
+            )
+            raise SnapshotRefusedError(f"it calls {_described(function)}, which a snapshot may not call{hint}")
         check(type(arguments) is tuple, "the arguments of a call are no tuple")
         return entry.call(self, *arguments) if entry.context else entry.call(*arguments)
 
