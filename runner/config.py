@@ -255,8 +255,9 @@ class RestoreConfig:
     """Key of its signature, for `signed`: the path of a file, or `env:NAME`."""
 
     def __post_init__(self) -> None:
-        if self.trust is Trust.signed and self.key is None:
-            raise ConfigError("restore.trust=signed needs restore.key=FILE or restore.key=env:NAME")
+        from runner.snapshots.trust import Policy
+
+        Policy(self.trust, tuple(self.trusted), self.key)
 
 
 @dataclass(kw_only=True)

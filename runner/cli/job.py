@@ -113,7 +113,6 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = _standard(restored)
     before = _snapshot_config(restored.header)
     now = _overridden(before, request.run_overrides)
-    # A snapshot has no say in how far the next one is trusted.
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
     config = schema.from_hydra(now)
     launcher = _launcher(config, now, request, conf=restored.header.conf)
@@ -177,7 +176,7 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     source = node.snapshot
     if not source:
         return None
-    policy = Policy(node.restore.trust.value, tuple(node.restore.trusted), node.restore.key)
+    policy = Policy(node.restore.trust, tuple(node.restore.trusted), node.restore.key)
     if source not in ("latest", "auto"):
         return restore_with(source, policy)
     wanted = node.workflow.name or request.conf
@@ -223,7 +222,9 @@ def _typed(node: DictConfig) -> DictConfig:
 def _snapshot_config(header: Header) -> DictConfig:
     """Returns the configuration that a snapshot was made with."""
     try:
-        node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), header.config)  # type: ignore[assignment]
+        # A snapshot has no say in how far it, or the next one, is trusted.
+        config = {key: value for key, value in header.config.items() if key != "restore"}
+        node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error
     node.layers = schema.normalized_layers(node.layers)

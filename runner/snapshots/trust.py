@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from runner.config import Trust
-from runner.errors import ConfigError, SnapshotRefusedError
+from runner.errors import ConfigError, SnapshotRefusedError, known
 from runner.snapshots.allowed import Allowed
 from runner.snapshots.signing import SIGNATURE_SIZE, is_signature, read_key
 from runner.snapshots.unpickler import Unpickler
@@ -27,7 +27,8 @@ class Policy:
         key: for `signed`, where the key is: the path of a file, or `env:NAME`.
 
     Raises:
-        ConfigError: an unknown mode, `signed` without a key or with a bad one, or a module that cannot be declared.
+        ConfigError: an unknown mode, `signed` without a key or with a bad one, a key that is not for the mode, or a module
+            that cannot be declared.
     """
 
     trust: Trust | str = Trust.restricted
@@ -36,16 +37,20 @@ class Policy:
     secret: bytes | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
-        names = [mode.value for mode in Trust]
-        if not isinstance(self.trust, Trust):
-            if self.trust not in names:
-                raise ConfigError(f"restore.trust={self.trust!r} is unknown; known: {', '.join(names)}")
-            object.__setattr__(self, "trust", Trust(self.trust))
+        try:
+            mode = Trust(self.trust)
+        except ValueError as error:
+            raise ConfigError(
+                f"restore.trust={self.trust!r} is unknown; known: {known(mode.value for mode in Trust)}"
+            ) from error
+        object.__setattr__(self, "trust", mode)
         Allowed(self.trusted)
-        if self.trust is Trust.signed:
+        if mode is Trust.signed:
             if self.key is None:
                 raise ConfigError("restore.trust=signed needs restore.key=FILE or restore.key=env:NAME")
             object.__setattr__(self, "secret", read_key(self.key))
+        elif self.key is not None:
+            raise ConfigError(f"restore.key is for restore.trust=signed: restore.trust={mode.value} looks at no signature")
 
     def load(self, file: BinaryIO) -> Any:
         """Loads the pickle of a snapshot whose digest, and for `signed` whose signature, were found right.

@@ -2,6 +2,8 @@
 
 import pickle
 
+import torch
+
 from tests.hostile.assemble import (
     EMPTY_DICT,
     EMPTY_LIST,
@@ -99,6 +101,12 @@ def extensions() -> Rows:
     )
 
 
+def stored_numbers(count: int) -> bytes:
+    """Returns two numbers as torch stores them, with another count."""
+    (stored,) = torch.ones(2)._typed_storage().__reduce__()[1]
+    return stored.replace(b"K\x02N", b"\x8a\x07" + count.to_bytes(7, "little") + b"N")
+
+
 def libraries() -> Rows:
     """What numpy, torch and others read, write and run."""
     evil = lambda m: data(whole(call("os:mkdir", m)))  # noqa: E731
@@ -131,6 +139,12 @@ def libraries() -> Rows:
         ),
         FIRES,
     )
+    for count in (3, 1 << 26, 1 << 40):
+        yield (
+            f"torch_storage_of_{count}",
+            lambda m, c=count: call("torch.storage:_load_from_bytes", data(stored_numbers(c))),
+            {},
+        )
     yield "torch_save", lambda m: call("torch:save", listed(number(1)), m), FIRES
     yield "torch_load", lambda m: call("torch:load", m), {}
     yield "torch_hub", lambda m: call("torch.hub:load", m), {}

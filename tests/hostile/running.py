@@ -44,7 +44,7 @@ def calls() -> Rows:
     yield "reduce_finalize", lambda m: call("weakref:finalize", NAMESPACE, named("os:mkdir"), m) + POP + NONE, {}
     yield "reduce_runner_function", lambda m: call("runner.cli.run:main"), {}
     yield "reduce_runner_class", lambda m: call("runner.snapshots.stores.file:FileStore", m), {}
-    yield "reduce_own_class", lambda m: call("tests.own:Plain", m), {}
+    yield "reduce_own_class", lambda m: call("tests.own:Plain", m), {"message": "unless it is registered"}
     yield "reduce_own_function", lambda m: call("tests.own:unregistered", m), {"fires": True, "message": "registered"}
     yield "reduce_instance", lambda m: call(NAMESPACE, m), {}
     yield "reduce_no_tuple", lambda m: named("collections:OrderedDict") + EMPTY_LIST + REDUCE, {}
@@ -69,6 +69,7 @@ def calls() -> Rows:
     yield "newobj_metaclass", lambda m: named("tests.own:Meta") + pair(text("x"), EMPTY_TUPLE, EMPTY_DICT) + b"\x81", {}
     yield "newobj_table_arguments", lambda m: named("torch.nn.modules.linear:Linear") + pair(number(1)) + b"\x81", {}
     yield "newobj_data_class", lambda m: named("builtins:object") + EMPTY_TUPLE + b"\x81", {}
+    yield "newobj_function", lambda m: named("logging:getLogger") + EMPTY_TUPLE + b"\x81", {"message": r"logging\.getLogger"}
     yield "newobj_instance", lambda m: NAMESPACE + EMPTY_TUPLE + b"\x81", {}
     yield "newobj_list", lambda m: named("tests.own:Plain") + EMPTY_LIST + b"\x81", {}
     yield "inst", lambda m: MARK + m + b"iposix\nmkdir\n", FIRES

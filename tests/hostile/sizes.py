@@ -205,7 +205,7 @@ def lengths() -> Rows:
 
 def nestings() -> Rows:
     """Containers in containers in containers."""
-    depth = 200_000
+    depth = 50_000
     yield "marks", lambda m: MARK * depth + b"t" * depth, {"message": "nests"}
     yield "tuples", lambda m: EMPTY_TUPLE + b"\x85\x94" * depth, {"message": "nests"}
     yield "pairs", lambda m: EMPTY_TUPLE + b"N\x86\x94" * depth, {"message": "nests"}

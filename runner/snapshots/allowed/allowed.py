@@ -18,6 +18,7 @@ LIBRARIES = {
     "torch": ("runner.snapshots.allowed.tensors", "runner.snapshots.allowed.networks"),
 }
 """Packages whose names have tables, and the modules that make these; they import the package."""
+_NOTHING: tuple[Any, Entry | None] = (None, None)
 
 REBUILDERS = {"runner.snapshots.tensors": "torch", "runner.snapshots.arrays": "numpy"}
 """Modules of veles-run whose functions are in the tables of a package."""
@@ -62,19 +63,24 @@ class Allowed:
 
     def call(self, function: Any, arguments: Any) -> Any:
         """Calls what REDUCE asks for: only what was found by name, and only through what checks its arguments."""
-        entry = self._entry(function)
+        _, entry = self._entries.get(id(function), _NOTHING)
         if entry is None or entry.call is None:
-            raise SnapshotRefusedError(f"it calls {_described(function)}, which a snapshot may not call")
-        check(type(arguments) is tuple, f"it calls {_described(function)} with arguments that are no tuple")
+            hint = (
+                " unless it is registered with runner.snapshots.allowed.snapshot_safe"
+                if isinstance(function, type) and function in self.own
+                else ""
+            )
+            raise SnapshotRefusedError(f"it calls {_described(function)}, which a snapshot may not call{hint}")
+        check(type(arguments) is tuple, "the arguments of a call are no tuple")
         return entry.call(self, *arguments) if entry.context else entry.call(*arguments)
 
     def make(self, cls: Any, arguments: Any, keywords: Any) -> Any:
         """Makes an instance of a class that was found by name, by `__new__` alone."""
-        entry = self._entry(cls)
+        _, entry = self._entries.get(id(cls), _NOTHING)
         if entry is None or not entry.new:
             raise SnapshotRefusedError(f"it makes an instance of {_described(cls)}, which a snapshot may not do so")
         check(type(arguments) is tuple and type(keywords) is dict, "the arguments of an instance are no tuple and dict")
-        check(entry.arguments or not (arguments or keywords), f"it gives arguments to an instance of {_described(cls)}")
+        check(entry.arguments or not (arguments or keywords), "it gives arguments to an instance that takes none")
         return cls.__new__(cls, *arguments, **keywords)
 
     def build(self, instance: Any, state: Any) -> None:
@@ -95,9 +101,6 @@ class Allowed:
         for reference in self._functions:
             if (function := reference()) is not None:
                 raise SnapshotRefusedError(f"it keeps {function.name}, which a snapshot may only call")
-
-    def _entry(self, value: Any) -> Entry | None:
-        return self._entries.get(id(value), (None, None))[1]
 
     def _enter(self, name: str, entry: Entry) -> Any:
         value = entry.value

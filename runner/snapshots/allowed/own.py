@@ -31,7 +31,8 @@ CONSTRUCTED = (
 )
 """Types whose subclasses pickle as a call of the class; sets do, too."""
 
-_registered: set[int] = set()
+_registered: dict[int, object] = {}
+"""What was registered, by identity."""
 
 
 def snapshot_safe(value: T) -> T:
@@ -39,7 +40,7 @@ def snapshot_safe(value: T) -> T:
 
     Its module must still be declared with `restore.trusted`. A class needs it only if its `__reduce__` calls it.
     """
-    _registered.add(id(value))
+    _registered[id(value)] = value
     return value
 
 

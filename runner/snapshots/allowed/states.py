@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from sys import intern
 from types import FunctionType, MemberDescriptorType
 from typing import Any
 
-from runner.snapshots.allowed.entries import are, check
+from runner.errors import SnapshotRefusedError
+
+_STATES = (dict, type(None))
 
 Build = Callable[[Any, Any], None]
 
@@ -24,18 +26,48 @@ def builder_of(cls: type, *, guarded: bool, passed_over: object = None) -> Build
     """
     hidden = _methods(cls) if guarded else frozenset()
     setstate = _own_setstate(cls)
-    if setstate is passed_over:
-        setstate = None
+    if setstate is None or setstate is passed_over:
+        return _default(cls, hidden)
 
     def build(instance: Any, state: Any) -> None:
         if type(state) is dict:
-            _check_names(cls, state, hidden)
-        if setstate is not None:
-            setstate(instance, state)
-        else:
-            _set_state(cls, instance, state, hidden)
+            for name in state:
+                if type(name) is not str or name in hidden or name[:2] == "__" == name[-2:]:
+                    raise _refusal(cls, name, hidden)
+        setstate(instance, state)
 
     return build
+
+
+def _default(cls: type, hidden: frozenset[str]) -> Build:
+    """Sets attributes, and slots from the second part of a pair, as `object.__reduce_ex__` gives them."""
+    known_slots = _slots(cls)
+
+    def build(instance: Any, state: Any) -> None:
+        slots = None
+        if type(state) is tuple and len(state) == 2:
+            state, slots = state
+        if type(state) not in _STATES or type(slots) not in _STATES:
+            raise SnapshotRefusedError(f"a state of {cls.__name__} is no dict")
+        if state:
+            attributes = vars(instance)
+            for name, value in state.items():
+                if type(name) is not str or name in hidden or name[:2] == "__" == name[-2:]:
+                    raise _refusal(cls, name, hidden)
+                attributes[intern(name)] = value
+        for name, value in (slots or {}).items():
+            if name not in known_slots:
+                raise SnapshotRefusedError(f"a state of {cls.__name__} sets a slot that it does not have")
+            object.__setattr__(instance, name, value)
+
+    return build
+
+
+def _refusal(cls: type, name: Any, hidden: frozenset[str]) -> SnapshotRefusedError:
+    if type(name) is not str:
+        return SnapshotRefusedError(f"a state of {cls.__name__} has an attribute whose name is no text")
+    what = "hides the method" if name in hidden else "sets"
+    return SnapshotRefusedError(f"a state of {cls.__name__} {what} {name[:100]!r}")
 
 
 def _own_setstate(cls: type) -> Build | None:
@@ -50,30 +82,7 @@ def _methods(cls: type) -> frozenset[str]:
     return frozenset(name for owner in cls.__mro__ for name, value in vars(owner).items() if isinstance(value, FunctionType))
 
 
-def _check_names(cls: type, state: dict[Any, Any], hidden: frozenset[str]) -> None:
-    check(are(state, str), f"a state of {cls.__name__} has an attribute whose name is no text")
-    for name in state:
-        check(not name.startswith("__") or not name.endswith("__"), f"a state of {cls.__name__} sets {name[:100]!r}")
-    if not hidden.isdisjoint(state):
-        check(False, f"a state of {cls.__name__} hides the method {min(hidden & state.keys())!r}")
-
-
-def _set_state(cls: type, instance: Any, state: Any, hidden: frozenset[str]) -> None:
-    """Sets attributes, and slots from the second part of a pair, as `object.__reduce_ex__` gives them."""
-    slots = None
-    if type(state) is tuple and len(state) == 2:
-        state, slots = state
-    check(state is None or type(state) is dict, f"a state of {cls.__name__} is no dict")
-    check(slots is None or type(slots) is dict, f"the slots in a state of {cls.__name__} are no dict")
-    if state:
-        _check_names(cls, state, hidden)
-        vars(instance).update({sys.intern(name): value for name, value in state.items()})
-    for name, value in (slots or {}).items():
-        check(type(name) is str and _is_slot(cls, name), f"a state of {cls.__name__} sets a slot that it does not have")
-        object.__setattr__(instance, name, value)
-
-
-def _is_slot(cls: type, name: str) -> bool:
-    """Whether the name is a slot of the class rather than a property or a method."""
-    found = next((vars(owner)[name] for owner in cls.__mro__ if name in vars(owner)), None)
-    return type(found) is MemberDescriptorType
+def _slots(cls: type) -> frozenset[str]:
+    """Returns the slots of the class: names that lead to no property, method or value instead."""
+    names = {name: value for owner in cls.__mro__[::-1] for name, value in vars(owner).items()}
+    return frozenset(name for name, value in names.items() if type(value) is MemberDescriptorType)

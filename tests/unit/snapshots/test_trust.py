@@ -135,10 +135,12 @@ def test_the_form_of_a_signature() -> None:
 
 
 def test_bad_policies(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'mostly' is unknown; known: restricted, signed, full"):
+    with pytest.raises(ConfigError, match="'mostly' is unknown; known: full, restricted, signed"):
         Policy("mostly")
     with pytest.raises(ConfigError, match=r"restore\.trust=signed needs restore\.key"):
         Policy("signed")
+    with pytest.raises(ConfigError, match=r"restore\.key is for restore\.trust=signed: restore\.trust=restricted looks at no"):
+        Policy(key="env:THE_KEY")
     with pytest.raises(ConfigError, match="'subprocess', which is no module of yours"):
         Policy(trusted=["subprocess"])
     short = tmp_path / "short"
@@ -169,3 +171,14 @@ def test_runs_sign_and_check(veles_run: Run, tmp_path: Path, key: str) -> None:
         in (full := veles_run(f"snapshot={plain}", more, "restore.trust=full")).stdout + full.stderr
     )
     assert "needs restore.key" in (bad := veles_run(f"snapshot={plain}", "restore.trust=signed", code=2)).stdout + bad.stderr
+
+
+def test_a_snapshot_has_no_say_in_trust(veles_run: Run, tmp_path: Path, key: str) -> None:
+    """A run that was restored in full trust hands that on to nobody: the next restore is restricted again."""
+    base = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=60", "seed=1")
+    veles_run(*base, "decision.max_epochs=1", "snapshotter.directory=first")
+    (first,) = (path for path in (tmp_path / "first").iterdir() if not path.is_symlink())
+    veles_run(f"snapshot={first}", "restore.trust=full", "decision.max_epochs=2", "snapshotter.directory=second")
+    (second,) = (path for path in (tmp_path / "second").iterdir() if not path.is_symlink())
+    done = veles_run(f"snapshot={second}", "decision.max_epochs=3")
+    assert "restore.trust=full" not in done.stdout + done.stderr
