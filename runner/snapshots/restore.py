@@ -77,13 +77,17 @@ def file_store(location: str | Path) -> FileStore:
 
 def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool], policy: Policy) -> Restored | None:
     """Restores the newest good snapshot that is wanted; tells of those that had to be passed over."""
-    found = [(entry, store) for store in stores for entry in store.list() if wanted(entry.header)]
+    found = [(entry, store) for store in stores for entry in store.list(_tell_unreadable) if wanted(entry.header)]
     for entry, store in sorted(found, key=_newest_last, reverse=True):
         try:
             return _restore(store, entry.location, policy)
-        except SnapshotDamagedError as error:
+        except (SnapshotDamagedError, SnapshotNotFoundError) as error:  # not found: it has just been deleted
             log.warning("%s; taking the one before", error)
     return None
+
+
+def _tell_unreadable(location: str, error: SnapshotError) -> None:
+    log.warning("snapshot %r cannot be used: %s; passing it over", location, error)
 
 
 def _newest_last(found: tuple[Entry, Store]) -> str:

@@ -7,6 +7,7 @@ import pickle
 import random
 import shutil
 import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -148,3 +149,21 @@ def test_velesian_spellings_of_none(spelling: str | None) -> None:
 def test_unknown_codec_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="compression='rar' is not a codec; known: bz2, gz, none, snappy, xz, zst"):
         codecs.find("rar")
+
+
+@pytest.mark.parametrize(
+    ("codec", "module", "package"), [("snappy", "snappy", "python-snappy"), ("zst", "zstandard", "zstandard")]
+)
+def test_missing_package_is_named_with_the_command(
+    codec: str, module: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codecs, "_LOCAL", type(codecs._LOCAL)())
+    monkeypatch.setitem(sys.modules, module, None)  # what Python does for a module that cannot be imported
+    with pytest.raises(ConfigError, match=rf"codec '{codec}' needs the package {package}: pip install {package}"):
+        CODECS[codec].encode(b"data", 1)
+
+
+def test_gz_does_without_isal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
+    encoded = CODECS["gz"].encode(b"data" * 1000, 1)
+    assert b"".join(codecs.decode(CODECS["gz"], [bytes(encoded)])) == b"data" * 1000
