@@ -156,7 +156,7 @@ def _rebuild_parameter(data: Any, requires_grad: Any, hooks: Any) -> torch.nn.Pa
 
 def _rebuild_parameter_with_state(data: Any, requires_grad: Any, hooks: Any, state: Any) -> torch.nn.Parameter:
     parameter = _rebuild_parameter(data, requires_grad, hooks)
-    _set_attributes(parameter, state, guarded=True)
+    _set_attributes(parameter, state)
     return parameter
 
 
@@ -194,10 +194,10 @@ def _rebuild_from_type(allowed: Allowed, function: Any, cls: Any, arguments: Any
     tensor = allowed.call(function, arguments)
     if type(tensor) is not cls:
         tensor = tensor.as_subclass(cls)
-    _set_attributes(tensor, state, guarded=cls in _TENSORS)
+    _set_attributes(tensor, state)
     return tensor
 
 
-def _set_attributes(tensor: torch.Tensor, state: Any, *, guarded: bool) -> None:
+def _set_attributes(tensor: torch.Tensor, state: Any) -> None:
     # `Tensor.__setstate__` is for states of long ago; torch, too, passes it over.
-    builder_of(type(tensor), guarded=guarded, passed_over=torch.Tensor.__setstate__)(tensor, state)
+    builder_of(type(tensor), passed_over=torch.Tensor.__setstate__)(tensor, state)
