@@ -180,6 +180,10 @@ def _rebuild_qtensor(
     _check_typed(storage, offset, size, stride, requires_grad, hooks)
     check(type(quantizer) is tuple and len(quantizer) in (3, 4) and quantizer[0] in _SCHEMES, "a quantizer is of no known kind")
     check(are(quantizer[1:], int, float, torch.Tensor), "a quantizer's parameters are wrong")
+    if len(quantizer) == 4:
+        _, scales, zeros, axis = quantizer
+        check(are((scales, zeros), torch.Tensor) and type(axis) is int and 0 <= axis < len(size), "a quantizer has no axis")
+        check(scales.numel() == zeros.numel() == size[axis], "a quantizer's parameters do not agree with the tensor")
     tensor: torch.Tensor = _torch_rebuild_qtensor(storage, offset, size, stride, quantizer, requires_grad, hooks)
     return tensor
 
