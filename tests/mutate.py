@@ -170,6 +170,8 @@ def import_all() -> None:
     for module in walk_packages(runner.__path__, "runner."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
+    # torch imports this when it is first asked to compare some tensors.
+    import_module("torch._subclasses.schema_check_mode")
 
 
 def control() -> int:

@@ -188,5 +188,5 @@ def reexported() -> Rows:
     yield "bytes_name", lambda m: data(b"os") + data(b"mkdir") + b"\x93", {"message": "a name is not text"}
     yield "str_subclass", lambda m: named("tests.own:Label") + pair(text("os")) + b"\x81" + text("mkdir") + b"\x93", {}
     yield "finalizer", lambda m: named("runner.snapshots.reader:_Chunks"), {"message": "finalizer"}
-    yield "kept_function", lambda m: listed(named("logging:getLogger")), {"message": "may only call"}
-    yield "kept_function_alone", lambda m: named("builtins:getattr"), {"message": "may only call"}
+    yield "kept_function", lambda m: listed(named("logging:getLogger")), {"message": "may use but not hold"}
+    yield "kept_function_alone", lambda m: named("builtins:getattr"), {"message": "may use but not hold"}
