@@ -103,7 +103,7 @@ def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
 
 def _restore(store: Store, location: str, policy: Policy) -> Restored:
     with _Located(location):
-        header, file = read_verified(store.open(location), policy.secret)
+        header, file = read_verified(lambda: store.open(location), policy.secret)
         workflow = policy.load(file)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
