@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import bz2
+import gc
 import gzip
 import logging
 import lzma
@@ -71,6 +72,7 @@ def folder() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
+        gc.collect()  # workflows and their staging memory, which are cycles
 
 
 def sync(path: Path) -> None:
