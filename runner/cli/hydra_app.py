@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
+import secrets as tokens
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import Container, DictConfig, Node, OmegaConf
 
+from runner import secrets
 from runner.config import Config
 
 PACKAGE = Path(__file__).parent.parent
@@ -25,6 +27,7 @@ _HELP = """veles-run: runs a workflow from a conf file, and continues it from an
   veles-run conf=mnist                              run conf/mnist.yaml
   veles-run conf=mnist decision.max_epochs=5        the same with a changed key
   veles-run conf=mnist snapshot=FILE                continue from a snapshot
+  veles-run conf=mnist snapshotter.odbc=DSN         keep the snapshots in a database
   veles-run --snapshot FILE                         the same (also -w); the conf comes from the snapshot
   veles-run conf=mnist snapshot=latest              continue from the newest snapshot (auto: if there is one)
   veles-run conf=mnist snapshot=FILE mode=evaluate  score a snapshot
@@ -55,12 +58,14 @@ class App(Config):
 
 _JOB_LOGGING = {
     "version": 1,
+    "filters": {"secrets": {"()": "runner.secrets.RedactingFilter"}},
     "formatters": {"file": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {
-        "console": {"class": "runner.cli.console.LineHandler"},
+        "console": {"class": "runner.cli.console.LineHandler", "filters": ["secrets"]},
         "file": {
             "class": "logging.FileHandler",
             "formatter": "file",
+            "filters": ["secrets"],
             "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log",
         },
     },
@@ -81,6 +86,11 @@ class ConfFolder(FileConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         return _in_conf(config_path) and super().is_config(config_path)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        result = super().load_config(config_path)
+        _conceal_connection(result.config)
+        return result
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         if config_path == "":
@@ -103,8 +113,16 @@ def register() -> None:
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
-    token = secrets.token_hex(3)
+    token = tokens.token_hex(3)
     OmegaConf.register_new_resolver("run_token", lambda: token, replace=True)
+
+
+def _conceal_connection(config: Container) -> None:
+    """Masks the password of a connection string in a conf file, before Hydra saves what it composes."""
+    snapshotter = config._get_node("snapshotter") if isinstance(config, DictConfig) else None
+    node = snapshotter._get_node("odbc") if isinstance(snapshotter, DictConfig) else None
+    if isinstance(node, Node) and isinstance(node._value(), str):
+        node._set_value(secrets.conceal(node._value()))
 
 
 def _in_conf(config_path: str) -> bool:

@@ -25,8 +25,8 @@ from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.nn.decision import errors_text
 from runner.snapshots.header import Header
+from runner.snapshots.location import concealed
 from runner.snapshots.restore import Restored, folder_stores, restore, restore_latest
-from runner.snapshots.stores.file import FileStore
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,8 @@ def run(node: DictConfig) -> Outcome:
     """Runs the job."""
     request = Request.from_hydra()
     node = _typed(node)
+    if node.snapshot:
+        node.snapshot = concealed(node.snapshot)
     restored = _find_snapshot(node, request)
     if restored is None:
         return _fresh(node, request)
@@ -148,7 +150,7 @@ def _summarize(workflow: StandardWorkflow, request: Request) -> None:
         log.info("Best %s error: %.2f %% (epoch %d)", decision.watched, decision.best, decision.best_epoch)
     if snapshotter is None or snapshotter.last_location is None:
         return
-    log.info("Snapshots: %s", snapshotter.destination)
+    log.info("Snapshots: %s", snapshotter.store)
     if decision.complete:
         log.info("Extend: %s", _extend(workflow, snapshotter.last_location, request))
     else:
@@ -163,15 +165,16 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     if source not in ("latest", "auto"):
         return restore(source)
     wanted = node.workflow.name or request.conf
-    stores = [FileStore(node.snapshotter.directory)] if node.snapshotter.directory else folder_stores(_run_folders())
+    settings = schema.from_hydra(node).snapshotter
+    named = build.snapshot_store(settings, "") if settings.odbc or settings.directory else None
 
     def is_wanted(header: Header) -> bool:
         same = not request.sweep or source == "latest" or header.overrides == request.run_overrides
         return same and (wanted is None or header.workflow == wanted)
 
-    found = restore_latest(stores, is_wanted)
+    found = restore_latest([named] if named else folder_stores(_run_folders()), is_wanted)
     if found is None:
-        where = node.snapshotter.directory or "outputs/ and multirun/ of the current folder"
+        where = named or "outputs/ and multirun/ of the current folder"
         missing = f"there is no snapshot of {wanted or 'any workflow'!r} in {where}"
         if source == "latest":
             raise SnapshotNotFoundError(f"snapshot=latest: {missing}")

@@ -40,7 +40,8 @@ class StandardWorkflow(Workflow):
         layers: the layers from first to last, as in the configuration.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
-        snapshotter_config: the settings of `SnapshotterToFile`; no snapshotter if None.
+        snapshotter_config: the settings of `Snapshotter`, or of `SnapshotterToFile` if they name no store; no
+            snapshotter if None.
 
     Raises:
         ConfigError: a name or a setting is wrong.
@@ -226,7 +227,8 @@ class StandardWorkflow(Workflow):
         return adjuster
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
-        snapshotter = SnapshotterToFile(self, "snapshotter", **settings)
+        kind = Snapshotter if "store" in settings else SnapshotterToFile
+        snapshotter = kind(self, "snapshotter", **settings)
         snapshotter.link_from(self.lr_adjuster)
         snapshotter.link_attrs(self.decision, ("suffix", "snapshot_suffix"), "complete")
         snapshotter.link_attrs(self.loader, ("due", "epoch_ended"))

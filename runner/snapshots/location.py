@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runner import secrets
 from runner.errors import ConfigError
@@ -51,6 +51,11 @@ class Location:
         parts = [self.odbc, self.table, self.id, self.log_id, *([self.name] if self.name else [])]
         return SCHEME + "&".join(parts)
 
-    def named(self, name: str) -> Location:
-        """Returns the location of another snapshot of the same run."""
-        return replace(self, name=name)
+
+def concealed(location: str) -> str:
+    """Returns the location of a snapshot without passwords; that of a file is left as it is.
+
+    Raises:
+        ConfigError: it begins with `odbc://` and is no such location.
+    """
+    return str(Location.parse(location)) if location.startswith(SCHEME) else location

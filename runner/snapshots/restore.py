@@ -16,6 +16,7 @@ from runner.errors import (
 )
 from runner.graph import Workflow
 from runner.snapshots.header import Header
+from runner.snapshots.location import SCHEME, Location, concealed
 from runner.snapshots.reader import read_header, read_verified
 from runner.snapshots.store import Entry, Store
 from runner.snapshots.stores.file import FileStore
@@ -33,27 +34,34 @@ class Restored:
 
 
 def restore(location: str | Path) -> Restored:
-    """Restores a workflow from a snapshot file. `initialize()` and `run()` continue it.
+    """Restores a workflow from a snapshot: a file, or `odbc://...` as in `Location`. `initialize()` and `run()` continue it.
 
     Nothing of the snapshot is used before the whole of it is verified.
 
     Raises:
-        SnapshotNotFoundError: there is no such file.
+        SnapshotNotFoundError: there is no such snapshot.
         SnapshotDamagedError: it is empty, truncated, altered, or no snapshot.
         SnapshotMismatchError: it is of a newer format, or needs a class that is not here.
     """
-    return _restore(file_store(location), str(location))
+    location = concealed(str(location))
+    return _restore(store_of(location), location)
 
 
 def header_of(location: str | Path) -> Header:
-    """Returns the header of a snapshot file; it raises as `restore` does."""
-    store = file_store(location)
-    with _Located(str(location)):
-        return read_header(store.open(str(location)))
+    """Returns the header of a snapshot; it raises as `restore` does."""
+    location = concealed(str(location))
+    store = store_of(location)
+    with _Located(location):
+        return read_header(store.open(location))
 
 
-def file_store(location: str | Path) -> FileStore:
-    """Returns the store of the folder that a snapshot file is in."""
+def store_of(location: str) -> Store:
+    """Returns the store that a snapshot is in: a table of a database, or the folder of a file."""
+    if location.startswith(SCHEME):
+        from runner.snapshots.stores.odbc import OdbcStore
+
+        place = Location.parse(location)
+        return OdbcStore(place.odbc, place.table)
     return FileStore(Path(location).parent)
 
 

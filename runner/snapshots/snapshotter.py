@@ -12,6 +12,7 @@ from runner.errors import SnapshotError
 from runner.graph import Bool, Unit, Workflow, placement
 from runner.snapshots import provenance
 from runner.snapshots.header import Header, utc_now
+from runner.snapshots.location import DEFAULT_TABLE
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.sizes import largest_units
@@ -27,7 +28,7 @@ LARGE = 200_000_000
 
 
 class Snapshotter(Unit):
-    """Takes snapshots of its workflow; subclasses say where they go.
+    """Takes snapshots of its workflow into a store.
 
     It stands in the iteration and looks, each time it runs, whether a snapshot is due. A snapshot that `interval` or
     `time_interval` put off is taken when they have passed; the final state, and the state at a stop that was asked for, is
@@ -43,6 +44,7 @@ class Snapshotter(Unit):
 
     Args:
         workflow: the workflow.
+        store: where the snapshots go.
         settings: as in `SnapshotterSettings`.
 
     Raises:
@@ -73,19 +75,10 @@ class Snapshotter(Unit):
         self.written_: Written | None = None
         self.failed_ = False
 
-    def configure(self, **settings: Any) -> None:
+    def configure(self, *, store: Store, **settings: Any) -> None:
         """Takes new settings, as the constructor does; also those of a resumed run."""
+        self.store = store
         self.settings = SnapshotterSettings(**settings)
-
-    @property
-    def store(self) -> Store:
-        """Where the snapshots go."""
-        raise NotImplementedError
-
-    @property
-    def destination(self) -> str:
-        """Where the snapshots go, for people."""
-        raise NotImplementedError
 
     def initialize(self) -> None:
         placement.check(self)
@@ -219,17 +212,38 @@ class SnapshotterToFile(Snapshotter):
         directory: the folder; `snapshots` unless given.
     """
 
-    def configure(self, *, directory: str | Path = "snapshots", **settings: Any) -> None:
-        super().configure(**settings)
-        self.directory = str(directory)
+    def __init__(
+        self, workflow: Workflow, name: str | None = None, *, directory: str | Path = "snapshots", **settings: Any
+    ) -> None:
+        super().__init__(workflow, name, store=FileStore(directory), **settings)
 
-    @property
-    def store(self) -> Store:
-        return FileStore(self.directory)
 
-    @property
-    def destination(self) -> str:
-        return self.directory
+class SnapshotterToDB(Snapshotter):
+    """Takes snapshots into a table of a database.
+
+    Args:
+        odbc: a connection string, `DSN=name`, or the bare name of a data source; `${oc.env:NAME}` may stand in it.
+        table: the table.
+        create_table: whether it is made if it is not there.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        name: str | None = None,
+        *,
+        odbc: str,
+        table: str = DEFAULT_TABLE,
+        create_table: bool = True,
+        **settings: Any,
+    ) -> None:
+        from runner.snapshots.stores.odbc import OdbcStore
+
+        super().__init__(workflow, name, store=OdbcStore(odbc, table, create_table), **settings)
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.store.prepare()
 
 
 def _report(written: Written, settings: SnapshotterSettings) -> None:

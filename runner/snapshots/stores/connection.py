@@ -125,7 +125,8 @@ def load() -> ModuleType:
             f"snapshots in databases need an ODBC driver manager and pyodbc ({error}): apt install unixodbc, pip install pyodbc"
         ) from error
     pyodbc.pooling = False  # a connection lives for one operation
-    return pyodbc
+    module: ModuleType = pyodbc
+    return module
 
 
 def _open(odbc: str, limit: float) -> pyodbc.Connection:
@@ -137,19 +138,19 @@ def _open(odbc: str, limit: float) -> pyodbc.Connection:
 
 def _within(limit: float, odbc: str, full: str) -> pyodbc.Connection:
     """Connects in a thread, since not every driver keeps to the login timeout."""
-    pyodbc = load()
+    manager = load()
     lock = threading.Lock()
     outcome: list[Any] = []
     given_up = False
 
     def work() -> None:
         try:
-            result: Any = pyodbc.connect(full, timeout=int(limit))
+            result: Any = manager.connect(full, timeout=int(limit))
         except Exception as error:
             result = error
         with lock:
             outcome.append(result)
-        if given_up and isinstance(result, pyodbc.Connection):
+        if given_up and isinstance(result, manager.Connection):
             result.close()
 
     thread = threading.Thread(target=work, name="odbc-connect", daemon=True)
@@ -166,8 +167,8 @@ def _within(limit: float, odbc: str, full: str) -> pyodbc.Connection:
 
 
 def _installed() -> str:
-    pyodbc = load()
-    return f"installed drivers: {known(pyodbc.drivers()) or 'none'}; data sources: {known(pyodbc.dataSources()) or 'none'}"
+    manager = load()
+    return f"installed drivers: {known(manager.drivers()) or 'none'}; data sources: {known(manager.dataSources()) or 'none'}"
 
 
 def _tell(state: RetryCallState) -> None:

@@ -85,7 +85,7 @@ class _Session:
             if commit:
                 self.connection.commit()
         except load().Error as error:
-            return error  # type: ignore[no-any-return]
+            return error
         finally:
             self.connection.rollback()
         return None
