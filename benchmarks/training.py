@@ -131,7 +131,7 @@ def lightning() -> Epoch:
 def sklearn() -> Epoch:
     from sklearn.neural_network import MLPClassifier
 
-    train, train_labels, validation, validation_labels = (part.numpy() for part in data())
+    train, train_labels, validation, _ = (part.numpy() for part in data())
     model = MLPClassifier(
         (100,), activation="tanh", solver="sgd", alpha=0, batch_size=MINIBATCH, learning_rate_init=RATE, momentum=0, max_iter=1
     )

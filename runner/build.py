@@ -12,7 +12,7 @@ from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
 
-LAUNCH_KEYS = frozenset({"mode", "snapshot", "device", "threads"})
+LAUNCH_KEYS = frozenset({"mode", "snapshot", "device", "threads", "restore"})
 """Keys that belong to a process, not to a run: they may differ each time."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
@@ -92,6 +93,10 @@ class All2AllForwardConfig:
         sizes = shape if isinstance(shape, list | tuple) else [shape]
         if not sizes or not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
             raise ConfigError(f"output_sample_shape={shape!r} must be a positive integer, or a list of such")
+        for what in ("weights", "bias"):
+            size = getattr(self, f"{what}_stddev")
+            if size is not None and size < 0 and getattr(self, f"{what}_filling") is not Filling.constant:
+                raise ConfigError(f"{what}_stddev={size} must not be negative, unless {what}_filling is constant")
 
 
 @dataclass(kw_only=True)
@@ -114,6 +119,18 @@ class GradientConfig:
     """Momentum of the weights, 0 to below 1."""
     gradient_moment_bias: float | None = None
     """Momentum of the bias; as for the weights unless given."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is None:
+                continue
+            if item.name.startswith("l1_vs_l2") and not 0 <= value <= 1:
+                raise ConfigError(f"{item.name}={value} must be between 0 and 1")
+            if item.name.startswith("gradient_moment") and not 0 <= value < 1:
+                raise ConfigError(f"{item.name}={value} must be at least 0 and below 1")
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"{item.name}={value} must not be negative, and must be finite")
 
 
 @dataclass(kw_only=True)
@@ -175,7 +192,7 @@ class LearningRateConfig:
         if self.policy not in self.NEEDS:
             raise ConfigError(f"lr_adjuster.policy={self.policy!r} is unknown; known: {known(self.NEEDS)}")
         required, optional = self.NEEDS[self.policy]
-        given = {item.name for item in fields(self) if item.name != "policy" and getattr(self, item.name) is not None}
+        given = {item.name for item in fields(self) if item.name != "policy" and getattr(self, item.name) not in (None, [])}
         if missing := set(required) - given:
             raise ConfigError(f"lr_adjuster.policy={self.policy!r} needs lr_adjuster.{min(missing)}")
         if extra := given - set(required) - set(optional):
@@ -184,7 +201,8 @@ class LearningRateConfig:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"lr_adjuster.{name}={value} must be at least 1 (epochs)")
         for pair in self.lrs_with_lengths or ():
-            if not isinstance(pair, list) or len(pair) != 2:
+            numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(number, int | float) for number in pair)
+            if not numbers or pair[1] < 1:
                 raise ConfigError(f"lr_adjuster.lrs_with_lengths has {pair!r}, which is no pair [factor, epochs]")
 
     def parameters(self) -> dict[str, Any]:
@@ -226,6 +244,34 @@ class SnapshotterConfig(SnapshotterSettings):
         check_table(self.table)
 
 
+class Trust(Enum):
+    """How a snapshot's pickle is loaded."""
+
+    restricted = "restricted"
+    """By a machine that builds known objects and never runs what the snapshot names."""
+    signed = "signed"
+    """By Python's own unpickler, if the signature is right."""
+    full = "full"
+    """By Python's own unpickler: the snapshot can do whatever its maker wants."""
+
+
+@dataclass(kw_only=True)
+class RestoreConfig:
+    """How far the snapshot that is restored is trusted."""
+
+    trust: Trust = Trust.restricted
+    """How it is loaded: `restricted`, `signed` or `full`."""
+    trusted: list[str] = field(default_factory=list)
+    """Modules and packages of your own whose classes it may hold, for `restricted`."""
+    key: str | None = None
+    """Key of its signature, for `signed`: the path of a file, or `env:NAME`."""
+
+    def __post_init__(self) -> None:
+        from runner.snapshots.trust import Policy
+
+        Policy(self.trust, tuple(self.trusted), self.key)
+
+
 @dataclass(kw_only=True)
 class Config:
     """The whole configuration of a run."""
@@ -246,11 +292,12 @@ class Config:
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     loss_function: LossFunction = LossFunction.softmax
     """What is minimised."""
-    layers: Any = field(default_factory=dict)
+    layers: Any = None  # a mapping would not merge with the list of a conf file
     """The layers from first to last: a mapping from names to settings, or a list as in VELES."""
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
+    restore: RestoreConfig = field(default_factory=RestoreConfig)
 
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1, "threads")
@@ -293,9 +340,12 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
     """
     if isinstance(layers, DictConfig | ListConfig):
         layers = OmegaConf.to_container(layers)
-    if not isinstance(layers, Mapping):
-        layers = _named(layers)
-    return {name: _layer(name, dict(settings or {})) for name, settings in layers.items()}
+    layers = layers if isinstance(layers, Mapping) else _named(() if layers is None else layers)
+    for name, settings in layers.items():
+        if isinstance(settings, Mapping) and settings.get("type") is None:
+            others = known(key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type"))
+            raise ConfigError(f"layers.{name} has no type: give layers.{name}.type, or name one of the layers {others}")
+    return {str(name): _layer(str(name), settings) for name, settings in layers.items()}
 
 
 def layer_sides(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -315,8 +365,10 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _named(layers: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def _named(layers: Any) -> dict[str, Mapping[str, Any]]:
     """Gives the layers of a list their names: `name`, or type and position."""
+    if not isinstance(layers, list | tuple):
+        raise ConfigError(f"layers={layers!r} must be a mapping from names to settings, or a list of mappings with a type")
     named: dict[str, Mapping[str, Any]] = {}
     for number, layer in enumerate(layers, 1):
         if not isinstance(layer, Mapping):
@@ -328,21 +380,29 @@ def _named(layers: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return named
 
 
-def _layer(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    kind = settings.pop("type", None)
-    if kind not in LAYER_CONFIGS:
+def _layer(name: str, settings: Any) -> dict[str, Any]:
+    flat = dict(_mapping(f"layers.{name}", settings))
+    kind = flat.pop("type", None)
+    if not isinstance(kind, str) or kind not in LAYER_CONFIGS:
         raise ConfigError(f"layers.{name}.type={kind!r} is not a type of layer; known: {known(LAYER_CONFIGS)}")
-    flat = settings | dict(settings.pop("->", None) or {}) | dict(settings.pop("<-", None) or {})
     for arrow in ("->", "<-"):
-        flat.pop(arrow, None)
+        # A flat key goes before: it may have been typed over a conf file in VELES's form.
+        flat = dict(_mapping(f"layers.{name}.{arrow}", flat.pop(arrow, None))) | flat
     merged: dict[str, Any] = {"type": kind}
     sides = LAYER_CONFIGS[kind]
     for side in sides:
         merged |= _checked(f"layers.{name}", side, {key: flat.pop(key) for key in _names(side) if key in flat})
     if flat:
         keys = known(key for side in sides for key in _names(side))
-        raise ConfigError(f"layers.{name}.{min(flat)} is not a key of a {kind!r} layer; known: {keys}")
+        raise ConfigError(f"layers.{name}.{min(map(str, flat))} is not a key of a {kind!r} layer; known: {keys}")
     return merged
+
+
+def _mapping(where: str, value: Any) -> Mapping[Any, Any]:
+    """Returns a mapping, an empty one for None."""
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigError(f"{where}={value!r} must be a mapping of settings")
+    return value or {}
 
 
 def _checked(where: str, schema: type, values: dict[str, Any]) -> dict[str, Any]:

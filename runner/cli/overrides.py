@@ -6,7 +6,8 @@ path with `=`) is taken literally, and keys of sections without a fixed schema n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
@@ -34,16 +35,9 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     sources = [argument for argument in result if argument.startswith("snapshot=")]
     if len(sources) > 1:
         raise ConfigError(f"snapshot is given {len(sources)} times ({', '.join(sources)}): give one")
+    if sources and not sources[0].partition("=")[2].strip():
+        raise ConfigError("snapshot= names no snapshot: snapshot=FILE, snapshot=latest or snapshot=auto")
     return result
-
-
-def value_of(arguments: Iterable[str], key: str) -> str | None:
-    """Returns the value of an override among normalized arguments, or None."""
-    for argument in arguments:
-        if argument.startswith(f"{key}="):
-            value = OverridesParser.create().parse_override(argument).value()
-            return None if value is None else str(value)
-    return None
 
 
 def _without_flags(arguments: Sequence[str]) -> Iterator[str]:
@@ -98,8 +92,6 @@ def _readable(key: str, value: str) -> bool:
 
 
 def _quoted(value: str) -> str:
-    # In Hydra's quoted strings a backslash only has to be doubled in front of a quote.
-    text = value.replace("\\'", "\\\\'").replace("'", "\\'")
-    if text.endswith("\\") and not text.endswith("\\\\"):
-        text += "\\"
+    # In Hydra's quoted strings a backslash only has to be doubled in front of a quote, the closing one included.
+    text = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
     return f"'{text}'"

@@ -18,13 +18,13 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from runner import secrets
 from runner.cli import hydra_app, overrides
 from runner.errors import RunnerError, known
-from runner.launcher import SIGNALS
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _HINT = (
     "a password on the command line is seen by whoever lists processes, and is not kept with the run;"
     " DSN=name or '${oc.env:VELES_ODBC}' in its place is not"
 )
+_NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 
 
 @hydra.main(config_path=None, config_name="config", version_base="1.3")
@@ -60,7 +60,7 @@ def main() -> None:
         sys.exit(_report(error))
     finally:
         # The exit code is decided: a signal while the interpreter shuts down must not change it.
-        for number in SIGNALS:
+        for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 
 
@@ -80,5 +80,8 @@ def _message(error: Exception) -> str:
         return f"conf={name} is not known; known: {known(error.options or ())} (conf/ of this folder, and of the package)"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and is_dataclass(cause.object_type):
         return f"{cause.full_key!r} is not a key; known there: {known(item.name for item in fields(cause.object_type))}"
+    if isinstance(error, RunnerError):
+        return str(error)
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]
-    return "\n".join(line for line in lines if not line.strip().startswith(("full_key", "object_type", "reference_type")))
+    told = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOT_FOR_PEOPLE)]
+    return "; ".join(told).removeprefix("Error merging override ")

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import struct
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ def _read(name: str) -> Bytes:
     path = FOLDER / f"{name}.gz"
     try:
         data = gzip.decompress(path.read_bytes())
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(
             f"the package's data file {path.name!r} cannot be read ({error}): install veles-runner again"
         ) from error

@@ -16,6 +16,14 @@ class Link(NamedTuple):
     two_way: bool
 
 
+def end(link: Link) -> tuple[Any, str]:
+    """Returns the object and the attribute at the end of a chain of links; a loop, because chains may be long."""
+    source, attribute, _ = link
+    while type(value := source.__dict__.get(attribute)) is Link:
+        source, attribute, _ = value
+    return source, attribute
+
+
 class LinkedAttribute:
     """The descriptor that follows a `Link`. An instance of the class that is not linked keeps its own value.
 
@@ -31,7 +39,8 @@ class LinkedAttribute:
             return self if self.default is _MISSING else self.default
         value = unit.__dict__.get(self.name, self.default)
         if type(value) is Link:
-            return getattr(value.source, value.attribute)
+            source, attribute = end(value)
+            return getattr(source, attribute)
         if value is _MISSING:
             raise AttributeError(f"{unit!r} has no attribute {self.name!r}", name=self.name, obj=unit)
         return value
@@ -40,11 +49,18 @@ class LinkedAttribute:
         link = unit.__dict__.get(self.name)
         if type(link) is not Link:
             unit.__dict__[self.name] = value
-        elif link.two_way:
-            setattr(link.source, link.attribute, value)
-        elif value is not getattr(link.source, link.attribute, _MISSING):  # `unit.flag <<= True` assigns the same object
+            return
+        name = self.name
+        while link.two_way:
+            unit, name = link.source, link.attribute
+            link = vars(unit).get(name)
+            if type(link) is not Link:
+                setattr(unit, name, value)
+                return
+        source, attribute = end(link)
+        if value is not getattr(source, attribute, _MISSING):  # `unit.flag <<= True` assigns the same object
             raise LinkError(
-                f"{unit!r}.{self.name} is linked one-way to {link.source!r}.{link.attribute}: set it there, or link with"
+                f"{unit!r}.{name} is linked one-way to {link.source!r}.{link.attribute}: set it there, or link with"
                 " two_way=True"
             )
 

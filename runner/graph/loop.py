@@ -35,28 +35,43 @@ class Control:
     def run(self, start: Unit) -> None:
         """Runs units until none is ready or `stop()` is called.
 
-        It begins at `start`, or where control stands if a run is under way. The order depends on the graph alone.
+        It begins at `start`, or where control stands if a run is under way. The order depends on the graph alone. A unit
+        that raises an error stays the next one.
         """
         ready = self.ready
         self.running = True
-        if self.current is not None:
-            self.current.resume()
-            self.pass_on(self.current)
-        elif not ready:
-            ready.append(start)
-        while ready and self.running:
-            self.current = unit = ready.popleft()
-            if unit.gate_block:
-                continue
-            if not unit.gate_skip:
-                unit.run()
-            successors = unit.successors
-            if len(successors) == 1 and len(successors[0].predecessors) == 1:
-                ready.append(successors[0])
-            else:
-                self.pass_on(unit)
-        self.current = None
-        self.running = False
+        try:
+            if self.current is not None:
+                self.current.resume()
+                self._leave(self.current)
+            elif not ready:
+                self.passed.clear()  # what a run left that gates have ended before its end point
+                ready.append(start)
+            while ready and self.running:
+                self.current = unit = ready.popleft()
+                if unit.gate_block:
+                    continue
+                if not unit.gate_skip:
+                    unit.run()
+                successors = unit.successors
+                if len(successors) == 1 and len(successors[0].predecessors) == 1 and self.running:
+                    ready.append(successors[0])
+                else:
+                    self._leave(unit)
+        except BaseException:
+            if self.current is not None:
+                ready.appendleft(self.current)
+            raise
+        finally:
+            self.current = None
+            self.running = False
+
+    def _leave(self, unit: Unit) -> None:
+        """Passes control on, unless a stop came while the unit was running others: then it goes on with them."""
+        if not self.running and unit.unfinished:
+            self.ready.appendleft(unit)
+        else:
+            self.pass_on(unit)
 
     def pass_on(self, unit: Unit) -> None:
         """Gives control to the unit's successors; one that waits for others too becomes ready with the last of them."""

@@ -28,12 +28,7 @@ def iteration_graph(units: Sequence[Unit]) -> networkx.DiGraph:
         CycleError: a cycle remains; each of its units would wait for the one before it.
     """
     graph = control_graph(units)
-    component = {
-        unit: number for number, members in enumerate(networkx.strongly_connected_components(graph)) for unit in members
-    }
-    graph.remove_edges_from(
-        [(unit, target) for unit, target in graph.edges if target.ignores_gate and component[unit] == component[target]]
-    )
+    graph.remove_edges_from(_links_back(graph))
     try:
         cycle = networkx.find_cycle(graph)
     except networkx.NetworkXNoCycle:
@@ -42,6 +37,29 @@ def iteration_graph(units: Sequence[Unit]) -> networkx.DiGraph:
         f"{path_text([unit for unit, _ in cycle] + [cycle[0][0]])} is a cycle in which every unit waits for the one before"
         " it: begin it with a Repeater"
     )
+
+
+def _links_back(graph: networkx.DiGraph) -> list[tuple[Unit, Unit]]:
+    """Returns the links to a unit that runs on any of its links, from units that run only after it has run.
+
+    Every way from where runs begin to such a unit passes through the target: it dominates them. A link that only joins
+    branches again, at a unit that runs on any of them, is none of these.
+    """
+    root = object()
+    rooted = graph.copy()
+    rooted.add_edges_from([(root, unit) for unit, degree in graph.in_degree if degree == 0])
+    dominators = networkx.immediate_dominators(rooted, root)
+    back = []
+    for target in graph:
+        if not target.ignores_gate:
+            continue
+        for unit in graph.predecessors(target):
+            above = unit
+            while above is not target and above in dominators and dominators[above] not in (above, None):
+                above = dominators[above]
+            if above is target or unit not in dominators:  # nothing leads to a unit that no run reaches
+                back.append((unit, target))
+    return back
 
 
 def in_dependency_order(units: Sequence[Unit]) -> list[Unit]:

@@ -1,8 +1,8 @@
 """Where a snapshotter may stand: nowhere that leaves another unit's state uncertain while it runs.
 
 The rules are those of the VELES manual. Every cycle passes through the snapshotter, no path goes around it, nothing but
-plotters runs in parallel with it, and no unit after it reads data of the minibatch that was made before it: such data
-(attributes ending in `_`) is in no snapshot, so a restored run would not have it.
+plotters runs in parallel with it, and no unit after it or beside it reads data of the minibatch that was made before it:
+such data (attributes ending in `_`) is in no snapshot, so a restored run would not have it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import networkx
 
 from runner.errors import PlacementError
-from runner.graph.links import Link
+from runner.graph.links import end
 from runner.graph.order import control_graph, iteration_graph, path_text
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ def check(snapshotter: Unit) -> None:
     """
     assert snapshotter.workflow is not None
     units = snapshotter.workflow.units
-    _check_cycles(snapshotter, units)
     graph = iteration_graph(units)
     before = networkx.ancestors(graph, snapshotter)
     after = networkx.descendants(graph, snapshotter)
     without = graph.copy()
     without.remove_node(snapshotter)
     _check_bypass(snapshotter, without, before, after)
+    _check_cycles(snapshotter, units)
     _check_parallel(snapshotter, without, before | after)
     for unit in units:
-        if unit in after:
+        if unit is not snapshotter and unit not in before:
             _check_data(snapshotter, unit, before)
 
 
@@ -54,14 +54,18 @@ def _check_cycles(snapshotter: Unit, units: list[Unit]) -> None:
 
 
 def _check_bypass(snapshotter: Unit, without: networkx.DiGraph, before: set[Unit], after: set[Unit]) -> None:
-    for unit in without:
-        if unit in after and (sources := networkx.ancestors(without, unit) & before):
-            paths = [networkx.shortest_path(without, source, unit) for source in sources]
-            path = min(paths, key=lambda path: (len(path), path_text(path)))
-            raise PlacementError(
-                f"the link {path_text(path)} goes around {snapshotter!r}: unlink it, so that {unit.name!r} runs only after"
-                " the snapshotter"
-            )
+    paths = [
+        networkx.shortest_path(without, source, unit)
+        for unit in without
+        if unit in after
+        for source in networkx.ancestors(without, unit) & before
+    ]
+    if paths:
+        path = min(paths, key=lambda path: (len(path), path_text(path)))
+        raise PlacementError(
+            f"the link {path_text(path)} goes around {snapshotter!r}: unlink it, so that {path[-1].name!r} runs only after"
+            " the snapshotter"
+        )
 
 
 def _check_parallel(snapshotter: Unit, without: networkx.DiGraph, ordered: set[Unit]) -> None:
@@ -79,17 +83,9 @@ def _check_parallel(snapshotter: Unit, without: networkx.DiGraph, ordered: set[U
 
 def _check_data(snapshotter: Unit, unit: Unit, before: set[Unit]) -> None:
     for name, link in unit.links().items():
-        source, attribute = _origin(link)
+        source, attribute = end(link)
         if source in before and attribute.endswith("_"):
             raise PlacementError(
                 f"{unit.name}.{name} reads {source.name}.{attribute}, which is made before {snapshotter!r} and is in no"
                 f" snapshot ({source.name} -> {snapshotter.name} -> {unit.name}): move {unit.name!r} before the snapshotter"
             )
-
-
-def _origin(link: Link) -> tuple[Unit, str]:
-    """Returns the unit and the attribute at the end of a chain of links."""
-    value: object = link
-    while isinstance(value, Link):
-        link, value = value, vars(value.source).get(value.attribute)
-    return link.source, link.attribute

@@ -68,9 +68,16 @@ class Unit(Pickleable):
         self.init_unpickled()
 
     def set_attributes(self, state: dict[str, Any]) -> None:
-        """Puts a pickled state back, links included; `init_unpickled()` is called when all units have theirs."""
+        """Puts a pickled state back, links included; `init_unpickled()` is called when all units have theirs.
+
+        Raises:
+            LinkError: a link leads to something else than a unit, or bears a name that Python itself looks up.
+        """
         vars(self).update(state)
-        for name in self.links():
+        for name, link in self.links().items():
+            # A link takes any attribute of its source, and is put into the class: a made-up one would be a way to run things.
+            if not isinstance(link.source, Unit) or name.startswith("__"):
+                raise LinkError(f"{type(self).__name__}.{name[:100]} is linked to what no link can lead to")
             install(self, name)
 
     @property
@@ -86,6 +93,11 @@ class Unit(Pickleable):
 
     def resume(self) -> None:
         """Finishes the run during which a snapshot was taken. Only a unit that runs others has anything to finish."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether `run()` has returned before its work was done. Only a unit that runs others may be stopped within it."""
+        return False
 
     def stop(self) -> None:
         """Called when the workflow is stopped."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner import randomness
 from runner.errors import ConfigError
-from runner.graph import order
+from runner.graph import drawing, order
 from runner.graph.bool import Bool
 from runner.graph.loop import Control
 from runner.graph.unit import Unit
@@ -79,16 +79,21 @@ class Workflow(Unit):
 
     def __getstate__(self) -> Any:
         states = [unit.__getstate__() for unit in self.units]
-        random_states = randomness.get_states() if self.workflow is None else None
+        random_states = None
+        if self.workflow is None:
+            # States that were restored are put in place when the run goes on; until then they are still the run's.
+            random_states = self.random_states_ or randomness.get_states()
         # The list of shells comes first: whatever refers to a unit afterwards finds it made already.
         return {"shells": self.units, "own": super().__getstate__(), "states": states, "random_states": random_states}
 
     def __setstate__(self, state: Any) -> None:
         self.set_attributes(state)
-        for unit in self._all_units():
-            unit.init_unpickled()
+        self.init_unpickled()
         self.random_states_ = state["random_states"]
         self.restored_ = True
+        for unit in self._all_units():
+            if unit is not self:
+                unit.init_unpickled()
 
     def set_attributes(self, state: Any) -> None:
         super().set_attributes(state["own"])
@@ -117,6 +122,10 @@ class Workflow(Unit):
     def units_in_dependency_order(self) -> list[Unit]:
         """The units, each after those it is linked from; within an iteration, from its repeater on."""
         return order.in_dependency_order(self.units)
+
+    def generate_graph(self) -> str:
+        """Returns the graph in the DOT language of Graphviz."""
+        return drawing.dot(self)
 
     @property
     def current_step(self) -> tuple[str, int, int] | None:
@@ -159,6 +168,10 @@ class Workflow(Unit):
     def resume(self) -> None:
         if self.control.underway:
             self.run()
+
+    @property
+    def unfinished(self) -> bool:
+        return self.control.underway
 
     def stop(self) -> None:
         """Stops after the running unit; `run()` goes on from there."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -44,7 +46,7 @@ class SoftmaxEvaluator(Unit):
 
     def check_labels(self, highest: int) -> None:
         """Raises a ConfigError if there are labels without an output."""
-        (classes,) = self.output_shape
+        classes = math.prod(self.output_shape)
         if highest >= classes:
             raise ConfigError(
                 f"the last layer has {classes} outputs, but the labels go up to {highest}: set its output_sample_shape to"

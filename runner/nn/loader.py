@@ -14,6 +14,7 @@ import torch
 from runner.errors import ConfigError, SnapshotMismatchError, known
 from runner.graph import Bool, Unit, Workflow
 from runner.nn.stream import Stream
+from runner.snapshots.settings import at_least
 
 TEST, VALIDATION, TRAIN = range(3)
 CLASS_NAMES = ("test", "validation", "train")
@@ -85,7 +86,7 @@ class FullBatchLoader(Unit):
         dtype: of the data on the device.
 
     Raises:
-        ConfigError: a size below 1, or an unknown normalisation.
+        ConfigError: a size out of range, or an unknown normalisation; at `initialize()`, a size larger than the data.
     """
 
     def __init__(
@@ -103,9 +104,9 @@ class FullBatchLoader(Unit):
         super().__init__(workflow, name or "loader")
         if normalization not in NORMALIZERS:
             raise ConfigError(f"loader.normalization={normalization!r} is unknown; known: {known(NORMALIZERS)}")
-        for key, value in (("minibatch_size", minibatch_size), ("train_size", train_size)):
-            if value is not None and value < 1:
-                raise ConfigError(f"loader.{key}={value} must be at least 1")
+        at_least("loader.minibatch_size", minibatch_size, 1, "samples")
+        at_least("loader.train_size", train_size, 1, "samples")
+        at_least("loader.validation_size", validation_size, 0, "samples; 0 is no validation set")
         self.minibatch_size = minibatch_size
         self.normalization = normalization
         self.train_size = train_size
@@ -128,6 +129,9 @@ class FullBatchLoader(Unit):
 
     def initialize(self) -> None:
         samples = {key: self._cut(key, value) for key, value in self.load_data().items()}
+        samples = {key: value for key, value in samples.items() if len(value.labels)}
+        if TRAIN not in samples:
+            raise ConfigError(f"{self!r} has no training samples")
         self._check_fingerprint(samples)
         device = getattr(self.workflow, "device_", "cpu")
         data = {key: torch.tensor(value.data) for key, value in samples.items()}
@@ -192,6 +196,10 @@ class FullBatchLoader(Unit):
 
     def _cut(self, key: int, samples: Samples) -> Samples:
         size = {TRAIN: self.train_size, VALIDATION: self.validation_size}.get(key)
+        if size is not None and size > len(samples.labels):
+            raise ConfigError(
+                f"loader.{CLASS_NAMES[key]}_size={size} is more than the {len(samples.labels)} samples that there are"
+            )
         return Samples(samples.data[:size], samples.labels[:size])
 
     def _check_fingerprint(self, samples: dict[int, Samples]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,9 @@ from runner.nn.layers import LAYERS
 from runner.nn.loader import CLASS_NAMES, FullBatchLoader
 from runner.nn.loaders import LOADERS
 from runner.nn.schedule import LearningRateAdjuster
-from runner.snapshots.snapshotter import Snapshotter, SnapshotterToFile
+from runner.snapshots.database import SnapshotterToStore
+from runner.snapshots.snapshotter import Snapshotter
+from runner.snapshots.stores.file import FileStore
 
 THREADED_WORK = 1 << 26
 """Multiplications in the largest layer, for one minibatch, from which a second thread pays."""
@@ -40,7 +43,7 @@ class StandardWorkflow(Workflow):
         layers: the layers from first to last, as in the configuration.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
-        snapshotter_config: the settings of `Snapshotter`, or of `SnapshotterToFile` if they name no store; no
+        snapshotter_config: the settings of `SnapshotterToStore`, or of `SnapshotterToFile` if they name no store; no
             snapshotter if None.
 
     Raises:
@@ -80,6 +83,7 @@ class StandardWorkflow(Workflow):
         self.repeater.gate_block = self.decision.complete
         self.end_point.link_from(last)
         self.end_point.gate_block = ~self.decision.complete
+        self._check_names()
 
     def init_unpickled(self) -> None:
         super().init_unpickled()
@@ -126,6 +130,8 @@ class StandardWorkflow(Workflow):
         """Scores the weights on the validation and the test set; returns the errors in percent by class of samples."""
         errors: dict[str, float] = {}
         for step in self.loader.evaluation():
+            if step.begin == 0:
+                self.evaluator.take(step.sample_class)  # the state may be one in the middle of this class
             self.loader.serve(step)
             for forward in self.forwards:
                 forward.run()
@@ -156,6 +162,16 @@ class StandardWorkflow(Workflow):
         can = known(set().union(*(unit.adjustable for unit in units)))
         raise ConfigError(f"layers.{name}.{key} is fixed once the network is built, so it cannot change on resume (can: {can})")
 
+    def _check_names(self) -> None:
+        """Raises a ConfigError if a layer is called like another unit, so that neither could be told from the other."""
+        names = Counter(unit.name for unit in self.units)
+        for name in self.layer_settings:
+            if "." in name:
+                raise ConfigError(f"layers has a layer named {name!r}: a name has no dots, which separate keys")
+            if names[name] > 1 or names[f"gd_{name}"] > 1:
+                taken = known({unit.name for unit in self.units if unit not in self.forwards})
+                raise ConfigError(f"layers.{name} has a name that another unit needs: name it otherwise (taken: {taken})")
+
     def _link_loader(self, name: str, settings: Mapping[str, Any]) -> FullBatchLoader:
         if name not in LOADERS:
             raise ConfigError(f"loader.name={name!r} is not a loader; known: {known(LOADERS)}")
@@ -181,11 +197,14 @@ class StandardWorkflow(Workflow):
         return forwards
 
     def _link_evaluator(self) -> SoftmaxEvaluator:
-        *_, (name, settings) = self.layer_settings.items()
+        *before, (name, settings) = self.layer_settings.items()
         if settings["type"] != "softmax":
             raise ConfigError(
                 f"loss_function=softmax needs a last layer of type softmax, and layers.{name} is {settings['type']!r}"
             )
+        for name, settings in before:
+            if settings["type"] == "softmax":
+                raise ConfigError(f"layers.{name} is of type softmax, which only the last layer can be")
         evaluator = SoftmaxEvaluator(self)
         evaluator.link_from(self.forwards[-1])
         evaluator.link_attrs(self.forwards[-1], "output_", "output_shape")
@@ -227,8 +246,9 @@ class StandardWorkflow(Workflow):
         return adjuster
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
-        kind = Snapshotter if "store" in settings else SnapshotterToFile
-        snapshotter = kind(self, "snapshotter", **settings)
+        own = dict(settings)
+        store = own.pop("store", None) or FileStore(own.pop("directory", "snapshots"))
+        snapshotter = SnapshotterToStore(self, "snapshotter", store=store, **own)
         snapshotter.link_from(self.lr_adjuster)
         snapshotter.link_attrs(self.decision, ("suffix", "snapshot_suffix"), "complete")
         snapshotter.link_attrs(self.loader, ("due", "epoch_ended"))

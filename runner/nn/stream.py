@@ -56,4 +56,6 @@ class Stream(Pickleable):
         size = shape.numel()
         drawn = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None, generator=self.generator_)
         threshold = round(probability * 65536) - 32768
+        if threshold > 32767:  # no number of 16 bits, so torch would compare with another one
+            return torch.ones(shape, dtype=torch.bool)
         return (drawn.view(torch.int16)[:size] < threshold).view(shape)

@@ -21,6 +21,11 @@ def utc_now(after: str | None = None) -> str:
     return now.isoformat(timespec="microseconds")
 
 
+def newer_format(version: int) -> str:
+    """Returns what is said of a snapshot of a newer format."""
+    return f"it has format version {version}, and this veles-run reads up to {FORMAT}: upgrade veles-run"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Header:
     """The first part of every snapshot, as JSON."""
@@ -89,12 +94,10 @@ class Header:
         try:
             values = json.loads(text)
             version = int(values["format"])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise SnapshotDamagedError("its header cannot be read") from error
         if version > FORMAT:
-            raise SnapshotMismatchError(
-                f"it has format version {version}, and this veles-run reads up to {FORMAT}: upgrade veles-run"
-            )
+            raise SnapshotMismatchError(newer_format(version))
         known = {item.name for item in fields(cls)}
         try:
             return cls(**{name: value for name, value in values.items() if name in known})

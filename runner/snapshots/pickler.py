@@ -43,6 +43,7 @@ class StatePickler(pickle.Pickler):
         self._storages: dict[int, Any] = {}
 
     def reducer_override(self, obj: Any) -> Any:
+        """Returns how to write a tensor, a storage, a generator or a view; NotImplemented for everything else."""
         if self._numpy is not None and type(obj) is self._numpy.ndarray:
             return arrays.reduce_view(obj)
         torch = self._torch

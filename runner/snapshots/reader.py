@@ -15,6 +15,7 @@ from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
+from runner.snapshots.signing import SIGNATURE_SIZE, check_signature
 
 
 def read_header(blocks: Iterable[bytes]) -> Header:
@@ -32,22 +33,34 @@ def read_header(blocks: Iterable[bytes]) -> Header:
     raise SnapshotDamagedError("it is truncated: it ends within its header")
 
 
-def read_verified(blocks: Iterable[bytes]) -> tuple[Header, BinaryIO]:
+def read_verified(blocks: Iterable[bytes], key: bytes | None = None) -> tuple[Header, BinaryIO]:
     """Decodes and verifies a whole snapshot; returns its header and its pickle as a file.
 
     The plain stream is held in memory, and freed as the file is read.
 
+    Args:
+        blocks: the encoded snapshot.
+        key: it must be signed with; any snapshot will do without one.
+
     Raises:
         SnapshotDamagedError: anything is missing, altered, or too much.
+        SnapshotRefusedError: it is not signed with the key.
         SnapshotMismatchError: of a newer format.
     """
     digest = Digest()
-    parts = _HeldBack(_decoded_ahead(blocks), TRAILER_SIZE)
+    parts = _HeldBack(_decoded_ahead(blocks), SIGNATURE_SIZE + TRAILER_SIZE)
     chunks = []
     for part in parts:
         digest.update(part)
         chunks.append(part)
-    digest.check(parts.tail)
+    # What may be a signature stands before the trailer; it signs the digest of all before it.
+    end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
+    signed = digest.copy()
+    digest.update(end)
+    digest.check(trailer)
+    if key is not None:
+        check_signature(end, signed, key)
+    chunks.append(memoryview(end))
     file = io.BufferedReader(_Chunks(chunks), 1 << 16)
     start = file.peek(8)[:8]
     return parse_header(file.read(header_size(start))), cast(BinaryIO, file)
@@ -60,20 +73,24 @@ def _decoded(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _decoded_ahead(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yields the same, members decoded in parallel and ahead."""
+    """Yields the same, members read and decoded ahead in other threads."""
     codec, blocks = _detected(blocks)
-    if not codec.prefix:
-        yield from codecs.decode(codec, blocks)
-        return
     workers = os.cpu_count() or 1
     ahead: deque[Future[list[bytes]]] = deque()
-    with ThreadPoolExecutor(workers, "restore-codec") as executor:
-        for member in codecs.members(codec, blocks):
-            ahead.append(executor.submit(_decoded_member, codec, member))
+    with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
+        for member in _read_ahead(codecs.members(codec, blocks), reading):
+            ahead.append(decoding.submit(_decoded_member, codec, member))
             if len(ahead) > 2 * workers:
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
+
+
+def _read_ahead(members: Iterator[bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:
+    following = executor.submit(next, members, None)
+    while (member := following.result()) is not None:
+        following = executor.submit(next, members, None)
+        yield member
 
 
 def _decoded_member(codec: Codec, member: bytes) -> list[bytes]:

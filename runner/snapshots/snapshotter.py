@@ -12,9 +12,9 @@ from runner.errors import SnapshotError
 from runner.graph import Bool, Unit, Workflow, placement
 from runner.snapshots import provenance
 from runner.snapshots.header import Header, utc_now
-from runner.snapshots.location import DEFAULT_TABLE
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.signing import read_key
 from runner.snapshots.sizes import largest_units
 from runner.snapshots.staging import default_limit
 from runner.snapshots.store import Store
@@ -28,7 +28,7 @@ LARGE = 200_000_000
 
 
 class Snapshotter(Unit):
-    """Takes snapshots of its workflow into a store.
+    """Takes snapshots of its workflow; subclasses say where they go.
 
     It stands in the iteration and looks, each time it runs, whether a snapshot is due. A snapshot that `interval` or
     `time_interval` put off is taken when they have passed; the final state, and the state at a stop that was asked for, is
@@ -44,7 +44,6 @@ class Snapshotter(Unit):
 
     Args:
         workflow: the workflow.
-        store: where the snapshots go.
         settings: as in `SnapshotterSettings`.
 
     Raises:
@@ -74,19 +73,36 @@ class Snapshotter(Unit):
         self.writer_: Writer | None = None
         self.written_: Written | None = None
         self.failed_ = False
+        self.secret_: bytes | None = None
 
-    def configure(self, *, store: Store, **settings: Any) -> None:
+    def configure(self, **settings: Any) -> None:
         """Takes new settings, as the constructor does; also those of a resumed run."""
-        self.store = store
         self.settings = SnapshotterSettings(**settings)
+        self.secret_ = self._read_key()
+
+    @property
+    def store(self) -> Store:
+        """Where the snapshots go."""
+        raise NotImplementedError
+
+    @property
+    def destination(self) -> str:
+        """Where the snapshots go, for people."""
+        raise NotImplementedError
 
     def initialize(self) -> None:
         placement.check(self)
+        self.secret_ = self._read_key()
+
+    def _read_key(self) -> bytes | None:
+        return None if self.settings.key is None else read_key(self.settings.key)
 
     def run(self) -> None:
         assert self.workflow is not None
         launcher = self.workflow.launcher
         stopping = launcher is not None and launcher.stop_requested
+        if stopping:
+            log.info("%s: taking a snapshot, and stopping", launcher.stop_signal.name)
         if self.due:
             self.due_states += 1
             self.put_off = self.put_off or not self.skip
@@ -123,7 +139,7 @@ class Snapshotter(Unit):
         if self.writer_ is None:
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
-        request = Request(header, settings.codec, settings.level, self.store, self._on_written)
+        request = Request(header, settings.codec, settings.level, self.secret_, self.store, self._on_written)
         try:
             self.written_ = self.writer_.submit(self.workflow, request)
         except BaseException:
@@ -212,38 +228,17 @@ class SnapshotterToFile(Snapshotter):
         directory: the folder; `snapshots` unless given.
     """
 
-    def __init__(
-        self, workflow: Workflow, name: str | None = None, *, directory: str | Path = "snapshots", **settings: Any
-    ) -> None:
-        super().__init__(workflow, name, store=FileStore(directory), **settings)
+    def configure(self, *, directory: str | Path = "snapshots", **settings: Any) -> None:
+        super().configure(**settings)
+        self.directory = str(directory)
 
+    @property
+    def store(self) -> Store:
+        return FileStore(self.directory)
 
-class SnapshotterToDB(Snapshotter):
-    """Takes snapshots into a table of a database.
-
-    Args:
-        odbc: a connection string, `DSN=name`, or the bare name of a data source; `${oc.env:NAME}` may stand in it.
-        table: the table.
-        create_table: whether it is made if it is not there.
-    """
-
-    def __init__(
-        self,
-        workflow: Workflow,
-        name: str | None = None,
-        *,
-        odbc: str,
-        table: str = DEFAULT_TABLE,
-        create_table: bool = True,
-        **settings: Any,
-    ) -> None:
-        from runner.snapshots.stores.odbc import OdbcStore
-
-        super().__init__(workflow, name, store=OdbcStore(odbc, table, create_table), **settings)
-
-    def initialize(self) -> None:
-        super().initialize()
-        self.store.prepare()
+    @property
+    def destination(self) -> str:
+        return self.directory
 
 
 def _report(written: Written, settings: SnapshotterSettings) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, count
 from typing import TYPE_CHECKING
+
+from blake3 import blake3
 
 from runner import secrets
 from runner.errors import (
     ConfigError,
     SnapshotAmbiguousError,
     SnapshotDamagedError,
+    SnapshotError,
     SnapshotMismatchError,
     SnapshotNotFoundError,
     StoreAwayError,
@@ -25,7 +27,7 @@ from runner.errors import (
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.header import Header
 from runner.snapshots.location import DEFAULT_TABLE, Location
-from runner.snapshots.store import Entry
+from runner.snapshots.store import Entry, Store, Unreadable, ignore
 from runner.snapshots.stores import connection as odbc_connection
 from runner.snapshots.stores.connection import connect, load, translated, translation
 from runner.snapshots.stores.dialects import DIALECTS, NAME_LENGTH, STANDARD, Statements, Table, check_table
@@ -43,7 +45,6 @@ ROW = 4 << 20
 """Bytes in a row, where the server's packets are no smaller: snapshots of more are spread over several rows."""
 
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
-_FOREIGN = "the original VELES, whose pickles hold its own classes and cannot be restored here"
 _MANIFEST = b'{"veles-run chunks":'
 
 
@@ -58,7 +59,15 @@ class _Row:
 
     @property
     def header(self) -> Header:
-        assert self.text is not None
+        """The header.
+
+        Raises:
+            SnapshotMismatchError: not of veles-run, or of a newer version of it.
+        """
+        if self.text is None:
+            raise SnapshotMismatchError(
+                "it was written by the original VELES, whose pickles hold its own classes and cannot be restored here"
+            )
         return Header.from_json(self.text.decode())
 
 
@@ -96,7 +105,7 @@ class _Session:
         return ROW if packet is None else min(ROW, self.count(packet) // 2)
 
 
-class OdbcStore:
+class OdbcStore(Store):
     """Keeps snapshots as rows of a table with VELES's columns; a large one is spread over rows of `<table>_chunks`.
 
     A snapshot is written in one transaction over a connection of its own, its row in the main table last. So at a crash it is
@@ -217,12 +226,12 @@ class OdbcStore:
                 yield data
                 return
             manifest = json.loads(data)
-            digest = hashlib.sha256()
+            digest = blake3()
             for number in range(1, manifest["veles-run chunks"] + 1):
                 chunk = self._fetch(session, session.sql.chunk, row.id, row.name, number)
                 digest.update(chunk)
                 yield chunk
-            if digest.hexdigest() != manifest["sha256"]:
+            if digest.hexdigest() != manifest["blake3"]:
                 raise SnapshotDamagedError("it is damaged: its rows do not have the digest that was written with them")
 
     @staticmethod
@@ -232,18 +241,17 @@ class OdbcStore:
             raise SnapshotDamagedError(f"it is incomplete: row {key[-1]} of it is not there")
         return bytes(row[0] or b"")
 
-    def list(self) -> Iterator[Entry]:
+    def list(self, unreadable: Unreadable = ignore) -> Iterator[Entry]:
         with self._session("list", IMPATIENCE) as session:
             rows = self._select(session)
-        foreign = sum(row.text is None for row in rows)
-        if foreign:
-            log.warning("%d rows of %s are passed over: written by %s", foreign, self, _FOREIGN)
-        entries = []
+        found = []
         for row in rows:
-            if row.text is not None:
-                with suppress(SnapshotDamagedError, SnapshotMismatchError):
-                    entries.append(Entry(str(Location(self.odbc, self.table, row.id, row.log_id, row.name)), row.header))
-        yield from sorted(entries, key=lambda entry: entry.header.time, reverse=True)
+            location = str(Location(self.odbc, self.table, row.id, row.log_id, row.name))
+            try:
+                found.append(Entry(location, row.header))
+            except SnapshotError as error:
+                unreadable(location, error)
+        yield from sorted(found, key=lambda entry: entry.header.time, reverse=True)
 
     def delete(self, location: str) -> None:
         wanted = Location.parse(location)
@@ -268,10 +276,7 @@ class OdbcStore:
         runs = sorted({row.id for row in rows})
         if len(runs) > 1:
             raise SnapshotAmbiguousError(f"id {wanted.id} is the beginning of {len(runs)} in {self}: {', '.join(runs)}")
-        own = [row for row in rows if row.text is not None]
-        if not own:
-            raise SnapshotMismatchError(f"it was written by {_FOREIGN}")
-        return own[0] if len(own) == 1 else max(own, key=lambda row: row.header.time)
+        return max(rows, key=lambda row: row.header.time)
 
     def _select(self, session: _Session, condition: str = "", values: Sequence[str] = ()) -> Sequence[_Row]:
         """Returns the rows that fit, without reading their data; none if there is no table."""
@@ -291,12 +296,12 @@ class OdbcStore:
 
 def _write_chunks(session: _Session, run: str, name: str, rows: Iterable[bytearray]) -> bytearray:
     """Writes the parts of a large snapshot; returns what its row in the main table says of them."""
-    digest, size, number = hashlib.sha256(), 0, 0
+    digest, size, number = blake3(), 0, 0
     for number, row in enumerate(rows, 1):
         session.cursor.execute(session.sql.insert_chunk, run, name, number, row)
         digest.update(row)
         size += len(row)
-    return bytearray(b'%s%d,"bytes":%d,"sha256":"%s"}' % (_MANIFEST, number, size, digest.hexdigest().encode()))
+    return bytearray(b'%s%d,"bytes":%d,"blake3":"%s"}' % (_MANIFEST, number, size, digest.hexdigest().encode()))
 
 
 def _rows(members: Iterable[Buffer], size: int) -> Iterator[bytearray]:

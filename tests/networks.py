@@ -1,0 +1,67 @@
+"""Small networks on a small data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runner.nn import StandardWorkflow
+from runner.nn.loader import TEST, TRAIN, VALIDATION, FullBatchLoader, Samples
+from runner.nn.loaders import LOADERS
+
+SIZES = {TEST: 0, VALIDATION: 21, TRAIN: 50}
+FEATURES = (2, 3)
+LAYERS: dict[str, dict[str, Any]] = {
+    "fc1": {"type": "all2all_tanh", "output_sample_shape": 8, "learning_rate": 0.1, "gradient_moment": 0.5},
+    "drop": {"type": "dropout", "dropout_ratio": 0.25},
+    "out": {"type": "softmax", "output_sample_shape": 3, "learning_rate": 0.1},
+}
+
+
+class BlobsLoader(FullBatchLoader):
+    """Three clouds of points."""
+
+    seed_of_data = 1
+    sizes = SIZES
+
+    def load_data(self) -> dict[int, Samples]:
+        numbers = np.random.default_rng(self.seed_of_data)
+        return {key: self._clouds(numbers, size) for key, size in self.sizes.items()}
+
+    @staticmethod
+    def _clouds(numbers: np.random.Generator, size: int) -> Samples:
+        labels = np.arange(size) % 3
+        return Samples(numbers.normal(size=(size, *FEATURES)) + labels[:, None, None], labels)
+
+
+class TestedBlobsLoader(BlobsLoader):
+    """The same with a test set."""
+
+    __test__ = False
+    sizes = SIZES | {TEST: 13}
+
+
+LOADERS["blobs"] = BlobsLoader
+LOADERS["tested_blobs"] = TestedBlobsLoader
+
+
+def network(folder: Path | None = None, *, name: str = "blobs", seed: int = 3, **settings: Any) -> StandardWorkflow:
+    """Builds a network; it takes snapshots if a folder is given."""
+    defaults: dict[str, Any] = {
+        "loader_name": "blobs",
+        "loader_config": {"minibatch_size": 8},
+        "layers": LAYERS,
+        "decision_config": {"max_epochs": 3},
+        "snapshotter_config": None if folder is None else {"directory": str(folder), "compression": "none"},
+    }
+    return StandardWorkflow(name, seed=seed, **(defaults | settings))
+
+
+def trained(folder: Path | None = None, **settings: Any) -> StandardWorkflow:
+    """Builds a network and runs it to its end."""
+    workflow = network(folder, **settings)
+    workflow.initialize()
+    workflow.run()
+    return workflow

@@ -1,0 +1,68 @@
+import functools
+import pickle
+
+import pytest
+
+from runner.errors import StateError
+from runner.graph import Pickleable
+from tests.units import Holder, LoggedWorkflow
+
+
+class Thing(Pickleable):
+    """Counts how it came to be."""
+
+    constructed = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).constructed += 1
+        self.kept = [1]
+        self.dropped_ = "of the process"
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.made_ = object()
+
+
+class Twin(Thing):
+    """A subclass with one attribute more."""
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.twin_ = self.made_
+
+
+def module_function() -> int:
+    return 42
+
+
+@pytest.mark.parametrize("cls", [Thing, Twin])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_attributes_ending_in_an_underscore_are_made_again(cls: type[Thing], protocol: int) -> None:
+    thing = cls()
+    constructed = cls.constructed
+    restored = pickle.loads(pickle.dumps(thing, protocol))
+    assert cls.constructed == constructed, "__init__ was called"
+    assert restored.kept == [1]
+    assert not hasattr(restored, "dropped_")
+    assert type(restored.made_) is object
+    assert restored.made_ is not thing.made_
+    assert (cls is Thing) or restored.twin_ is restored.made_
+
+
+def test_a_function_without_a_name_is_refused_with_unit_and_attribute() -> None:
+    workflow = LoggedWorkflow()
+    unit = Holder(workflow, "loader", hook=lambda: 1)
+    with pytest.raises(StateError, match=r"Holder\('loader'\).hook is 'test_a_func.*lambda>', which cannot be pickled"):
+        pickle.dumps(workflow)
+    unit.hook, unit.hook_ = module_function, unit.hook
+    assert pickle.loads(pickle.dumps(workflow))["loader"].hook() == 42
+
+
+def test_functions_of_modules_and_methods_are_state() -> None:
+    workflow = LoggedWorkflow()
+    unit = Holder(workflow, "loader", part=functools.partial(pow, 2), x=3)
+    unit.method = unit.links
+    restored = pickle.loads(pickle.dumps(workflow))["loader"]
+    assert restored.part(5) == 32
+    assert restored.method.__self__ is restored

@@ -1,0 +1,179 @@
+"""Where a snapshotter may stand: the right and the wrong graphs of the VELES manual."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runner.errors import CycleError, GraphError, PlacementError
+from runner.graph import Bool
+from tests.units import Counter, Holder, LoggedWorkflow, Plotter, Recorder, chain, loop, ran, snapshotter
+
+
+class Iteration(LoggedWorkflow):
+    """start -> repeater -> loader -> gd -> decision -> snapshotter -> after -> repeater or end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counter = Counter(self, "decision", turns=2)
+        self.loader = Holder(self, "loader", data_=[1], size=3)
+        self.gd = Recorder(self, "gd")
+        self.snapshotter = snapshotter(self)
+        self.after = Recorder(self, "after")
+        body = self.loader, self.gd, self.counter, self.snapshotter, self.after
+        self.repeater = loop(self, *body, counter=self.counter)
+
+
+@pytest.fixture
+def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iteration:
+    monkeypatch.chdir(tmp_path)
+    return Iteration()
+
+
+def refused(workflow: LoggedWorkflow, message: str, error: type[GraphError] = PlacementError) -> None:
+    with pytest.raises(error, match=message):
+        workflow.initialize()
+
+
+def test_a_snapshotter_that_closes_the_iteration_is_accepted(workflow, tmp_path: Path) -> None:
+    assert ran(workflow) == ["gd", "decision", "after"] * 2
+    assert list(tmp_path.glob("snapshots/*.pickle.gz"))
+
+
+def test_a_snapshotter_at_the_end_of_a_straight_line_is_accepted(tmp_path: Path) -> None:
+    workflow = LoggedWorkflow()
+    chain(workflow, Recorder(workflow, "a"), snapshotter(workflow, tmp_path))
+    assert ran(workflow) == ["a"]
+
+
+def test_plotters_may_stand_beside_it(workflow) -> None:
+    plotter = Plotter(workflow, "plotter").link_from(workflow.counter)
+    Plotter(workflow, "next plotter").link_from(plotter)
+    plotter.link_attrs(workflow.loader, "size")
+    assert ran(workflow).count("next plotter") == 2
+
+
+def test_a_plotter_after_it_is_accepted(workflow) -> None:
+    Plotter(workflow, "plotter").link_from(workflow.snapshotter)
+    workflow.initialize()
+
+
+def test_a_second_snapshotter_behind_the_first_is_accepted(workflow, tmp_path: Path) -> None:
+    second = snapshotter(workflow, tmp_path / "second")
+    workflow.after.unlink_before()
+    workflow.after.link_from(second.link_from(workflow.snapshotter))
+    assert ran(workflow) == ["gd", "decision", "after"] * 2
+
+
+def test_branches_before_it_that_join_at_any_of_them_are_accepted(workflow) -> None:
+    beside = Recorder(workflow, "beside").link_from(workflow.loader)
+    workflow.counter.ignores_gate = Bool(True)
+    workflow.counter.link_from(beside)
+    workflow.initialize()
+
+
+def test_units_that_no_run_reaches_do_not_matter(workflow) -> None:
+    Recorder(workflow, "b").link_from(Recorder(workflow, "a"))
+    workflow.initialize()
+
+
+def test_a_link_around_it_is_refused(workflow) -> None:
+    workflow.after.link_from(workflow.counter)
+    refused(workflow, r"the link decision -> after goes around .*'snapshotter'\): unlink it, so that 'after' runs only after")
+
+
+def test_a_path_of_several_units_around_it_is_refused(workflow) -> None:
+    workflow.after.link_from(Recorder(workflow, "y").link_from(Recorder(workflow, "x").link_from(workflow.counter)))
+    refused(workflow, "the link decision -> x -> y -> after goes around")
+
+
+def test_a_plotter_does_not_make_a_way_around_it_right(workflow) -> None:
+    workflow.end_point.link_from(Plotter(workflow, "plotter").link_from(workflow.counter))
+    refused(workflow, "the link decision -> plotter -> end_point goes around")
+
+
+def test_a_cycle_around_it_is_refused(workflow) -> None:
+    workflow.repeater.link_from(workflow.counter)
+    nodes = ["repeater", "loader", "gd", "decision"]
+    turns = [nodes[turn:] + nodes[: turn + 1] for turn in range(4)]
+    paths = "|".join(re.escape(" -> ".join(turn)) for turn in turns)
+    refused(workflow, rf"the cycle ({paths}) goes around SnapshotterToFile\('snapshotter'\), so no snapshot would be taken")
+
+
+def test_a_unit_linked_from_itself_is_a_cycle_around_it(workflow) -> None:
+    workflow.gd.link_from(workflow.gd)
+    refused(workflow, "gd -> gd is a cycle in which every unit waits", CycleError)
+
+
+def test_a_snapshotter_outside_the_loop_is_refused() -> None:
+    workflow = LoggedWorkflow()
+    counter = Counter(workflow, "count", turns=2)
+    loop(workflow, counter, counter=counter)
+    outside = snapshotter(workflow).link_from(counter)
+    outside.gate_block = ~counter.done
+    workflow.end_point.unlink_before()
+    workflow.end_point.link_from(outside)
+    refused(workflow, "the cycle (repeater -> count -> repeater|count -> repeater -> count) goes around")
+
+
+def test_a_parallel_unit_is_refused(workflow) -> None:
+    Recorder(workflow, "exporter").link_from(workflow.counter)
+    path = "start_point -> repeater -> loader -> gd -> decision -> exporter"
+    refused(workflow, rf"'exporter' \({path}\) would run in parallel with SnapshotterToFile\('snapshotter'\), and its state")
+
+
+def test_a_parallel_image_saver_is_refused_and_right_before_it(workflow) -> None:
+    saver = Recorder(workflow, "image_saver").link_from(workflow.loader)
+    saver.link_attrs(workflow.loader, "data_")
+    refused(workflow, r"'image_saver' \(.*loader -> image_saver\) would run in parallel")
+    workflow.counter.link_from(saver)
+    workflow.initialize()
+
+
+def test_a_snapshotter_that_is_linked_from_nothing_is_refused(workflow) -> None:
+    other = LoggedWorkflow()
+    chain(other, Recorder(other, "a"))
+    snapshotter(other)
+    refused(other, r"'(a|end_point)' .* would run in parallel")
+
+
+def test_minibatch_data_read_across_it_is_refused(workflow) -> None:
+    workflow.after.link_attrs(workflow.loader, ("input_", "data_"))
+    refused(workflow, r"after.input_ reads loader.data_, .* \(loader -> snapshotter -> after\): move 'after' before")
+
+
+def test_minibatch_data_read_across_it_through_a_chain_of_links_is_refused(workflow) -> None:
+    workflow.gd.link_attrs(workflow.loader, ("inputs", "data_"))
+    holder = Holder(workflow, "holder")
+    holder.link_attrs(workflow.gd, ("values", "inputs"))
+    workflow.after.link_attrs(holder, ("mine", "values"))
+    refused(workflow, "after.mine reads loader.data_, which is made before")
+
+
+def test_minibatch_data_read_by_a_plotter_beside_it_is_refused(workflow) -> None:
+    # The plotter's turn may come after the snapshotter's; restored, it would have nothing to draw.
+    Plotter(workflow, "plotter").link_from(workflow.counter).link_attrs(workflow.loader, "data_")
+    refused(workflow, "plotter.data_ reads loader.data_")
+
+
+def test_data_that_is_state_may_be_read_across_it(workflow) -> None:
+    workflow.after.link_attrs(workflow.loader, "size")
+    workflow.initialize()
+
+
+def test_data_made_after_it_may_be_read_after_it(workflow) -> None:
+    last = Recorder(workflow, "last").link_from(workflow.after)
+    last.link_attrs(workflow.after, "data_")
+    workflow.initialize()
+
+
+def test_a_loop_within_the_iteration_that_it_does_not_see_is_refused(workflow) -> None:
+    workflow.gd.ignores_gate = Bool(True)
+    workflow.gd.link_from(workflow.gd)
+    refused(workflow, "the cycle gd -> gd goes around")
+
+
+def test_the_check_comes_before_the_first_unit_runs(workflow) -> None:
+    workflow.after.link_from(workflow.counter)
+    refused(workflow, "goes around")
+    assert workflow.log == []

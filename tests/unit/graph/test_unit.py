@@ -1,0 +1,102 @@
+import pickle
+
+import pytest
+
+from runner.errors import ConfigError
+from runner.graph import Unit
+from tests.units import Holder, LoggedWorkflow, Recorder
+
+
+class Tunable(Unit):
+    """A unit with one setting that may change."""
+
+    adjustable = frozenset({"rate", "depth"})
+
+
+@pytest.fixture
+def units() -> list[Unit]:
+    workflow = LoggedWorkflow()
+    return [Recorder(workflow, name) for name in "abcd"]
+
+
+def links(units: list[Unit]) -> set[str]:
+    found = {f"{unit.name}{target.name}" for unit in units for target in unit.successors}
+    assert found == {f"{source.name}{unit.name}" for unit in units for source in unit.predecessors}
+    return found
+
+
+def test_a_unit_is_called_like_its_class_unless_named() -> None:
+    workflow = LoggedWorkflow()
+    assert Holder(workflow).name == "Holder"
+    assert repr(Holder(workflow, "x")) == "Holder('x')"
+
+
+def test_link_from_takes_several_units_and_returns_the_unit(units) -> None:
+    a, b, c, d = units
+    assert d.link_from(a, b).link_from(c) is d
+    assert links(units) == {"ad", "bd", "cd"}
+
+
+def test_linking_twice_is_one_link(units) -> None:
+    a, b, *_ = units
+    b.link_from(a, a).link_from(a)
+    assert a.successors == [b]
+    assert b.predecessors == [a]
+
+
+@pytest.mark.parametrize(
+    ("unlink", "left"),
+    [
+        (lambda a, b, c, d: c.unlink_from(a), {"ab", "bc", "cd"}),
+        (lambda a, b, c, d: c.unlink_from(a, b), {"ab", "cd"}),
+        (lambda a, b, c, d: c.unlink_from(d), {"ab", "bc", "ac", "cd"}),
+        (lambda a, b, c, d: c.unlink_before(), {"ab", "cd"}),
+        (lambda a, b, c, d: a.unlink_after(), {"bc", "cd"}),
+        (lambda a, b, c, d: c.unlink_all(), {"ab"}),
+    ],
+)
+def test_unlinking(units, unlink, left: set[str]) -> None:
+    a, b, c, d = units
+    b.link_from(a)
+    c.link_from(a, b)
+    d.link_from(c)
+    unlink(a, b, c, d)
+    assert links(units) == left
+
+
+def test_reconfigure_changes_what_is_adjustable() -> None:
+    unit = Tunable(LoggedWorkflow(), "fc1")
+    unit.reconfigure(rate=0.5)
+    assert unit.rate == 0.5
+    with pytest.raises(
+        ConfigError, match=r"size of Tunable\('fc1'\) is fixed once the unit is built \(can change: depth, rate\)"
+    ):
+        unit.reconfigure(size=3)
+    with pytest.raises(ConfigError, match=r"size of Recorder\('a'\) is fixed .* \(nothing of it can change\)"):
+        Recorder(LoggedWorkflow(), "a").reconfigure(size=3)
+
+
+def test_a_single_unit_pickles_with_its_workflow() -> None:
+    workflow = LoggedWorkflow(name="main")
+    first, second = Holder(workflow, "first", x=[1]), Holder(workflow, "second")
+    second.link_attrs(first, "x")
+    second.link_from(first)
+    restored = pickle.loads(pickle.dumps(second))
+    assert restored is restored.workflow["second"]
+    assert restored.predecessors == [restored.workflow["first"]]
+    assert restored.x == [1]
+
+
+def test_a_unit_without_a_workflow_pickles() -> None:
+    restored = pickle.loads(pickle.dumps(Holder(None, "alone", x=3)))
+    assert (restored.name, restored.x, restored.workflow) == ("alone", 3, None)
+
+
+def test_units_that_are_pickled_together_stay_the_same_objects() -> None:
+    workflow = LoggedWorkflow()
+    first, second = Holder(workflow, "first"), Holder(workflow, "second")
+    first.other, second.others = second, {first: [second]}
+    one, two, main = pickle.loads(pickle.dumps([first, second, workflow]))
+    assert main.units == [main.start_point, main.end_point, one, two]
+    assert one.other is two
+    assert two.others == {one: [two]}

@@ -1,0 +1,217 @@
+"""Every layer against torch's autograd."""
+
+import math
+import random
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from runner.config import LAYER_CONFIGS, normalized_layers
+from runner.errors import ConfigError
+from runner.graph import Bool
+from runner.nn.activations import ACTIVATIONS
+from runner.nn.evaluator import SoftmaxEvaluator
+from runner.nn.layer import WeightedGradient
+from runner.nn.layers import LAYERS
+from runner.nn.loader import TRAIN, VALIDATION, Minibatch
+from tests.units import Holder, LoggedWorkflow
+
+SAMPLES, INPUTS, OUTPUTS = 7, (3, 5), 4
+
+REFERENCE = {
+    "linear": lambda x: x,
+    "tanh": lambda x: 1.7159 * torch.tanh(0.6666 * x),
+    "relu": lambda x: torch.log(1 + torch.exp(x)),
+    "strict_relu": lambda x: torch.clamp(x, min=0),
+    "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "softmax": lambda x: functional.softmax(x, 1),
+}
+WEIGHTED = [name for name, layer in LAYERS.items() if layer.has_weights]
+
+
+class Bench:
+    """One layer between a source of inputs and a source of errors."""
+
+    def __init__(self, kind: str, inputs: Tensor, **settings: object) -> None:
+        self.workflow = LoggedWorkflow()
+        self.workflow.dtype = torch.float64
+        sides = {"output_sample_shape": OUTPUTS} if LAYERS[kind].has_weights else {}
+        layer = normalized_layers({"layer": {"type": kind} | sides | settings})["layer"]
+        forward, backward = LAYER_CONFIGS[kind]
+        source = Holder(self.workflow, "source", data_=inputs, shape=tuple(inputs.shape[1:]), evaluating=Bool(False))
+        pick = lambda side: {name: layer[name] for name in side.__dataclass_fields__}  # noqa: E731
+        self.source = source
+        self.forward = LAYERS[kind].forward(self.workflow, "layer", seed=1, **pick(forward))
+        self.forward.link_attrs(source, ("input_", "data_"), ("input_shape", "shape"), "evaluating")
+        self.gradient = LAYERS[kind].gradient(self.workflow, self.forward, **pick(backward))
+        self.errors = Holder(self.workflow, "errors")
+        self.gradient.link_attrs(self.errors, "err_output_")
+        self.workflow.initialize()
+
+    def step(self, error: Tensor) -> None:
+        self.forward.run()
+        self.errors.err_output_ = error
+        self.gradient.run()
+
+
+@pytest.fixture
+def numbers(rng: random.Random) -> torch.Generator:
+    return torch.Generator().manual_seed(rng.randrange(2**32))
+
+
+def randn(numbers: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=numbers)
+
+
+def test_the_tables_of_layers_and_of_their_settings_agree() -> None:
+    assert LAYERS.keys() == LAYER_CONFIGS.keys()
+    assert REFERENCE.keys() == ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_what_they_are_called(name: str, numbers: torch.Generator) -> None:
+    x = 3 * randn(numbers, 6, 9)
+    torch.testing.assert_close(ACTIVATIONS[name].apply(ACTIVATIONS[name].gain * x), REFERENCE[name](x))
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "softmax"])
+def test_derivatives_are_those_of_autograd(name: str, numbers: torch.Generator) -> None:
+    x, error = (3 * randn(numbers, 6, 9)).requires_grad_(), randn(numbers, 6, 9)
+    REFERENCE[name](x).backward(error)
+    output, kept = REFERENCE[name](x).detach(), error.clone()
+    before = output.clone()
+    torch.testing.assert_close(ACTIVATIONS[name].derive(error, output), x.grad)
+    assert torch.equal(error, kept)
+    assert torch.equal(output, before)
+
+
+@pytest.mark.parametrize("include_bias", [True, False])
+@pytest.mark.parametrize("kind", [kind for kind in WEIGHTED if kind != "softmax"])
+def test_gradients_are_those_of_autograd(kind: str, include_bias: bool, numbers: torch.Generator) -> None:
+    inputs, error = randn(numbers, SAMPLES, *INPUTS), randn(numbers, SAMPLES, OUTPUTS)
+    bench = Bench(kind, inputs, learning_rate=1, include_bias=include_bias)
+    weights = bench.forward.weights.clone().requires_grad_()
+    bias = bench.forward.bias.clone().requires_grad_() if include_bias else None
+    x = inputs.clone().requires_grad_()
+    output = REFERENCE[bench.forward.activation](functional.linear(x.flatten(1), weights, bias))
+    output.backward(error)
+    bench.step(error)
+    torch.testing.assert_close(bench.forward.output_, output.detach())
+    torch.testing.assert_close(bench.gradient.err_input_, x.grad)
+    torch.testing.assert_close(bench.forward.weights, (weights - weights.grad).detach())
+    if include_bias:
+        torch.testing.assert_close(bench.forward.bias, (bias - bias.grad).detach())
+    else:
+        assert bench.forward.bias is None
+
+
+def test_softmax_and_evaluator_together_have_the_gradient_of_cross_entropy(numbers: torch.Generator) -> None:
+    inputs = randn(numbers, SAMPLES, *INPUTS)
+    labels = torch.randint(OUTPUTS, (SAMPLES,), generator=numbers)
+    bench = Bench("softmax", inputs, learning_rate=1)
+    weights, bias = (value.clone().requires_grad_() for value in (bench.forward.weights, bench.forward.bias))
+    x = inputs.clone().requires_grad_()
+    functional.cross_entropy(functional.linear(x.flatten(1), weights, bias), labels).backward()
+    bench.source.labels_, bench.source.minibatch = labels, Minibatch(TRAIN, 0, SAMPLES, True, True)
+    evaluator = SoftmaxEvaluator(bench.workflow)
+    evaluator.link_attrs(bench.forward, "output_", "output_shape")
+    evaluator.link_attrs(bench.source, "labels_", "minibatch", "evaluating")
+    evaluator.initialize()
+    bench.forward.run()
+    evaluator.run()
+    bench.step(evaluator.err_output_)
+    torch.testing.assert_close(bench.gradient.err_input_, x.grad)
+    torch.testing.assert_close(bench.forward.weights, (weights - weights.grad).detach())
+    torch.testing.assert_close(bench.forward.bias, (bias - bias.grad).detach())
+
+
+def test_the_evaluator_counts_wrong_answers_by_class_of_samples() -> None:
+    workflow = LoggedWorkflow()
+    output = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
+    source = Holder(workflow, output_=output, output_shape=(2,), labels_=torch.tensor([1, 1, 1]), evaluating=Bool(True))
+    source.minibatch = Minibatch(VALIDATION, 0, 3, False, False)
+    evaluator = SoftmaxEvaluator(workflow)
+    evaluator.link_attrs(source, "output_", "output_shape", "labels_", "minibatch", "evaluating")
+    evaluator.initialize()
+    evaluator.run()
+    evaluator.run()
+    assert [evaluator.take(sample_class) for sample_class in (VALIDATION, VALIDATION, TRAIN)] == [4, 0, 0]
+
+
+@pytest.mark.parametrize(("shape", "highest", "fine"), [((10,), 9, True), ((2, 5), 9, True), ((9,), 9, False), ((1,), 0, True)])
+def test_labels_need_outputs(shape: tuple[int, ...], highest: int, fine: bool) -> None:
+    evaluator = SoftmaxEvaluator(LoggedWorkflow())
+    evaluator.output_shape = shape
+    if fine:
+        evaluator.check_labels(highest)
+        return
+    with pytest.raises(ConfigError, match=r"last layer has 9 outputs, but the labels go up to 9: .* to 10 or more"):
+        evaluator.check_labels(highest)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5, 0.9])
+def test_dropout_scales_what_it_keeps(ratio: float, numbers: torch.Generator) -> None:
+    inputs, error = randn(numbers, 50, *INPUTS), randn(numbers, 50, *INPUTS)
+    bench = Bench("dropout", inputs, dropout_ratio=ratio)
+    bench.step(error)
+    mask = bench.forward.mask_
+    kept = mask != 0
+    torch.testing.assert_close(mask, kept / torch.tensor(1 - ratio, dtype=torch.float64))
+    assert torch.equal(bench.forward.output_, inputs * mask)
+    assert torch.equal(bench.gradient.err_input_, error * mask)
+    assert abs(kept.double().mean() - (1 - ratio)) < 6 * math.sqrt(max(ratio * (1 - ratio), 1e-9) / mask.numel())
+    assert bench.forward.output_shape == INPUTS
+
+
+def test_dropout_does_nothing_in_evaluation(numbers: torch.Generator) -> None:
+    inputs = randn(numbers, SAMPLES, *INPUTS)
+    bench = Bench("dropout", inputs, dropout_ratio=0.5)
+    bench.source.evaluating <<= True
+    state = bench.forward.stream.__getstate__()["state"]
+    bench.forward.run()
+    assert torch.equal(bench.forward.output_, inputs)
+    assert torch.equal(bench.forward.stream.__getstate__()["state"], state)
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1, 1.5])
+def test_dropout_refuses_a_ratio_out_of_range(ratio: float) -> None:
+    message = r"layers.layer: dropout_ratio=.* must be at least 0 and below 1"
+    with pytest.raises(ConfigError, match=message):
+        Bench("dropout", torch.zeros(1, 2), dropout_ratio=ratio)
+
+
+@pytest.mark.parametrize("kind", WEIGHTED)
+def test_fillings(kind: str) -> None:
+    inputs = torch.zeros((1, 400), dtype=torch.float64)
+    settings = {"output_sample_shape": 300, "bias_filling": "constant", "bias_stddev": -0.5}
+    gaussian = Bench(kind, inputs, weights_filling="gaussian", weights_stddev=0.2, **settings).forward
+    assert gaussian.weights.shape == (300, 400)
+    assert gaussian.weights.std().item() == pytest.approx(0.2, rel=0.05)
+    assert torch.equal(gaussian.bias, torch.full((300,), -0.5, dtype=torch.float64))
+    uniform = Bench(kind, inputs, output_sample_shape=300).forward
+    assert 0.99 / 20 < uniform.weights.abs().max() <= 1 / 20
+    assert 0.9 / 20 < uniform.bias.abs().max() <= 1 / 20
+    assert torch.equal(uniform.weights, Bench(kind, inputs, output_sample_shape=300).forward.weights)
+
+
+def test_a_multidimensional_sample_shape_is_a_number_of_outputs(numbers: torch.Generator) -> None:
+    bench = Bench("all2all", randn(numbers, SAMPLES, *INPUTS), output_sample_shape=[2, 3])
+    bench.step(randn(numbers, SAMPLES, 2, 3))
+    assert bench.forward.output_shape == (2, 3)
+    assert bench.forward.weights.shape == (6, 15)
+
+
+@pytest.mark.parametrize("kind", WEIGHTED)
+def test_all_settings_of_the_backward_side_can_change_later(kind: str) -> None:
+    gradient = Bench(kind, torch.zeros((1, 2), dtype=torch.float64)).gradient
+    assert isinstance(gradient, WeightedGradient)
+    assert gradient.adjustable == set(LAYER_CONFIGS[kind][1].__dataclass_fields__)
+    gradient.reconfigure(learning_rate=0.5, gradient_moment=0.25, weights_decay=0.125, l1_vs_l2=1.0)
+    assert (gradient.weights_step.rate, gradient.bias_step.rate) == (0.5, 0.5)
+    assert (gradient.weights_step.moment, gradient.bias_step.moment) == (0.25, 0.25)
+    assert (gradient.weights_step.decay, gradient.bias_step.decay) == (0.125, 0.0)
+    gradient.reconfigure(learning_rate_bias=0.1, gradient_moment_bias=0.0, weights_decay_bias=None, l1_vs_l2_bias=0.5)
+    step = gradient.bias_step
+    assert (step.rate, step.moment, step.decay, step.l1) == (0.1, 0.0, 0.125, 0.5)

@@ -1,0 +1,155 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from runner.errors import ConfigError, SnapshotMismatchError
+from runner.nn.loader import NORMALIZERS, TEST, TRAIN, VALIDATION
+from tests.networks import SIZES, BlobsLoader, TestedBlobsLoader
+from tests.units import LoggedWorkflow
+
+
+def loader(cls: type[BlobsLoader] = BlobsLoader, **settings: object) -> BlobsLoader:
+    made = cls(LoggedWorkflow(), seed=1, **({"minibatch_size": 8} | settings))
+    made.initialize()
+    return made
+
+
+def epoch(served: BlobsLoader) -> dict[int, list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Serves one epoch; returns data and labels by class of samples."""
+    seen: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+    before = served.epoch_number
+    while served.epoch_number == before:
+        served.run()
+        step = served.minibatch
+        assert len(served.minibatch_data_) == len(served.minibatch_labels_) == step.end - step.begin
+        assert bool(served.evaluating) is (step.sample_class != TRAIN)
+        assert bool(served.epoch_ended) is step.epoch_ends is (served.epoch_number > before)
+        seen.setdefault(step.sample_class, []).append((served.minibatch_data_, served.minibatch_labels_))
+    return seen
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 25, 50, 64])
+@pytest.mark.parametrize("cls", [BlobsLoader, TestedBlobsLoader])
+def test_an_epoch_serves_every_sample_once(cls: type[BlobsLoader], size: int) -> None:
+    served = loader(cls, minibatch_size=size, normalization="none")
+    raw = served.load_data()
+    for _ in range(2):
+        seen = epoch(served)
+        assert list(seen) == [key for key in (TRAIN, VALIDATION, TEST) if cls.sizes[key]]
+        for key, minibatches in seen.items():
+            data, labels = (np.concatenate([pair[side].numpy() for pair in minibatches]) for side in (0, 1))
+            expected = raw[key].data.astype(np.float32)
+            if key == TRAIN:
+                order = np.argsort(data[:, 0, 0]), np.argsort(expected[:, 0, 0])
+                data, labels = data[order[0]], labels[order[0]]
+                expected, wanted = expected[order[1]], raw[key].labels[order[1]]
+            else:
+                wanted = raw[key].labels
+            assert np.array_equal(data, expected)
+            assert np.array_equal(labels, wanted)
+        assert served.steps == sum(map(len, seen.values()))
+
+
+def test_the_last_minibatch_has_what_is_left() -> None:
+    seen = epoch(loader(minibatch_size=8))
+    assert [len(labels) for _, labels in seen[TRAIN]] == [8] * 6 + [2]
+    assert [len(labels) for _, labels in seen[VALIDATION]] == [8, 8, 5]
+
+
+def test_each_epoch_has_an_order_of_its_own_that_the_seed_repeats() -> None:
+    served, again = loader(), loader()
+    orders = [torch.cat([data for data, _ in epoch(served)[TRAIN]]) for _ in range(3)]
+    repeated = [torch.cat([data for data, _ in epoch(again)[TRAIN]]) for _ in range(3)]
+    assert all(torch.equal(a, b) for a, b in zip(orders, repeated, strict=True))
+    assert not torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[1], orders[2])
+
+
+def test_a_pickled_loader_goes_on_within_its_epoch() -> None:
+    served = loader()
+    for _ in range(11):
+        served.run()
+    restored = pickle.loads(pickle.dumps(served.workflow))["loader"]
+    assert not hasattr(restored, "data_")
+    restored.initialize()
+    for _ in range(20):
+        served.run()
+        restored.run()
+        assert served.minibatch == restored.minibatch
+        assert torch.equal(served.minibatch_data_, restored.minibatch_data_)
+        assert torch.equal(served.minibatch_labels_, restored.minibatch_labels_)
+
+
+def test_sizes_take_the_first_samples() -> None:
+    served = loader(train_size=10, validation_size=3, normalization="none")
+    assert served.class_lengths == [0, 3, 10]
+    raw = served.load_data()
+    assert np.array_equal(served.data_[VALIDATION].numpy(), raw[VALIDATION].data[:3].astype(np.float32))
+    assert sorted(served.data_[TRAIN][:, 0, 0].tolist()) == sorted(raw[TRAIN].data[:10, 0, 0].astype(np.float32).tolist())
+
+
+def test_a_validation_size_of_zero_is_no_validation_set() -> None:
+    served = loader(validation_size=0)
+    assert served.class_lengths == [0, 0, SIZES[TRAIN]]
+    assert list(epoch(served)) == [TRAIN]
+    assert served.evaluation() == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"minibatch_size": 0}, "loader.minibatch_size=0 must be at least 1"),
+        ({"train_size": 0}, "loader.train_size=0 must be at least 1"),
+        ({"validation_size": -5}, "loader.validation_size=-5 must be at least 0"),
+        ({"train_size": 51}, "loader.train_size=51 is more than the 50 samples that there are"),
+        ({"validation_size": 22}, "loader.validation_size=22 is more than the 21 samples that there are"),
+        ({"normalization": "log"}, "loader.normalization='log' is unknown; known: linear, none, range"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        loader(**settings)
+
+
+def test_training_samples_are_needed() -> None:
+    class Empty(BlobsLoader):
+        sizes = {TRAIN: 0, VALIDATION: 3}
+
+    with pytest.raises(ConfigError, match="has no training samples"):
+        loader(Empty)
+
+
+def test_data_that_are_not_those_of_the_snapshot_are_refused() -> None:
+    class Changing(BlobsLoader):
+        pass
+
+    served = loader(Changing)
+    served.initialize()
+    Changing.seed_of_data = 2
+    with pytest.raises(SnapshotMismatchError, match=r"the data that Changing\('loader'\) loads are not those of the snapshot"):
+        served.initialize()
+
+
+@pytest.mark.parametrize(("normalization", "low", "high"), [("linear", -1, 1), ("range", 0, 1), ("none", None, None)])
+def test_normalisation_maps_the_range_of_the_training_set(normalization: str, low: float | None, high: float | None) -> None:
+    served = loader(normalization=normalization, dtype=torch.float64)
+    raw = torch.tensor(served.load_data()[TRAIN].data)
+    low, high = (raw.min().item(), raw.max().item()) if low is None else (low, high)
+    data = served.data_[TRAIN]
+    assert (data.min().item(), data.max().item()) == pytest.approx((low, high))
+    slope = (high - low) / (raw.max() - raw.min())
+    torch.testing.assert_close(served.data_[VALIDATION] - served.data_[VALIDATION].mean(), slope * centred(served))
+    assert normalization in NORMALIZERS
+
+
+def centred(served: BlobsLoader) -> torch.Tensor:
+    raw = torch.tensor(served.load_data()[VALIDATION].data)
+    return raw - raw.mean()
+
+
+@pytest.mark.parametrize("name", NORMALIZERS)
+def test_constant_data_are_normalised_without_a_division_by_zero(name: str) -> None:
+    scale, shift = NORMALIZERS[name](torch.full((3, 2), 5, dtype=torch.uint8))
+    assert np.isfinite([scale, shift]).all()

@@ -1,0 +1,54 @@
+"""Stochastic gradient descent against its formula, element by element."""
+
+import itertools
+import random
+
+import pytest
+import torch
+
+from runner.nn.sgd import SGD
+
+SETTINGS = [
+    {"rate": rate, "decay": decay, "l1": l1, "moment": moment}
+    for rate, decay, l1, moment in itertools.product([0.3], [0, 0.2], [0, 0.4, 1], [0, 0.9])
+]
+
+
+class Reference:
+    """v = m v - rate (g + decay ((1 - l1) w + l1 sign(w) / 2)); w += v."""
+
+    def __init__(self, weights: list[float]) -> None:
+        self.weights = weights
+        self.velocity = [0.0] * len(weights)
+
+    def step(self, gradient: list[float], factor: float, rate: float, decay: float, l1: float, moment: float) -> None:
+        for position, (w, g) in enumerate(zip(self.weights, gradient, strict=True)):
+            penalty = decay * ((1 - l1) * w + l1 * ((w > 0) - (w < 0)) / 2)
+            self.velocity[position] = moment * self.velocity[position] - rate * factor * (g + penalty)
+            self.weights[position] += self.velocity[position]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_weights_and_bias_follow_the_formula(settings: dict[str, float], rng: random.Random) -> None:
+    numbers = torch.Generator().manual_seed(rng.randrange(2**32))
+    weights = torch.randn((3, 4), dtype=torch.float64, generator=numbers)
+    weights[0, 0] = 0
+    bias = torch.randn(3, dtype=torch.float64, generator=numbers)
+    expected = Reference(weights.flatten().tolist()), Reference(bias.tolist())
+    steps = SGD(**settings), SGD(**settings)
+    for factor in (1.0, 0.5, 0.0, 0.25):
+        error = torch.randn((5, 3), dtype=torch.float64, generator=numbers)
+        inputs = torch.randn((5, 4), dtype=torch.float64, generator=numbers)
+        steps[0].update_matrix(weights, error, inputs, factor)
+        steps[1].update_vector(bias, error.sum(0), factor)
+        expected[0].step((error.t() @ inputs).flatten().tolist(), factor, **settings)
+        expected[1].step(error.sum(0).tolist(), factor, **settings)
+        for actual, wanted in zip((weights, bias), expected, strict=True):
+            torch.testing.assert_close(actual.flatten(), torch.tensor(wanted.weights, dtype=torch.float64))
+
+
+def test_without_momentum_no_velocity_is_kept() -> None:
+    step = SGD(0.1)
+    step.update_matrix(torch.ones(2, 2), torch.ones(1, 2), torch.ones(1, 2), 1.0)
+    step.update_vector(torch.ones(2), torch.ones(2), 1.0)
+    assert step.velocity is None

@@ -1,0 +1,241 @@
+import ast
+import inspect
+import itertools
+
+import pytest
+from omegaconf import OmegaConf
+
+from runner import config
+from runner.config import (
+    LAYER_CONFIGS,
+    All2AllForwardConfig,
+    Config,
+    GradientConfig,
+    LearningRateConfig,
+    LoaderConfig,
+    SnapshotterConfig,
+    from_hydra,
+    normalized_layers,
+    plain,
+)
+from runner.errors import ConfigError
+from runner.nn.layers import LAYERS
+from runner.nn.loaders import LOADERS
+from runner.nn.schedule import POLICIES
+from runner.snapshots.codecs import CODECS
+
+FLAT = {
+    "fc1": {"type": "all2all_tanh", "output_sample_shape": 100, "weights_stddev": 0.05, "learning_rate": 0.3},
+    "out": {"type": "softmax", "output_sample_shape": [10], "gradient_moment": 0.9},
+}
+VELES = [
+    {
+        "name": "fc1",
+        "type": "all2all_tanh",
+        "->": {"output_sample_shape": 100, "weights_stddev": 0.05},
+        "<-": {"learning_rate": 0.3},
+    },
+    {"name": "out", "type": "softmax", "->": {"output_sample_shape": [10]}, "<-": {"gradient_moment": 0.9}},
+]
+
+
+def merged(**values: object) -> Config:
+    """Composes a configuration as Hydra does."""
+    return from_hydra(OmegaConf.merge(OmegaConf.structured(Config), values))
+
+
+def test_veles_form_and_the_flat_form_are_the_same() -> None:
+    assert normalized_layers(VELES) == normalized_layers(FLAT) == normalized_layers(OmegaConf.create(VELES))
+
+
+def test_normalized_layers_have_all_settings_and_stay_as_they_are() -> None:
+    layers = normalized_layers(FLAT)
+    assert list(layers) == ["fc1", "out"]
+    assert layers["fc1"]["type"] == "all2all_tanh"
+    assert (layers["fc1"]["weights_filling"], layers["fc1"]["weights_decay_bias"]) == ("uniform", 0.0)
+    assert layers["out"]["output_sample_shape"] == [10]
+    assert normalized_layers(layers) == layers
+
+
+@pytest.mark.parametrize("layers", [None, {}, []])
+def test_no_layers_are_no_layers(layers: object) -> None:
+    assert normalized_layers(layers) == {}
+    assert merged(layers=layers).layers == {}
+
+
+@pytest.mark.parametrize("layers", [FLAT, VELES])
+def test_both_forms_merge_with_the_schema(layers: object) -> None:
+    assert merged(layers=layers).layers == normalized_layers(layers)
+
+
+def test_layers_without_a_name_are_called_by_type_and_position() -> None:
+    layers = [{"type": "all2all", "->": {"output_sample_shape": 3}}, {"type": "dropout"}]
+    assert list(normalized_layers(layers)) == ["all2all1", "dropout2"]
+
+
+def test_a_mapping_may_have_arrows_and_a_flat_key_goes_before() -> None:
+    layer = {"type": "all2all", "->": {"output_sample_shape": 3}, "<-": {"learning_rate": 0.3}, "learning_rate": 0.5}
+    assert normalized_layers({"fc": layer})["fc"]["learning_rate"] == 0.5
+
+
+def test_a_name_that_is_a_number_is_text() -> None:
+    assert list(normalized_layers({1: {"type": "dropout"}})) == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ({"a": {"type": "conv"}}, "layers.a.type='conv' is not a type of layer; known: all2all, all2all_relu, .*, softmax"),
+        ({"a": {"type": ["dropout"]}}, r"layers.a.type=\['dropout'\] is not a type of layer"),
+        ({"a": {"type": "dropout"}, "b": {"x": 1}}, "layers.b has no type: give layers.b.type, or name one of the layers a"),
+        ({"a": {"type": "dropout", "ratio": 1}}, "layers.a.ratio is not a key of a 'dropout' layer; known: dropout_ratio"),
+        ({"a": {"type": "dropout", 5: 1}}, "layers.a.5 is not a key"),
+        ({"a": {"type": "dropout", "learning_rate": 1}}, "layers.a.learning_rate is not a key of a 'dropout' layer"),
+        ({"a": 5}, "layers.a=5 must be a mapping of settings"),
+        ({"a": {"type": "softmax", "->": 3}}, "layers.a.->=3 must be a mapping of settings"),
+        ([5], "layers has 5, which is no mapping with a type"),
+        (
+            [{"type": "dropout", "name": "x"}, {"type": "dropout", "name": "x"}],
+            "two layers named 'x': give each a name of its own",
+        ),
+        ("fc1", "layers='fc1' must be a mapping from names to settings, or a list"),
+        (7, "layers=7 must be a mapping"),
+        ({"a": {"type": "softmax"}}, "layers.a: output_sample_shape=None must be a positive integer, or a list of such"),
+        (
+            {"a": {"type": "softmax", "output_sample_shape": 3, "learning_rate": "x"}},
+            "layers.a.learning_rate='x' is wrong: Value 'x'",
+        ),
+        (
+            {"a": {"type": "softmax", "output_sample_shape": 3, "weights_filling": "x"}},
+            r"layers.a.weights_filling='x' is wrong: .* \[uniform, gaussian, constant\]",
+        ),
+    ],
+)
+def test_wrong_layers_are_refused(layers: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        normalized_layers(layers)
+
+
+@pytest.mark.parametrize("shape", [0, -1, 1.5, "x", True, [], [3, 0], [2, True], None])
+def test_a_wrong_shape_is_refused(shape: object) -> None:
+    with pytest.raises(ConfigError, match=r"output_sample_shape=.* must be a positive integer, or a list of such"):
+        All2AllForwardConfig(output_sample_shape=shape)
+
+
+@pytest.mark.parametrize("suffix", ["", "_bias"])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("learning_rate", -0.1, "must not be negative, and must be finite"),
+        ("learning_rate", float("inf"), "must not be negative, and must be finite"),
+        ("learning_rate", float("nan"), "must not be negative, and must be finite"),
+        ("weights_decay", -1, "must not be negative"),
+        ("l1_vs_l2", 1.1, "must be between 0 and 1"),
+        ("l1_vs_l2", -0.1, "must be between 0 and 1"),
+        ("gradient_moment", 1.0, "must be at least 0 and below 1"),
+        ("gradient_moment", -0.1, "must be at least 0 and below 1"),
+    ],
+)
+def test_settings_of_the_backward_side_are_checked(name: str, suffix: str, value: float, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}{suffix}={value} {message}"):
+        GradientConfig(**{name + suffix: value})
+
+
+@pytest.mark.parametrize("what", ["weights", "bias"])
+def test_a_negative_size_of_a_random_filling_is_refused(what: str) -> None:
+    with pytest.raises(ConfigError, match=f"{what}_stddev=-1 must not be negative, unless {what}_filling is constant"):
+        All2AllForwardConfig(output_sample_shape=1, **{f"{what}_stddev": -1})
+    All2AllForwardConfig(output_sample_shape=1, **{f"{what}_stddev": -1, f"{what}_filling": config.Filling.constant})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"policy": "warmup"},
+            "lr_adjuster.policy='warmup' is unknown; known: arbitrary_step, cosine, exp, fixed, inv, step_exp",
+        ),
+        ({"policy": "exp"}, "lr_adjuster.policy='exp' needs lr_adjuster.gamma"),
+        ({"policy": "fixed", "gamma": 1.0}, "lr_adjuster.gamma does not belong to lr_adjuster.policy='fixed'"),
+        ({"policy": "step_exp", "gamma": 1.0, "step": 0}, r"lr_adjuster.step=0 must be at least 1 \(epochs\)"),
+        ({"policy": "cosine", "period": 0}, r"lr_adjuster.period=0 must be at least 1 \(epochs\)"),
+        (
+            {"policy": "arbitrary_step", "lrs_with_lengths": [[1, 2], 3]},
+            r"lr_adjuster.lrs_with_lengths has 3, which is no pair",
+        ),
+        ({"policy": "arbitrary_step", "lrs_with_lengths": [[1]]}, r"lrs_with_lengths has \[1\], which is no pair"),
+        ({"policy": "arbitrary_step", "lrs_with_lengths": [["a", 2]]}, r"lrs_with_lengths has \['a', 2\], which is no pair"),
+        ({"policy": "arbitrary_step", "lrs_with_lengths": [[1, 0]]}, r"lrs_with_lengths has \[1, 0\], which is no pair"),
+        ({"policy": "arbitrary_step", "lrs_with_lengths": []}, "policy='arbitrary_step' needs lr_adjuster.lrs_with_lengths"),
+    ],
+)
+def test_wrong_learning_rate_policies_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LearningRateConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"decision": {"max_epochs": 0}}, r"decision.max_epochs=0 must be at least 1 \(epochs\)"),
+        ({"decision": {"fail_iterations": 0}}, r"decision.fail_iterations=0 must be at least 1 \(epochs\)"),
+        ({"threads": 0}, "threads=0 must be at least 1"),
+        ({"mode": "evaluate"}, "mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest"),
+        ({"snapshotter": {"interval": 0}}, r"snapshotter.interval=0 must be at least 1 \(epochs between snapshots\)"),
+        ({"snapshotter": {"time_interval": -1}}, "snapshotter.time_interval=-1.0 must be at least 0"),
+        (
+            {"snapshotter": {"compression": "lzo"}},
+            "snapshotter.compression='lzo' is not a codec; known: bz2, gz, none, snappy, xz, zst",
+        ),
+        (
+            {"snapshotter": {"compression_level": 99}},
+            "snapshotter.compression_level=99 is not a level of 'gz', which takes 1 to 9",
+        ),
+        ({"snapshotter": {"on_error": "ignore"}}, "snapshotter.on_error='ignore' is unknown; known: raise, warn"),
+        *(
+            ({"snapshotter": {key: low}}, f"snapshotter.{key}={low} must be at least {low + 1}")
+            for key, low in {"keep_best": 0, "keep_last": 0, "workers": 0, "staging": -1}.items()
+        ),
+    ],
+)
+def test_wrong_values_are_refused_before_anything_is_built(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        merged(**values)
+
+
+@pytest.mark.parametrize(("key", "enum"), [("mode", "train"), ("precision", "float64"), ("loss_function", "softmax")])
+def test_enumerations_take_their_names_only(key: str, enum: str) -> None:
+    assert getattr(merged(**{key: enum}), key).value == enum
+    with pytest.raises(Exception, match=r"Invalid value 'bogus', expected one of \["):
+        merged(**{key: "bogus"})
+
+
+def test_the_snapshots_codec_can_be_empty_as_in_veles() -> None:
+    for name in (None, "", "none", "None"):
+        assert SnapshotterConfig(compression=name).codec.name == "none"
+
+
+def test_a_configuration_survives_being_plain_data() -> None:
+    whole = merged(layers=VELES, decision={"max_epochs": 3}, precision="float64")
+    again = from_hydra(OmegaConf.merge(OmegaConf.structured(Config), plain(whole)))
+    assert again == whole
+    assert plain(again) == plain(whole)
+
+
+def test_tables_agree() -> None:
+    assert LAYER_CONFIGS.keys() == LAYERS.keys()
+    assert LearningRateConfig.NEEDS.keys() == POLICIES.keys()
+    assert LoaderConfig().name in LOADERS
+    assert SnapshotterConfig().compression in CODECS
+
+
+DATACLASSES = [node for node in ast.parse(inspect.getsource(config)).body if isinstance(node, ast.ClassDef)]
+
+
+@pytest.mark.parametrize("cls", DATACLASSES, ids=lambda cls: cls.name)
+def test_every_key_is_documented(cls: ast.ClassDef) -> None:
+    names = [cls.name for cls in DATACLASSES if ast.get_docstring(cls)]
+    for key, text in itertools.pairwise([*cls.body, None]):
+        if isinstance(key, ast.AnnAssign) and ast.unparse(key.annotation) not in names:  # a section has its class's docstring
+            assert isinstance(text, ast.Expr), f"{cls.name}.{ast.unparse(key.target)}"
+            assert isinstance(text.value.value, str)
