@@ -12,6 +12,7 @@ import os
 import pickle
 import pickletools
 import random
+import signal
 import struct
 import sys
 import warnings
@@ -32,7 +33,7 @@ from tests.objects import OBJECTS
 SEED_SIZE = 4_000
 """Bytes of the largest pickle that is mutated: small ones give more mutants a second."""
 HANG = 30.0
-"""Seconds after which a block of mutants is taken to hang; the process then ends and shows where it stood."""
+"""Seconds of processor time after which a block of mutants is taken to hang; the process then shows where it stood and ends."""
 BLOCK = 1_000
 NOWHERE = Path("/nonexistent")
 """Where the markers would be: whatever a mutant makes of its path, nothing can be made there."""
@@ -170,6 +171,8 @@ def import_all() -> None:
     for module in walk_packages(runner.__path__, "runner."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
+    # torch imports this when it is first asked to compare some tensors.
+    import_module("torch._subclasses.schema_check_mode")
 
 
 def control() -> int:
@@ -192,10 +195,12 @@ def mutate(seed: int, count: int) -> int:
     for parts in corpus:
         outcome(b"\x80\x05" + b"".join(parts) + b".")
     watch = Watch()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGPROF, chain=True)
     outcomes: Counter[str] = Counter()
     for number in range(count):
         if number % BLOCK == 0:
-            faulthandler.dump_traceback_later(HANG, exit=True)
+            signal.setitimer(signal.ITIMER_PROF, HANG)
         data = mutant(rng, corpus)
         watch.armed = True
         try:

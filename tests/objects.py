@@ -168,7 +168,16 @@ PLAIN: dict[str, Callable[[], Any]] = {
                 own.Called(4),
             ),
             *(functools.partial(own.scaled, 2, factor=3), functools.partial(own.Point, 1), own.Names(["a"]), own.Table(a=1)),
-            *(own.Bag({1, 2}), own.Length(3), own.Label("a"), own.Ratio(1.5), own.Ordered(a=1), own.Outcome(a=1), own.Plain),
+            *(
+                own.Row((1, 2)),
+                own.Bag({1, 2}),
+                own.Length(3),
+                own.Label("a"),
+                own.Ratio(1.5),
+                own.Ordered(a=1),
+                own.Outcome(a=1),
+                own.Plain,
+            ),
             *(own.Deferred(5), [own.Point(1, 2)] * 3, {own.Colour.RED: 1, own.Frozen(1, (2,)): 2}, own.Bound(3).call),
             *(Minibatch(1, 0, 5, True, False), Link(None, "a", False), Bool(True), ~Bool(True) | Bool(False)),
         ]

@@ -158,6 +158,10 @@ class Ratio(float):
     pass
 
 
+class Row(tuple):
+    pass
+
+
 class Ordered(OrderedDict):
     pass
 

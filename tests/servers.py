@@ -11,9 +11,11 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pyodbc
 
 START_LIMIT = 120
 
@@ -79,7 +81,7 @@ def mariadb() -> Iterator[Server]:
         port = free_port()
         listen = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder / 'socket'}", "--skip-name-resolve"]
         files = [f"--pid-file={folder / 'pid'}", f"--init-file={init}"]
-        with _running(["mariadbd", *own, *listen, *files], folder, log, None, signal.SIGTERM):
+        with _running(["mariadbd", *own, *listen, *files], folder, log, None, signal.SIGKILL):
             yield Server("mariadb", connection_string("MySQL", port), port)
 
 
@@ -95,7 +97,7 @@ def postgresql() -> Iterator[Server]:
         subprocess.run(init, check=True, capture_output=True, user=user, cwd=folder)
         port = free_port()
         command = [binaries / "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", folder]
-        with _running(list(map(str, command)), folder, folder / "log", user, signal.SIGINT):
+        with _running(list(map(str, command)), folder, folder / "log", user, signal.SIGQUIT):
             environment = os.environ | {"PGPASSWORD": PASSWORD}
             create = [binaries / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", USER, DATABASE]
             subprocess.run(create, check=True, capture_output=True, env=environment)
@@ -114,7 +116,46 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-SERVERS: dict[str, Callable[[], "contextmanager[Server]"]] = {"mariadb": mariadb, "postgresql": postgresql}
+SERVERS: dict[str, Callable[[], AbstractContextManager[Server]]] = {"mariadb": mariadb, "postgresql": postgresql}
+KINDS = ("sqlite", *SERVERS)
+
+
+class Servers:
+    """Starts each server when it is first asked for, and gives out new databases in it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[str, Server] = {}
+        self._databases = 0
+
+    def running(self, kind: str) -> Server:
+        """Returns the server of that kind."""
+        if kind not in self._running:
+            self._running[kind] = self._stack.enter_context(SERVERS[kind]())
+        return self._running[kind]
+
+    def database(self, kind: str, folder: Path) -> Server:
+        """Returns a new, empty database; that of SQLite is a file in the folder."""
+        if kind == "sqlite":
+            return sqlite(folder)
+        server = self.running(kind)
+        self._databases += 1
+        name = f"test_{self._databases}"
+        execute(server, f"CREATE DATABASE {name}")
+        return replace(server, odbc=server.odbc.replace(f"DATABASE={DATABASE}", f"DATABASE={name}"))
+
+
+def execute(server: Server, *statements: str) -> None:
+    """Executes statements one by one."""
+    with closing(pyodbc.connect(server.odbc, autocommit=True)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def query(server: Server, statement: str) -> list[tuple[object, ...]]:
+    """Returns what a query finds."""
+    with closing(pyodbc.connect(server.odbc, autocommit=True)) as connection:
+        return [tuple(row) for row in connection.execute(statement).fetchall()]
 
 
 @contextmanager
@@ -132,7 +173,10 @@ def _private_folder(user: str) -> Iterator[tuple[Path, str | None]]:
 
 @contextmanager
 def _running(command: list[str], folder: Path, log: Path, user: str | None, stop: signal.Signals) -> Iterator[None]:
-    """Runs a server, from the moment that it says to be ready in the way of systemd's services."""
+    """Runs a server, from the moment that it says to be ready in the way of systemd's services.
+
+    At the end its data are thrown away, so it need not put them in order first.
+    """
     notify = folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(log, "wb") as output:
         ready.bind(str(notify))

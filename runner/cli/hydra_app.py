@@ -15,10 +15,10 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import Container, DictConfig, Node, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from runner import secrets
-from runner.config import Config
+from runner.config import Config, named_layers
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -89,7 +89,12 @@ class ConfFolder(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         result = super().load_config(config_path)
-        _conceal_connection(result.config)
+        config = result.config
+        if isinstance(config, DictConfig):
+            _conceal_connection(config)
+            if isinstance(config.get("layers"), ListConfig):
+                # Hydra cannot address an item of a list, so `layers.fc1.learning_rate=0.1` needs names.
+                config.layers = named_layers(OmegaConf.to_container(config.layers))
         return result
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
@@ -117,12 +122,12 @@ def register() -> None:
     OmegaConf.register_new_resolver("run_token", lambda: token, replace=True)
 
 
-def _conceal_connection(config: Container) -> None:
+def _conceal_connection(config: DictConfig) -> None:
     """Masks the password of a connection string in a conf file, before Hydra saves what it composes."""
-    snapshotter = config._get_node("snapshotter") if isinstance(config, DictConfig) else None
-    node = snapshotter._get_node("odbc") if isinstance(snapshotter, DictConfig) else None
-    if isinstance(node, Node) and isinstance(node._value(), str):
-        node._set_value(secrets.conceal(node._value()))
+    settings: Any = OmegaConf.to_container(config)
+    settings = settings.get("snapshotter")
+    if isinstance(settings, dict) and isinstance(settings.get("odbc"), str):
+        config.snapshotter.odbc = secrets.conceal(settings["odbc"])
 
 
 def _in_conf(config_path: str) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import ConfigError, DemandError, LinkError, known
+from runner.errors import ConfigError, DemandError, GraphError, LinkError, known
 from runner.graph.bool import Bool
 from runner.graph.links import Link, install
 from runner.graph.pickleable import Pickleable
@@ -71,8 +72,11 @@ class Unit(Pickleable):
         """Puts a pickled state back, links included; `init_unpickled()` is called when all units have theirs.
 
         Raises:
+            GraphError: the state hides a method of units, which are called while others are restored.
             LinkError: a link leads to something else than a unit, or bears a name that Python itself looks up.
         """
+        if hidden := [name for name in state if inspect.isfunction(getattr(Unit, name, None))]:
+            raise GraphError(f"the state of a {type(self).__name__} hides the method {hidden[0]!r}")
         vars(self).update(state)
         for name, link in self.links().items():
             # A link takes any attribute of its source, and is put into the class: a made-up one would be a way to run things.

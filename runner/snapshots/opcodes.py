@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import SnapshotRefusedError
 from runner.snapshots.allowed.containers import add_items, append_items, check_keys, set_items_of
+from runner.snapshots.allowed.entries import Unbuilt
 
 if TYPE_CHECKING:
     from runner.snapshots.unpickler import Unpickler
@@ -192,6 +193,8 @@ def _reduce(vm: Unpickler, data: bytes, pos: int) -> int:
     result = vm.stack[-1] = vm.allowed.call(vm.stack[-1], arguments)
     if arguments is vm.innermost:
         vm.innermost = result
+    if type(result) is Unbuilt:
+        result.index = len(vm.memo)
     return pos + 1
 
 
@@ -209,7 +212,10 @@ def _newobj_ex(vm: Unpickler, data: bytes, pos: int) -> int:
 
 def _build(vm: Unpickler, data: bytes, pos: int) -> int:
     state = vm.stack.pop()
-    vm.allowed.build(vm.stack[-1], state)
+    instance = vm.stack[-1]
+    made = vm.allowed.build(instance, state)
+    if made is not None:
+        vm.stack[-1] = vm.memo[instance.index] = made
     return pos + 1
 
 

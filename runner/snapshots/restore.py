@@ -18,7 +18,7 @@ from runner.errors import (
 )
 from runner.graph import Workflow
 from runner.snapshots.header import Header
-from runner.snapshots.location import SCHEME, Location, concealed
+from runner.snapshots.location import SCHEME, Location
 from runner.snapshots.reader import read_header, read_verified
 from runner.snapshots.store import Entry, Store
 from runner.snapshots.stores.file import FileStore
@@ -61,26 +61,27 @@ def restore(
 
 def restore_with(location: str | Path, policy: Policy) -> Restored:
     """Restores as `restore` does."""
-    location = concealed(str(location))
-    return _restore(store_of(location), location, policy)
+    store, location = located(str(location))
+    return _restore(store, location, policy)
 
 
 def header_of(location: str | Path) -> Header:
     """Returns the header of a snapshot; it raises as `restore` does."""
-    location = concealed(str(location))
-    store = store_of(location)
+    store, location = located(str(location))
     with _Located(location):
         return read_header(store.open(location))
 
 
-def store_of(location: str) -> Store:
-    """Returns the store that a snapshot is in: a table of a database, or the folder of a file."""
+def located(location: str) -> tuple[Store, str]:
+    """Returns the store that a snapshot is in, a table of a database or the folder of a file, and its full location there."""
     if location.startswith(SCHEME):
         from runner.snapshots.stores.odbc import OdbcStore
 
         place = Location.parse(location)
-        return OdbcStore(place.odbc, place.table)
-    return FileStore(Path(location).parent)
+        store = OdbcStore(place.odbc, place.table)
+        with _Located(str(place)):
+            return store, store.find(place)
+    return FileStore(Path(location).parent), location
 
 
 def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool], policy: Policy) -> Restored | None:
@@ -111,7 +112,8 @@ def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
 
 def _restore(store: Store, location: str, policy: Policy) -> Restored:
     with _Located(location):
-        header, file = read_verified(store.open(location), policy.secret)
+        read_header(store.open(location))  # a newer format may have another digest, too
+        header, file = read_verified(lambda: store.open(location), policy.secret)
         workflow = policy.load(file)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")

@@ -36,7 +36,7 @@ class Store(Protocol):
         """Writes a snapshot and returns its location once it is durable. A failed put leaves nothing behind."""
 
     def open(self, location: str) -> Iterator[bytes]:
-        """Yields the encoded bytes of a snapshot in blocks."""
+        """Yields the encoded bytes of a snapshot in blocks. A restore may open it twice."""
 
     def list(self, unreadable: Unreadable = ignore) -> Iterator[Entry]:
         """Yields the snapshots, newest first, without reading their content.

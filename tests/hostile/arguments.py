@@ -12,11 +12,13 @@ from tests.hostile.assemble import (
     data,
     dtype,
     empty_array,
+    listed,
     mapping,
     named,
     number,
     pair,
     text,
+    unbuilt,
 )
 
 
@@ -102,7 +104,7 @@ def _made(cls: str) -> bytes:
         "collections:Counter": call("collections:Counter", EMPTY_DICT),
         "random:Random": call("random:Random"),
         "functools:partial": call("functools:partial", named("tests.own:scaled")),
-        "numpy:dtype": dtype("V8"),
+        "numpy:dtype": unbuilt("V8"),
         "numpy:ndarray": empty_array(),
         "numpy.ma:MaskedArray": call(
             "numpy.ma.core:_mareconstruct", named("numpy.ma:MaskedArray"), named("numpy:ndarray"), pair(number(0)), text("b")
@@ -137,9 +139,11 @@ def dtype_states() -> dict[str, bytes]:
         order: bytes = order,
         more: bytes = b"",
     ) -> bytes:
-        return dtype("V8") + pair(number(3), order, base, names, fields, number(size), number(1), number(flags), more) + BUILD
+        return unbuilt("V8") + pair(number(3), order, base, names, fields, number(size), number(1), number(flags), more) + BUILD
 
     offset = EMPTY_DICT + text("a") + pair(dtype("f8"), number(1 << 30)) + b"s"
+    field = EMPTY_DICT + text("a") + pair(dtype("f8"), number(0)) + b"s"
+    right = pair(number(3), order, NONE, names, field, number(8), number(1), number(16))
     return {
         "offset": state(names=names, fields=offset, flags=16),
         "flags": state(flags=63),
@@ -155,9 +159,14 @@ def dtype_states() -> dict[str, bytes]:
         "title": state(names=names, fields=EMPTY_DICT + text("a") + pair(dtype("f8"), number(0), number(1)) + b"s", flags=16),
         "order": state(order=text("x")),
         "metadata": state(more=pair(mapping(x=NONE), NONE)),
+        "other_kind": unbuilt("f8") + right + BUILD,
+        "twice": unbuilt("V8") + right + BUILD + right + BUILD,
+        "used_before": unbuilt("V8")
+        + call("numpy._core.numeric:_frombuffer", data(b"\0" * 8), b"h\0", pair(number(1)), text("C")),
+        "kept": listed(unbuilt("V8")),
         "kind": call("numpy:dtype", text("f8,(9,9)f8"), b"\x89", b"\x88"),
         "aligned": call("numpy:dtype", text("f8"), b"\x88", b"\x88"),
-        "unit": dtype("M8")
+        "unit": unbuilt("M8")
         + pair(
             number(4),
             text("<"),
@@ -170,7 +179,7 @@ def dtype_states() -> dict[str, bytes]:
             pair(NONE, pair(data(b"n]s"), number(1), number(1), number(1))),
         )
         + BUILD,
-        "unit_metadata": dtype("M8")
+        "unit_metadata": unbuilt("M8")
         + pair(number(4), text("<"), NONE, NONE, NONE, number(-1), number(-1), number(0), pair(mapping(x=NONE), NONE))
         + BUILD,
     }

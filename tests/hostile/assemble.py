@@ -5,6 +5,8 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 PROTO, STOP, MARK, REDUCE, BUILD, MEMOIZE, POP, NONE = b"\x80\x05", b".", b"(", b"R", b"b", b"\x94", b"0", b"N"
 EMPTY_DICT, EMPTY_LIST, EMPTY_SET, EMPTY_TUPLE = b"}\x94", b"]\x94", b"\x8f\x94", b")"
 
@@ -82,8 +84,16 @@ def tensor(content: bytes, size: int, stride: int = 1, offset: int = 0, dtype: s
     )
 
 
+def unbuilt(kind: str) -> bytes:
+    """A data type that waits for its state."""
+    return call("numpy:dtype", text(kind), b"\x89", b"\x88") + MEMOIZE
+
+
 def dtype(kind: str) -> bytes:
-    return call("numpy:dtype", text(kind), b"\x89", b"\x88")
+    """A data type without fields."""
+    version, order, *_, size, alignment, flags = np.dtype(kind).__reduce__()[2]
+    state = pair(number(version), text(order), NONE, NONE, NONE, number(size), number(alignment), number(flags))
+    return call("numpy:dtype", text(kind), b"\x89", b"\x88") + MEMOIZE + state + BUILD
 
 
 def empty_array() -> bytes:

@@ -10,7 +10,9 @@ from tests.hostile.assemble import (
     NONE,
     Rows,
     call,
+    data,
     instance,
+    listed,
     mapping,
     named,
     number,
@@ -69,6 +71,40 @@ def states() -> Rows:
         "hidden_runner_method",
         lambda m: named("runner.graph.unit:Unit") + EMPTY_TUPLE + b"\x81" + mapping(run=named("builtins:int")) + BUILD,
         {"message": "hides"},
+    )
+    method = call("builtins:getattr", instance("Bound"), text("call"))
+    flow = named("runner.graph.workflow:Workflow") + EMPTY_TUPLE + b"\x81"
+    fake = NAMESPACE + mapping(set_attributes=method, init_unpickled=method) + BUILD
+    for name, own, shells in (
+        ("fake_shell", mapping(units=EMPTY_LIST), listed(fake)),
+        ("fake_unit", mapping(units=listed(fake)), EMPTY_LIST),
+        ("hidden_protocol", mapping(units=EMPTY_LIST, init_unpickled=method), EMPTY_LIST),
+    ):
+        state = mapping(own=own, shells=shells, states=listed(EMPTY_DICT), random_states=NONE)
+        yield f"workflow_{name}", lambda m, s=state: flow + s + BUILD, {"message": "GraphError: the state of a Workflow h"}
+    yield (
+        "hidden_in_declared",
+        lambda m: instance("Doubler") + mapping(init_unpickled=method) + BUILD,
+        {"message": "hides the method 'init_unpickled'"},
+    )
+    yield (
+        "method_of_store",
+        lambda m: call(
+            "builtins:getattr",
+            named("runner.snapshots.stores.file:FileStore") + EMPTY_TUPLE + b"\x81",
+            text("delete"),
+        ),
+        {"message": "it takes an attribute"},
+    )
+    yield (
+        "text_by_codec",
+        lambda m: named("tests.own:Label") + pair(data(b"a"), text("os")) + b"\x81",
+        {"message": "wrong arguments"},
+    )
+    yield (
+        "tuple_of_range",
+        lambda m: named("tests.own:Row") + pair(call("builtins:range", number(1 << 40))) + b"\x81",
+        {"message": "wrong arg"},
     )
     yield "no_dict", lambda m: instance("Plain") + EMPTY_LIST + BUILD, {}
     yield "no_attributes", lambda m: instance("BySlots") + mapping(x=NONE) + BUILD, {}

@@ -187,6 +187,6 @@ def reexported() -> Rows:
     yield "long_name", lambda m: text("a" * 60_000) + text("b" * 60_000) + b"\x93", {}
     yield "bytes_name", lambda m: data(b"os") + data(b"mkdir") + b"\x93", {"message": "a name is not text"}
     yield "str_subclass", lambda m: named("tests.own:Label") + pair(text("os")) + b"\x81" + text("mkdir") + b"\x93", {}
-    yield "finalizer", lambda m: named("runner.snapshots.reader:_Chunks"), {"message": "finalizer"}
-    yield "kept_function", lambda m: listed(named("logging:getLogger")), {"message": "may only call"}
-    yield "kept_function_alone", lambda m: named("builtins:getattr"), {"message": "may only call"}
+    yield "finalizer", lambda m: named("runner.snapshots.reader:_Parts"), {"message": "finalizer"}
+    yield "kept_function", lambda m: listed(named("logging:getLogger")), {"message": "may use but not hold"}
+    yield "kept_function_alone", lambda m: named("builtins:getattr"), {"message": "may use but not hold"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import weakref
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -11,7 +10,7 @@ from typing import Any
 
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.snapshots.allowed import own, standard
-from runner.snapshots.allowed.entries import Call, Entry, Table, check
+from runner.snapshots.allowed.entries import GIVEN, Call, Entry, Table, Unbuilt, are, check
 
 LIBRARIES = {
     "numpy": ("runner.snapshots.allowed.arrays", "runner.snapshots.allowed.generators"),
@@ -46,8 +45,8 @@ class Allowed:
         self.own: set[type] = set()
         self._found: dict[tuple[str, str], Any] = {}
         self._entries: dict[int, tuple[Any, Entry]] = {}  # by identity; the object is kept alive with it
-        self._builders: dict[type, Callable[[Any, Any], None]] = {}
-        self._functions: list[weakref.ref[Call]] = []
+        self._builders: dict[type, Callable[[Any, Any], Any]] = {}
+        self._placeholders: list[weakref.ref[Call | Unbuilt]] = []
 
     def find(self, module: str, name: str) -> Any:
         """Returns what stands for a name.
@@ -72,7 +71,10 @@ class Allowed:
             )
             raise SnapshotRefusedError(f"it calls {_described(function)}, which a snapshot may not call{hint}")
         check(type(arguments) is tuple, "the arguments of a call are no tuple")
-        return entry.call(self, *arguments) if entry.context else entry.call(*arguments)
+        result = entry.call(self, *arguments) if entry.context else entry.call(*arguments)
+        if type(result) is Unbuilt:
+            self._placeholders.append(weakref.ref(result))
+        return result
 
     def make(self, cls: Any, arguments: Any, keywords: Any) -> Any:
         """Makes an instance of a class that was found by name, by `__new__` alone."""
@@ -80,33 +82,36 @@ class Allowed:
         if entry is None or not entry.new:
             raise SnapshotRefusedError(f"it makes an instance of {_described(cls)}, which a snapshot may not do so")
         check(type(arguments) is tuple and type(keywords) is dict, "the arguments of an instance are no tuple and dict")
-        check(entry.arguments or not (arguments or keywords), "it gives arguments to an instance that takes none")
+        if entry.arguments is not None:
+            check(
+                are(arguments, *entry.arguments) and not keywords, f"it gives wrong arguments to an instance of {cls.__name__}"
+            )
         return cls.__new__(cls, *arguments, **keywords)
 
-    def build(self, instance: Any, state: Any) -> None:
-        """Gives an instance its state, if its class was found by name."""
+    def build(self, instance: Any, state: Any) -> Any:
+        """Gives an instance its state, if its class was found by name; returns what takes its place, or None."""
         build = self._builders.get(type(instance))
         if build is None:
             raise SnapshotRefusedError(f"it gives a state to {_described(instance)}, which cannot have one from a snapshot")
-        build(instance, state)
+        return build(instance, state)
 
     def check_consumed(self) -> None:
-        """Checks, when everything else has let go of them, that no function without a value of its own was kept as data.
+        """Checks, when all else has let go of them, that nothing was kept as data that only stands for something.
 
         Raises:
-            SnapshotRefusedError: one was.
+            SnapshotRefusedError: a function without a value of its own was, or an object without its state.
         """
         self._found.clear()
         self._entries.clear()
-        for reference in self._functions:
-            if (function := reference()) is not None:
-                raise SnapshotRefusedError(f"it keeps {function.name}, which a snapshot may only call")
+        for reference in self._placeholders:
+            if (placeholder := reference()) is not None:
+                raise SnapshotRefusedError(f"it keeps {placeholder.name}, which a snapshot may use but not hold")
 
     def _enter(self, name: str, entry: Entry) -> Any:
         value = entry.value
         if entry.is_function:
             value = Call(name)
-            self._functions.append(weakref.ref(value))
+            self._placeholders.append(weakref.ref(value))
         self._entries[id(value)] = value, entry
         if entry.build is not None:
             self._builders |= dict.fromkeys(entry.makes or (value,), entry.build)
@@ -134,14 +139,10 @@ def _library(package: str) -> Table:
     return {key: entry for maker in LIBRARIES[package] for key, entry in import_module(maker).table().items()}
 
 
-def _is_given(package: str) -> bool:
-    return package in sys.stdlib_module_names or package in LIBRARIES or package == "runner"
-
-
 def _check_declarable(module: str) -> None:
     if not all(part.isidentifier() for part in module.split(".")):
         raise ConfigError(f"restore.trusted has {module!r}, which is no name of a module")
-    if _is_given(module.partition(".")[0]):
+    if module.partition(".")[0] in GIVEN:
         raise ConfigError(
             f"restore.trusted has {module!r}, which is no module of yours: only exact names of it are allowed, and no setting"
             " allows more"
@@ -149,14 +150,14 @@ def _check_declarable(module: str) -> None:
 
 
 def _advice(module: str, package: str) -> str:
-    if _is_given(package) or not all(part.isidentifier() for part in module.split(".")):
+    if package in GIVEN or not all(part.isidentifier() for part in module.split(".")):
         return ""
     return f" (if its module is yours and you trust it: restore.trusted=[{module[:100]}])"
 
 
 def _described(value: Any) -> str:
     """Describes a value without asking it: its `repr` may be endless."""
-    if isinstance(value, Call):
+    if isinstance(value, Call | Unbuilt):
         return value.name
     if isinstance(value, type):
         return f"the class {value.__name__!r}"

@@ -1,7 +1,8 @@
 """Names of numpy: arrays, data types and scalars.
 
-numpy's own functions trust what they are given: a wrong offset in a data type or a set flag reads foreign memory. So a data
-type's state must be the one that numpy itself writes for that type, and sizes must agree with the data.
+numpy's own functions trust what they are given: a wrong offset in a data type or a set flag reads foreign memory. So data types
+are made by numpy's checked constructor, their states must be the ones that numpy itself writes for them, and sizes must agree
+with the data.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from runner.snapshots import arrays
-from runner.snapshots.allowed.entries import Entry, Table, are, as_data, check, named
+from runner.snapshots.allowed.entries import Entry, Table, Unbuilt, are, as_data, check, named
 from runner.snapshots.allowed.states import builder_of
 
 _KINDS = re.compile(r"[biufcSUVmMO]\d*")
-_set_dtype: Any = vars(np.dtype)["__setstate__"]
 _mareconstruct: Any = vars(np.ma.core)["_mareconstruct"]
 _MODULES = ("numpy._core", "numpy.core")
 """Where numpy has its functions: from 2.0 on, and before."""
@@ -43,28 +43,26 @@ def table() -> Table:
         functions
         | named(classes)
         | {("numpy.ma", "MaskedArray"): _MASKED, ("numpy.ma.core", "MaskedArray"): _MASKED}
-        | {("numpy", "dtype"): Entry(value=np.dtype, call=_dtype, build=_build_dtype, makes=_dtype_classes())}
-        | named({cls: Entry(value=cls, new=True, build=builder_of(cls, guarded=True)) for cls in polynomials})
+        | {("numpy", "dtype"): Entry(value=np.dtype, call=_dtype, build=_build_dtype, makes=(Unbuilt,))}
+        | named({cls: Entry(value=cls, new=True, build=builder_of(cls)) for cls in polynomials})
         | as_data(*{np.dtype(code).type for code in np.typecodes["All"]}, np.record)
     )
 
 
-def _dtype_classes() -> tuple[type, ...]:
-    return tuple({type(np.dtype(code)) for code in np.typecodes["All"]})
-
-
-def _dtype(kind: Any, align: Any, copy: Any) -> np.dtype[Any]:
+def _dtype(kind: Any, align: Any, copy: Any) -> Unbuilt:
     check(kind is np.record or (type(kind) is str and _KINDS.fullmatch(kind)), "a data type has no such kind")
     check(align is False and copy is True, "a data type is not made as numpy writes it")
-    made: np.dtype[Any] = np.dtype(kind, align=False, copy=True)
-    return made
+    return Unbuilt("a numpy.dtype without its state", np.dtype(kind))
 
 
-def _build_dtype(instance: np.dtype[Any], state: Any) -> None:
+def _build_dtype(unbuilt: Unbuilt, state: Any) -> np.dtype[Any]:
+    """Makes a data type of the state instead of changing one, which arrays may have already."""
     check(type(state) is tuple and len(state) in (8, 9), "a data type's state is no tuple of eight or nine")
-    expected = _expected_dtype(instance, *state)
-    check(expected.__reduce__()[2] == state, "a data type's state is not the one that numpy writes for it")
-    _set_dtype(instance, state)
+    made = _expected_dtype(unbuilt.seed, *state)
+    check(
+        type(made) is type(unbuilt.seed) and made.__reduce__()[2] == state, "a data type's state is not one that numpy writes"
+    )
+    return made
 
 
 def _expected_dtype(
@@ -95,10 +93,11 @@ def _expected_dtype(
         check(type(metadata) is tuple and len(metadata) == 2 and metadata[0] in (None, {}), "a data type has metadata")
         unit, count, *_ = metadata[1]
         check(type(unit) is bytes and type(count) is int and unit.isalpha() and unit.isascii(), "a data type's unit is wrong")
-        return np.dtype(f"{kind}8" if unit == b"generic" else f"{kind}8[{count}{unit.decode()}]").newbyteorder(order)
+        return np.dtype(f"{order}{kind}8" if unit == b"generic" else f"{order}{kind}8[{count}{unit.decode()}]")
     if kind in "SUV":
         return np.dtype(f"{order}{kind}{size // 4 if kind == 'U' else size}")
-    return np.dtype(instance.str[1:]).newbyteorder(order)
+    plain: np.dtype[Any] = np.dtype(order + instance.str[1:])
+    return plain
 
 
 def _fields(names: Any, fields: Any, size: int, flags: int) -> dict[str, Any]:

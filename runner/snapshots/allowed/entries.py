@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,23 @@ class Call:
     name: str
 
 
+class Unbuilt:
+    """Stands for an object that takes shape with its state: BUILD puts what it makes of both in its place.
+
+    Attributes:
+        name: what it would have become.
+        seed: what the call gave.
+        index: where in the memo it will be.
+    """
+
+    __slots__ = ("__weakref__", "index", "name", "seed")
+
+    def __init__(self, name: str, seed: Any) -> None:
+        self.name = name
+        self.seed = seed
+        self.index = 0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """What a name stands for.
@@ -25,8 +43,8 @@ class Entry:
         call: what REDUCE runs, which checks its arguments; None if it cannot be called.
         context: whether `call` takes the `Allowed` before them.
         new: whether NEWOBJ may make instances, without arguments unless `arguments`.
-        arguments: whether the class's own `__new__` may have arguments.
-        build: how BUILD gives an instance its state; None if it cannot.
+        arguments: the types of arguments that `__new__` takes; any if None.
+        build: how BUILD gives an instance its state; what it returns, if anything, takes the instance's place.
         makes: the types whose instances that holds for, where they are not the value itself.
     """
 
@@ -34,8 +52,8 @@ class Entry:
     call: Callable[..., Any] | None = None
     context: bool = False
     new: bool = False
-    arguments: bool = False
-    build: Callable[[Any, Any], None] | None = None
+    arguments: tuple[type, ...] | None = ()
+    build: Callable[[Any, Any], Any] | None = None
     makes: tuple[type, ...] = ()
 
     @property
@@ -46,6 +64,10 @@ class Entry:
 
 Table = dict[tuple[str, str], Entry]
 """Entries by module and name."""
+
+
+GIVEN = frozenset({*sys.stdlib_module_names, "numpy", "torch", "runner"})
+"""Packages that nobody can declare: Python's own, those with tables here, and veles-run itself."""
 
 
 def named(entries: Mapping[Any, Entry]) -> Table:

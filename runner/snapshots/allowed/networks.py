@@ -49,7 +49,7 @@ def _classes(module: ModuleType, base: type) -> Iterator[type]:
 
 
 def _builder(cls: type) -> Build:
-    build = builder_of(cls, guarded=True)
+    build = builder_of(cls)
     if not issubclass(cls, RNNBase):
         return build
 

@@ -50,7 +50,7 @@ def find(module_name: str, name: str, *, guarded: bool) -> Entry:
     Args:
         module_name: the module; it is imported.
         name: the class or function in it.
-        guarded: whether a state may not hide methods, and a class may not have a finalizer.
+        guarded: whether a class may not have a finalizer.
 
     Raises:
         SnapshotRefusedError: it is something else, such as another module's, or a function that is not registered.
@@ -69,8 +69,16 @@ def find(module_name: str, name: str, *, guarded: bool) -> Entry:
     if issubclass(value, Enum):
         return Entry(value=value, call=_member_of(value))
     check(not guarded or not hasattr(value, "__del__"), f"it names {full!r}, which has a finalizer")
-    build = builder_of(value, guarded=guarded)
-    return Entry(value=value, call=_call_of(value), new=True, arguments=True, build=build)
+    build = builder_of(value)
+    return Entry(value=value, call=_call_of(value), new=True, arguments=_arguments_of(value), build=build)
+
+
+_BASIC = {str: (str,), bytes: (bytes,), int: (int,), float: (float,), complex: (float,), tuple: (tuple,), frozenset: ()}
+"""What the basic types take when they come from a pickle; more would decode, parse or unroll it."""
+
+
+def _arguments_of(cls: type) -> tuple[type, ...] | None:
+    return next((kinds for base, kinds in _BASIC.items() if cls.__new__ is base.__new__), None)
 
 
 def _call_of(cls: type) -> Callable[..., Any] | None:
@@ -115,7 +123,8 @@ def attribute(allowed: Allowed, value: Any, name: Any) -> Any:
     if type(name) is str and not name.startswith("_"):
         if isinstance(value, type) and value in allowed.own and issubclass(value, Enum) and name in value.__members__:
             return value.__members__[name]
-        if type(value) in allowed.own:
+        # Of veles-run's objects those of units alone: a store's would delete what they are told to.
+        if type(value) in allowed.own and (isinstance(value, Unit) or not type(value).__module__.startswith("runner.")):
             for owner in type(value).__mro__:
                 if name in vars(owner):
                     function = vars(owner)[name]

@@ -177,7 +177,7 @@ def _build_partial(instance: Any, state: Any) -> None:
 
 
 def _plain(cls: type, **more: Any) -> Entry:
-    return Entry(value=cls, build=builder_of(cls, guarded=True), **more)
+    return Entry(value=cls, build=builder_of(cls), **more)
 
 
 _PATHS: list[type] = [pathlib.PurePosixPath, pathlib.PureWindowsPath, type(pathlib.Path())]
@@ -210,7 +210,7 @@ TABLE: Table = (
             collections.deque: Entry(value=collections.deque, call=_deque),
             collections.defaultdict: Entry(value=collections.defaultdict, call=_defaultdict),
             **{cls: _plain(cls, new=True) for cls in (collections.ChainMap, collections.UserDict, collections.UserList)},
-            collections.UserString: _plain(collections.UserString, new=True, arguments=True),
+            collections.UserString: _plain(collections.UserString, new=True, arguments=(str,)),
             types.SimpleNamespace: _plain(types.SimpleNamespace, call=_namespace),
             datetime.datetime: Entry(value=datetime.datetime, call=_datetime),
             datetime.date: Entry(value=datetime.date, call=_date),

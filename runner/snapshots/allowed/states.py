@@ -8,23 +8,23 @@ from types import FunctionType, MemberDescriptorType
 from typing import Any
 
 from runner.errors import SnapshotRefusedError
+from runner.snapshots.allowed.entries import GIVEN
 
 _STATES = (dict, type(None))
 
 Build = Callable[[Any, Any], None]
 
 
-def builder_of(cls: type, *, guarded: bool, passed_over: object = None) -> Build:
+def builder_of(cls: type, passed_over: object = None) -> Build:
     """Returns how BUILD gives instances of a class their state: by the class's own `__setstate__` if it has one.
 
     That is looked up on the class alone: what the stream has put into the instance is not asked.
 
     Args:
         cls: the class.
-        guarded: whether a state may not hide the class's methods. Declared modules are free to do that.
         passed_over: a `__setstate__` of a base that is not for this state.
     """
-    hidden = _methods(cls) if guarded else frozenset()
+    hidden = _methods(cls)
     setstate = _own_setstate(cls)
     if setstate is None or setstate is passed_over:
         return _default(cls, hidden)
@@ -79,7 +79,9 @@ def _own_setstate(cls: type) -> Build | None:
 
 
 def _methods(cls: type) -> frozenset[str]:
-    return frozenset(name for owner in cls.__mro__ for name, value in vars(owner).items() if isinstance(value, FunctionType))
+    """Returns the methods that no state may hide: those of veles-run and of libraries, which call them while they restore."""
+    given = [owner for owner in cls.__mro__ if owner.__module__.partition(".")[0] in GIVEN]
+    return frozenset(name for owner in given for name, value in vars(owner).items() if isinstance(value, FunctionType))
 
 
 def _slots(cls: type) -> frozenset[str]:

@@ -158,7 +158,7 @@ def _rebuild_parameter(data: Any, requires_grad: Any, hooks: Any) -> torch.nn.Pa
 
 def _rebuild_parameter_with_state(data: Any, requires_grad: Any, hooks: Any, state: Any) -> torch.nn.Parameter:
     parameter = _rebuild_parameter(data, requires_grad, hooks)
-    _set_attributes(parameter, state, guarded=True)
+    _set_attributes(parameter, state)
     return parameter
 
 
@@ -187,6 +187,10 @@ def _rebuild_qtensor(
     _check_typed(storage, offset, size, stride, requires_grad, hooks)
     check(type(quantizer) is tuple and len(quantizer) in (3, 4) and quantizer[0] in _SCHEMES, "a quantizer is of no known kind")
     check(are(quantizer[1:], int, float, torch.Tensor), "a quantizer's parameters are wrong")
+    if len(quantizer) == 4:
+        _, scales, zeros, axis = quantizer
+        check(are((scales, zeros), torch.Tensor) and type(axis) is int and 0 <= axis < len(size), "a quantizer has no axis")
+        check(scales.numel() == zeros.numel() == size[axis], "a quantizer's parameters do not agree with the tensor")
     tensor: torch.Tensor = _torch_rebuild_qtensor(storage, offset, size, stride, quantizer, requires_grad, hooks)
     return tensor
 
@@ -201,10 +205,10 @@ def _rebuild_from_type(allowed: Allowed, function: Any, cls: Any, arguments: Any
     tensor = allowed.call(function, arguments)
     if type(tensor) is not cls:
         tensor = tensor.as_subclass(cls)
-    _set_attributes(tensor, state, guarded=cls in _TENSORS)
+    _set_attributes(tensor, state)
     return tensor
 
 
-def _set_attributes(tensor: torch.Tensor, state: Any, *, guarded: bool) -> None:
+def _set_attributes(tensor: torch.Tensor, state: Any) -> None:
     # `Tensor.__setstate__` is for states of long ago; torch, too, passes it over.
-    builder_of(type(tensor), guarded=guarded, passed_over=torch.Tensor.__setstate__)(tensor, state)
+    builder_of(type(tensor), passed_over=torch.Tensor.__setstate__)(tensor, state)

@@ -26,20 +26,26 @@ class Dialect:
     Attributes:
         timestamp: type of a date with time, with fractions of a second where there are any.
         blob: type of bytes of any length.
+        options: what the definition of a table ends with.
         packet: query for the largest message that the server takes, in bytes; None where there is no such limit.
     """
 
     timestamp: str
     blob: str
+    options: str = ""
     packet: str | None = None
 
 
 STANDARD = Dialect(timestamp="timestamp", blob="blob")
 """The types of the SQL standard, for a system that is not in the table."""
 
+_MYSQL = Dialect(
+    timestamp="datetime(6)", blob="longblob", options=" DEFAULT CHARSET=utf8mb4", packet="SELECT @@max_allowed_packet"
+)
+
 DIALECTS = {
-    "MariaDB": Dialect(timestamp="datetime(6)", blob="longblob", packet="SELECT @@max_allowed_packet"),
-    "MySQL": Dialect(timestamp="datetime(6)", blob="longblob", packet="SELECT @@max_allowed_packet"),
+    "MariaDB": _MYSQL,
+    "MySQL": _MYSQL,
     "PostgreSQL": Dialect(timestamp="timestamp", blob="bytea"),
     # Its driver returns text for a column declared longblob.
     "SQLite": Dialect(timestamp="datetime", blob="blob"),
@@ -107,14 +113,15 @@ class Statements:
                 probe=f"INSERT INTO {main} ({listed}) SELECT {listed} FROM {main} WHERE 1 = 0",
                 create=f"CREATE TABLE {main} ({timestamp} {dialect.timestamp}, {run} char(36) NOT NULL, {log} char(36),"
                 f" {workflow} varchar({NAME_LENGTH}), {name} varchar({NAME_LENGTH}) NOT NULL, {codec} varchar(10),"
-                f" {data} {dialect.blob}, PRIMARY KEY ({run}, {name}))",
+                f" {data} {dialect.blob}, PRIMARY KEY ({run}, {name})){dialect.options}",
             ),
             Table(
                 columns=("id", "name", "number", "data"),
                 select=f"SELECT * FROM {chunks} WHERE 1 = 0",
                 probe=f"INSERT INTO {chunks} ({chunk_listed}) SELECT {chunk_listed} FROM {chunks} WHERE 1 = 0",
                 create=f"CREATE TABLE {chunks} ({run} char(36) NOT NULL, {name} varchar({NAME_LENGTH}) NOT NULL,"
-                f" {number} integer NOT NULL, {data} {dialect.blob}, PRIMARY KEY ({run}, {name}, {number}))",
+                f" {number} integer NOT NULL, {data} {dialect.blob}, PRIMARY KEY ({run}, {name}, {number}))"
+                f"{dialect.options}",
             ),
         )
         self.insert = f"INSERT INTO {main} ({listed}) VALUES (?, ?, ?, ?, ?, ?, ?)"

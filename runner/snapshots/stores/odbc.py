@@ -220,33 +220,31 @@ class OdbcStore(Store):
     def open(self, location: str) -> Iterator[bytes]:
         wanted = Location.parse(location)
         with self._session("read", IMPATIENCE) as session:
-            row = self._find(session, wanted)
-            data = self._fetch(session, session.sql.data, row.id, row.name)
+            if self._columns(session, session.sql.tables[0]) is None:
+                raise SnapshotNotFoundError(f"there is no {self}")
+            data = _fetch(session, session.sql.data, wanted.id, wanted.name)
+            if data is None:
+                raise SnapshotNotFoundError(f"there is no snapshot {location!r}")
             if not data.startswith(_MANIFEST):
                 yield data
                 return
             manifest = json.loads(data)
             digest = blake3()
             for number in range(1, manifest["veles-run chunks"] + 1):
-                chunk = self._fetch(session, session.sql.chunk, row.id, row.name, number)
+                chunk = _fetch(session, session.sql.chunk, wanted.id, wanted.name, number)
+                if chunk is None:
+                    raise SnapshotDamagedError(f"it is incomplete: part {number} of it is not there")
                 digest.update(chunk)
                 yield chunk
             if digest.hexdigest() != manifest["blake3"]:
                 raise SnapshotDamagedError("it is damaged: its rows do not have the digest that was written with them")
-
-    @staticmethod
-    def _fetch(session: _Session, statement: str, *key: str | int) -> bytes:
-        row = session.cursor.execute(statement, *key).fetchone()
-        if row is None:
-            raise SnapshotDamagedError(f"it is incomplete: row {key[-1]} of it is not there")
-        return bytes(row[0] or b"")
 
     def list(self, unreadable: Unreadable = ignore) -> Iterator[Entry]:
         with self._session("list", IMPATIENCE) as session:
             rows = self._select(session)
         found = []
         for row in rows:
-            location = str(Location(self.odbc, self.table, row.id, row.log_id, row.name))
+            location = str(self._location(row))
             try:
                 found.append(Entry(location, row.header))
             except SnapshotError as error:
@@ -262,21 +260,34 @@ class OdbcStore(Store):
                 raise SnapshotNotFoundError(f"there is no snapshot {location!r}: deleting takes the whole id, log id and name")
             session.connection.commit()
 
-    def _find(self, session: _Session, wanted: Location) -> _Row:
-        """Returns the newest row that the location fits."""
-        condition = session.sql.of_run + (session.sql.of_name if wanted.name else "")
-        values = [f"{wanted.id}%", f"{wanted.log_id}%", *([wanted.name] if wanted.name else [])]
-        rows = self._select(session, condition, values)
+    def find(self, wanted: Location) -> str:
+        """Returns the full location of the newest snapshot that fits one with the beginnings of ids, or without a name.
+
+        Raises:
+            SnapshotNotFoundError: none fits.
+            SnapshotAmbiguousError: those of several runs fit.
+            SnapshotMismatchError: it is not of veles-run.
+        """
+        with self._session("read", IMPATIENCE) as session:
+            condition = session.sql.of_run + (session.sql.of_name if wanted.name else "")
+            values = [f"{wanted.id}%", f"{wanted.log_id}%", *([wanted.name] if wanted.name else [])]
+            rows = self._select(session, condition, values)
         if not rows:
             name = f"{wanted.name!r} " if wanted.name else ""
             raise SnapshotNotFoundError(
                 f"there is no snapshot {name}with id {wanted.id} and log id {wanted.log_id} in {self}:"
                 " check the ids (snapshot=latest takes the newest)"
             )
-        runs = sorted({row.id for row in rows})
+        runs = sorted({(row.id, row.log_id) for row in rows})
         if len(runs) > 1:
-            raise SnapshotAmbiguousError(f"id {wanted.id} is the beginning of {len(runs)} in {self}: {', '.join(runs)}")
-        return max(rows, key=lambda row: row.header.time)
+            listed = ", ".join("&".join(run) for run in runs)
+            raise SnapshotAmbiguousError(
+                f"{wanted.id}&{wanted.log_id} fits {len(runs)} runs in {self}: {listed}; give more of it"
+            )
+        return str(self._location(max(rows, key=lambda row: row.header.time)))
+
+    def _location(self, row: _Row) -> Location:
+        return Location(self.odbc, self.table, row.id, row.log_id, row.name)
 
     def _select(self, session: _Session, condition: str = "", values: Sequence[str] = ()) -> Sequence[_Row]:
         """Returns the rows that fit, without reading their data; none if there is no table."""
@@ -292,6 +303,11 @@ class OdbcStore(Store):
     def _session(self, action: str, patience: float) -> Iterator[_Session]:
         with connect(self.odbc, patience) as connection, translated(f"{action} table {self.table!r}", self.odbc):
             yield _Session(connection, self.table)
+
+
+def _fetch(session: _Session, statement: str, *key: str | int) -> bytes | None:
+    row = session.cursor.execute(statement, *key).fetchone()
+    return None if row is None else bytes(row[0] or b"")
 
 
 def _write_chunks(session: _Session, run: str, name: str, rows: Iterable[bytearray]) -> bytearray:
