@@ -75,7 +75,7 @@ def test_in_the_environment_and_in_a_conf_file(server: Server, veles_run: Run, t
     (tmp_path / "conf" / "mine.yaml").write_text(f"{package.read_text()}\nsnapshotter:\n  odbc: {server.odbc}\n")
     outputs = []
     for arguments in (["conf=mine"], ["-m", "conf=mine", "loader.minibatch_size=60,100"]):
-        done = veles_run("seed=1", "decision.max_epochs=1", *arguments)
+        done = veles_run(*arguments, "seed=1", "decision.max_epochs=1")
         outputs += [done.stdout, done.stderr]
     (tmp_path / "conf" / "mine.yaml").unlink()
     assert traces(tmp_path, *outputs) == []
