@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import secrets
 from tests.servers import KINDS, Server, Servers, odbc_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,7 +43,9 @@ def veles_run(tmp_path: Path) -> Run:
 
     def run(*arguments: str | Path, code: int | None = 0, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         command = [*VELES_RUN, *map(str, arguments)]
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+        # A user's new process knows no password that was given to another one.
+        environment = {key: value for key, value in os.environ.items() if key != secrets.ENVIRONMENT}
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
         if code is not None:
             assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
