@@ -96,7 +96,9 @@ def measure(server: servers.Server, megabytes: int, codec: str, rounds: int) -> 
     memory = extra_memory(server, megabytes, codec)
     ratio = times["plain"] / times["store"]
     figures = [f"{size / 1e6 / value:.0f}" for value in (times["store"], times["plain"], read)]
-    return [server.kind, f"{megabytes} MB", codec, *figures, verdict(ratio, 0.8, at_least=True), verdict(memory / 1e6, 64)]
+    row = [server.kind, f"{megabytes} MB", codec, *figures, verdict(ratio, 0.8, at_least=True), verdict(memory / 1e6, 64)]
+    print(*row, file=sys.stderr, sep=" | ", flush=True)
+    return row
 
 
 def check(block: bytes, expected: bytes) -> None:
