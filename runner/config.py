@@ -295,7 +295,7 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
     """
     if isinstance(layers, DictConfig | ListConfig):
         layers = OmegaConf.to_container(layers)
-    layers = layers if isinstance(layers, Mapping) else _named(() if layers is None else layers)
+    layers = layers if isinstance(layers, Mapping) else named_layers(() if layers is None else layers)
     for name, settings in layers.items():
         if isinstance(settings, Mapping) and settings.get("type") is None:
             others = known(key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type"))
@@ -320,8 +320,12 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _named(layers: Any) -> dict[str, Mapping[str, Any]]:
-    """Gives the layers of a list their names: `name`, or type and position."""
+def named_layers(layers: Any) -> dict[str, Mapping[str, Any]]:
+    """Returns the layers of a list in VELES's form by name: their `name`, or type and position.
+
+    Raises:
+        ConfigError: no list of mappings, or two layers of one name.
+    """
     if not isinstance(layers, list | tuple):
         raise ConfigError(f"layers={layers!r} must be a mapping from names to settings, or a list of mappings with a type")
     named: dict[str, Mapping[str, Any]] = {}

@@ -13,10 +13,11 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from runner.config import Config
+from runner.config import Config, named_layers
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -81,6 +82,14 @@ class ConfFolder(FileConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         return _in_conf(config_path) and super().is_config(config_path)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        result = super().load_config(config_path)
+        config = result.config
+        if isinstance(config, DictConfig) and isinstance(layers := config.get("layers"), ListConfig):
+            # Hydra cannot address an item of a list, so `layers.fc1.learning_rate=0.1` needs names.
+            config.layers = named_layers(OmegaConf.to_container(layers))
+        return result
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         if config_path == "":
