@@ -1,6 +1,6 @@
 """Snapshots against their alternatives: pause, throughput, ratio, restore, memory, and the effect on a run.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.snapshots [--sizes 1 105 1050] [--rounds 5]
+    OMP_NUM_THREADS=1 python -m benchmarks.snapshots [--sizes 1 105 1050] [--rounds 5] [--picture FILE]
 
 States are float32 weights, normal with standard deviation 0.05, in ten tensors. Each comparison runs in turns in one process,
 restores each in a fresh process; figures are medians. Files are in a temporary folder on the disk of the current one.
@@ -16,24 +16,28 @@ import lzma
 import os
 import pickle
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import torch
 
 from benchmarks.measure import in_turns, print_table, seconds, verdict
 from runner.graph import Repeater, Unit, Workflow
-from runner.snapshots.codecs import CODECS
+from runner.snapshots.codecs import CODECS, Buffer, Codec
+from runner.snapshots.header import Header
 from runner.snapshots.snapshotter import SnapshotterToFile
 from runner.snapshots.staging import CHUNK
 
 SLOW = ("bz2", "xz")
+IN_MEMORY = ("zst", "snappy")
 FAST = tuple(name for name in CODECS if name not in SLOW)
 
 
@@ -43,14 +47,16 @@ class Weights(Unit):
     def __init__(self, workflow: Workflow, megabytes: int) -> None:
         super().__init__(workflow, "weights")
         torch.manual_seed(1)
-        self.weights = [torch.randn(megabytes * 1_000_000 // 40) * 0.05 for _ in range(10)]
+        self.weights = [torch.empty(megabytes * 1_000_000 // 40).normal_(0, 0.05) for _ in range(10)]
 
 
-def make_workflow(megabytes: int, folder: Path, **settings: object) -> tuple[Workflow, SnapshotterToFile]:
+def make_workflow(
+    megabytes: int, folder: Path, cls: type[SnapshotterToFile] = SnapshotterToFile, **settings: object
+) -> tuple[Workflow, SnapshotterToFile]:
     workflow = Workflow(name="benchmark")
     repeater = Repeater(workflow).link_from(workflow.start_point)
     weights = Weights(workflow, megabytes).link_from(repeater)
-    snapshotter = SnapshotterToFile(workflow, directory=folder, **settings)
+    snapshotter = cls(workflow, directory=folder, **settings)
     snapshotter.link_from(weights)
     workflow.end_point.link_from(snapshotter)
     repeater.link_from(snapshotter)
@@ -117,18 +123,22 @@ def pauses(megabytes: int, rounds: int) -> None:
 
 
 def standard_writer(codec: str, path: Path, workflow: Workflow, level: int) -> Callable[[], None]:
-    """What one would write with the standard library."""
+    """What one would write with the standard library; like ours, to a new file each time."""
     openers = {
-        "gz": lambda: gzip.open(path, "wb", compresslevel=6),
-        "bz2": lambda: bz2.open(path, "wb", compresslevel=level),
-        "xz": lambda: lzma.open(path, "wb", preset=level),
-        "none": lambda: open(path, "wb"),
+        "gz": lambda file: gzip.open(file, "wb", compresslevel=6),
+        "bz2": lambda file: bz2.open(file, "wb", compresslevel=level),
+        "xz": lambda file: lzma.open(file, "wb", preset=level),
+        "none": lambda file: open(file, "wb"),
     }
+    numbers = count()
 
     def write() -> None:
-        with openers[codec]() as file:
+        path.unlink(missing_ok=True)
+        new = path.with_suffix(f".{next(numbers)}")
+        with openers[codec](new) as file:
             pickle.dump(workflow, file, protocol=5)
-        sync(path)
+        sync(new)
+        path.hardlink_to(new)
 
     return write
 
@@ -156,42 +166,76 @@ def threaded_library(codec: str, data: bytes) -> Callable[[], None]:
     return compress
 
 
-def writing(megabytes: int, rounds: int) -> list[list[object]]:
-    """From capture to a synced file, for each codec, against the standard library or the library itself."""
-    rows = []
-    for codec in CODECS.values():
-        if codec.name in SLOW and megabytes > 105:
-            continue
+class MemoryStore:
+    """Drops what it is given, as is done with what the libraries give that it is compared with."""
+
+    def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
+        for _ in members:
+            pass
+        return "memory"
+
+
+class SnapshotterToMemory(SnapshotterToFile):
+    """Takes snapshots into memory."""
+
+    @property
+    def store(self) -> MemoryStore:
+        return MemoryStore()
+
+
+def writing(megabytes: int, rounds: int) -> dict[str, dict[str, float]]:
+    """From capture to a synced file, for each codec, against the standard library.
+
+    For zst and snappy the other is the library on bytes in memory, chunk by chunk in as many threads; there ours goes to
+    memory too, since the disk would decide, and is counted from the moment when the state is in memory.
+    """
+    rows, figures = [], {}
+    for codec in codecs_for(megabytes):
         with folder() as path:
-            workflow, snapshotter = make_workflow(megabytes, path / "ours", compression=codec.name, blocking=True)
-            plain = pickle.dumps(workflow, protocol=5) if codec.name in ("zst", "snappy") else b""
-            other = path / "other"
-            if plain:
-                name, alternative = "library in memory, as many threads", threaded_library(codec.name, plain)
-            else:
-                name, alternative = "standard library", standard_writer(codec.name, other, workflow, codec.default_level)
             few = 1 if codec.name in SLOW or megabytes > 105 else rounds
-            times = in_turns({"ours": snapshotter.export, "other": alternative}, few)
+            workflow, snapshotter = make_workflow(megabytes, path / "ours", compression=codec.name, blocking=True)
+            actions: dict[str, Callable[[], object]] = {"file": snapshotter.export}
+            other = path / "other"
+            if codec.name in IN_MEMORY:
+                actions["other"] = threaded_library(codec.name, pickle.dumps(workflow, protocol=5))
+                settings = {"compression": codec.name, "blocking": True}
+                actions["ours"] = make_workflow(megabytes, path, SnapshotterToMemory, **settings)[1].export
+            else:
+                actions["other"] = standard_writer(codec.name, other, workflow, codec.default_level)
+            times = in_turns(actions, few)
             written = snapshotter.written_
-            ratio = written.stored / written.state
-            size = written.stored / other.stat().st_size if other.exists() else None
-            faster = times["other"] / times["ours"]
+            size = f"{written.stored / other.stat().st_size:.4f}" if other.exists() else ""
+            spent = times["file"]
+            if "ours" in times:
+                # The library begins with bytes in memory: so does ours, behind the pause.
+                spent = times["ours"] - written.pause
+            faster = times["other"] / spent
             target = {"gz": 10, "bz2": 1.7, "xz": 1.7, "zst": 0.8, "snappy": 0.8}.get(codec.name)
+            figures[codec.name] = {
+                "MB/s": megabytes / times["file"],
+                "ratio": 100 * written.stored / written.state,
+                "pause": 1000 * written.pause,
+            }
             rows.append(
                 [
                     f"{codec.name} {codec.default_level}",
-                    f"{megabytes / times['ours']:.0f}",
-                    f"{100 * ratio:.1f} %",
-                    f"{1000 * written.pause:.0f}",
-                    name,
+                    f"{megabytes / times['file']:.0f}",
+                    f"{figures[codec.name]['ratio']:.1f} %",
+                    f"{figures[codec.name]['pause']:.0f}",
+                    "library in memory" if codec.name in IN_MEMORY else "standard library",
                     f"{megabytes / times['other']:.0f}",
                     verdict(faster, target, at_least=True) if target else f"{faster:.2f}",
-                    f"{size:.4f}" if size else "",
+                    size,
                 ]
             )
-    header = ("codec", "MB/s", "ratio", "pause ms", "other", "its MB/s", "times as fast", "size / its size")
+    header = ("codec", "MB/s to file", "ratio", "pause ms", "other", "its MB/s", "times as fast", "size / its size")
     print_table(f"From capture to a synced file, {megabytes} MB", header, rows)
-    return rows
+    return figures
+
+
+def codecs_for(megabytes: int) -> list[Codec]:
+    """The codecs, without those that would take minutes on a large state."""
+    return [codec for codec in CODECS.values() if codec.name not in SLOW or megabytes <= 105]
 
 
 RESTORE = """
@@ -202,7 +246,7 @@ from runner.nn import StandardWorkflow
 from runner.snapshots.restore import restore
 import benchmarks.snapshots
 began = time.perf_counter()
-if kind == "ours": restore(path)
+if kind == "ours": restore(path, trusted=["benchmarks"])
 elif kind == "gzip": pickle.load(gzip.open(path))
 else: torch.load(path, weights_only=False)
 print(time.perf_counter() - began)
@@ -214,12 +258,10 @@ def fresh_process(kind: str, path: Path) -> float:
     return float(done.stdout)
 
 
-def restoring(megabytes: int, rounds: int) -> None:
+def restoring(megabytes: int, rounds: int) -> dict[str, float]:
     """A restore in a fresh process, verification included, against the standard ways, which verify nothing."""
-    rows = []
-    for codec in CODECS.values():
-        if codec.name in SLOW and megabytes > 105:
-            continue
+    rows, figures = [], {}
+    for codec in codecs_for(megabytes):
         with folder() as path:
             workflow, snapshotter = make_workflow(megabytes, path, compression=codec.name, blocking=True)
             snapshotter.export()
@@ -230,19 +272,44 @@ def restoring(megabytes: int, rounds: int) -> None:
             del workflow, snapshotter
             kinds = {"ours": ours, "gzip": path / "plain.gz", "torch": path / "torch.pt"}
             few = 1 if codec.name in SLOW or megabytes > 105 else rounds
-            times = {kind: sorted(fresh_process(kind, file) for _ in range(few))[few // 2] for kind, file in kinds.items()}
+            spent = [{kind: fresh_process(kind, file) for kind, file in kinds.items()} for _ in range(few)]
+            times = {kind: statistics.median(turn[kind] for turn in spent) for kind in kinds}
+            figures[codec.name] = 1000 * times["ours"]
             target = {"gz": ("gzip", 0.7), "none": ("torch", 2.0)}.get(codec.name)
-            rows.append(
-                [
-                    codec.name,
-                    f"{1000 * times['ours']:.0f}",
-                    f"{1000 * times['gzip']:.0f}",
-                    f"{1000 * times['torch']:.0f}",
-                    verdict(times["ours"] / times[target[0]], target[1]) if target else "",
-                ]
-            )
+            ratio = verdict(times["ours"] / times[target[0]], target[1]) if target else ""
+            rows.append([codec.name, *(f"{1000 * times[kind]:.0f}" for kind in kinds), ratio])
     header = ("codec", "ours ms", "pickle.load(gzip.open()) ms", "torch.load ms", "ratio")
     print_table(f"Restore in a fresh process, {megabytes} MB", header, rows)
+    return figures
+
+
+def summary(megabytes: int, written: dict[str, dict[str, float]], restored: dict[str, float], picture: Path | None) -> None:
+    """The table of codecs, and the same as a picture."""
+    rows = [
+        (name, f"{row['MB/s']:.0f}", f"{row['ratio']:.1f} %", f"{row['pause']:.0f}", f"{restored[name]:.0f}")
+        for name, row in written.items()
+    ]
+    print_table(f"Codecs, {megabytes} MB", ("codec", "MB/s to file", "size", "pause ms", "restore ms"), rows)
+    if picture is None:
+        return
+    from matplotlib import pyplot
+
+    columns = {
+        "MB/s from capture to a synced file": [row["MB/s"] for row in written.values()],
+        "size, % of the state": [row["ratio"] for row in written.values()],
+        "pause of the run, ms": [row["pause"] for row in written.values()],
+        "restore, ms": [restored[name] for name in written],
+    }
+    figure, axes = pyplot.subplots(1, len(columns), figsize=(14, 2.8), sharey=True, layout="constrained")
+    for axis, (title, values) in zip(axes, columns.items(), strict=True):
+        bars = axis.barh(list(written), values, color="#4878a8")
+        axis.bar_label(bars, fmt="%.0f", padding=3)
+        axis.set_title(title, fontsize=10)
+        axis.margins(x=0.2)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].invert_yaxis()
+    figure.suptitle(f"Snapshots of {megabytes} MB of float32 weights")
+    figure.savefig(picture, dpi=110)
 
 
 MEMORY = """
@@ -309,13 +376,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 105, 1050])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--picture", type=Path, default=None, help="file for the table of 105 MB as a picture")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     for megabytes in options.sizes:
         pauses(megabytes, options.rounds)
-        writing(megabytes, options.rounds)
-        restoring(megabytes, options.rounds)
+        written = writing(megabytes, options.rounds)
+        summary(megabytes, written, restoring(megabytes, options.rounds), options.picture if megabytes == 105 else None)
     memory(max(options.sizes))
     effect(options.rounds)
 

@@ -1,0 +1,41 @@
+"""Workflows of units that run from YAML and continue from snapshots, bit for bit."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.graph import Bool, EndPoint, Pickleable, Repeater, StartPoint, Unit, Workflow
+    from runner.launcher import Launcher
+    from runner.nn import StandardWorkflow
+    from runner.snapshots.restore import restore
+    from runner.snapshots.snapshotter import SnapshotterToFile
+
+__all__ = [
+    "Bool",
+    "EndPoint",
+    "Launcher",
+    "Pickleable",
+    "Repeater",
+    "SnapshotterToFile",
+    "StandardWorkflow",
+    "StartPoint",
+    "Unit",
+    "Workflow",
+    "restore",
+]
+
+_MODULES = {
+    **dict.fromkeys(("Bool", "EndPoint", "Pickleable", "Repeater", "StartPoint", "Unit", "Workflow"), "runner.graph"),
+    "Launcher": "runner.launcher",
+    "SnapshotterToFile": "runner.snapshots.snapshotter",
+    "StandardWorkflow": "runner.nn",
+    "restore": "runner.snapshots.restore",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is used: `veles-run --help` must not wait for torch."""
+    import importlib
+
+    if name not in _MODULES:
+        raise AttributeError(f"module 'runner' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -9,7 +9,7 @@ from runner.config import Config, SnapshotterConfig, flattened, plain
 from runner.errors import ConfigError
 from runner.nn import StandardWorkflow
 
-LAUNCH_KEYS = frozenset({"mode", "snapshot", "device", "threads"})
+LAUNCH_KEYS = frozenset({"mode", "snapshot", "device", "threads", "restore"})
 """Keys that belong to a process, not to a run: they may differ each time."""
 
 

@@ -232,6 +232,34 @@ class SnapshotterConfig(SnapshotterSettings):
     """Folder of the snapshots; the run's output folder unless given."""
 
 
+class Trust(Enum):
+    """How a snapshot's pickle is loaded."""
+
+    restricted = "restricted"
+    """By a machine that builds known objects and never runs what the snapshot names."""
+    signed = "signed"
+    """By Python's own unpickler, if the signature is right."""
+    full = "full"
+    """By Python's own unpickler: the snapshot can do whatever its maker wants."""
+
+
+@dataclass(kw_only=True)
+class RestoreConfig:
+    """How far the snapshot that is restored is trusted."""
+
+    trust: Trust = Trust.restricted
+    """How it is loaded: `restricted`, `signed` or `full`."""
+    trusted: list[str] = field(default_factory=list)
+    """Modules and packages of your own whose classes it may hold, for `restricted`."""
+    key: str | None = None
+    """Key of its signature, for `signed`: the path of a file, or `env:NAME`."""
+
+    def __post_init__(self) -> None:
+        from runner.snapshots.trust import Policy
+
+        Policy(self.trust, tuple(self.trusted), self.key)
+
+
 @dataclass(kw_only=True)
 class Config:
     """The whole configuration of a run."""
@@ -257,6 +285,7 @@ class Config:
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
+    restore: RestoreConfig = field(default_factory=RestoreConfig)
 
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1, "threads")

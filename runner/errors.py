@@ -12,7 +12,8 @@ RunnerError
     ├── StoreError (OSError)                the store refused to write, list or delete
     ├── SnapshotNotFoundError (FileNotFoundError)
     ├── SnapshotDamagedError (ValueError)   empty, truncated, altered, or not a snapshot at all
-    └── SnapshotMismatchError (ValueError)  of another workflow, another data set or a newer format
+    ├── SnapshotMismatchError (ValueError)  of another workflow, another data set or a newer format
+    └── SnapshotRefusedError (pickle.UnpicklingError)  it holds what may not be loaded, or its signature is wrong
 
 `exit_code` is what the command line returns: 2 for bad usage or input, 1 for a failure of the run.
 """
@@ -81,6 +82,12 @@ class SnapshotDamagedError(SnapshotError, ValueError):
 
 class SnapshotMismatchError(SnapshotError, ValueError):
     """The snapshot is sound but not for this use: another workflow, other data, a newer format."""
+
+    exit_code = 2
+
+
+class SnapshotRefusedError(SnapshotError, pickle.UnpicklingError):
+    """The snapshot holds what may not be loaded, or lacks the signature that was asked for. Nothing of it was run."""
 
     exit_code = 2
 

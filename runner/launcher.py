@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -13,8 +12,6 @@ from typing import Any
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
-
-log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -102,7 +99,8 @@ class Launcher:
             os.kill(os.getpid(), number)
             return
         self.stop_signal = signal.Signals(number)
-        log.info("%s: stopping at the next safe point (once more stops at once)", self.stop_signal.name)
+        # Not the log: the signal may have come within a write of its, which must not be entered twice.
+        os.write(2, f"{self.stop_signal.name}: stopping at the next safe point (once more stops at once)\n".encode())
         if self._workflow is not None and not _takes_snapshots(self._workflow):
             self.stop()
 

@@ -35,18 +35,19 @@ class EpochProgress(Progress):
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
         )
-        super().__init__(*columns, console=console, transient=True, refresh_per_second=8)
         self.workflow = workflow
         self.shown = ""
-        self.bar = self.add_task("", total=None)
+        super().__init__(*columns, console=console, transient=True, refresh_per_second=8)
+        self.add_task("", total=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        if step := self.workflow.current_step:
+        step = self.workflow.current_step
+        if step is not None and self.task_ids:
             description, done, total = step
             if description != self.shown:
-                self.reset(self.bar, total=total, completed=0, description=description)
-                self.shown = description
-            self.update(self.bar, completed=done)
+                self.shown = description  # first: the reset comes back here
+                self.reset(self.task_ids[0], total=total, completed=0, description=description)
+            self.update(self.task_ids[0], completed=done)
         return super().get_renderables()
 
 

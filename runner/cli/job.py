@@ -25,13 +25,14 @@ from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.nn.decision import errors_text
 from runner.snapshots.header import Header
-from runner.snapshots.restore import Restored, folder_stores, restore, restore_latest
+from runner.snapshots.restore import Restored, folder_stores, restore_latest, restore_with
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.trust import Policy
 
 log = logging.getLogger(__name__)
 
 EXIT_CODES = {None: 0, signal.SIGTERM: 75, signal.SIGINT: 130}
-NOT_OF_THE_RUN = ("conf", "snapshot", "mode")
+NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "restore")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Request:
     conf: str | None
     typed: list[str]
     output_dir: str
+    run_folders: list[Path]
     sweep: bool
 
     @classmethod
@@ -59,13 +61,23 @@ class Request:
             conf=config.runtime.choices.get("conf"),
             typed=list(config.overrides.task),
             output_dir=_relative(config.runtime.output_dir),
+            run_folders=[_top(config.run.dir), _top(config.sweep.dir)],
             sweep=config.mode is RunMode.MULTIRUN,
         )
 
     @property
     def run_overrides(self) -> list[str]:
         """The overrides that describe the run itself."""
-        return [text for text in self.typed if text.lstrip("+").partition("=")[0] not in NOT_OF_THE_RUN]
+        return [text for text in self.typed if _section(text) not in NOT_OF_THE_RUN]
+
+    @property
+    def restore_overrides(self) -> list[str]:
+        """The overrides that say how far a snapshot is trusted."""
+        return [text for text in self.typed if _section(text) == "restore"]
+
+
+def _section(override: str) -> str:
+    return override.lstrip("+").partition("=")[0].partition(".")[0]
 
 
 def run(node: DictConfig) -> Outcome:
@@ -74,6 +86,8 @@ def run(node: DictConfig) -> Outcome:
     node = _typed(node)
     restored = _find_snapshot(node, request)
     if restored is None:
+        if node.mode is Mode.evaluate:
+            raise SnapshotNotFoundError("mode=evaluate: there is no snapshot to score")
         return _fresh(node, request)
     _check_workflow(restored, node, request)
     if node.mode is Mode.evaluate:
@@ -99,7 +113,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = _standard(restored)
     before = _snapshot_config(restored.header)
     now = _overridden(before, request.run_overrides)
-    now.mode, now.snapshot = node.mode, node.snapshot
+    now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
     config = schema.from_hydra(now)
     launcher = _launcher(config, now, request, conf=restored.header.conf)
     launcher.attach(workflow)
@@ -162,27 +176,25 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     source = node.snapshot
     if not source:
         return None
+    policy = Policy(node.restore.trust, tuple(node.restore.trusted), node.restore.key)
     if source not in ("latest", "auto"):
-        return restore(source)
+        return restore_with(source, policy)
     wanted = node.workflow.name or request.conf
-    stores = [FileStore(node.snapshotter.directory)] if node.snapshotter.directory else folder_stores(_run_folders())
+    directory = node.snapshotter.directory
+    stores = [FileStore(directory)] if directory else folder_stores(request.run_folders)
 
     def is_wanted(header: Header) -> bool:
         same = not request.sweep or source == "latest" or header.overrides == request.run_overrides
         return same and (wanted is None or header.workflow == wanted)
 
-    found = restore_latest(stores, is_wanted)
+    found = restore_latest(stores, is_wanted, policy)
     if found is None:
-        where = node.snapshotter.directory or "outputs/ and multirun/ of the current folder"
+        where = directory or " and ".join(map(str, request.run_folders))
         missing = f"there is no snapshot of {wanted or 'any workflow'!r} in {where}"
         if source == "latest":
             raise SnapshotNotFoundError(f"snapshot=latest: {missing}")
         log.info("snapshot=auto: %s; starting afresh", missing)
     return found
-
-
-def _run_folders() -> list[Path]:
-    return [folder for folder in (Path("outputs"), Path("multirun")) if folder.is_dir()]
 
 
 def _check_workflow(restored: Restored, node: DictConfig, request: Request) -> None:
@@ -202,15 +214,17 @@ def _standard(restored: Restored) -> StandardWorkflow:
 
 def _typed(node: DictConfig) -> DictConfig:
     """Returns the job's part of Hydra's configuration, with the schema's types and nothing else."""
-    known_keys = OmegaConf.structured(Config)
-    typed: DictConfig = OmegaConf.merge(known_keys, {key: node._get_node(key) for key in known_keys})  # type: ignore[assignment]
+    keys = OmegaConf.structured(Config)
+    typed: DictConfig = OmegaConf.merge(keys, OmegaConf.masked_copy(node, list(keys)))  # type: ignore[assignment]
     return typed
 
 
 def _snapshot_config(header: Header) -> DictConfig:
     """Returns the configuration that a snapshot was made with."""
     try:
-        node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), header.config)  # type: ignore[assignment]
+        # A snapshot has no say in how far it, or the next one, is trusted.
+        config = {key: value for key, value in header.config.items() if key != "restore"}
+        node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error
     node.layers = schema.normalized_layers(node.layers)
@@ -269,7 +283,13 @@ def _extend(workflow: StandardWorkflow, location: str, request: Request) -> str:
 
 def _command(location: str, request: Request) -> str:
     conf = [f"conf={request.conf}"] if request.conf else []
-    return shlex.join(["veles-run", *conf, f"snapshot={location}"])
+    return shlex.join(["veles-run", *conf, f"snapshot={location}", *request.restore_overrides])
+
+
+def _top(path: str) -> Path:
+    """Returns the folder that holds all folders of runs: `outputs` for `outputs/2026-11-24/11-24-19`."""
+    folder = Path(_relative(path))
+    return folder.parent if folder.is_absolute() else Path(folder.parts[0])
 
 
 def _relative(path: str) -> str:

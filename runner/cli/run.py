@@ -17,7 +17,6 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from runner.cli import hydra_app, overrides
 from runner.errors import RunnerError, known
-from runner.launcher import SIGNALS
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
@@ -54,7 +53,7 @@ def main() -> None:
         sys.exit(_report(error))
     finally:
         # The exit code is decided: a signal while the interpreter shuts down must not change it.
-        for number in SIGNALS:
+        for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import ConfigError, DemandError, LinkError, known
+from runner.errors import ConfigError, DemandError, GraphError, LinkError, known
 from runner.graph.bool import Bool
 from runner.graph.links import Link, install
 from runner.graph.pickleable import Pickleable
@@ -68,9 +69,19 @@ class Unit(Pickleable):
         self.init_unpickled()
 
     def set_attributes(self, state: dict[str, Any]) -> None:
-        """Puts a pickled state back, links included; `init_unpickled()` is called when all units have theirs."""
+        """Puts a pickled state back, links included; `init_unpickled()` is called when all units have theirs.
+
+        Raises:
+            GraphError: the state hides a method of units, which are called while others are restored.
+            LinkError: a link leads to something else than a unit, or bears a name that Python itself looks up.
+        """
+        if hidden := [name for name in state if inspect.isfunction(getattr(Unit, name, None))]:
+            raise GraphError(f"the state of a {type(self).__name__} hides the method {hidden[0]!r}")
         vars(self).update(state)
-        for name in self.links():
+        for name, link in self.links().items():
+            # A link takes any attribute of its source, and is put into the class: a made-up one would be a way to run things.
+            if not isinstance(link.source, Unit) or name.startswith("__"):
+                raise LinkError(f"{type(self).__name__}.{name[:100]} is linked to what no link can lead to")
             install(self, name)
 
     @property

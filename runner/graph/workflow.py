@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner import randomness
-from runner.errors import ConfigError
+from runner.errors import ConfigError, GraphError
 from runner.graph import drawing, order
 from runner.graph.bool import Bool
 from runner.graph.loop import Control
@@ -91,12 +91,14 @@ class Workflow(Unit):
         self.init_unpickled()
         self.random_states_ = state["random_states"]
         self.restored_ = True
-        for unit in self._all_units():
+        for unit in Workflow._all_units(self):
             if unit is not self:
                 unit.init_unpickled()
 
     def set_attributes(self, state: Any) -> None:
         super().set_attributes(state["own"])
+        if not all(isinstance(unit, Unit) for unit in (*self.units, *state["shells"])):
+            raise GraphError(f"the state of a {type(self).__name__} has something else than units among its units")
         for unit, unit_state in zip(state["shells"], state["states"], strict=True):
             unit.set_attributes(unit_state)
 
@@ -105,7 +107,7 @@ class Workflow(Unit):
         yield self
         for unit in self.units:
             if isinstance(unit, Workflow):
-                yield from unit._all_units()
+                yield from Workflow._all_units(unit)
             else:
                 yield unit
 

@@ -17,19 +17,19 @@ class Activation:
 
     Attributes:
         name: as VELES calls it.
-        apply: gives the output for an input, which it may overwrite.
+        gain: what the input is multiplied with before `apply`; the matrix product does it in passing.
+        apply: gives the output for that, which it may overwrite.
         derive: gives the error at the input, from the error at the output and the output; overwrites neither.
     """
 
     name: str
     apply: Callable[[Tensor], Tensor]
     derive: Callable[[Tensor, Tensor], Tensor]
+    gain: float = 1.0
 
 
 def _derive_tanh(error: Tensor, output: Tensor) -> Tensor:
-    # (A tanh(Bx))' = A B - B / A y^2
-    slope = torch.mul(output, output).mul_(-B / A).add_(A * B)
-    return slope.mul_(error)
+    return torch.ops.aten.tanh_backward(error, output * (1 / A)).mul_(A * B)  # type: ignore[no-any-return]
 
 
 def _derive_softplus(error: Tensor, output: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ ACTIVATIONS = {
     activation.name: activation
     for activation in (
         Activation("linear", lambda x: x, lambda error, y: error),
-        Activation("tanh", lambda x: x.mul_(B).tanh_().mul_(A), _derive_tanh),
+        Activation("tanh", lambda x: x.tanh_().mul_(A), _derive_tanh, gain=B),
         Activation("relu", torch.nn.functional.softplus, _derive_softplus),
         Activation("strict_relu", lambda x: x.relu_(), lambda error, y: torch.ops.aten.threshold_backward(error, y, 0)),
         Activation("sigmoid", lambda x: x.sigmoid_(), lambda error, y: torch.ops.aten.sigmoid_backward(error, y)),

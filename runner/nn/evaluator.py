@@ -42,6 +42,7 @@ class SoftmaxEvaluator(Unit):
         device = getattr(self.workflow, "device_", "cpu")
         self.n_err = (torch.zeros(3, dtype=torch.int64) if self.n_err is None else self.n_err).to(device)
         self.counters_ = list(self.n_err)
+        self.minus_ones_ = torch.empty(0)
 
     def check_labels(self, highest: int) -> None:
         """Raises a ConfigError if there are labels without an output."""
@@ -54,12 +55,12 @@ class SoftmaxEvaluator(Unit):
 
     def run(self) -> None:
         output, labels = self.output_, self.labels_
-        self.counters_[self.minibatch.sample_class].add_((output.argmax(1) != labels).sum())
+        self.counters_[self.minibatch.sample_class].add_((output.argmax(1) != labels).count_nonzero())
         if not self.evaluating:
             samples = len(labels)
-            error = output / samples
-            error.scatter_add_(1, labels.unsqueeze(1), error.new_full((samples, 1), -1 / samples))
-            self.err_output_ = error
+            if len(self.minus_ones_) != samples:
+                self.minus_ones_ = output.new_full((samples, 1), -1)
+            self.err_output_ = output.scatter_add(1, labels.unsqueeze(1), self.minus_ones_).div_(samples)
 
     def take(self, sample_class: int) -> int:
         """Returns the wrong answers of a class of samples and begins to count anew."""

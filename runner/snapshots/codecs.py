@@ -10,6 +10,7 @@ import bz2
 import importlib
 import lzma
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from typing import Any, Protocol
 from runner.errors import ConfigError, SnapshotDamagedError, known
 
 Buffer = bytes | bytearray | memoryview
+
+_LOCAL = threading.local()
 
 ISAL_LEVEL = 3
 """The highest level that isal has; beyond it the standard library compresses, ten times slower."""
@@ -188,7 +191,11 @@ def _gzip(chunk: Buffer, level: int) -> Buffer:
 
 def _zstd(chunk: Buffer, level: int) -> Buffer:
     zstandard = _require("zstandard", "zstandard", "zst")
-    return bytes(zstandard.ZstdCompressor(level=level, write_checksum=True).compress(chunk))
+    if getattr(_LOCAL, "level", None) != level:
+        # A compressor has megabytes of tables and serves one thread.
+        _LOCAL.level, _LOCAL.compressor = level, zstandard.ZstdCompressor(level=level, write_checksum=True)
+    frame: Buffer = _LOCAL.compressor.compress(chunk)
+    return frame
 
 
 def _snappy(chunk: Buffer, level: int) -> Buffer:

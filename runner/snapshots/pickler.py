@@ -43,6 +43,7 @@ class StatePickler(pickle.Pickler):
         self._storages: dict[int, Any] = {}
 
     def reducer_override(self, obj: Any) -> Any:
+        """Returns how to write a tensor, a storage, a generator or a view; NotImplemented for everything else."""
         if self._numpy is not None and type(obj) is self._numpy.ndarray:
             return arrays.reduce_view(obj)
         torch = self._torch
@@ -58,7 +59,8 @@ class StatePickler(pickle.Pickler):
         return NotImplemented
 
     def _reduce_tensor(self, tensor: Any) -> Any:
-        if tensor.layout is not self._torch.strided or tensor.is_quantized or tensor.is_conj() or tensor.is_neg():
+        plain = tensor.layout is self._torch.strided and not tensor.is_quantized and not vars(tensor)
+        if not plain or tensor.is_conj() or tensor.is_neg():
             return NotImplemented
         storage = tensor.untyped_storage()
         # torch may wrap one storage in several objects; the pickle must see one.

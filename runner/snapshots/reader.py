@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any, BinaryIO, cast
@@ -15,6 +15,7 @@ from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
+from runner.snapshots.signing import SIGNATURE_SIZE, check_signature
 
 
 def read_header(blocks: Iterable[bytes]) -> Header:
@@ -32,25 +33,65 @@ def read_header(blocks: Iterable[bytes]) -> Header:
     raise SnapshotDamagedError("it is truncated: it ends within its header")
 
 
-def read_verified(blocks: Iterable[bytes]) -> tuple[Header, BinaryIO]:
-    """Decodes and verifies a whole snapshot; returns its header and its pickle as a file.
+def read_verified(open_blocks: Callable[[], Iterator[bytes]], key: bytes | None = None) -> tuple[Header, BinaryIO]:
+    """Decodes and verifies a whole snapshot; returns its header and its pickle as a file to read once.
 
-    The plain stream is held in memory, and freed as the file is read.
+    A compressed stream is held in memory, and freed as the file is read. One that is not is read a second time, which costs
+    less, and its digest is taken again: the end of the file is an error if anything has changed.
+
+    Args:
+        open_blocks: gives the encoded snapshot, from its beginning.
+        key: it must be signed with; any snapshot will do without one.
 
     Raises:
         SnapshotDamagedError: anything is missing, altered, or too much.
+        SnapshotRefusedError: it is not signed with the key.
         SnapshotMismatchError: of a newer format.
     """
-    digest = Digest()
-    parts = _HeldBack(_decoded_ahead(blocks), TRAILER_SIZE)
-    chunks = []
-    for part in parts:
-        digest.update(part)
-        chunks.append(part)
-    digest.check(parts.tail)
-    file = io.BufferedReader(_Chunks(chunks), 1 << 16)
+    codec, blocks = _detected(open_blocks())
+    if codec.prefix or key is not None:
+        held: deque[memoryview] = deque()
+        _verify(_decoded_ahead(codec, blocks), key, held.append)
+        parts = _freed(held)
+    else:
+        trailer = _verify(codecs.decode(codec, blocks), None, len)
+        parts = _verified_again(codecs.decode(codec, open_blocks()), trailer)
+    file = io.BufferedReader(_Parts(parts), 1 << 16)
     start = file.peek(8)[:8]
     return parse_header(file.read(header_size(start))), cast(BinaryIO, file)
+
+
+def _verify(stream: Iterable[bytes], key: bytes | None, keep: Callable[[memoryview], object]) -> bytes:
+    """Verifies a plain stream; passes on all of it but the trailer, and returns that."""
+    digest = Digest()
+    parts = _HeldBack(stream, SIGNATURE_SIZE + TRAILER_SIZE)
+    for part in parts:
+        digest.update(part)
+        keep(part)
+    # What may be a signature stands before the trailer; it signs the digest of all before it.
+    end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
+    signed = digest.copy()
+    digest.update(end)
+    digest.check(trailer)
+    if key is not None:
+        check_signature(end, signed, key)
+    keep(memoryview(end))
+    return trailer
+
+
+def _freed(held: deque[memoryview]) -> Iterator[memoryview]:
+    while held:
+        yield held.popleft()
+
+
+def _verified_again(stream: Iterable[bytes], trailer: bytes) -> Iterator[memoryview]:
+    digest = Digest()
+    parts = _HeldBack(stream, TRAILER_SIZE)
+    for part in parts:
+        digest.update(part)
+        yield part
+    if not parts.tail == digest.trailer() == trailer:
+        raise SnapshotDamagedError("it has changed while it was read")
 
 
 def _decoded(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -59,21 +100,24 @@ def _decoded(blocks: Iterable[bytes]) -> Iterator[bytes]:
     return codecs.decode(codec, blocks)
 
 
-def _decoded_ahead(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yields the same, members decoded in parallel and ahead."""
-    codec, blocks = _detected(blocks)
-    if not codec.prefix:
-        yield from codecs.decode(codec, blocks)
-        return
+def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields the same, members read and decoded ahead in other threads."""
     workers = os.cpu_count() or 1
     ahead: deque[Future[list[bytes]]] = deque()
-    with ThreadPoolExecutor(workers, "restore-codec") as executor:
-        for member in codecs.members(codec, blocks):
-            ahead.append(executor.submit(_decoded_member, codec, member))
+    with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
+        for member in _read_ahead(codecs.members(codec, blocks), reading):
+            ahead.append(decoding.submit(_decoded_member, codec, member))
             if len(ahead) > 2 * workers:
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
+
+
+def _read_ahead(members: Iterator[bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:
+    following = executor.submit(next, members, None)
+    while (member := following.result()) is not None:
+        following = executor.submit(next, members, None)
+        yield member
 
 
 def _decoded_member(codec: Codec, member: bytes) -> list[bytes]:
@@ -105,12 +149,13 @@ class _HeldBack:
             self.tail = part[body:]
 
 
-class _Chunks(io.RawIOBase):
-    """Chunks of memory as one file to read once; each is freed when it has been read."""
+class _Parts(io.RawIOBase):
+    """Parts of a stream as one file to read once."""
 
-    def __init__(self, chunks: list[memoryview]) -> None:
+    def __init__(self, parts: Iterator[memoryview]) -> None:
         super().__init__()
-        self._chunks = chunks[::-1]
+        self._parts = parts
+        self._part = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -118,11 +163,14 @@ class _Chunks(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         target = memoryview(buffer).cast("B")
         done = 0
-        while done < len(target) and self._chunks:
-            chunk = self._chunks.pop()
-            part = chunk[: len(target) - done]
+        while done < len(target):
+            if not self._part:
+                following = next(self._parts, None)
+                if following is None:
+                    break
+                self._part = following
+            part = self._part[: len(target) - done]
             target[done : done + len(part)] = part
+            self._part = self._part[len(part) :]
             done += len(part)
-            if len(part) < len(chunk):
-                self._chunks.append(chunk[len(part) :])
         return done

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.config import Trust
 from runner.errors import (
     SnapshotDamagedError,
     SnapshotError,
     SnapshotMismatchError,
     SnapshotNotFoundError,
+    SnapshotRefusedError,
 )
 from runner.graph import Workflow
 from runner.snapshots.header import Header
 from runner.snapshots.reader import read_header, read_verified
 from runner.snapshots.store import Entry, Store
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.trust import Policy
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +35,32 @@ class Restored:
     header: Header
 
 
-def restore(location: str | Path) -> Restored:
+def restore(
+    location: str | Path, *, trust: Trust | str = Trust.restricted, trusted: Sequence[str] = (), key: str | None = None
+) -> Restored:
     """Restores a workflow from a snapshot file. `initialize()` and `run()` continue it.
 
     Nothing of the snapshot is used before the whole of it is verified.
 
+    Args:
+        location: the file.
+        trust: how far it is trusted: `restricted`, `signed` or `full`, as in `Policy`.
+        trusted: for `restricted`, modules whose classes it may hold.
+        key: for `signed`, where the key is: the path of a file, or `env:NAME`.
+
     Raises:
+        ConfigError: the policy is wrong.
+        SnapshotRefusedError: it holds what the policy does not allow, or is not signed as the policy asks.
         SnapshotNotFoundError: there is no such file.
         SnapshotDamagedError: it is empty, truncated, altered, or no snapshot.
         SnapshotMismatchError: it is of a newer format, or needs a class that is not here.
     """
-    return _restore(file_store(location), str(location))
+    return restore_with(location, Policy(trust, trusted, key))
+
+
+def restore_with(location: str | Path, policy: Policy) -> Restored:
+    """Restores as `restore` does."""
+    return _restore(file_store(location), str(location), policy)
 
 
 def header_of(location: str | Path) -> Header:
@@ -57,15 +75,19 @@ def file_store(location: str | Path) -> FileStore:
     return FileStore(Path(location).parent)
 
 
-def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool]) -> Restored | None:
+def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool], policy: Policy) -> Restored | None:
     """Restores the newest good snapshot that is wanted; tells of those that had to be passed over."""
-    found = [(entry, store) for store in stores for entry in store.list() if wanted(entry.header)]
+    found = [(entry, store) for store in stores for entry in store.list(_tell_unreadable) if wanted(entry.header)]
     for entry, store in sorted(found, key=_newest_last, reverse=True):
         try:
-            return _restore(store, entry.location)
-        except SnapshotDamagedError as error:
+            return _restore(store, entry.location, policy)
+        except (SnapshotDamagedError, SnapshotNotFoundError) as error:  # not found: it has just been deleted
             log.warning("%s; taking the one before", error)
     return None
+
+
+def _tell_unreadable(location: str, error: SnapshotError) -> None:
+    log.warning("snapshot %r cannot be used: %s; passing it over", location, error)
 
 
 def _newest_last(found: tuple[Entry, Store]) -> str:
@@ -79,10 +101,10 @@ def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
         yield FileStore(folder)
 
 
-def _restore(store: Store, location: str) -> Restored:
+def _restore(store: Store, location: str, policy: Policy) -> Restored:
     with _Located(location):
-        header, file = read_verified(store.open(location))
-        workflow = pickle.Unpickler(file).load()
+        header, file = read_verified(lambda: store.open(location), policy.secret)
+        workflow = policy.load(file)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
         return Restored(workflow, location, header)
@@ -100,7 +122,7 @@ class _Located:
     def __exit__(self, cls: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, SnapshotNotFoundError):
             return
-        if isinstance(error, SnapshotDamagedError | SnapshotMismatchError):
+        if isinstance(error, SnapshotDamagedError | SnapshotMismatchError | SnapshotRefusedError):
             raise type(error)(f"snapshot {self.location!r} cannot be used: {error}") from error
         if isinstance(error, SnapshotError):
             return

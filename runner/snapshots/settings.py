@@ -36,6 +36,8 @@ class SnapshotterSettings:
     """Threads that compress; one for each core unless given."""
     staging: int | None = None
     """Bytes of memory for snapshots on their way; a quarter of the machine's unless given."""
+    key: str | None = None
+    """Key that signs the snapshots: the path of a file, or `env:NAME`; they are unsigned unless given."""
     on_error: str = "raise"
     """A snapshot that cannot be written ends the run (`raise`) or is only reported (`warn`)."""
 

@@ -15,12 +15,12 @@ def largest_units(workflow: Workflow, count: int) -> list[tuple[str, int]]:
 
     Tensors, arrays and byte strings are counted, each storage once, with the first unit that has it.
     """
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # keeps what it has seen alive: the identities of others must differ
     sizes = [(unit.name, _size(unit.__getstate__(), seen)) for unit in workflow.units if not isinstance(unit, Workflow)]
     return sorted(sizes, key=lambda item: item[1], reverse=True)[:count]
 
 
-def _size(value: Any, seen: set[int]) -> int:
+def _size(value: Any, seen: dict[int, Any]) -> int:
     stack, total = [value], 0
     while stack:
         item = stack.pop()
@@ -28,7 +28,7 @@ def _size(value: Any, seen: set[int]) -> int:
         key = id(item) if storage is None else storage[0]
         if key in seen or isinstance(item, Unit | Link):
             continue
-        seen.add(key)
+        seen[key] = item
         if storage is not None:
             total += storage[1]
         else:

@@ -14,6 +14,7 @@ from runner.snapshots import provenance
 from runner.snapshots.header import Header, utc_now
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.signing import read_key
 from runner.snapshots.sizes import largest_units
 from runner.snapshots.staging import default_limit
 from runner.snapshots.store import Store
@@ -72,10 +73,12 @@ class Snapshotter(Unit):
         self.writer_: Writer | None = None
         self.written_: Written | None = None
         self.failed_ = False
+        self.secret_: bytes | None = None
 
     def configure(self, **settings: Any) -> None:
         """Takes new settings, as the constructor does; also those of a resumed run."""
         self.settings = SnapshotterSettings(**settings)
+        self.secret_ = self._read_key()
 
     @property
     def store(self) -> Store:
@@ -89,11 +92,17 @@ class Snapshotter(Unit):
 
     def initialize(self) -> None:
         placement.check(self)
+        self.secret_ = self._read_key()
+
+    def _read_key(self) -> bytes | None:
+        return None if self.settings.key is None else read_key(self.settings.key)
 
     def run(self) -> None:
         assert self.workflow is not None
         launcher = self.workflow.launcher
         stopping = launcher is not None and launcher.stop_requested
+        if stopping:
+            log.info("%s: taking a snapshot, and stopping", launcher.stop_signal.name)
         if self.due:
             self.due_states += 1
             self.put_off = self.put_off or not self.skip
@@ -130,7 +139,7 @@ class Snapshotter(Unit):
         if self.writer_ is None:
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
-        request = Request(header, settings.codec, settings.level, self.store, self._on_written)
+        request = Request(header, settings.codec, settings.level, self.secret_, self.store, self._on_written)
         try:
             self.written_ = self.writer_.submit(self.workflow, request)
         except BaseException:

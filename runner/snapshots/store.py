@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from runner.errors import SnapshotError
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.header import Header
 
@@ -18,6 +19,13 @@ class Entry:
     header: Header
 
 
+Unreadable = Callable[[str, SnapshotError], object]
+
+
+def ignore(location: str, error: SnapshotError) -> None:
+    """Tells nobody of a snapshot that cannot be read."""
+
+
 class Store(Protocol):
     """Keeps snapshots. These four operations are all that a snapshotter and a restore need."""
 
@@ -25,10 +33,14 @@ class Store(Protocol):
         """Writes a snapshot and returns its location once it is durable. A failed put leaves nothing behind."""
 
     def open(self, location: str) -> Iterator[bytes]:
-        """Yields the encoded bytes of a snapshot in blocks."""
+        """Yields the encoded bytes of a snapshot in blocks. A restore may open it twice."""
 
-    def list(self) -> Iterator[Entry]:
-        """Yields the snapshots whose headers can be read, newest first, without reading their content."""
+    def list(self, unreadable: Unreadable = ignore) -> Iterator[Entry]:
+        """Yields the snapshots, newest first, without reading their content.
+
+        Args:
+            unreadable: told of each one whose header cannot be read, and why.
+        """
 
     def delete(self, location: str) -> None:
         """Removes a snapshot."""

@@ -32,19 +32,28 @@ def reduce_storage(storage: torch.UntypedStorage) -> Any:
     return rebuild_storage, (pickle.PickleBuffer(data), str(storage.device))
 
 
-def rebuild_storage(data: bytes | bytearray, device: str) -> torch.UntypedStorage:
-    """Makes a storage of the bytes, in memory of torch's own: results of BLAS may depend on alignment.
+def empty_memory(size: int) -> torch.Tensor:
+    """Returns uninitialised bytes in memory of torch's own: results of BLAS may depend on alignment."""
+    import torch
+
+    return torch.empty(size, dtype=torch.uint8)
+
+
+def rebuild_storage(data: bytes | bytearray | torch.Tensor, device: str) -> torch.UntypedStorage:
+    """Makes a storage of bytes, which are copied, or of `empty_memory` that was filled with them, which is not.
 
     A device that this machine does not have gives way to the CPU.
     """
     import torch
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        device = "cpu"
-    target = torch.empty(len(data), dtype=torch.uint8, device=device)
-    if len(data):
-        target.copy_(torch.frombuffer(data if isinstance(data, bytearray) else bytearray(data), dtype=torch.uint8))
-    return target.untyped_storage()
+    if not isinstance(data, torch.Tensor):
+        memory = empty_memory(len(data))
+        if len(data):
+            memory.copy_(torch.frombuffer(data if isinstance(data, bytearray) else bytearray(data), dtype=torch.uint8))
+        data = memory
+    if device.startswith("cuda") and torch.cuda.is_available():
+        data = data.to(device)
+    return data.untyped_storage()
 
 
 def rebuild_tensor(

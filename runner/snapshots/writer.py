@@ -22,6 +22,7 @@ from runner.snapshots import pickler
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format import Digest, header_bytes
 from runner.snapshots.header import Header
+from runner.snapshots.signing import sign
 from runner.snapshots.staging import Staging, StagingPool
 from runner.snapshots.store import Store
 
@@ -61,6 +62,7 @@ class Request:
     Attributes:
         header: its header.
         codec, level: how its chunks are compressed.
+        key: what it is signed with, or None.
         store: where it goes.
         done: called in the background when it is durable.
     """
@@ -68,6 +70,7 @@ class Request:
     header: Header
     codec: Codec
     level: int
+    key: bytes | None
     store: Store
     done: Callable[[Written], object]
 
@@ -77,6 +80,9 @@ class _Chunk:
     buffer: bytearray
     used: int
     last: bool
+
+    def content(self) -> Buffer:
+        return self.buffer if self.used == len(self.buffer) else memoryview(self.buffer)[: self.used]
 
 
 @dataclass
@@ -170,8 +176,11 @@ class Writer:
         request, written = job.request, job.written
         source = self._from_queue(job)
         try:
-            with ThreadPoolExecutor(self.workers, "snapshot-codec") as executor:
-                members = self._members(job, source, executor)
+            with (
+                ThreadPoolExecutor(self.workers, "snapshot-codec") as coding,
+                ThreadPoolExecutor(1, "snapshot-digest") as hashing,
+            ):
+                members = self._members(job, source, coding, hashing)
                 written.location = request.store.put(request.header, request.codec, members)
             written.seconds = time.perf_counter() - job.began
             request.done(written)
@@ -191,28 +200,36 @@ class Writer:
             if chunk.last:
                 return
 
-    def _members(self, job: _Job, source: Iterator[_Chunk], executor: ThreadPoolExecutor) -> Iterator[Buffer]:
-        """Yields the encoded chunks in order, encoding as many ahead as there are workers."""
+    def _members(
+        self, job: _Job, source: Iterator[_Chunk], coding: ThreadPoolExecutor, hashing: ThreadPoolExecutor
+    ) -> Iterator[Buffer]:
+        """Yields the encoded chunks in order; digest and compression run ahead in other threads, the store in this one."""
         request, written = job.request, job.written
         digest = Digest()
-        ahead: deque[tuple[Future[Buffer], _Chunk]] = deque()
-        complete = False
+        ahead: deque[tuple[_Chunk, Future[Buffer], Future[None]]] = deque()
+        last = False
         try:
-            for chunk in source:
-                complete = chunk.last
-                ahead.append((executor.submit(request.codec.encode, _content(chunk, digest), request.level), chunk))
-                if len(ahead) > self.workers or complete:
-                    while ahead and (complete or len(ahead) > self.workers):
-                        member = ahead[0][0].result()
-                        written.stored += len(member)
-                        yield member
-                        written.progress += ahead[0][1].used
-                        self.pool.give(ahead.popleft()[1].buffer)
-            if not complete:
+            while not last and (chunk := next(source, None)) is not None:
+                last = chunk.last
+                content = chunk.content()
+                hashed = hashing.submit(digest.update, content)
+                if last:
+                    hashed.result()
+                    content = bytes(content) + _end(digest, request.key)
+                ahead.append((chunk, coding.submit(request.codec.encode, content, request.level), hashed))
+                while len(ahead) > (0 if last else self.workers + 1):
+                    chunk, member, hashed = ahead[0]
+                    written.stored += len(member.result())
+                    yield member.result()
+                    written.progress += chunk.used
+                    hashed.result()
+                    ahead.popleft()
+                    self.pool.give(chunk.buffer)
+            if not last:
                 raise _CaptureError
         finally:
-            for future, chunk in ahead:
-                future.exception()
+            for chunk, member, hashed in ahead:
+                member.exception(), hashed.exception()  # waits: both read the buffer
                 self.pool.give(chunk.buffer)
 
 
@@ -220,8 +237,8 @@ class _CaptureError(SnapshotError):
     """The capture ended early, so there is nothing to write."""
 
 
-def _content(chunk: _Chunk, digest: Digest) -> Buffer:
-    """Returns what a chunk adds to the stream; the trailer goes into the last one."""
-    content = chunk.buffer if chunk.used == len(chunk.buffer) else memoryview(chunk.buffer)[: chunk.used]
-    digest.update(content)
-    return bytes(content) + digest.trailer() if chunk.last else content
+def _end(digest: Digest, key: bytes | None) -> bytes:
+    """Returns what follows the pickle: the signature, if there is a key, and the trailer."""
+    signature = b"" if key is None else sign(digest, key)
+    digest.update(signature)
+    return signature + digest.trailer()

@@ -43,7 +43,7 @@ def test_the_tree_in_the_docstring_is_that_of_the_classes() -> None:
     actual = {}
     for cls in CLASSES:
         first, *others = cls.__bases__
-        builtin = {"PicklingError": "pickle.PicklingError"}
+        builtin = {name: f"pickle.{name}" for name in ("PicklingError", "UnpicklingError")}
         name = others[0].__name__ if others else None
         actual[cls.__name__] = (first.__name__, builtin.get(name, name))
     assert drawn == actual

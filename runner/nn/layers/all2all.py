@@ -58,7 +58,7 @@ class All2All(Forward):
         self.bias: Tensor | None = None
 
     def initialize(self) -> None:
-        self.apply_ = ACTIVATIONS[self.activation].apply
+        self.function_ = ACTIVATIONS[self.activation]
         device = getattr(self.workflow, "device_", "cpu")
         if self.weights is None:
             inputs, outputs = math.prod(self.input_shape), math.prod(self.output_shape)
@@ -74,8 +74,12 @@ class All2All(Forward):
         inputs = self.input_
         if inputs.dim() > 2:
             inputs = inputs.flatten(1)
-        linear = torch.mm(inputs, self.weights.t()) if self.bias is None else torch.addmm(self.bias, inputs, self.weights.t())
-        self.output_ = self.apply_(linear)
+        weights, gain = self.weights.t(), self.function_.gain
+        if self.bias is None:
+            linear = torch.mm(inputs, weights).mul_(gain)
+        else:
+            linear = torch.addmm(self.bias, inputs, weights, beta=gain, alpha=gain)
+        self.output_ = self.function_.apply(linear)
 
     def _filled(self, shape: tuple[int, ...], filling: tuple[str, float | None], inputs: int, dtype: torch.dtype) -> Tensor:
         kind, size = filling
@@ -99,7 +103,7 @@ class All2AllGradient(WeightedGradient):
         output, inputs = forward.output_, forward.input_
         if error.dim() > 2:
             error = error.flatten(1)
-        error = ACTIVATIONS[forward.activation].derive(error, output)
+        error = forward.function_.derive(error, output)
         if self.needs_err_input:
             self.err_input_ = torch.mm(error, forward.weights).view(inputs.shape)
         if inputs.dim() > 2:

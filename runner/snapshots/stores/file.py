@@ -11,18 +11,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.errors import SnapshotDamagedError, SnapshotError, SnapshotMismatchError, SnapshotNotFoundError, StoreError
+from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.header import Header
 from runner.snapshots.reader import read_header
-from runner.snapshots.store import Entry
+from runner.snapshots.store import Entry, Store, Unreadable, ignore
 
 BLOCK = 1 << 20
 WRITE = "write to"
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 
 
-class FileStore:
+class FileStore(Store):
     """Keeps snapshots as `<prefix>_<suffix>.5.pickle[.codec]`, and a link `<prefix>_current...` to the newest.
 
     At a crash, a snapshot is there whole or not at all: it is written under a temporary name in the same folder, synced,
@@ -53,14 +53,17 @@ class FileStore:
             while block := file.read(BLOCK):
                 yield block
 
-    def list(self) -> Iterator[Entry]:
+    def list(self, unreadable: Unreadable = ignore) -> Iterator[Entry]:
         found = []
         for path in self.directory.glob("*.pickle*"):
             if path.name.startswith(".") or path.is_symlink() or not path.is_file():
                 continue
-            # One that another process has just deleted is not found, and that is no error either.
-            with suppress(SnapshotDamagedError, SnapshotMismatchError, SnapshotNotFoundError, StoreError):
+            try:
                 found.append(Entry(str(path), read_header(self.open(str(path)))))
+            except SnapshotNotFoundError:
+                continue  # another process has just deleted it
+            except SnapshotError as error:
+                unreadable(str(path), error)
         yield from sorted(found, key=lambda entry: entry.header.time, reverse=True)
 
     def delete(self, location: str) -> None:

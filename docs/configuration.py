@@ -1,0 +1,96 @@
+"""Makes docs/configuration.md of the schema: python docs/configuration.py > docs/configuration.md"""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from itertools import pairwise
+from typing import Any
+
+from runner import config
+
+HEAD = """# Configuration
+
+A conf file is a YAML file in `conf/` of the current folder or of the package; `veles-run conf=NAME` runs it. It begins with
+`# @package _global_`. Every key can be changed on the command line (`decision.max_epochs=5`), swept
+(`-m loader.minibatch_size=50,100`), and looked at (`veles-run conf=NAME --cfg job`); the grammar is Hydra's, and a value that
+it cannot read, such as a path with `=`, is taken literally.
+
+This page is made of the schema by `python docs/configuration.py`.
+"""
+
+LAYERS = """
+`layers` is a mapping from names to settings, from the first layer to the last:
+
+```yaml
+layers:
+  fc1: {type: all2all_tanh, output_sample_shape: 100, learning_rate: 0.03}
+  out: {type: softmax, output_sample_shape: 10, learning_rate: 0.03}
+```
+
+VELES's form is understood too: a list, with the forward settings below `->` and the backward ones below `<-`. A shell takes
+`->` for a redirection and Hydra cannot address the items of a list, so the mapping is the better form for overrides:
+`layers.fc1.output_sample_shape=300`.
+
+| type | output |
+|---|---|
+| `all2all` | fully connected, linear |
+| `all2all_tanh` | 1.7159 tanh(0.6666 x) |
+| `all2all_relu` | log(1 + e^x) |
+| `all2all_str` | max(0, x) |
+| `all2all_sigmoid` | 1 / (1 + e^-x) |
+| `softmax` | softmax; the last layer, with `loss_function: softmax` |
+| `dropout` | in training, a share of the values is dropped and the others are scaled up |
+"""
+
+SECTIONS = (
+    ("The run", "", config.Config),
+    ("workflow", "workflow.", config.WorkflowConfig),
+    ("loader", "loader.", config.LoaderConfig),
+    ("layers", "layers.NAME.", config.All2AllForwardConfig),
+    ("Gradient descent, for each layer with weights", "layers.NAME.", config.GradientConfig),
+    ("dropout", "layers.NAME.", config.DropoutForwardConfig),
+    ("lr_adjuster", "lr_adjuster.", config.LearningRateConfig),
+    ("decision", "decision.", config.DecisionConfig),
+    ("snapshotter", "snapshotter.", config.SnapshotterConfig),
+)
+
+
+def main() -> None:
+    print(HEAD, end="")
+    for title, prefix, schema in SECTIONS:
+        print(f"\n## {title}")
+        if title == "layers":
+            print(LAYERS, end="")
+        print("\n| key | default | meaning |\n|---|---|---|")
+        for key, default, meaning in rows(schema):
+            print(f"| `{prefix}{key}` | {default} | {meaning} |")
+
+
+def rows(schema: type) -> Iterator[tuple[str, str, str]]:
+    meanings = {name: text for base in reversed(schema.__mro__) if is_dataclass(base) for name, text in documented(base)}
+    for item in fields(schema):
+        if item.name in meanings:
+            yield item.name, shown(item.default), meanings[item.name]
+
+
+def documented(schema: type) -> Iterator[tuple[str, str]]:
+    body = ast.parse(inspect.getsource(schema)).body[0].body
+    for statement, following in pairwise(body):
+        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
+            yield statement.target.id, " ".join(following.value.value.split())
+
+
+def shown(default: Any) -> str:
+    if default is MISSING:
+        return ""
+    if default is None:
+        return "`null`"
+    if isinstance(default, Enum):
+        return f"`{default.value}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Snapshots: capture, format, codecs, stores, and restoring."""

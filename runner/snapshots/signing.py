@@ -1,0 +1,73 @@
+"""Signatures: who has the key made this snapshot, and nobody has changed it since.
+
+A signed stream has a signature between pickle and trailer: a pickle of `("veles-run", format, "hmac-sha256", code)`, always of
+the same size, where the code is the HMAC-SHA256 of the digest and the length of header and pickle. `pickle.load()` never looks
+there, and the digest in the trailer covers it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+
+from runner.errors import ConfigError, SnapshotRefusedError
+from runner.snapshots.format import Digest
+from runner.snapshots.header import FORMAT
+
+# PROTO 5, MARK, SHORT_BINUNICODE, BININT1, SHORT_BINUNICODE, SHORT_BINBYTES, TUPLE, STOP
+_START = b"\x80\x05(\x8c\x09veles-runK" + bytes([FORMAT]) + b"\x8c\x0bhmac-sha256C\x20"
+_END = b"t."
+SIGNATURE_SIZE = len(_START) + 32 + len(_END)
+
+KEY_MINIMUM = 16
+"""Bytes that a key must have."""
+
+
+def read_key(source: str) -> bytes:
+    """Reads a key.
+
+    Args:
+        source: the path of a file, or `env:NAME`; line ends behind the key do not count.
+
+    Raises:
+        ConfigError: there is no such file or variable, or the key is too short.
+    """
+    kind, _, name = source.partition(":")
+    try:
+        key = os.environb[os.fsencode(name)] if kind == "env" else Path(source).read_bytes()
+    except (OSError, KeyError) as error:
+        where = f"the environment has no variable {name!r}" if kind == "env" else f"{source!r} cannot be read"
+        raise ConfigError(f"there is no key to sign snapshots with: {where}") from error
+    key = key.rstrip(b"\r\n")
+    if len(key) < KEY_MINIMUM:
+        raise ConfigError(f"the key in {source!r} has {len(key)} bytes: at least {KEY_MINIMUM} random ones are needed")
+    return key
+
+
+def is_signature(data: bytes) -> bool:
+    """Whether these bytes have the form of a signature."""
+    return len(data) == SIGNATURE_SIZE and data.startswith(_START) and data.endswith(_END)
+
+
+def sign(digest: Digest, key: bytes) -> bytes:
+    """Returns the signature of a stream of which the digest has taken header and pickle."""
+    return _START + hmac.digest(key, digest.trailer(), hashlib.sha256) + _END
+
+
+def check_signature(data: bytes, digest: Digest, key: bytes) -> None:
+    """Checks what stands in the place of a signature.
+
+    Args:
+        data: the last bytes before the trailer.
+        digest: it has taken everything before them.
+        key: what the stream must be signed with.
+
+    Raises:
+        SnapshotRefusedError: it is not signed, or with another key.
+    """
+    if not is_signature(data):
+        raise SnapshotRefusedError("it is not signed, and restore.trust=signed asks for a signature")
+    if not hmac.compare_digest(data, sign(digest, key)):
+        raise SnapshotRefusedError("its signature is not by the key that restore.key names, or it was changed after signing")

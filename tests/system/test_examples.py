@@ -1,0 +1,43 @@
+"""The examples, as their documentation says to run them: whole, and interrupted and continued."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, str(EXAMPLES / "monte_carlo.py"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_monte_carlo_is_interrupted_and_continues_identically(tmp_path: Path) -> None:
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    whole.mkdir()
+    halves.mkdir()
+    expected = run(whole)
+    command = [sys.executable, str(EXAMPLES / "monte_carlo.py")]
+    with subprocess.Popen(command, cwd=halves, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert "Snapshot written" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate()
+    assert process.returncode == 0
+    assert output != expected
+    assert run(halves, "snapshots/pi_current.5.pickle.gz") == expected
+
+
+def test_the_workflow_in_the_readme(tmp_path: Path) -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    (tmp_path / "counting.py").write_text(re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1])
+    subprocess.run([sys.executable, "counting.py"], cwd=tmp_path, check=True, capture_output=True)
+    found = sorted(path.name for path in (tmp_path / "snapshots").glob("counting_[0-9]*"))
+    assert found == [f"counting_{number}.5.pickle.gz" for number in (100, 1000, 200, 300, 400, 500, 600, 700, 800, 900)]
+
+
+def test_the_page_of_the_configuration_is_up_to_date() -> None:
+    docs = EXAMPLES.parent / "docs"
+    made = subprocess.run([sys.executable, docs / "configuration.py"], capture_output=True, text=True, check=True).stdout
+    assert (docs / "configuration.md").read_text() == made

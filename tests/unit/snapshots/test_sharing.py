@@ -1,0 +1,81 @@
+"""What was one storage before a snapshot is one storage after it."""
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+
+from runner.snapshots.pickler import StatePickler
+from tests.contract.test_codecs import trained_optimizer
+
+
+def round_trip(value: Any) -> Any:
+    file = io.BytesIO()
+    StatePickler(file).dump(value)
+    return pickle.loads(file.getvalue())
+
+
+def test_tensors_that_share_a_storage() -> None:
+    base = torch.arange(12.0).view(3, 4)
+    whole, row, transposed, parameter = round_trip([base, base[1], base.t(), torch.nn.Parameter(base[0])])
+    assert torch.equal(row, base[1])
+    assert transposed.stride() == base.t().stride()
+    whole.zero_()
+    assert not row.any()
+    assert not transposed.any()
+    assert not parameter.any()
+    assert parameter.requires_grad
+
+
+def test_arrays_that_share_memory_and_again_after_a_second_round() -> None:
+    base = np.arange(24.0).reshape(4, 6)
+    value = [base, base.T, base[1:3, ::-2], base[:2]]
+    for _ in range(2):
+        value = round_trip(value)
+    assert [array.strides for array in value] == [base.strides, base.T.strides, base[1:3, ::-2].strides, base[:2].strides]
+    value[0][...] = 7
+    assert all((array == 7).all() for array in value)
+
+
+def test_fortran_order_structured_and_read_only_arrays() -> None:
+    fortran = np.asfortranarray(np.arange(12.0).reshape(3, 4))
+    structured = np.zeros(5, [("a", "f4"), ("b", "i8")])
+    frozen = fortran[:2]
+    frozen.flags.writeable = False
+    again, field_owner, field, still_frozen = round_trip([fortran, structured, structured["b"], frozen])
+    assert again.flags.f_contiguous
+    field_owner["b"][:] = 3
+    assert (field == 3).all()
+    assert not still_frozen.flags.writeable
+
+
+def test_tied_parameters_and_optimizer_state() -> None:
+    module, optimizer = trained_optimizer()
+    tied = [module[0].weight, module[0].weight]
+    module2, optimizer2, tied2 = round_trip([module, optimizer, tied])
+    assert tied2[0] is tied2[1] is module2[0].weight
+    assert optimizer2.param_groups[0]["params"][0] is module2[0].weight
+    for model, step in ((module, optimizer), (module2, optimizer2)):
+        step.zero_grad()
+        model(torch.ones(2, 4)).square().sum().backward()
+        step.step()
+    assert torch.equal(module[0].weight, module2[0].weight)
+
+
+def test_generator_goes_on() -> None:
+    generator = torch.Generator().manual_seed(3)
+    torch.rand(5, generator=generator)
+    again = round_trip(generator)
+    assert torch.equal(torch.rand(5, generator=generator), torch.rand(5, generator=again))
+
+
+def test_sparse_tensor() -> None:
+    sparse = torch.eye(3).to_sparse()
+    assert torch.equal(round_trip(sparse).to_dense(), sparse.to_dense())
+
+
+def test_restored_storages_are_aligned() -> None:
+    tensors = round_trip([torch.ones(size) for size in (1, 3, 1000, 100_000)])
+    assert all(tensor.data_ptr() % 64 == 0 for tensor in tensors)

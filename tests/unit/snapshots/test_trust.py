@@ -1,0 +1,184 @@
+"""The three modes of trust, and signatures; there is no way from one mode to another."""
+
+import io
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import ConfigError, SnapshotRefusedError
+from runner.graph import Workflow
+from runner.snapshots import codecs
+from runner.snapshots.format import Digest
+from runner.snapshots.header import Header
+from runner.snapshots.restore import restore
+from runner.snapshots.signing import is_signature, read_key, sign
+from runner.snapshots.stores.file import FileStore
+from runner.snapshots.trust import Policy
+from runner.snapshots.writer import Request, Writer
+from tests.conftest import Run
+from tests.hostile.assemble import call, text, whole
+from tests.own import Doubler
+from tests.unit.snapshots.test_hostile import write_snapshot
+
+KEY = b"0123456789abcdef"
+
+
+class Foreign:
+    """What only Python's own unpickler makes."""
+
+    def __reduce__(self) -> Any:
+        return eval, ("'made by eval'",)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    path = tmp_path / "key"
+    path.write_bytes(KEY + b"\n")
+    return str(path)
+
+
+def snapshot(folder: Path, *, key: bytes | None = None, codec: str = "gz", foreign: bool = False) -> str:
+    """Writes a snapshot of a small workflow."""
+    flow = Workflow(name="flow")
+    unit = Doubler(flow, "unit").link_from(flow.start_point)
+    unit.value = Foreign() if foreign else bytes(9 << 20)
+    flow.end_point.link_from(unit)
+    header = Header(name="x", prefix="x", workflow="flow", workflow_class="x:X", run_id="x", log_id="x", codec=codec)
+    row = codecs.find(codec)
+    writer = Writer(None, 0)
+    written = writer.submit(flow, Request(header, row, row.default_level, key, FileStore(folder), lambda written: None))
+    writer.wait()
+    return written.location
+
+
+def signature(body: bytes) -> bytes:
+    """Returns the signature of a stream."""
+    digest = Digest()
+    digest.update(body)
+    return sign(digest, KEY)
+
+
+def test_signed(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = snapshot(tmp_path, key=KEY, foreign=True)
+    assert restore(location, trust="signed", key=key).workflow["unit"].value == "made by eval"
+    monkeypatch.setenv("THE_KEY", KEY.decode())
+    assert restore(location, trust="signed", key="env:THE_KEY").workflow["unit"].value == "made by eval"
+
+
+@pytest.mark.parametrize("codec", ["none", "gz", "bz2", "xz", "snappy", "zst"])
+def test_signed_snapshots_of_each_codec_load_in_each_mode(tmp_path: Path, key: str, codec: str) -> None:
+    location = snapshot(tmp_path, key=KEY, codec=codec)
+    for policy in ({}, {"trust": "signed", "key": key}, {"trust": "full"}):
+        settings: Any = policy or {"trusted": ["tests"]}
+        assert restore(location, **settings).workflow["unit"].value == bytes(9 << 20)
+
+
+def test_pickle_passes_over_the_signature(tmp_path: Path) -> None:
+    location = snapshot(tmp_path, key=KEY, codec="none")
+    with open(location, "rb") as file:
+        assert pickle.load(file).name == "flow"
+
+
+def test_what_is_not_signed_is_refused(tmp_path: Path, key: str) -> None:
+    location = snapshot(tmp_path, foreign=True)
+    with pytest.raises(SnapshotRefusedError, match=r"it is not signed, and restore\.trust=signed asks for a signature"):
+        restore(location, trust="signed", key=key)
+    with pytest.raises(SnapshotRefusedError, match="it is not signed"):
+        restore(write_snapshot(tmp_path / "y.5.pickle", b""), trust="signed", key=key)
+
+
+def test_another_key_is_refused(tmp_path: Path, key: str) -> None:
+    location = snapshot(tmp_path, key=b"another key of 16 bytes", foreign=True)
+    with pytest.raises(SnapshotRefusedError, match=r"its signature is not by the key that restore\.key names"):
+        restore(location, trust="signed", key=key)
+
+
+def test_a_signature_is_for_one_stream(tmp_path: Path, key: str) -> None:
+    """A right signature behind another pickle, with a right trailer, is refused before anything of it is loaded."""
+    marker = tmp_path / "marker"
+    path = write_snapshot(tmp_path / "x.5.pickle", whole(call("os:mkdir", text(str(marker)))) + signature(b"something else"))
+    with pytest.raises(SnapshotRefusedError, match="changed after signing"):
+        restore(path, trust="signed", key=key)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("key_given", [False, True])
+def test_restricted_does_not_fall_back(tmp_path: Path, key_given: bool) -> None:
+    location = snapshot(tmp_path, key=KEY if key_given else None, foreign=True)
+    with pytest.raises(SnapshotRefusedError, match=r"it names 'builtins\.eval'"):
+        restore(location, trusted=["tests.own"])
+
+
+def test_full_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    location = snapshot(tmp_path, foreign=True)
+    with caplog.at_level(logging.WARNING):
+        assert restore(location, trust="full").workflow["unit"].value == "made by eval"
+    assert "restore.trust=full: the snapshot is loaded without any check" in caplog.text
+
+
+def test_what_follows_the_pickle_is_refused(tmp_path: Path) -> None:
+    path = write_snapshot(tmp_path / "x.5.pickle", whole(b"N") + b"more")
+    with pytest.raises(SnapshotRefusedError, match="it goes on after the end of its pickle"):
+        restore(path)
+
+
+def test_the_form_of_a_signature() -> None:
+    made = signature(b"")
+    assert is_signature(made)
+    assert not is_signature(made + b".")
+    assert not is_signature(b"x" + made[1:])
+    name, version, kind, code = pickle.load(io.BytesIO(made))
+    assert (name, version, kind, len(code)) == ("veles-run", 1, "hmac-sha256", 32)
+
+
+def test_bad_policies(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'mostly' is unknown; known: full, restricted, signed"):
+        Policy("mostly")
+    with pytest.raises(ConfigError, match=r"restore\.trust=signed needs restore\.key"):
+        Policy("signed")
+    with pytest.raises(ConfigError, match=r"restore\.key is for restore\.trust=signed: restore\.trust=restricted looks at no"):
+        Policy(key="env:THE_KEY")
+    with pytest.raises(ConfigError, match="'subprocess', which is no module of yours"):
+        Policy(trusted=["subprocess"])
+    short = tmp_path / "short"
+    short.write_bytes(b"short\n")
+    with pytest.raises(ConfigError, match="has 5 bytes: at least 16"):
+        read_key(str(short))
+    with pytest.raises(ConfigError, match="the environment has no variable 'NO_SUCH_KEY'"):
+        read_key("env:NO_SUCH_KEY")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_key(str(tmp_path / "gone"))
+
+
+def test_runs_sign_and_check(veles_run: Run, tmp_path: Path, key: str) -> None:
+    """The whole way: a run signs its snapshots, and goes on from a signed one; an unsigned one is refused."""
+    base = ("conf=mnist_small", "decision.max_epochs=1", "loader.train_size=600", "loader.validation_size=60")
+    veles_run(*base, "seed=1", f"snapshotter.key={key}", "snapshotter.directory=signed")
+    veles_run(*base, "seed=1", "snapshotter.directory=plain")
+    (signed,) = (path for path in (tmp_path / "signed").iterdir() if not path.is_symlink())
+    (plain,) = (path for path in (tmp_path / "plain").iterdir() if not path.is_symlink())
+    mode = ("restore.trust=signed", f"restore.key={key}")
+    more = "decision.max_epochs=2"
+    done = veles_run(f"snapshot={signed}", more, *mode)
+    assert "Extend: veles-run snapshot=" in done.stdout
+    assert f"restore.trust=signed restore.key={key}" in done.stdout
+    assert "it is not signed" in (refused := veles_run(f"snapshot={plain}", more, *mode, code=2)).stdout + refused.stderr
+    assert (
+        "restore.trust=full: the snapshot is loaded"
+        in (full := veles_run(f"snapshot={plain}", more, "restore.trust=full")).stdout + full.stderr
+    )
+    assert "needs restore.key" in (bad := veles_run(f"snapshot={plain}", "restore.trust=signed", code=2)).stdout + bad.stderr
+
+
+def test_a_snapshot_has_no_say_in_trust(veles_run: Run, tmp_path: Path, key: str) -> None:
+    """A run that was restored in full trust hands that on to nobody: the next restore is restricted again."""
+    base = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=60", "seed=1")
+    veles_run(*base, "decision.max_epochs=1", "snapshotter.directory=first")
+    (first,) = (path for path in (tmp_path / "first").iterdir() if not path.is_symlink())
+    veles_run(f"snapshot={first}", "restore.trust=full", "decision.max_epochs=2", "snapshotter.directory=second")
+    (second,) = (path for path in (tmp_path / "second").iterdir() if not path.is_symlink())
+    done = veles_run(f"snapshot={second}", "decision.max_epochs=3")
+    assert "restore.trust=full" not in done.stdout + done.stderr
