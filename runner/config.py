@@ -255,6 +255,8 @@ class RestoreConfig:
     """Key of its signature, for `signed`: the path of a file, or `env:NAME`."""
 
     def __post_init__(self) -> None:
+        if self.trust is Trust.restricted and not self.trusted and self.key is None:
+            return  # the defaults: `--help` must not wait for the imports below
         from runner.snapshots.trust import Policy
 
         Policy(self.trust, tuple(self.trusted), self.key)

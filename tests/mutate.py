@@ -12,6 +12,7 @@ import os
 import pickle
 import pickletools
 import random
+import signal
 import struct
 import sys
 import warnings
@@ -32,7 +33,7 @@ from tests.objects import OBJECTS
 SEED_SIZE = 4_000
 """Bytes of the largest pickle that is mutated: small ones give more mutants a second."""
 HANG = 30.0
-"""Seconds after which a block of mutants is taken to hang; the process then ends and shows where it stood."""
+"""Seconds of processor time after which a block of mutants is taken to hang; the process then shows where it stood and ends."""
 BLOCK = 1_000
 NOWHERE = Path("/nonexistent")
 """Where the markers would be: whatever a mutant makes of its path, nothing can be made there."""
@@ -194,10 +195,12 @@ def mutate(seed: int, count: int) -> int:
     for parts in corpus:
         outcome(b"\x80\x05" + b"".join(parts) + b".")
     watch = Watch()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGPROF, chain=True)
     outcomes: Counter[str] = Counter()
     for number in range(count):
         if number % BLOCK == 0:
-            faulthandler.dump_traceback_later(HANG, exit=True)
+            signal.setitimer(signal.ITIMER_PROF, HANG)
         data = mutant(rng, corpus)
         watch.armed = True
         try:

@@ -86,9 +86,9 @@ class ConfFolder(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         result = super().load_config(config_path)
         config = result.config
-        if isinstance(config, DictConfig) and isinstance(layers := config.get("layers"), ListConfig):
+        if isinstance(config, DictConfig) and isinstance(config.get("layers"), ListConfig):
             # Hydra cannot address an item of a list, so `layers.fc1.learning_rate=0.1` needs names.
-            config.layers = named_layers(OmegaConf.to_container(layers))
+            config.layers = named_layers(OmegaConf.to_container(config.layers))
         return result
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:

@@ -87,7 +87,7 @@ def run(node: DictConfig) -> Outcome:
     restored = _find_snapshot(node, request)
     if restored is None:
         if node.mode is Mode.evaluate:
-            raise SnapshotNotFoundError("mode=evaluate: there is no snapshot to score")
+            raise SnapshotNotFoundError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
         return _fresh(node, request)
     _check_workflow(restored, node, request)
     if node.mode is Mode.evaluate:

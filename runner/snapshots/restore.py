@@ -103,6 +103,7 @@ def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
 
 def _restore(store: Store, location: str, policy: Policy) -> Restored:
     with _Located(location):
+        read_header(store.open(location))  # a newer format may have another digest, too
         header, file = read_verified(lambda: store.open(location), policy.secret)
         workflow = policy.load(file)
         if not isinstance(workflow, Workflow):
