@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import bz2
+import gc
 import gzip
 import logging
 import lzma
@@ -71,6 +72,7 @@ def folder() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
+        gc.collect()  # workflows and their staging memory, which are cycles
 
 
 def sync(path: Path) -> None:
@@ -313,7 +315,7 @@ def summary(megabytes: int, written: dict[str, dict[str, float]], restored: dict
 
 
 MEMORY = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from benchmarks.snapshots import make_workflow
 megabytes, staging, folder, codec, snapshots = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
@@ -321,7 +323,8 @@ workflow, snapshotter = make_workflow(megabytes, Path(folder), compression=codec
 for _ in range(snapshots):
     snapshotter.export()
 snapshotter.finish()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+status = Path("/proc/self/status").read_text()  # getrusage would count the process that this one was forked from
+print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]))
 """
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from runner.config import Config, SnapshotterConfig, flattened, plain
 from runner.errors import ConfigError
 from runner.nn import StandardWorkflow
+from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.store import Store
+from runner.snapshots.stores.file import FileStore
 
 LAUNCH_KEYS = frozenset({"mode", "snapshot", "device", "threads", "restore"})
 """Keys that belong to a process, not to a run: they may differ each time."""
@@ -59,9 +62,20 @@ def reconfigure(workflow: Any, before: Config, now: Config, output_dir: str) -> 
     return changes
 
 
+def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:
+    """Returns where snapshots go: to a database if the configuration names one, else to a folder."""
+    if config.odbc:
+        from runner.snapshots.stores.odbc import OdbcStore
+
+        return OdbcStore(config.odbc, config.table, config.create_table)
+    return FileStore(config.directory or output_dir)
+
+
 def _snapshotter(config: SnapshotterConfig, output_dir: str) -> dict[str, Any]:
-    settings = asdict(config)
-    return settings | {"directory": settings["directory"] or output_dir}
+    settings = {item.name: getattr(config, item.name) for item in fields(SnapshotterSettings)}
+    store = snapshot_store(config, output_dir)
+    store.prepare()
+    return settings | {"store": store}
 
 
 def check_seed(seed: int | None) -> None:

@@ -12,7 +12,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from runner.errors import ConfigError, known
+from runner.snapshots.location import DEFAULT_TABLE
 from runner.snapshots.settings import SnapshotterSettings, at_least
+from runner.snapshots.stores.dialects import check_table
 
 SIZE = Any  # OmegaConf has no union of an integer and a list
 
@@ -230,6 +232,16 @@ class SnapshotterConfig(SnapshotterSettings):
 
     directory: str | None = None
     """Folder of the snapshots; the run's output folder unless given."""
+    odbc: str | None = None
+    """Database of the snapshots, instead of a folder: a connection string, `DSN=name`, or the name of a data source."""
+    table: str = DEFAULT_TABLE
+    """Table of the snapshots in the database."""
+    create_table: bool = True
+    """Whether the table is made if it is not there."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_table(self.table)
 
 
 class Trust(Enum):
@@ -269,7 +281,7 @@ class Config:
     mode: Mode = Mode.train
     """`train`, or `evaluate`: score a snapshot without training."""
     snapshot: str | None = None
-    """Snapshot to continue: a path, `latest`, or `auto` (latest if there is one)."""
+    """Snapshot to continue: a path, `odbc://...`, `latest`, or `auto` (latest if there is one)."""
     seed: int | None = None
     """Seed of everything random; drawn, shown and kept in the snapshots unless given."""
     device: str = "auto"
@@ -301,11 +313,15 @@ def from_hydra(node: DictConfig) -> Config:
     Raises:
         ConfigError: a value is wrong.
     """
+    node = node.copy()
+    # References to a connection string are resolved when it is used: what is resolved here would be saved.
+    odbc, node.snapshotter.odbc = node.snapshotter._get_node("odbc")._value(), None
     try:
         config: Config = OmegaConf.to_object(node)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
     config.layers = normalized_layers(config.layers)
+    config.snapshotter.odbc = odbc
     return config
 
 

@@ -10,7 +10,10 @@ RunnerError
 └── SnapshotError
     ├── StateError (pickle.PicklingError)   a part of the workflow cannot be pickled
     ├── StoreError (OSError)                the store refused to write, list or delete
+    │   ├── StoreAwayError (ConnectionError)    the database does not answer
+    │   └── StoreAccessError (PermissionError)  a wrong password, or rights that are missing
     ├── SnapshotNotFoundError (FileNotFoundError)
+    ├── SnapshotAmbiguousError (LookupError) a location fits several runs
     ├── SnapshotDamagedError (ValueError)   empty, truncated, altered, or not a snapshot at all
     ├── SnapshotMismatchError (ValueError)  of another workflow, another data set or a newer format
     └── SnapshotRefusedError (pickle.UnpicklingError)  it holds what may not be loaded, or its signature is wrong
@@ -68,8 +71,24 @@ class StoreError(SnapshotError, OSError):
     """The store refused an operation."""
 
 
+class StoreAwayError(StoreError, ConnectionError):
+    """The database does not answer."""
+
+
+class StoreAccessError(StoreError, PermissionError):
+    """The database refuses the user: a wrong password, or rights that are missing."""
+
+    exit_code = 2
+
+
 class SnapshotNotFoundError(SnapshotError, FileNotFoundError):
     """There is no such snapshot."""
+
+    exit_code = 2
+
+
+class SnapshotAmbiguousError(SnapshotError, LookupError):
+    """A location fits several runs."""
 
     exit_code = 2
 

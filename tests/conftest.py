@@ -4,10 +4,13 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from tests.servers import KINDS, Server, Servers, odbc_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -45,3 +48,23 @@ def veles_run(tmp_path: Path) -> Run:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def odbc_folder() -> Iterator[Path]:
+    """Settings of the driver manager for the tests and the processes that they start."""
+    with odbc_settings() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def servers(odbc_folder: Path) -> Iterator[Servers]:
+    """The database servers, each started when it is first needed."""
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Server:
+    """A new, empty database of each kind."""
+    return servers.database(request.param, tmp_path)

@@ -3,13 +3,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The standard tools of the codecs read our files.
+# The codecs' standard tools, which read our files; database servers and drivers, which the tests run by themselves.
+packages=(gzip bzip2 xz-utils unixodbc odbc-mariadb odbc-postgresql libsqliteodbc mariadb-server postgresql)
 missing=()
-for tool in gunzip:gzip bunzip2:bzip2 unxz:xz-utils; do
-    command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
+for package in "${packages[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
-    apt-get update -qq && apt-get install -y -qq "${missing[@]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 python=${PYTHON:-python3}

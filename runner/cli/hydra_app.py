@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
+import secrets as tokens
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from runner import secrets
 from runner.config import Config, named_layers
 
 PACKAGE = Path(__file__).parent.parent
@@ -26,6 +27,7 @@ _HELP = """veles-run: runs a workflow from a conf file, and continues it from an
   veles-run conf=mnist                              run conf/mnist.yaml
   veles-run conf=mnist decision.max_epochs=5        the same with a changed key
   veles-run conf=mnist snapshot=FILE                continue from a snapshot
+  veles-run conf=mnist snapshotter.odbc=DSN         keep the snapshots in a database
   veles-run --snapshot FILE                         the same (also -w); the conf comes from the snapshot
   veles-run conf=mnist snapshot=latest              continue from the newest snapshot (auto: if there is one)
   veles-run conf=mnist snapshot=FILE mode=evaluate  score a snapshot
@@ -56,12 +58,14 @@ class App(Config):
 
 _JOB_LOGGING = {
     "version": 1,
+    "filters": {"secrets": {"()": "runner.secrets.RedactingFilter"}},
     "formatters": {"file": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {
-        "console": {"class": "runner.cli.console.LineHandler"},
+        "console": {"class": "runner.cli.console.LineHandler", "filters": ["secrets"]},
         "file": {
             "class": "logging.FileHandler",
             "formatter": "file",
+            "filters": ["secrets"],
             "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log",
         },
     },
@@ -86,9 +90,11 @@ class ConfFolder(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         result = super().load_config(config_path)
         config = result.config
-        if isinstance(config, DictConfig) and isinstance(config.get("layers"), ListConfig):
-            # Hydra cannot address an item of a list, so `layers.fc1.learning_rate=0.1` needs names.
-            config.layers = named_layers(OmegaConf.to_container(config.layers))
+        if isinstance(config, DictConfig):
+            _conceal_connection(config)
+            if isinstance(config.get("layers"), ListConfig):
+                # Hydra cannot address an item of a list, so `layers.fc1.learning_rate=0.1` needs names.
+                config.layers = named_layers(OmegaConf.to_container(config.layers))
         return result
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
@@ -112,8 +118,16 @@ def register() -> None:
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
-    token = secrets.token_hex(3)
+    token = tokens.token_hex(3)
     OmegaConf.register_new_resolver("run_token", lambda: token, replace=True)
+
+
+def _conceal_connection(config: DictConfig) -> None:
+    """Masks the password of a connection string in a conf file, before Hydra saves what it composes."""
+    settings: Any = OmegaConf.to_container(config)
+    settings = settings.get("snapshotter")
+    if isinstance(settings, dict) and isinstance(settings.get("odbc"), str):
+        config.snapshotter.odbc = secrets.conceal(settings["odbc"])
 
 
 def _in_conf(config_path: str) -> bool:

@@ -25,8 +25,8 @@ from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.nn.decision import errors_text
 from runner.snapshots.header import Header
+from runner.snapshots.location import concealed
 from runner.snapshots.restore import Restored, folder_stores, restore_latest, restore_with
-from runner.snapshots.stores.file import FileStore
 from runner.snapshots.trust import Policy
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ def run(node: DictConfig) -> Outcome:
     """Runs the job."""
     request = Request.from_hydra()
     node = _typed(node)
+    if node.snapshot:
+        node.snapshot = concealed(node.snapshot)
     restored = _find_snapshot(node, request)
     if restored is None:
         if node.mode is Mode.evaluate:
@@ -180,16 +182,16 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     if source not in ("latest", "auto"):
         return restore_with(source, policy)
     wanted = node.workflow.name or request.conf
-    directory = node.snapshotter.directory
-    stores = [FileStore(directory)] if directory else folder_stores(request.run_folders)
+    settings = schema.from_hydra(node).snapshotter
+    named = build.snapshot_store(settings, "") if settings.odbc or settings.directory else None
 
     def is_wanted(header: Header) -> bool:
         same = not request.sweep or source == "latest" or header.overrides == request.run_overrides
         return same and (wanted is None or header.workflow == wanted)
 
-    found = restore_latest(stores, is_wanted, policy)
+    found = restore_latest([named] if named else folder_stores(request.run_folders), is_wanted, policy)
     if found is None:
-        where = directory or " and ".join(map(str, request.run_folders))
+        where = named or " and ".join(map(str, request.run_folders))
         missing = f"there is no snapshot of {wanted or 'any workflow'!r} in {where}"
         if source == "latest":
             raise SnapshotNotFoundError(f"snapshot=latest: {missing}")

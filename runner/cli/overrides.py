@@ -10,9 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 
+from runner import secrets
 from runner.errors import ConfigError
+from runner.snapshots.location import SCHEME, concealed
 
 SNAPSHOT_FLAGS = ("--snapshot", "-w")
 FREE_SECTIONS = ("layers.",)
@@ -28,7 +31,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: `snapshot` is given more than once, or `--snapshot` without a value.
     """
-    result = [_hydra_override(argument) for argument in _without_flags(arguments)]
+    result = [_hydra_override(argument) for argument in map(_concealed, _without_flags(arguments))]
     sources = [argument for argument in result if argument.startswith("snapshot=")]
     if len(sources) > 1:
         raise ConfigError(f"snapshot is given {len(sources)} times ({', '.join(sources)}): give one")
@@ -52,6 +55,21 @@ def _without_flags(arguments: Sequence[str]) -> Iterator[str]:
             yield argument
             if argument in _FLAGS_WITH_VALUE or argument in _LONG_FLAGS_WITH_VALUE:
                 yield from [value for value in [next(rest, None)] if value is not None]
+
+
+def _concealed(argument: str) -> str:
+    """Masks the passwords in an argument, before Hydra or a message shows it."""
+    if not secrets.is_secret(argument):
+        return argument
+    key, _, value = argument.partition("=")
+    parsed = OverridesParser.create().parse_override(f"{key}={value}").value() if _readable(key, value) else value
+    items = parsed.list if isinstance(parsed, ChoiceSweep) else [parsed]
+    texts = [item.text if isinstance(item, QuotedString) else str(item) for item in items]
+    return f"{key}={','.join(_quoted(_without_password(text)) for text in texts)}"
+
+
+def _without_password(text: str) -> str:
+    return concealed(text) if text.startswith(SCHEME) else secrets.conceal(text)
 
 
 def _hydra_override(argument: str) -> str:

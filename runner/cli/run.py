@@ -15,10 +15,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from runner import secrets
 from runner.cli import hydra_app, overrides
 from runner.errors import RunnerError, known
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+_HINT = (
+    "a password on the command line is seen by whoever lists processes, and is not kept with the run;"
+    " DSN=name or '${oc.env:VELES_ODBC}' in its place is not"
+)
 _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 
 
@@ -45,6 +50,8 @@ def main() -> None:
     os.environ["VELES_RUN_TRACEBACK"] = "1" if full_error else ""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a workflow of the user's own
+    if any(map(secrets.is_secret, sys.argv)):
+        print(f"veles-run: {_HINT}", file=sys.stderr)
     try:
         sys.argv[1:] = overrides.normalize(sys.argv[1:])
         hydra_app.register()
@@ -60,9 +67,9 @@ def main() -> None:
 def _report(error: Exception) -> int:
     """Prints an error as one message, or with its traceback where that is asked for; returns the exit code."""
     if os.environ["VELES_RUN_TRACEBACK"]:
-        traceback.print_exception(error)
+        print(secrets.redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     else:
-        print(f"veles-run: {_message(error)}", file=sys.stderr)
+        print(f"veles-run: {secrets.redact(_message(error))}", file=sys.stderr)
     return error.exit_code if isinstance(error, RunnerError) else 2
 
 

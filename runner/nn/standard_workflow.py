@@ -20,7 +20,9 @@ from runner.nn.layers import LAYERS
 from runner.nn.loader import CLASS_NAMES, FullBatchLoader
 from runner.nn.loaders import LOADERS
 from runner.nn.schedule import LearningRateAdjuster
-from runner.snapshots.snapshotter import Snapshotter, SnapshotterToFile
+from runner.snapshots.database import SnapshotterToStore
+from runner.snapshots.snapshotter import Snapshotter
+from runner.snapshots.stores.file import FileStore
 
 THREADED_WORK = 1 << 26
 """Multiplications in the largest layer, for one minibatch, from which a second thread pays."""
@@ -41,7 +43,8 @@ class StandardWorkflow(Workflow):
         layers: the layers from first to last, as in the configuration.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
-        snapshotter_config: the settings of `SnapshotterToFile`; no snapshotter if None.
+        snapshotter_config: the settings of `SnapshotterToStore`, or of `SnapshotterToFile` if they name no store; no
+            snapshotter if None.
 
     Raises:
         ConfigError: a name or a setting is wrong.
@@ -243,7 +246,9 @@ class StandardWorkflow(Workflow):
         return adjuster
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
-        snapshotter = SnapshotterToFile(self, "snapshotter", **settings)
+        own = dict(settings)
+        store = own.pop("store", None) or FileStore(own.pop("directory", "snapshots"))
+        snapshotter = SnapshotterToStore(self, "snapshotter", store=store, **own)
         snapshotter.link_from(self.lr_adjuster)
         snapshotter.link_attrs(self.decision, ("suffix", "snapshot_suffix"), "complete")
         snapshotter.link_attrs(self.loader, ("due", "epoch_ended"))

@@ -18,6 +18,7 @@ from runner.errors import (
 )
 from runner.graph import Workflow
 from runner.snapshots.header import Header
+from runner.snapshots.location import SCHEME, Location
 from runner.snapshots.reader import read_header, read_verified
 from runner.snapshots.store import Entry, Store
 from runner.snapshots.stores.file import FileStore
@@ -38,12 +39,12 @@ class Restored:
 def restore(
     location: str | Path, *, trust: Trust | str = Trust.restricted, trusted: Sequence[str] = (), key: str | None = None
 ) -> Restored:
-    """Restores a workflow from a snapshot file. `initialize()` and `run()` continue it.
+    """Restores a workflow from a snapshot. `initialize()` and `run()` continue it.
 
     Nothing of the snapshot is used before the whole of it is verified.
 
     Args:
-        location: the file.
+        location: the file, or `odbc://...` as in `Location`.
         trust: how far it is trusted: `restricted`, `signed` or `full`, as in `Policy`.
         trusted: for `restricted`, modules whose classes it may hold.
         key: for `signed`, where the key is: the path of a file, or `env:NAME`.
@@ -51,7 +52,7 @@ def restore(
     Raises:
         ConfigError: the policy is wrong.
         SnapshotRefusedError: it holds what the policy does not allow, or is not signed as the policy asks.
-        SnapshotNotFoundError: there is no such file.
+        SnapshotNotFoundError: there is no such snapshot.
         SnapshotDamagedError: it is empty, truncated, altered, or no snapshot.
         SnapshotMismatchError: it is of a newer format, or needs a class that is not here.
     """
@@ -60,19 +61,27 @@ def restore(
 
 def restore_with(location: str | Path, policy: Policy) -> Restored:
     """Restores as `restore` does."""
-    return _restore(file_store(location), str(location), policy)
+    store, location = located(str(location))
+    return _restore(store, location, policy)
 
 
 def header_of(location: str | Path) -> Header:
-    """Returns the header of a snapshot file; it raises as `restore` does."""
-    store = file_store(location)
-    with _Located(str(location)):
-        return read_header(store.open(str(location)))
+    """Returns the header of a snapshot; it raises as `restore` does."""
+    store, location = located(str(location))
+    with _Located(location):
+        return read_header(store.open(location))
 
 
-def file_store(location: str | Path) -> FileStore:
-    """Returns the store of the folder that a snapshot file is in."""
-    return FileStore(Path(location).parent)
+def located(location: str) -> tuple[Store, str]:
+    """Returns the store that a snapshot is in, a table of a database or the folder of a file, and its full location there."""
+    if location.startswith(SCHEME):
+        from runner.snapshots.stores.odbc import OdbcStore
+
+        place = Location.parse(location)
+        store = OdbcStore(place.odbc, place.table)
+        with _Located(str(place)):
+            return store, store.find(place)
+    return FileStore(Path(location).parent), location
 
 
 def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool], policy: Policy) -> Restored | None:

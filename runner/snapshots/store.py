@@ -27,7 +27,10 @@ def ignore(location: str, error: SnapshotError) -> None:
 
 
 class Store(Protocol):
-    """Keeps snapshots. These four operations are all that a snapshotter and a restore need."""
+    """Keeps snapshots. These operations are all that a snapshotter and a restore need."""
+
+    def prepare(self) -> None:
+        """Checks, before a run spends time, that snapshots can be put, as far as that can be known."""
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         """Writes a snapshot and returns its location once it is durable. A failed put leaves nothing behind."""

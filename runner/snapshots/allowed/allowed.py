@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -162,3 +163,8 @@ def _described(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__!r}"
     return f"an object of type {type(value).__name__!r}"
+
+
+for _package in LIBRARIES:
+    if _package in sys.modules:
+        _library(_package)  # with the other imports, rather than when the first name of a snapshot asks for it

@@ -34,7 +34,19 @@ class FileStore(Store):
     """
 
     def __init__(self, directory: str | Path) -> None:
-        self.directory = Path(directory)
+        self._directory = str(directory)
+
+    @property
+    def directory(self) -> Path:
+        """The folder."""
+        return Path(self._directory)
+
+    def __str__(self) -> str:
+        return self._directory
+
+    def prepare(self) -> None:
+        # A folder that cannot be written to today may be when the first snapshot is taken.
+        return
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         with _translated(WRITE, self.directory):

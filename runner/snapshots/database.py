@@ -1,0 +1,59 @@
+"""Snapshotters that may write to a database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.graph import Workflow
+from runner.snapshots.location import DEFAULT_TABLE
+from runner.snapshots.snapshotter import Snapshotter
+from runner.snapshots.store import Store
+
+
+class SnapshotterToStore(Snapshotter):
+    """Takes snapshots into a store, which may be another one when the run is resumed.
+
+    Args:
+        store: where the snapshots go.
+    """
+
+    def configure(self, *, store: Store | None = None, **settings: Any) -> None:
+        super().configure(**settings)
+        if store is not None:
+            self._store = store
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    @property
+    def destination(self) -> str:
+        return str(self._store)
+
+
+class SnapshotterToDB(SnapshotterToStore):
+    """Takes snapshots into a table of a database.
+
+    Args:
+        odbc: a connection string, `DSN=name`, or the bare name of a data source; `${oc.env:NAME}` may stand in it.
+        table: the table.
+        create_table: whether it is made if it is not there.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        name: str | None = None,
+        *,
+        odbc: str,
+        table: str = DEFAULT_TABLE,
+        create_table: bool = True,
+        **settings: Any,
+    ) -> None:
+        from runner.snapshots.stores.odbc import OdbcStore  # what it imports is not for runs into files
+
+        super().__init__(workflow, name, store=OdbcStore(odbc, table, create_table), **settings)
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.store.prepare()

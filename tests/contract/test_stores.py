@@ -1,0 +1,201 @@
+"""What every store promises: the same for files and for each database."""
+
+import multiprocessing
+import os
+import pickle
+import random
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import SnapshotMismatchError, SnapshotNotFoundError
+from runner.snapshots import codecs
+from runner.snapshots.format import header_bytes
+from runner.snapshots.header import Header
+from runner.snapshots.store import Store
+from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.odbc import ROW, OdbcStore
+from tests.servers import KINDS, PASSWORD, Servers
+
+NONE = codecs.find("none")
+SIZES = (0, 1, 65_536, ROW, ROW + 1, 17_500_000)
+RUN = str(uuid.uuid4())
+
+
+@pytest.fixture(params=["file", *KINDS])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "file":
+        return FileStore(tmp_path / "snapshots")
+    servers: Servers = request.getfixturevalue("servers")
+    store = OdbcStore(servers.database(request.param, tmp_path).odbc)
+    store.prepare()
+    return store
+
+
+def header(name: str = "run_validation_1.48", **values: Any) -> Header:
+    fields = {"prefix": "run", "workflow": "run", "workflow_class": "m:C", "run_id": RUN, "log_id": RUN, "codec": "none"}
+    return Header(name=name, **(fields | values))
+
+
+def content(header: Header, data: bytes = b"") -> list[bytes]:
+    return [header_bytes(header), data]
+
+
+def read(store: Store, location: str) -> bytes:
+    return b"".join(store.open(location))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_content_comes_back_byte_for_byte(store: Store, size: int, rng: random.Random) -> None:
+    data = rng.randbytes(size)
+    cuts = sorted(rng.randrange(size + 1) for _ in range(5))
+    members = [memoryview(data)[begin:end] for begin, end in zip([0, *cuts], [*cuts, size], strict=True)]
+    location = store.put(header(), NONE, members)
+    assert read(store, location) == data
+    assert read(store, location) == data
+
+
+def test_member_may_be_reused_when_the_next_is_asked_for(store: Store) -> None:
+    def members() -> Iterator[bytearray]:
+        buffer = bytearray(3_000_000)
+        for number in range(4):
+            buffer[:] = bytes([number]) * len(buffer)
+            yield buffer
+
+    location = store.put(header(), NONE, members())
+    assert read(store, location) == b"".join(bytes([number]) * 3_000_000 for number in range(4))
+
+
+def test_list_gives_the_headers_newest_first_within_a_second(store: Store) -> None:
+    times = [f"2026-02-03T04:05:06.{micro:06}+00:00" for micro in (5, 400_000, 4, 999_999, 400_001)]
+    headers = [header(f"run_{number}", time=time) for number, time in enumerate(times)]
+    locations = {one.uuid: store.put(one, NONE, content(one)) for one in headers}
+    listed = list(store.list())
+    assert [entry.header for entry in listed] == sorted(headers, key=lambda one: one.time, reverse=True)
+    assert [entry.location for entry in listed] == [locations[entry.header.uuid] for entry in listed]
+
+
+def test_empty_store_lists_nothing(store: Store) -> None:
+    assert list(store.list()) == []
+
+
+def test_header_of_a_newer_format_is_told_of(store: Store) -> None:
+    newer, known = header("run_newer", format=999), header("run_known")
+    location = store.put(newer, NONE, content(newer))
+    store.put(known, NONE, content(known))
+    told: list[tuple[str, type]] = []
+    assert [entry.header for entry in store.list(lambda where, error: told.append((where, type(error))))] == [known]
+    assert told == [(location, SnapshotMismatchError)]
+
+
+def test_name_that_is_taken_is_given_a_number(store: Store) -> None:
+    headers = [header(epoch=epoch) for epoch in range(3)]
+    locations = [store.put(one, NONE, content(one, bytes([one.epoch]))) for one in headers]
+    assert len(set(locations)) == 3
+    for one, location in zip(headers, locations, strict=True):
+        assert read(store, location) == b"".join(content(one, bytes([one.epoch])))
+
+
+def test_long_names_and_names_of_any_script(store: Store) -> None:
+    one = header("поиск_" + "validation_" * 15, prefix="поиск", workflow="поиск & Ähnliches " * 8)
+    location = store.put(one, NONE, content(one))
+    assert [(entry.location, entry.header) for entry in store.list()] == [(location, one)]
+    assert read(store, location) == b"".join(content(one))
+
+
+def test_put_that_fails_leaves_nothing(store: Store) -> None:
+    kept = header("run_kept")
+    store.put(kept, NONE, content(kept))
+
+    def members() -> Iterator[bytes]:
+        yield from content(header())
+        yield bytes(3 * ROW)
+        raise RuntimeError("the codec fails")
+
+    with pytest.raises(RuntimeError, match="the codec fails"):
+        store.put(header(), NONE, members())
+    assert [entry.header for entry in store.list()] == [kept]
+    location = store.put(header(), NONE, [b"again"])
+    assert read(store, location) == b"again"
+
+
+def test_writer_that_is_killed_leaves_nothing(store: Store) -> None:
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+
+    def members() -> Iterator[bytes]:
+        yield from content(header())
+        yield bytes(3 * ROW)
+        ready.set()
+        threading.Event().wait()
+
+    process = context.Process(target=lambda: store.put(header(), NONE, members()))
+    process.start()
+    assert ready.wait(60)
+    process.kill()
+    process.join()
+    assert list(store.list()) == []
+    location = store.put(header(), NONE, [b"again"])
+    assert read(store, location) == b"again"
+
+
+def test_writers_at_once_do_not_mix(store: Store) -> None:
+    """Two processes' runs and a third that shares a run's id and name."""
+    runs = [RUN, str(uuid.uuid4()), RUN]
+    written: dict[str, bytes] = {}
+    errors: list[BaseException] = []
+
+    def write(number: int) -> None:
+        try:
+            for epoch in range(4):
+                data = bytes([number, epoch]) * (2 * ROW // 3)
+                one = header(run_id=runs[number], log_id=runs[number], epoch=epoch)
+                location = store.put(one, NONE, content(one, data))
+                written[location] = b"".join(content(one, data))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(written) == 12
+    assert {entry.location for entry in store.list()} == set(written)
+    for location, data in written.items():
+        assert read(store, location) == data
+
+
+@pytest.mark.parametrize("size", [10, 2 * ROW + 1])
+def test_delete_takes_one_snapshot_away_and_no_other(store: Store, size: int) -> None:
+    headers = [header(f"run_{number}") for number in range(3)]
+    locations = [store.put(one, NONE, content(one, bytes(size))) for one in headers]
+    store.delete(locations[1])
+    assert [entry.location for entry in store.list()] == [locations[2], locations[0]]
+    assert read(store, locations[2]) == b"".join(content(headers[2], bytes(size)))
+    for action in (store.delete, lambda location: read(store, location)):
+        with pytest.raises(SnapshotNotFoundError, match="there is no snapshot"):
+            action(locations[1])
+
+
+def test_store_is_plain_data_without_passwords(store: Store) -> None:
+    data = pickle.dumps(store)
+    assert PASSWORD.encode() not in data
+    again = pickle.loads(data)
+    location = again.put(header(), NONE, [b"content"])
+    assert read(store, location) == b"content"
+    assert PASSWORD not in location + str(store) + repr(vars(store))
+
+
+@pytest.mark.parametrize("make", [lambda path: FileStore(path), lambda path: OdbcStore(f"DRIVER={{SQLite3}};Database={path}")])
+def test_store_that_was_never_written_to(make: Callable[[Path], Store], tmp_path: Path, odbc_folder: Path) -> None:
+    store = make(tmp_path / "missing")
+    assert list(store.list()) == []
+    with pytest.raises(SnapshotNotFoundError, match="there is no"):
+        read(store, str(tmp_path / "missing" / "x") if isinstance(store, FileStore) else f"odbc://x&veles&{RUN}&{RUN}&x")
+    assert os.listdir(tmp_path) in ([], ["missing"])

@@ -1,0 +1,195 @@
+"""Database servers of the tests' own: private data folders, free ports on loopback, ended by their own process id.
+
+They come from Debian's packages `mariadb-server` and `postgresql`; the drivers from `odbc-mariadb`, `odbc-postgresql` and
+`libsqliteodbc`. SQLite needs no server.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyodbc
+
+START_LIMIT = 120
+
+DRIVERS = {"SQLite3": "libsqlite3odbc.so", "MySQL": "libmaodbc.so", "PostgreSQL": "psqlodbcw.so"}
+"""The drivers by the names that the tests give them: connection strings without spaces are easier to find in output."""
+
+USER, PASSWORD, DATABASE = "veles", "canary-Passw0rd-7f3a", "veles"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database that accepts connections.
+
+    Attributes:
+        kind: `sqlite`, `mariadb` or `postgresql`.
+        odbc: the full connection string.
+        port: where it listens; 0 without a server.
+    """
+
+    kind: str
+    odbc: str
+    port: int = 0
+
+
+@contextmanager
+def odbc_settings() -> Iterator[Path]:
+    """Makes a folder with the driver manager's settings, which the process and its children use meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="veles-odbc-") as folder:
+        sections = [f"[{name}]\nDriver={library}\n" for name, library in DRIVERS.items()]
+        Path(folder, "odbcinst.ini").write_text("\n".join(sections))
+        Path(folder, "odbc.ini").touch()
+        before = os.environ.get("ODBCSYSINI")
+        os.environ["ODBCSYSINI"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ["ODBCSYSINI"]
+            else:
+                os.environ["ODBCSYSINI"] = before
+
+
+def sqlite(folder: Path) -> Server:
+    """Returns a new SQLite database."""
+    return Server("sqlite", f"DRIVER={{SQLite3}};Database={folder / 'snapshots.db'}")
+
+
+@contextmanager
+def mariadb() -> Iterator[Server]:
+    """Runs a MariaDB server with its default settings."""
+    with _private_folder("mysql") as (folder, user):
+        data, log = folder / "data", folder / "log"
+        own = ["--no-defaults", f"--datadir={data}", *([f"--user={user}"] if user else [])]
+        install = ["mariadb-install-db", *own, "--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run(install, check=True, capture_output=True)
+        init = folder / "init.sql"
+        init.write_text(
+            f"CREATE DATABASE {DATABASE};\n"
+            f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"
+        )
+        init.chmod(0o644)
+        port = free_port()
+        listen = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder / 'socket'}", "--skip-name-resolve"]
+        files = [f"--pid-file={folder / 'pid'}", f"--init-file={init}"]
+        with _running(["mariadbd", *own, *listen, *files], folder, log, None, signal.SIGKILL):
+            yield Server("mariadb", connection_string("MySQL", port), port)
+
+
+@contextmanager
+def postgresql() -> Iterator[Server]:
+    """Runs a PostgreSQL server with its default settings."""
+    with _private_folder("postgres") as (folder, user):
+        data, secret = folder / "data", folder / "secret"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)
+        binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+        init = [binaries / "initdb", "-D", data, "-U", USER, "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"]
+        subprocess.run(init, check=True, capture_output=True, user=user, cwd=folder)
+        port = free_port()
+        command = [binaries / "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", folder]
+        with _running(list(map(str, command)), folder, folder / "log", user, signal.SIGQUIT):
+            environment = os.environ | {"PGPASSWORD": PASSWORD}
+            create = [binaries / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", USER, DATABASE]
+            subprocess.run(create, check=True, capture_output=True, env=environment)
+            yield Server("postgresql", connection_string("PostgreSQL", port), port)
+
+
+def connection_string(driver: str, port: int, *, user: str = USER, password: str = PASSWORD, host: str = "127.0.0.1") -> str:
+    """Returns the connection string of a server on this machine."""
+    return f"DRIVER={{{driver}}};SERVER={host};PORT={port};DATABASE={DATABASE};UID={user};PWD={password}"
+
+
+def free_port() -> int:
+    """Returns a port of the loopback address on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+SERVERS: dict[str, Callable[[], AbstractContextManager[Server]]] = {"mariadb": mariadb, "postgresql": postgresql}
+KINDS = ("sqlite", *SERVERS)
+
+
+class Servers:
+    """Starts each server when it is first asked for, and gives out new databases in it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[str, Server] = {}
+        self._databases = 0
+
+    def running(self, kind: str) -> Server:
+        """Returns the server of that kind."""
+        if kind not in self._running:
+            self._running[kind] = self._stack.enter_context(SERVERS[kind]())
+        return self._running[kind]
+
+    def database(self, kind: str, folder: Path) -> Server:
+        """Returns a new, empty database; that of SQLite is a file in the folder."""
+        if kind == "sqlite":
+            return sqlite(folder)
+        server = self.running(kind)
+        self._databases += 1
+        name = f"test_{self._databases}"
+        execute(server, f"CREATE DATABASE {name}")
+        return replace(server, odbc=server.odbc.replace(f"DATABASE={DATABASE}", f"DATABASE={name}"))
+
+
+def execute(server: Server, *statements: str) -> None:
+    """Executes statements one by one."""
+    with closing(pyodbc.connect(server.odbc, autocommit=True)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def query(server: Server, statement: str) -> list[tuple[object, ...]]:
+    """Returns what a query finds."""
+    with closing(pyodbc.connect(server.odbc, autocommit=True)) as connection:
+        return [tuple(row) for row in connection.execute(statement).fetchall()]
+
+
+@contextmanager
+def _private_folder(user: str) -> Iterator[tuple[Path, str | None]]:
+    """Makes a folder for a server; root runs the server as the user that its package brings."""
+    folder = Path(tempfile.mkdtemp(prefix="veles-server-"))
+    owner = user if os.getuid() == 0 else None
+    try:
+        if owner:
+            shutil.chown(folder, owner)
+        yield folder, owner
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _running(command: list[str], folder: Path, log: Path, user: str | None, stop: signal.Signals) -> Iterator[None]:
+    """Runs a server, from the moment that it says to be ready in the way of systemd's services.
+
+    At the end its data are thrown away, so it need not put them in order first.
+    """
+    notify = folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(log, "wb") as output:
+        ready.bind(str(notify))
+        notify.chmod(0o777)
+        ready.settimeout(START_LIMIT)
+        environment = os.environ | {"NOTIFY_SOCKET": str(notify)}
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=environment, user=user)
+        try:
+            while b"READY=1" not in ready.recv(4096):
+                pass
+            yield
+        except TimeoutError:
+            raise RuntimeError(f"{command[0]} did not start:\n{log.read_text()}") from None
+        finally:
+            process.send_signal(stop)
+            process.wait()
