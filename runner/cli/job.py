@@ -59,7 +59,8 @@ class Request:
         config = HydraConfig.get()
         return cls(
             conf=config.runtime.choices.get("conf"),
-            typed=list(config.overrides.task),
+            # Unresolved, since a reference may lead to a password.
+            typed=OmegaConf.to_container(config.overrides.task),  # type: ignore[arg-type]
             output_dir=_relative(config.runtime.output_dir),
             run_folders=[_top(config.run.dir), _top(config.sweep.dir)],
             sweep=config.mode is RunMode.MULTIRUN,

@@ -129,14 +129,15 @@ def decode(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
             if plain:
                 yield plain
     if decoder is not None:
-        raise SnapshotDamagedError(f"it is truncated within a member of {codec.name}")
+        raise IncompleteMemberError(f"it is truncated within a member of {codec.name}")
 
 
 def members(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Cuts an encoded stream where members begin, so that they can be decoded in parallel.
 
-    A member begins with the same few bytes as the first one; ten bytes do not turn up by chance. A stream of one member,
-    made by another tool, is not cut.
+    A member begins with the same few bytes as the first one. These may also stand within a member, where a state holds data of
+    the same codec: a piece that ends within a member goes on in the next. A stream of one member, made by another tool, is not
+    cut.
     """
     if not codec.prefix:
         yield from blocks
@@ -148,16 +149,21 @@ def members(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
     prefix = bytes(pending[: codec.prefix])
     searched = len(prefix)
     while True:
+        begin = 0
         while (found := pending.find(prefix, searched)) >= 0:
-            yield bytes(memoryview(pending)[:found])
-            del pending[:found]
-            searched = len(prefix)
+            yield bytes(memoryview(pending)[begin:found])
+            begin, searched = found, found + len(prefix)
+        del pending[:begin]
         searched = max(len(prefix), len(pending) - len(prefix))
         block = next(blocks, b"")
         if not block:
             yield bytes(pending)
             return
         pending += block
+
+
+class IncompleteMemberError(SnapshotDamagedError):
+    """The data end within a member."""
 
 
 def _require(module: str, package: str, codec: str) -> ModuleType:

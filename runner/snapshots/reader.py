@@ -101,16 +101,26 @@ def _decoded(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields the same, members read and decoded ahead in other threads."""
+    """Yields the same, members read and decoded ahead in other threads.
+
+    From the first piece on that turns out to end within a member, the rest is decoded in one go.
+    """
     workers = os.cpu_count() or 1
-    ahead: deque[Future[list[bytes]]] = deque()
+    ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()
     with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
-        for member in _read_ahead(codecs.members(codec, blocks), reading):
-            ahead.append(decoding.submit(_decoded_member, codec, member))
-            if len(ahead) > 2 * workers:
-                yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
+        pieces = _read_ahead(codecs.members(codec, blocks), reading)
+        while True:
+            while len(ahead) <= 2 * workers and (piece := next(pieces, None)) is not None:
+                ahead.append((piece, decoding.submit(_decoded_member, codec, piece)))
+            if not ahead:
+                return
+            try:
+                plain = ahead[0][1].result()
+            except codecs.IncompleteMemberError:
+                yield from codecs.decode(codec, chain([piece for piece, _ in ahead], pieces))
+                return
+            ahead.popleft()
+            yield from plain
 
 
 def _read_ahead(members: Iterator[bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:

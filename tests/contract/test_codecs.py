@@ -136,6 +136,20 @@ def test_members_are_cut_where_they_begin(codec: str, rng: random.Random) -> Non
 
 
 @each_codec
+def test_state_that_holds_data_of_the_same_codec(codec: str, tmp_path: Path, rng: random.Random) -> None:
+    """What looks like the beginning of a member, within a member, does not end it."""
+    row = CODECS[codec]
+    inner = [bytes(row.encode(rng.randbytes(size), row.default_level)) for size in (CHUNK, CHUNK, 1000)]
+    start = inner[0][: row.prefix]
+    blob = (
+        rng.randbytes(100_000) + inner[0] + rng.randbytes(100) + inner[1] * 2 + start * 1000 + inner[2] + rng.randbytes(CHUNK)
+    )
+    workflow, _, snapshotter = holding(blob, tmp_path, compression=codec)
+    workflow.run()
+    assert restored(snapshotter.last_location).workflow["holder"].value == blob
+
+
+@each_codec
 def test_level_is_checked(codec: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"compression_level=99 is not a level of '{codec}', which takes"):
         holding(None, tmp_path, compression=codec, compression_level=99)

@@ -30,7 +30,9 @@ _REFUSED = re.compile(
     r"authentication failed|access denied|permission denied|command denied|readonly database|not allowed to connect",
     re.IGNORECASE,
 )
-_NO_DATABASE = re.compile(r"unknown database|database \S+ does not exist|unable to open database", re.IGNORECASE)
+_NO_DATABASE = re.compile(
+    r"unknown database|database \S+ does not exist|unable to open database|^connect failed", re.IGNORECASE
+)
 _AWAY = re.compile(
     r"can't connect|unknown server host|could not translate host|connection refused|timeout expired|gone away|lost connection"
     r"|server closed the connection|terminating connection|starting up|shutting down|too many connections|too many clients",

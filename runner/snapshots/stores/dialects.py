@@ -26,12 +26,14 @@ class Dialect:
     Attributes:
         timestamp: type of a date with time, with fractions of a second where there are any.
         blob: type of bytes of any length.
+        read: how bytes are selected from a column.
         options: what the definition of a table ends with.
         packet: query for the largest message that the server takes, in bytes; None where there is no such limit.
     """
 
     timestamp: str
     blob: str
+    read: str = "{}"
     options: str = ""
     packet: str | None = None
 
@@ -47,8 +49,8 @@ DIALECTS = {
     "MariaDB": _MYSQL,
     "MySQL": _MYSQL,
     "PostgreSQL": Dialect(timestamp="timestamp", blob="bytea"),
-    # Its driver returns text for a column declared longblob.
-    "SQLite": Dialect(timestamp="datetime", blob="blob"),
+    # Its driver returns text for a column declared longblob, as a table of VELES may have it.
+    "SQLite": Dialect(timestamp="datetime", blob="blob", read="CAST({} AS blob)"),
     # Untested: from the documentation.
     "Microsoft SQL Server": Dialect(timestamp="datetime2", blob="varbinary(max)"),
 }
@@ -135,7 +137,7 @@ class Statements:
         self.list_bare = f"SELECT m.{run}, m.{log}, m.{name}, NULL FROM {main} m"
         self.of_run = f" WHERE m.{run} LIKE ? AND m.{log} LIKE ?"
         self.of_name = f" AND m.{name} = ?"
-        self.data = f"SELECT {data} FROM {main} WHERE {run} = ? AND {name} = ?"
+        self.data = f"SELECT {dialect.read.format(data)} FROM {main} WHERE {run} = ? AND {name} = ?"
         self.chunk = f"SELECT {data} FROM {chunks} WHERE {run} = ? AND {name} = ? AND {number} = ?"
         self.delete_chunks = f"DELETE FROM {chunks} WHERE {run} = ? AND {name} = ?"
         self.delete = f"DELETE FROM {main} WHERE {run} = ? AND {log} = ? AND {name} = ?"
