@@ -12,11 +12,11 @@ from runner.cli.overrides import normalize
 from runner.errors import ConfigError
 
 LITERAL = [
-    "DRIVER={MySQL};SERVER=localhost;DATABASE=test;UID=test;PWD=test",
-    'DRIVER={ODBC Driver 18};PWD=it\'s "quoted", {braced}} and spaced ',
+    "DRIVER={MySQL};SERVER=localhost;DATABASE=test;UID=test",
+    'DRIVER={ODBC Driver 18};APP=it\'s "quoted", {braced}} and spaced ',
     "a=b",
     "/data/lr=0.1/x.pickle.gz",
-    "odbc://DSN=x;PWD=y&veles&id&log",
+    "odbc://DSN=x;UID=y&veles&id&log",
     "x'y=",
     "x\\'y=",
     "x\\\\'y=",
@@ -80,6 +80,11 @@ def test_any_text_is_understood_by_hydra_or_taken_literally(value: str) -> None:
     (override,) = OverridesParser.create().parse_overrides([argument])
     if argument != f"loader.name={value}":
         assert override.value() == value
+
+
+def test_a_typed_password_does_not_reach_hydra() -> None:
+    (argument,) = normalize(["snapshotter.odbc=DSN=x;UID=me;PWD=se{cr}et"])
+    assert parsed(argument) == "DSN=x;UID=me;PWD=***"
 
 
 def test_interpolations_work_within_what_is_taken_literally(monkeypatch: pytest.MonkeyPatch) -> None:
