@@ -116,7 +116,7 @@ def _takes_snapshots(workflow: Workflow) -> bool:
 def _resolve_device(device: str) -> str:
     if device == "cpu":
         return device
-    if device != "auto" and device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):
+    if device != "auto" and device != "cuda" and not (device.startswith("cuda:") and device[5:].isdecimal()):
         raise ConfigError(f"device={device!r} is not a device; known: auto, cpu, cuda, cuda:N")
     import torch
 

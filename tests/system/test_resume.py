@@ -42,7 +42,7 @@ def run_until_signal(folder: Path, arguments: list[str], number: signal.Signals,
             if line.startswith("Training"):
                 break
         try:
-            process.wait(timeout=rng.uniform(0, 0.1))
+            process.wait(timeout=rng.uniform(0, 0.2))
         except subprocess.TimeoutExpired:
             process.send_signal(number)
         output += process.stdout.read()

@@ -1,0 +1,100 @@
+"""Edge cases of the command line, each in a process of its own: one clear message on stderr, exit code 2, no traceback.
+
+What a module refuses by itself is tested with that module; here is what crosses several.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import VELES_RUN, Run
+from tests.system.test_resume import final_snapshot
+
+SMALL = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=100", "decision.max_epochs=1", "seed=5")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with snapshots `last` and, without a validation set, `unvalidated`, and with bad conf files."""
+    folder = tmp_path_factory.mktemp("edges")
+    for name, arguments in {"last": SMALL, "unvalidated": (*SMALL, "loader.validation_size=0")}.items():
+        command = [*VELES_RUN, *dict.fromkeys(arguments)]
+        command = [argument for argument in command if name == "last" or argument != "loader.validation_size=100"]
+        output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+        (folder / name).write_bytes((folder / final_snapshot(output)).read_bytes())
+    (folder / "conf").mkdir()
+    for name, layers in {"none": "", "twins": "[{type: dropout, name: a}, {type: dropout, name: a}]"}.items():
+        (folder / "conf" / f"{name}.yaml").write_text(f"# @package _global_\nlayers: {layers}\n")
+    return folder
+
+
+CASES = {
+    "train size above the data": (["loader.train_size=60001"], "loader.train_size=60001 is more than the 60000 samples"),
+    "unknown device": (["device=foo"], "device='foo' is not a device; known: auto, cpu, cuda, cuda:N"),
+    "negative seed": (["seed=-1"], "seed=-1 must be between 0 and 2^32 - 1"),
+    "mode": (["mode=foo"], "mode=foo; Invalid value 'foo', expected one of [train, evaluate]"),
+    "layer of a wrong name": (
+        ["layers.fc9.learning_rate=1"],
+        "layers.fc9 has no type: give layers.fc9.type, or name one of the",
+    ),
+    "rate that is a word": (["layers.fc1.learning_rate=x"], "layers.fc1.learning_rate='x' is wrong: Value 'x'"),
+    "unreadable value": (["decision.max_epochs=[1"], "Value '[1' of type 'str' could not be converted to Integer"),
+    "sweep without -m": (["decision.max_epochs=1,2"], "To sweep over it, add --multirun to your command line"),
+    "snapshot of nothing": (["snapshot="], "snapshot= names no snapshot: snapshot=FILE, snapshot=latest or snapshot=auto"),
+    "a folder as snapshot": (["snapshot=conf"], "'conf' is a folder, not a snapshot: name a file in it"),
+    "latest in a missing folder": (["snapshot=latest", "snapshotter.directory=/no"], "no snapshot of 'mnist_small' in /no"),
+    "minibatch on resume": (["snapshot=last", "loader.minibatch_size=7"], "loader.minibatch_size cannot change on resume"),
+    "a score without samples": (["snapshot=unvalidated", "mode=evaluate"], "has no validation set to score it on"),
+    "no layers": (["conf=none"], "layers is empty: a network has at least one layer"),
+    "two layers of one name": (["conf=twins"], "layers has two layers named 'a': give each a name of its own"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_edge_cases_have_one_clear_message(case: str, folder: Path, veles_run: Run) -> None:
+    arguments, message = CASES[case]
+    conf = [] if arguments[0].startswith("conf=") else ["conf=mnist_small"]
+    done = veles_run(*conf, *arguments, code=2, cwd=folder)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("veles-run: ")
+    assert message in line
+    assert "Traceback" not in done.stdout
+
+
+def test_a_run_without_a_validation_set_is_named_after_its_training_error(folder: Path, veles_run: Run) -> None:
+    output = veles_run("snapshot=unvalidated", "decision.max_epochs=2", cwd=folder).stdout
+    assert re.search(r"^Epoch 2: train \d+\.\d\d %", output, re.MULTILINE)
+    assert re.search(r"mnist_small_train_\d+\.\d\d", final_snapshot(output))
+
+
+def test_a_conf_file_of_a_subfolder_makes_snapshots_of_a_flat_name(folder: Path, veles_run: Run) -> None:
+    (folder / "conf" / "group").mkdir()
+    (folder / "conf" / "group" / "own.yaml").write_text(
+        "# @package _global_\n"
+        "loader: {train_size: 200, validation_size: 50}\n"
+        "layers: {out: {type: softmax, output_sample_shape: 10}}\n"
+        "decision: {max_epochs: 1}\n"
+    )
+    output = veles_run("conf=group/own", cwd=folder).stdout
+    path = folder / final_snapshot(output)
+    assert path.name.startswith("group_own_validation_")
+    assert "The run is complete" in veles_run("conf=group/own", "snapshot=latest", cwd=folder).stdout
+
+
+def test_a_dropout_of_zero_is_none(folder: Path, veles_run: Run) -> None:
+    def line(*arguments: str) -> str:
+        return re.search(r"^Epoch 1.*", veles_run(*SMALL, *arguments, cwd=folder).stdout, re.MULTILINE)[0]
+
+    assert line("layers.dropout1.dropout_ratio=0") == line("~layers.dropout1")
+
+
+def test_a_folder_with_an_equals_sign_and_a_comma_in_its_name(tmp_path: Path, veles_run: Run) -> None:
+    output = veles_run(*SMALL, "snapshotter.directory=lr=0.1,seed=3 (copy)").stdout
+    assert (tmp_path / "lr=0.1,seed=3 (copy)" / "mnist_small_current.5.pickle.gz").exists()
+    command = re.search(r"^Extend: veles-run (.*)$", output, re.MULTILINE)[1]
+    done = subprocess.run(
+        f"{' '.join(VELES_RUN)} {command}", shell=True, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "Epoch 2:" in done.stdout

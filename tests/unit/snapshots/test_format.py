@@ -1,0 +1,170 @@
+"""What protects a snapshot: its trailer finds every truncation and every flipped bit, in every codec."""
+
+import json
+import pickle
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.errors import SnapshotDamagedError, SnapshotMismatchError
+from runner.snapshots import codecs
+from runner.snapshots.codecs import CODECS
+from runner.snapshots.format import HEADER_LIMIT, TRAILER_SIZE, Digest, header_bytes, header_size, parse_header
+from runner.snapshots.header import FORMAT, Header
+from runner.snapshots.reader import read_header, read_verified
+from tests.unit.snapshots.stores.test_file import header
+from tests.workflows import holding
+
+BLOCK = 1000
+
+
+def blocks(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
+
+
+def content(data: bytes) -> bytes:
+    """Returns header and pickle of an encoded snapshot, verified."""
+    of, file = read_verified(lambda: blocks(data))
+    return header_bytes(of) + file.read()
+
+
+@pytest.fixture(scope="module")
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """One small snapshot in each codec."""
+    made = {}
+    for name in CODECS:
+        folder = tmp_path_factory.mktemp(name)
+        workflow, *_ = holding(random.Random(1).randbytes(500) + bytes(500), folder, compression=name)
+        workflow.run()
+        (path,) = folder.glob("holding_run_1*")
+        made[name] = path.read_bytes()
+    return made
+
+
+each_codec = pytest.mark.parametrize("codec", CODECS)
+
+
+@each_codec
+def test_every_truncation_is_found(codec: str, snapshots: dict[str, bytes]) -> None:
+    data = snapshots[codec]
+    for size in {*range(64), *range(0, len(data), 29), *range(len(data) - 64, len(data))}:
+        with pytest.raises(SnapshotDamagedError):
+            content(data[:size])
+
+
+@each_codec
+def test_no_flipped_bit_changes_what_is_read(codec: str, snapshots: dict[str, bytes], rng: random.Random) -> None:
+    data = snapshots[codec]
+    sound = content(data)
+    ends = [*range(8 * 12), *range(8 * (len(data) - 12), 8 * len(data))]
+    read = 0
+    for bit in [*ends, *rng.sample(range(8 * len(data)), 200)]:
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            # Some bits of a codec's own header, such as gzip's time of modification, mean nothing.
+            assert content(bytes(changed)) == sound
+            read += 1
+        except (SnapshotDamagedError, SnapshotMismatchError):
+            continue
+    assert read < 100
+    if codec == "none":
+        assert read == 0
+
+
+@each_codec
+def test_junk_behind_the_end_is_found(codec: str, snapshots: dict[str, bytes]) -> None:
+    row = CODECS[codec]
+    for junk in (b"\0", b"\n", b"junk" * 100, bytes(row.encode(b"x", row.default_level)), snapshots[codec]):
+        with pytest.raises(SnapshotDamagedError):
+            content(snapshots[codec] + junk)
+
+
+@each_codec
+def test_a_member_that_is_missing_or_in_another_place_is_found(codec: str, snapshots: dict[str, bytes]) -> None:
+    row = CODECS[codec]
+    plain = b"".join(codecs.decode(row, [snapshots[codec]]))
+    parts = [bytes(row.encode(plain[at : at + 700], row.default_level)) for at in range(0, len(plain), 700)]
+    assert content(b"".join(parts)) == content(snapshots[codec])
+    for wrong in (parts[:-1], [*parts[:1], *parts[2:]], [parts[0], *parts[:0:-1]], [*parts[:1], *parts]):
+        with pytest.raises(SnapshotDamagedError):
+            content(b"".join(wrong))
+
+
+@each_codec
+def test_a_header_is_read_from_the_beginning_alone(codec: str, snapshots: dict[str, bytes]) -> None:
+    assert read_header(blocks(snapshots[codec])).codec == codec
+    assert read_header(bytes([byte]) for byte in snapshots["none"]).workflow == "holding"
+    with pytest.raises(SnapshotDamagedError):
+        read_header(blocks(snapshots[codec][:30]))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "it is empty"),
+        (b"hello", "it is not a snapshot of veles-run: it begins with b'hello'"),
+        (pickle.dumps([1, 2, 3]), "it is not a snapshot of veles-run: it does not begin with a header"),
+        (b"\x80\x05X\xff\xff\xff\xff" + bytes(100), f"its header claims 4294967295 bytes, more than the {HEADER_LIMIT}"),
+        (header_bytes(header())[:-5], "it is truncated: it ends within its header"),
+        (b"\x80\x05X\x02\0\0\0\xff\xff0", "its header cannot be read"),
+        *(
+            (b"\x80\x05X" + len(text).to_bytes(4, "little") + text + b"0", "its header")
+            for text in (b"[]", b"{}", b"3", b"", b'{"format":"x"}', b'{"format":1}', b'{"format":Infinity}', b"[" * 5000)
+        ),
+    ],
+)
+def test_what_is_no_snapshot_is_said(data: bytes, message: str) -> None:
+    with pytest.raises(SnapshotDamagedError, match=message):
+        read_header([data] if data else [])
+
+
+def test_headers_come_back() -> None:
+    of = header(metrics={"validation": 1.48}, overrides=["a=1"], conf="mnist", config={"layers": {"ü": None}})
+    data = header_bytes(of)
+    assert header_size(data[:8]) == len(data)
+    assert parse_header(data) == of
+    assert pickle.loads(data + pickle.dumps("behind")) == "behind"
+
+
+def test_fields_that_this_version_does_not_know_are_passed_over() -> None:
+    text = json.loads(header().to_json()) | {"colour": "red"}
+    assert Header.from_json(json.dumps(text)) == Header.from_json(json.dumps({k: v for k, v in text.items() if k != "colour"}))
+
+
+@pytest.mark.parametrize("place", ["header", "trailer", "both"])
+def test_a_newer_format_is_said_to_be_newer(place: str, snapshots: dict[str, bytes]) -> None:
+    plain = snapshots["none"]
+    newer = FORMAT + 1
+    body, trailer = plain[:-TRAILER_SIZE], plain[-TRAILER_SIZE:]
+    if place != "trailer":
+        body = body.replace(b'"format":%d' % FORMAT, b'"format":%d' % newer)
+    digest = Digest()
+    digest.update(body)
+    trailer = digest.trailer()
+    if place != "header":
+        trailer = trailer.replace(b"veles-runK" + bytes([FORMAT]), b"veles-runK" + bytes([newer]))
+    message = f"it has format version {newer}, and this veles-run reads up to {FORMAT}: upgrade veles-run"
+    with pytest.raises(SnapshotMismatchError, match=message):
+        content(body + trailer)
+
+
+def test_the_trailer_is_a_pickle_of_plain_data_of_one_size(snapshots: dict[str, bytes]) -> None:
+    plain = snapshots["none"]
+    mark, version, name, digest, length = pickle.loads(plain[-TRAILER_SIZE:])
+    assert (mark, version, length) == ("veles-run", FORMAT, len(plain) - TRAILER_SIZE)
+    assert len(digest) == 32
+    assert name
+    empty = Digest()
+    empty.update(bytes(1 << 20))
+    assert len(empty.trailer()) == TRAILER_SIZE
+
+
+@each_codec
+def test_a_restore_reads_what_pickle_load_reads(codec: str, snapshots: dict[str, bytes], tmp_path: Path) -> None:
+    row = CODECS[codec]
+    plain = b"".join(codecs.decode(row, blocks(snapshots[codec])))
+    assert pickle.loads(plain).name == "holding"
+    assert plain[:-TRAILER_SIZE] == content(snapshots[codec])
