@@ -8,7 +8,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-from runner import config
+from runner.config import config, data, layers, snapshots, training
 
 HEAD = """# Configuration
 
@@ -47,13 +47,13 @@ VELES's form is understood too: a list, with the forward settings below `->` and
 SECTIONS = (
     ("The run", "", config.Config),
     ("workflow", "workflow.", config.WorkflowConfig),
-    ("loader", "loader.", config.LoaderConfig),
-    ("layers", "layers.NAME.", config.All2AllForwardConfig),
-    ("Gradient descent, for each layer with weights", "layers.NAME.", config.GradientConfig),
-    ("dropout", "layers.NAME.", config.DropoutForwardConfig),
-    ("lr_adjuster", "lr_adjuster.", config.LearningRateConfig),
-    ("decision", "decision.", config.DecisionConfig),
-    ("snapshotter", "snapshotter.", config.SnapshotterConfig),
+    ("loader", "loader.", data.LoaderConfig),
+    ("layers", "layers.NAME.", layers.All2AllForwardConfig),
+    ("Gradient descent, for each layer with weights", "layers.NAME.", layers.GradientConfig),
+    ("dropout", "layers.NAME.", layers.DropoutForwardConfig),
+    ("lr_adjuster", "lr_adjuster.", training.LearningRateConfig),
+    ("decision", "decision.", training.DecisionConfig),
+    ("snapshotter", "snapshotter.", snapshots.SnapshotterConfig),
 )
 
 

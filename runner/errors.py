@@ -114,3 +114,8 @@ class SnapshotRefusedError(SnapshotError, pickle.UnpicklingError):
 def known(names: object) -> str:
     """Returns the names as they are listed at the end of an "unknown X" message."""
     return ", ".join(sorted(map(str, names)))  # type: ignore[call-overload]
+
+
+def first_line(error: Exception) -> str:
+    """Returns what an error of a library says first; the rest is about the library."""
+    return str(error).splitlines()[0]

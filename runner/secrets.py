@@ -15,7 +15,7 @@ import re
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, first_line
 
 MASK = "***"
 ENVIRONMENT = "VELES_RUN_SECRETS"
@@ -65,7 +65,7 @@ def reveal(text: str) -> str:
         resolved = str(OmegaConf.create({"text": text}).text)
         return _MASKED.sub(lambda found: found[1] + next(values), resolved)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{text!r} cannot be resolved: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{text!r} cannot be resolved: {first_line(error)}") from error
     except (StopIteration, RuntimeError) as error:
         raise ConfigError(
             f"the password of {text!r} is not kept with a run: give the connection string again, with its password, as"

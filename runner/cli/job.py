@@ -20,7 +20,7 @@ from runner import build, randomness
 from runner import config as schema
 from runner.cli import console
 from runner.config import Config, Mode
-from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError, known
+from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError, first_line, known
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.nn.decision import errors_text
@@ -242,7 +242,7 @@ def _overridden(node: DictConfig, overrides: list[str]) -> DictConfig:
             with open_dict(result.layers):
                 OmegaConf.update(result, override.key_or_group, override.value())
         except OmegaConfBaseException as error:
-            raise ConfigError(f"{override.input_line}: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
     return result
 
 

@@ -1,23 +1,15 @@
 import ast
-import inspect
 import itertools
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from runner import config
-from runner.config import (
-    LAYER_CONFIGS,
-    All2AllForwardConfig,
-    Config,
-    GradientConfig,
-    LearningRateConfig,
-    LoaderConfig,
-    SnapshotterConfig,
-    from_hydra,
-    normalized_layers,
-    plain,
-)
+from runner.config import Config, SnapshotterConfig, from_hydra, normalized_layers, plain
+from runner.config.data import LoaderConfig
+from runner.config.layers import LAYER_CONFIGS, All2AllForwardConfig, Filling, GradientConfig
+from runner.config.training import LearningRateConfig
 from runner.errors import ConfigError
 from runner.nn.layers import LAYERS
 from runner.nn.loaders import LOADERS
@@ -145,7 +137,7 @@ def test_settings_of_the_backward_side_are_checked(name: str, suffix: str, value
 def test_a_negative_size_of_a_random_filling_is_refused(what: str) -> None:
     with pytest.raises(ConfigError, match=f"{what}_stddev=-1 must not be negative, unless {what}_filling is constant"):
         All2AllForwardConfig(output_sample_shape=1, **{f"{what}_stddev": -1})
-    All2AllForwardConfig(output_sample_shape=1, **{f"{what}_stddev": -1, f"{what}_filling": config.Filling.constant})
+    All2AllForwardConfig(output_sample_shape=1, **{f"{what}_stddev": -1, f"{what}_filling": Filling.constant})
 
 
 @pytest.mark.parametrize(
@@ -229,7 +221,8 @@ def test_tables_agree() -> None:
     assert SnapshotterConfig().compression in CODECS
 
 
-DATACLASSES = [node for node in ast.parse(inspect.getsource(config)).body if isinstance(node, ast.ClassDef)]
+MODULES = Path(config.__file__).parent.glob("*.py")
+DATACLASSES = [node for path in MODULES for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
 
 
 @pytest.mark.parametrize("cls", DATACLASSES, ids=lambda cls: cls.name)

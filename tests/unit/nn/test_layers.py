@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from runner.config import LAYER_CONFIGS, normalized_layers
+from runner.config import normalized_layers
+from runner.config.layers import LAYER_CONFIGS
 from runner.errors import ConfigError
 from runner.graph import Bool
 from runner.nn.activations import ACTIVATIONS

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from runner.config import LearningRateConfig
+from runner.config.training import LearningRateConfig
 from runner.nn.schedule import POLICIES
 
 CASES = {

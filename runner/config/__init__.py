@@ -1,0 +1,20 @@
+"""The configuration's schema. Nothing here imports the numerical library, so that `--help` does not wait for it."""
+
+from runner.config.config import Config, LossFunction, Mode, Precision, flattened, from_hydra, plain
+from runner.config.network import layer_sides, named_layers, normalized_layers
+from runner.config.snapshots import SnapshotterConfig, Trust
+
+__all__ = [
+    "Config",
+    "LossFunction",
+    "Mode",
+    "Precision",
+    "SnapshotterConfig",
+    "Trust",
+    "flattened",
+    "from_hydra",
+    "layer_sides",
+    "named_layers",
+    "normalized_layers",
+    "plain",
+]

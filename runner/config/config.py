@@ -1,0 +1,115 @@
+"""The configuration: every key with its type, unit and default, and all checks that need nothing but the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from runner.config.data import LoaderConfig
+from runner.config.network import normalized_layers
+from runner.config.snapshots import RestoreConfig, SnapshotterConfig
+from runner.config.training import DecisionConfig, LearningRateConfig
+from runner.errors import ConfigError, first_line
+from runner.snapshots.settings import at_least
+
+
+class Mode(Enum):
+    """What to do."""
+
+    train = "train"
+    evaluate = "evaluate"
+
+
+class Precision(Enum):
+    """Floating-point type of data and weights."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+class LossFunction(Enum):
+    """What is minimised."""
+
+    softmax = "softmax"
+
+
+@dataclass(kw_only=True)
+class WorkflowConfig:
+    """Which workflow is built."""
+
+    name: str | None = None
+    """Name of the workflow; the conf file's name unless given."""
+
+
+@dataclass(kw_only=True)
+class Config:
+    """The whole configuration of a run."""
+
+    mode: Mode = Mode.train
+    """`train`, or `evaluate`: score a snapshot without training."""
+    snapshot: str | None = None
+    """Snapshot to continue: a path, `odbc://...`, `latest`, or `auto` (latest if there is one)."""
+    seed: int | None = None
+    """Seed of everything random; drawn, shown and kept in the snapshots unless given."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    threads: int | None = None
+    """Threads of the numerical library; chosen by the size of the network unless given."""
+    precision: Precision = Precision.float32
+    """Floating-point type of data and weights."""
+    workflow: WorkflowConfig = field(default_factory=WorkflowConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    loss_function: LossFunction = LossFunction.softmax
+    """What is minimised."""
+    layers: Any = None  # a mapping would not merge with the list of a conf file
+    """The layers from first to last: a mapping from names to settings, or a list as in VELES."""
+    lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
+    snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
+    restore: RestoreConfig = field(default_factory=RestoreConfig)
+
+    def __post_init__(self) -> None:
+        at_least("threads", self.threads, 1, "threads")
+        if self.mode is Mode.evaluate and not self.snapshot:
+            raise ConfigError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
+
+
+def from_hydra(node: DictConfig) -> Config:
+    """Returns the checked configuration that Hydra composed.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+    node = node.copy()
+    # References to a connection string are resolved when it is used: what is resolved here would be saved.
+    odbc, node.snapshotter.odbc = node.snapshotter._get_node("odbc")._value(), None
+    try:
+        config: Config = OmegaConf.to_object(node)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ConfigError(first_line(error)) from error
+    config.layers = normalized_layers(config.layers)
+    config.snapshotter.odbc = odbc
+    return config
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """Returns the configuration as plain data, as snapshots keep it."""
+    node = OmegaConf.structured(config)
+    container: dict[str, Any] = OmegaConf.to_container(node, resolve=False, enum_to_str=True)  # type: ignore[assignment]
+    return container
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested mappings as one, with keys such as `layers.fc1.learning_rate`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,75 @@
+"""How a network is trained, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from runner.errors import ConfigError, known
+from runner.snapshots.settings import at_least
+
+
+@dataclass(kw_only=True)
+class LearningRateConfig:
+    """How learning rates change from epoch to epoch."""
+
+    policy: str = "fixed"
+    """`fixed`, `exp`, `step_exp`, `inv`, `cosine` or `arbitrary_step`."""
+    gamma: float | None = None
+    """Base of `exp` and `step_exp`; slope of `inv`."""
+    step: int | None = None
+    """Epochs in a step of `step_exp`."""
+    power: float | None = None
+    """Exponent of `inv`."""
+    period: int | None = None
+    """Epochs in which `cosine` falls from 1 to `floor`."""
+    floor: float | None = None
+    """Where `cosine` ends; 0 unless given."""
+    lrs_with_lengths: list[Any] | None = None
+    """Pairs [factor, epochs] of `arbitrary_step`."""
+
+    NEEDS = {
+        "fixed": ((), ()),
+        "exp": (("gamma",), ()),
+        "step_exp": (("gamma", "step"), ()),
+        "inv": (("gamma", "power"), ()),
+        "cosine": (("period",), ("floor",)),
+        "arbitrary_step": (("lrs_with_lengths",), ()),
+    }
+
+    def __post_init__(self) -> None:
+        if self.policy not in self.NEEDS:
+            raise ConfigError(f"lr_adjuster.policy={self.policy!r} is unknown; known: {known(self.NEEDS)}")
+        required, optional = self.NEEDS[self.policy]
+        given = {item.name for item in fields(self) if item.name != "policy" and getattr(self, item.name) not in (None, [])}
+        if missing := set(required) - given:
+            raise ConfigError(f"lr_adjuster.policy={self.policy!r} needs lr_adjuster.{min(missing)}")
+        if extra := given - set(required) - set(optional):
+            raise ConfigError(f"lr_adjuster.{min(extra)} does not belong to lr_adjuster.policy={self.policy!r}")
+        for name in ("step", "period"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"lr_adjuster.{name}={value} must be at least 1 (epochs)")
+        for pair in self.lrs_with_lengths or ():
+            numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(number, int | float) for number in pair)
+            if not numbers or pair[1] < 1:
+                raise ConfigError(f"lr_adjuster.lrs_with_lengths has {pair!r}, which is no pair [factor, epochs]")
+
+    def parameters(self) -> dict[str, Any]:
+        """Returns the parameters of the policy."""
+        return {
+            name: getattr(self, name) for names in self.NEEDS[self.policy] for name in names if getattr(self, name) is not None
+        }
+
+
+@dataclass(kw_only=True)
+class DecisionConfig:
+    """When a run is over."""
+
+    max_epochs: int | None = None
+    """Epochs in all; without a limit unless given."""
+    fail_iterations: int | None = 100
+    """Epochs without an improvement after which the run is over."""
+
+    def __post_init__(self) -> None:
+        at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
+        at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
