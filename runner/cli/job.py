@@ -128,8 +128,13 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     if workflow.decision.complete:
         key, value = workflow.decision.limit
         log.info("The run is complete: it has reached decision.%s=%d", key, value)
-        log.info("Extend it: %s", _extend(workflow, restored.location, request))
-        return Outcome(workflow.decision.best)
+        location, exit_code = restored.location, 0
+        if (snapshotter := workflow.snapshotter) is not None:
+            delivered = snapshotter.store.deliver()
+            location = delivered.get(restored.header.uuid, location)
+            exit_code = 1 if snapshotter.store.waiting else 0
+        log.info("Extend it: %s", _extend(workflow, location, request))
+        return Outcome(workflow.decision.best, exit_code)
     return _run(workflow, launcher, request)
 
 

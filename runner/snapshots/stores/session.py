@@ -60,8 +60,9 @@ class Session:
     def __init__(self, connection: Connection, table: str) -> None:
         pyodbc = load()
         self.connection = connection
-        self.dialect = DIALECTS.get(connection.info(pyodbc.SQL_DBMS_NAME), STANDARD)
-        self.sql = Statements(table, self.dialect, connection.info(pyodbc.SQL_IDENTIFIER_QUOTE_CHAR))
+        system, quote = connection.info(pyodbc.SQL_DBMS_NAME, pyodbc.SQL_IDENTIFIER_QUOTE_CHAR)
+        self.dialect = DIALECTS.get(system, STANDARD)
+        self.sql = Statements(table, self.dialect, quote)
 
     def attempt(self, statement: str, commit: bool = False) -> Result | pyodbc.Error:
         """Executes a statement in a transaction of its own; returns its result, or the driver's error."""
@@ -131,16 +132,18 @@ def _in_rows(members: Iterable[Buffer], size: int) -> Iterator[bytes | bytearray
 
     A member that fills half a row is one, as it is, without a copy, or is cut; smaller ones are put together.
     """
-    pending = bytearray()
+    pending: list[bytes] = []
+    pending_size = 0
     for member in members:
         for begin in range(0, len(member), size):
             part = member if len(member) <= size else memoryview(member)[begin : begin + size]
-            if pending and len(pending) + len(part) > size:
-                yield pending
-                pending = bytearray()
+            if pending and pending_size + len(part) > size:
+                yield b"".join(pending)
+                pending, pending_size = [], 0
             if pending or len(part) <= size // 2:
-                pending += part
+                pending.append(bytes(part))
+                pending_size += len(part)
             else:
                 yield bytes(part) if isinstance(part, memoryview) else part
     if pending:
-        yield pending
+        yield b"".join(pending)
