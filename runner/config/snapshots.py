@@ -23,7 +23,7 @@ class SnapshotterConfig(SnapshotterSettings):
     create_table: bool = True
     """Whether the table is made if it is not there."""
     spool: str | None = None
-    """Folder for snapshots that cannot be put where they belong; `outputs/spool` with `odbc`, else none; an empty name: none."""
+    """Folder for snapshots that cannot be put where they belong; `outputs/spool` with `odbc`, else none; empty for none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,7 +28,9 @@ OPEN_LIMIT = 15.0
 CALL_LIMIT = 300.0
 """Seconds that any other call may take: the slowest, the commit of a large snapshot, waits for the server's disk."""
 
-_LONGEST_PAUSE = 15.0
+LONGEST_PAUSE = 15.0
+"""Seconds between two tries, at most."""
+
 _KEPT = 8 << 20
 
 
@@ -174,7 +176,7 @@ def connect(odbc: str, patience: float, limit: float = OPEN_LIMIT) -> Iterator[C
     """
     tries = Retrying(
         retry=retry_if_exception_type(StoreAwayError),
-        wait=wait_exponential(multiplier=0.25, max=_LONGEST_PAUSE),
+        wait=wait_exponential(multiplier=0.25, max=LONGEST_PAUSE),
         stop=stop_after_delay(patience),
         before_sleep=_tell,
         reraise=True,
