@@ -91,6 +91,7 @@ class Proxy:
         if self.fault == "reset":
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._shut(client)
+        client.close()  # a socket that is only shut down takes what the client sends until its buffer is full, and then hangs
         server.sendall(data)
         server.shutdown(socket.SHUT_WR)
 

@@ -130,7 +130,7 @@ def test_complete_run_delivers_its_spool_and_raise_stops_with_nothing_lost(serve
     accept(database)
     end = veles_run("conf=mnist_small", where, "snapshot=auto").stdout
     assert re.search(r"^Extend it: veles-run .*snapshot=odbc://", end.replace("'", ""), re.MULTILINE)
-    assert not list(OdbcStore(database.odbc).list())[0].location.startswith("outputs")
+    assert all(entry.location.startswith("odbc:") for entry in OdbcStore(database.odbc).list())
 
 
 def test_database_that_only_the_snapshot_names_is_refused(servers: Servers, veles_run: Run, tmp_path: Path) -> None:
