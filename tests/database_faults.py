@@ -11,6 +11,7 @@ from pathlib import Path
 
 from runner.errors import StoreError
 from runner.snapshots import codecs
+from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.odbc import OdbcStore
 from runner.snapshots.stores.session import ROW
 from runner.snapshots.stores.spool import SpoolStore
@@ -50,6 +51,9 @@ def cut_often(server: Server, count: int, seed: int) -> dict[str, int]:
                     put(one, NONE, data)
                     acknowledged[one.uuid] = all_written[one.uuid]
                 cuts += relay.cuts
+        for spool in map(FileStore, Path(folder).iterdir()):  # one for each port of the relay
+            for entry in spool.list():
+                store.put(entry.header, NONE, spool.open(entry.location))
     check(server, acknowledged, all_written)
     return {"cuts": cuts, "acknowledged": len(acknowledged)}
 

@@ -94,6 +94,7 @@ def test_run_goes_on_with_a_database_that_refuses(database: Server, veles_run: R
     OdbcStore(database.odbc).prepare()
     refuse(database)
     first = veles_run(*BASE, "decision.max_epochs=2", where, code=1)
+    print(first.stdout, first.stderr)
     assert len(re.findall("snapshots wait in outputs/spool/", first.stdout)) >= 1
     spooled = final_snapshot(first.stdout)
     assert spooled.startswith("outputs/spool/")
@@ -140,8 +141,8 @@ def test_database_that_only_the_snapshot_names_is_refused(servers: Servers, vele
     (tmp_path / "foreign.pickle.gz").write_bytes(b"".join(store.open(entry.location)))
     refused = veles_run("snapshot=foreign.pickle.gz", "decision.max_epochs=2", code=2).stderr
     assert re.fullmatch(
-        r"veles-run: the snapshot's own configuration names the database 'DRIVER=\{SQLite3\};Database=.*', which nobody else has"
-        r" named: confirm it with snapshotter\.odbc='\.\.\.', or write to files with snapshotter\.odbc=null\n",
+        r"veles-run: the snapshot's own configuration names the database 'DRIVER=\{SQLite3\};Database=.*', which nobody else"
+        r" has named: confirm it with snapshotter\.odbc='\.\.\.', or write to files with snapshotter\.odbc=null\n",
         refused,
     )
     assert "Epoch 2" in veles_run("snapshot=foreign.pickle.gz", "decision.max_epochs=2", "snapshotter.odbc=null").stdout
