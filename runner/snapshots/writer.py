@@ -124,6 +124,7 @@ class Writer:
         job = self._job = _Job(request, Written(request.header.uuid), began)
         staging = Staging(
             self.pool,
+            self.workers,
             lambda buffer, used, last: job.chunks.put(_Chunk(buffer, used, last)),
             lambda: self._start(job),
         )
