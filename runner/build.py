@@ -32,6 +32,7 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> StandardW
         precision=config.precision.value,
         loader_name=loader.pop("name"),
         loader_config=loader,
+        loss_function=config.loss_function.value,
         layers=config.layers,
         lr_adjuster_config={"policy": config.lr_adjuster.policy, "parameters": config.lr_adjuster.parameters()},
         decision_config=asdict(config.decision),

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from runner.errors import ConfigError
 from runner.launcher import Launcher
-from runner.nn.loader import TRAIN, VALIDATION
+from runner.nn.samples import TRAIN, VALIDATION
 from runner.snapshots.restore import restore
 from tests.networks import LAYERS, network, trained
 from tests.states import differences, workflow_state
@@ -90,7 +90,7 @@ def test_a_snapshot_from_within_an_evaluation_is_scored_on_all_samples(tmp_path:
     once = restored.evaluate()
     assert once == restored.evaluate()
     assert 0 <= once["validation"] <= 100
-    assert restored.evaluator.take(VALIDATION) == 0
+    assert not restored.evaluator.counts[VALIDATION].any()
 
 
 def step(workflow) -> None:
@@ -177,7 +177,7 @@ OUT = LAYERS["out"]
         ({"layers": {"decision": OUT}}, r"layers.decision has a name that another .*\(taken: decision, .*start_point\)"),
         ({"layers": {"gd_out": LAYERS["fc1"], "out": OUT}}, "layers.(gd_)?out has a name that another unit needs"),
         ({"layers": {"a.b": LAYERS["fc1"], "out": OUT}}, r"a layer named 'a\.b': a name has no dots"),
-        ({"loader_name": "cifar"}, "loader.name='cifar' is not a loader; known: blobs, mnist"),
+        ({"loader_name": "cifar"}, "loader.name='cifar' is not a loader; known: blobs, cifar10, dataset"),
     ],
 )
 def test_what_makes_no_network_is_refused(settings: dict[str, object], message: str) -> None:
