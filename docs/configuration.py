@@ -54,6 +54,7 @@ SECTIONS = (
     ("lr_adjuster", "lr_adjuster.", training.LearningRateConfig),
     ("decision", "decision.", training.DecisionConfig),
     ("snapshotter", "snapshotter.", snapshots.SnapshotterConfig),
+    ("restore", "restore.", snapshots.RestoreConfig),
 )
 
 

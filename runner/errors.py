@@ -118,4 +118,4 @@ def known(names: object) -> str:
 
 def first_line(error: Exception) -> str:
     """Returns what an error of a library says first; the rest is about the library."""
-    return str(error).splitlines()[0]
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -39,7 +39,7 @@ def load(key: str, file: str) -> Table:
     except ConfigError:
         raise
     except (OSError, EOFError, ValueError, csv.Error, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{key}={file!r} cannot be read: {first_line(error) or type(error).__name__}") from error
+        raise ConfigError(f"{key}={file!r} cannot be read: {first_line(error)}") from error
     lengths = {name: len(column) for name, column in table.items()}
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"{key}={file!r} has columns of different lengths: {lengths}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from runner.errors import ConfigError, SnapshotMismatchError, known
 from runner.graph import Bool, Unit, Workflow
 from runner.nn.normalization import NORMALIZERS, Normalizer, normalized
-from runner.nn.samples import CLASS_NAMES, TEST, TRAIN, VALIDATION, Samples, fingerprint, split
+from runner.nn.samples import CLASS_NAMES, TEST, TRAIN, VALIDATION, Array, Samples, fingerprint, split
 from runner.nn.stream import Stream
 from runner.snapshots.settings import at_least
 
@@ -119,7 +119,7 @@ class FullBatchLoader(Unit):
         samples = self._chosen()
         self._check_fingerprint(samples)
         device = getattr(self.workflow, "device_", "cpu")
-        data = {key: torch.tensor(value.data) for key, value in samples.items()}
+        data = {key: _tensor(value.data) for key, value in samples.items()}
         if self.normalizer is None:
             self.normalizer = NORMALIZERS[self.normalization](data[TRAIN])
         self.data_ = {key: normalized(value.to(device, self.dtype), self.normalizer) for key, value in data.items()}
@@ -129,9 +129,7 @@ class FullBatchLoader(Unit):
             if value.labels is not None
         }
         self.targets_ = {
-            key: torch.tensor(value.targets).to(device, self.dtype)
-            for key, value in samples.items()
-            if value.targets is not None
+            key: _tensor(value.targets).to(device, self.dtype) for key, value in samples.items() if value.targets is not None
         } or self.data_
         self.class_lengths = _lengths(samples)
         self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
@@ -241,6 +239,16 @@ class FullBatchLoader(Unit):
 
 def _lengths(samples: dict[int, Samples]) -> list[int]:
     return [len(samples[key].data) if key in samples else 0 for key in (TEST, VALIDATION, TRAIN)]
+
+
+def _tensor(array: Array) -> Tensor:
+    """Returns a tensor that shares nothing with the array; torch has no arithmetic for large unsigned numbers."""
+    native = (
+        array.astype(np.int64)
+        if array.dtype.kind == "u" and array.itemsize > 1
+        else array.astype(array.dtype.newbyteorder("="))
+    )
+    return torch.from_numpy(np.ascontiguousarray(native))
 
 
 def _taken(values: Tensor, which: slice | Tensor) -> Tensor:

@@ -149,6 +149,8 @@ class StandardWorkflow(Workflow):
         section, _, rest = key.partition(".")
         if section == "decision":
             self.decision.reconfigure(**{rest: value})
+        elif section == "loader" and rest in self.loader.adjustable:
+            self.loader.reconfigure(**{rest: value})
         elif section == "layers" and rest.count("."):
             name, _, setting = rest.partition(".")
             self._override_layer(name, setting, value)

@@ -17,6 +17,8 @@ class Cifar10Loader(FullBatchLoader):
         settings: as in `FullBatchLoader`.
     """
 
+    adjustable = frozenset({"data_dir"})
+
     def __init__(self, workflow: Workflow, *, data_dir: str, **settings: Any) -> None:
         super().__init__(workflow, **settings)
         self.data_dir = data_dir

@@ -79,7 +79,7 @@ def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
     except ConfigError:
         raise
     except Exception as error:  # a class of the user's own may fail in any way
-        raise ConfigError(f"{key}: {cls.__qualname__} fails: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{key}: {cls.__qualname__} fails: {type(error).__name__}: {first_line(error)}") from error
     pairs = [item if isinstance(item, tuple | list) else (item,) for item in items]
     if not pairs or any(len(pair) not in (1, 2) or len(pair) != len(pairs[0]) for pair in pairs):
         raise ConfigError(f"{key}: {cls.__qualname__} must have items (sample, label), or samples alone")
@@ -88,6 +88,7 @@ def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
     )
     if (seconds := time.monotonic() - began) > SLOW:
         log.info("%s: %d items (%.0f MB) loaded in %.0f s", key, len(data), data.nbytes / 1e6, seconds)
+    data = data.reshape(len(data), -1) if data.ndim == 1 else data
     if not second:
         return Samples(data)
     # A whole number is a class, anything else is what the output shall be.

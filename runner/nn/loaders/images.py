@@ -20,6 +20,8 @@ class ImagesLoader(FullBatchLoader):
         settings: as in `FullBatchLoader`.
     """
 
+    adjustable = frozenset({"data_dir", "validation_dir"})
+
     def __init__(
         self,
         workflow: Workflow,
@@ -31,15 +33,17 @@ class ImagesLoader(FullBatchLoader):
         **settings: Any,
     ) -> None:
         super().__init__(workflow, **settings)
-        self.folders = {"data_dir": data_dir} | ({"validation_dir": validation_dir} if validation_dir else {})
+        self.data_dir = data_dir
+        self.validation_dir = validation_dir
         self.grayscale = grayscale
         self.image_size = None if image_size is None else (image_size[0], image_size[1])
 
     def load_data(self) -> dict[int, Samples]:
-        classes = images.classes_of("loader.data_dir", self.folders["data_dir"])
-        return {
-            TRAIN if key == "data_dir" else VALIDATION: Samples(
-                *images.load(f"loader.{key}", folder, classes, grayscale=self.grayscale, size=self.image_size)
-            )
-            for key, folder in self.folders.items()
-        }
+        classes = images.classes_of("loader.data_dir", self.data_dir)
+        samples = {TRAIN: self._load("loader.data_dir", self.data_dir, classes)}
+        if self.validation_dir is not None:
+            samples[VALIDATION] = self._load("loader.validation_dir", self.validation_dir, classes)
+        return samples
+
+    def _load(self, key: str, folder: str, classes: list[str]) -> Samples:
+        return Samples(*images.load(key, folder, classes, grayscale=self.grayscale, size=self.image_size))

@@ -17,6 +17,8 @@ class MnistLoader(FullBatchLoader):
         settings: as in `FullBatchLoader`.
     """
 
+    adjustable = frozenset({"data_dir"})
+
     def __init__(self, workflow: Workflow, *, data_dir: str | None = None, **settings: Any) -> None:
         super().__init__(workflow, **settings)
         self.data_dir = data_dir

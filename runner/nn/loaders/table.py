@@ -32,6 +32,8 @@ class TableLoader(FullBatchLoader):
         settings: as in `FullBatchLoader`.
     """
 
+    adjustable = frozenset({"data_file", "validation_file"})
+
     def __init__(
         self,
         workflow: Workflow,
@@ -44,41 +46,50 @@ class TableLoader(FullBatchLoader):
         **settings: Any,
     ) -> None:
         super().__init__(workflow, **settings)
-        self.files = {"data_file": data_file} | ({"validation_file": validation_file} if validation_file else {})
+        self.data_file = data_file
+        self.validation_file = validation_file
         self.label = label
+        self.label_names: list[str] = []
         self.targets = targets
         self.columns = columns
 
     def load_data(self) -> dict[int, Samples]:
-        loaded = {key: tables.load(f"loader.{key}", file) for key, file in self.files.items()}
-        names: dict[str, int] | None = None
-        samples: dict[int, Samples] = {}
-        for key, table in loaded.items():
-            labels = None if self.label is None else table[self._name(table, "label", self.label)]
-            if labels is not None and labels.dtype.kind in "US":
-                if names is None:
-                    names = {name: number for number, name in enumerate(np.unique(labels).tolist())}
-                labels = self._numbered(labels, names, key)
-            elif labels is not None:
-                labels = self._whole(labels)
-            samples[TRAIN if key == "data_file" else VALIDATION] = Samples(
-                self._joined(table, self._data_columns(table)),
-                labels,
-                self._joined(table, [self._name(table, "targets", column) for column in self.targets])
-                if self.targets
-                else None,
-            )
-        if VALIDATION in samples:
-            shapes = [samples[sample_class].data.shape[1:] for sample_class in (TRAIN, VALIDATION)]
-            if shapes[0] != shapes[1]:
-                raise ConfigError(f"loader.validation_file has samples of shape {shapes[1]}, and loader.data_file {shapes[0]}")
+        samples = {TRAIN: self._samples("data_file", self.data_file)}
+        if self.validation_file is not None:
+            samples[VALIDATION] = self._samples("validation_file", self.validation_file)
+            train, validation = (samples[key].data.shape[1:] for key in (TRAIN, VALIDATION))
+            if train != validation:
+                raise ConfigError(f"loader.validation_file has samples of shape {validation}, and loader.data_file {train}")
         return samples
+
+    def _samples(self, key: str, file: str) -> Samples:
+        table = tables.load(f"loader.{key}", file)
+        targets = [self._name(table, "targets", column) for column in self.targets or ()]
+        return Samples(
+            self._joined(table, self._data_columns(table)),
+            None if self.label is None else self._labels(key, table[self._name(table, "label", self.label)]),
+            self._joined(table, targets) if targets else None,
+        )
+
+    def _labels(self, key: str, labels: Column) -> Column:
+        """Returns the labels as numbers; the training set, which comes first, says which names there are."""
+        if labels.dtype.kind not in "US":
+            return self._whole(labels)
+        if key == "data_file":
+            self.label_names = np.unique(labels).tolist()
+        numbers = {name: number for number, name in enumerate(self.label_names)}
+        if unknown := sorted(set(labels.tolist()) - numbers.keys()):
+            raise ConfigError(
+                f"loader.{key} has the label {unknown[0]!r}, which the training set has not; known: {known(numbers)}"
+            )
+        return np.array([numbers[name] for name in labels.tolist()])
 
     def _data_columns(self, table: Table) -> list[str]:
         if self.columns:
             return [self._name(table, "columns", column) for column in self.columns]
-        others = [*(self.targets or ()), *(() if self.label is None else (self.label,))]
-        taken = {self._name(table, "label or loader.targets", column) for column in others}
+        taken = [self._name(table, "targets", column) for column in self.targets or ()]
+        if self.label is not None:
+            taken.append(self._name(table, "label", self.label))
         return [name for name in table if name not in taken]
 
     @staticmethod
@@ -106,17 +117,9 @@ class TableLoader(FullBatchLoader):
             return table[names[0]]
         return np.concatenate([table[name].reshape(len(table[name]), -1) for name in names], axis=1)
 
-    @staticmethod
-    def _numbered(labels: Column, names: dict[str, int], key: str) -> Column:
-        if unknown := sorted(set(labels.tolist()) - names.keys()):
-            raise ConfigError(
-                f"loader.{key} has the label {unknown[0]!r}, which the training set has not; known: {known(names)}"
-            )
-        return np.array([names[label] for label in labels.tolist()])
-
     def _whole(self, labels: Column) -> Column:
-        whole = labels.astype(np.int64)
-        if labels.ndim != 1 or not np.array_equal(whole, labels):
+        numeric = labels.ndim == 1 and labels.dtype.kind in "biuf" and bool(np.isfinite(labels).all())
+        if not numeric or not np.array_equal(whole := labels.astype(np.int64), labels):
             raise ConfigError(f"loader.label={self.label!r} is a column with other values than whole numbers or names")
         return whole
 

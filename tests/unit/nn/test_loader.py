@@ -6,7 +6,7 @@ import torch
 
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.nn.normalization import NORMALIZERS
-from runner.nn.samples import TEST, TRAIN, VALIDATION
+from runner.nn.samples import TEST, TRAIN, VALIDATION, Samples
 from tests.networks import SIZES, BlobsLoader, TestedBlobsLoader
 from tests.units import LoggedWorkflow
 
@@ -228,3 +228,15 @@ def test_normalisation_maps_the_range_of_the_training_set(normalization: str, lo
 def centred(served: BlobsLoader) -> torch.Tensor:
     raw = torch.tensor(served.load_data()[VALIDATION].data)
     return raw - raw.mean()
+
+
+@pytest.mark.parametrize("dtype", ["u2", "u4", "u8", ">f4", ">u2", "i1", "?"])
+def test_any_type_of_number_is_served(dtype: str) -> None:
+    class Typed(BlobsLoader):
+        def load_data(self) -> dict[int, Samples]:
+            return {TRAIN: Samples(np.arange(12).reshape(6, 2)[::-1].astype(dtype), np.zeros(6, ">i8"))}
+
+    served = loader(Typed, normalization="none", validation_ratio=0)
+    assert torch.equal(
+        served.data_[TRAIN], torch.from_numpy(np.arange(12).reshape(6, 2)[::-1].astype(dtype).astype(np.float32))
+    )

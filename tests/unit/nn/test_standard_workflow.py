@@ -9,6 +9,7 @@ from runner.errors import ConfigError
 from runner.launcher import Launcher
 from runner.nn.samples import TRAIN, VALIDATION
 from runner.snapshots.restore import restore
+from tests.data import write_idx
 from tests.networks import LAYERS, network, trained
 from tests.states import differences, workflow_state
 from tests.units import recursion_limit
@@ -157,6 +158,19 @@ def test_overrides_that_can_change_on_resume(key: str, value: float, read) -> No
 def test_overrides_that_cannot_change_on_resume(key: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         network().override(key, 1)
+
+
+def test_data_that_have_moved_can_be_named_anew(tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        write_idx(tmp_path / name)
+    workflow = network(loader_name="mnist", loader_config={"data_dir": str(tmp_path / "before")})
+    workflow.initialize()
+    (tmp_path / "before").rename(tmp_path / "gone")
+    restored = pickle.loads(pickle.dumps(workflow))
+    restored.override("loader.data_dir", str(tmp_path / "after"))
+    restored.initialize()
+    assert restored.loader.fingerprint == workflow.loader.fingerprint
 
 
 def layers(**changes: object) -> dict[str, object]:

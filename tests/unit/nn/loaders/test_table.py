@@ -49,7 +49,7 @@ def test_a_single_array_keeps_its_shape(tmp_path: Path) -> None:
         ({"label": "type"}, "loader.label: 'type' is not a column; known: a, b, kind, y, or 0 to 3"),
         ({"label": 4}, "loader.label: 4 is not a column"),
         ({"label": -1}, "loader.label: -1 is not a column"),
-        ({"label": "a"}, "loader.label='a' is a column with other values than whole numbers or names"),
+        ({"label": "a", "columns": ["b"]}, "loader.label='a' is a column with other values than whole numbers or names"),
         ({"columns": [True]}, "loader.columns: True is not a column"),
         ({"targets": ["kind"], "columns": ["a"]}, "the column 'kind' has 'no', which is no number"),
         ({"targets": ["a", "b", "kind", "y"]}, "no columns for the data besides label and targets"),
