@@ -192,6 +192,10 @@ class FullBatchLoader(Unit):
         samples = {key: value for key, value in self.load_data().items() if len(value.data)}
         if TRAIN not in samples:
             raise ConfigError(f"{self!r} has no training samples")
+        shape = samples[TRAIN].data.shape[1:]
+        for key, value in samples.items():
+            if (other := value.data.shape[1:]) != shape:
+                raise ConfigError(f"the {CLASS_NAMES[key]} samples have shape {other}, and the training samples {shape}")
         if self.validation_ratio:
             if VALIDATION in samples:
                 raise ConfigError(f"loader.validation_ratio={self.validation_ratio}: the data have a validation set already")

@@ -57,9 +57,6 @@ class TableLoader(FullBatchLoader):
         samples = {TRAIN: self._samples("data_file", self.data_file)}
         if self.validation_file is not None:
             samples[VALIDATION] = self._samples("validation_file", self.validation_file)
-            train, validation = (samples[key].data.shape[1:] for key in (TRAIN, VALIDATION))
-            if train != validation:
-                raise ConfigError(f"loader.validation_file has samples of shape {validation}, and loader.data_file {train}")
         return samples
 
     def _samples(self, key: str, file: str) -> Samples:

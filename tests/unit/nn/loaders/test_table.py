@@ -66,8 +66,8 @@ def test_a_validation_file_must_be_like_the_other(table: str, tmp_path: Path) ->
     with pytest.raises(ConfigError, match=r"loader.validation_file has the label 'perhaps', .* known: maybe, no, yes"):
         loader(table, label="kind", validation_file=str(path)).load_data()
     path.write_text("a,kind\n1,yes\n")
-    with pytest.raises(ConfigError, match=r"samples of shape \(1,\), and loader.data_file \(3,\)"):
-        loader(table, label="kind", validation_file=str(path)).load_data()
+    with pytest.raises(ConfigError, match=r"the validation samples have shape \(1,\), and the training samples \(3,\)"):
+        loader(table, label="kind", validation_file=str(path)).initialize()
     path.write_text("a,b,kind,y\nnan,2,yes,3\n")
     with pytest.raises(ConfigError, match="the column 'a' has values that are not finite"):
         loader(str(path), label="kind").load_data()
