@@ -8,6 +8,9 @@ from typing import Any
 from runner.errors import ConfigError
 from runner.snapshots.settings import at_least
 
+COMMON = ("minibatch_size", "normalization", "train_size", "validation_size", "validation_ratio", "split_seed")
+"""Keys that all loaders take."""
+
 COLUMN = Any  # OmegaConf has no union of text and a number
 
 
@@ -67,7 +70,7 @@ class LoaderConfig:
     def __post_init__(self) -> None:
         if self.validation_ratio is not None and not 0 <= self.validation_ratio < 1:
             raise ConfigError(f"loader.validation_ratio={self.validation_ratio} must be at least 0 and below 1")
-        at_least("loader.split_seed", self.split_seed, 0, "")
+        at_least("loader.split_seed", self.split_seed, 0, "seed of the split")
         if self.image_size is not None and (len(self.image_size) != 2 or min(self.image_size) < 1):
             raise ConfigError(f"loader.image_size={self.image_size} must be [height, width] in pixels")
         if self.label is not None and self.targets:
@@ -87,11 +90,7 @@ class LoaderConfig:
         return {item.name for item in fields(self) if item.name in special and getattr(self, item.name) != item.default}
 
     def settings(self) -> dict[str, Any]:
-        """Returns what the loader is made with."""
-        special = {name for sides in self.NEEDS.values() for side in sides for name in side}
-        chosen = self._given()
-        return {
-            item.name: getattr(self, item.name)
-            for item in fields(self)
-            if item.name != "name" and (item.name not in special or item.name in chosen)
-        }
+        """Returns what the loader is made with: what all loaders take, and what has been set besides."""
+        given = self._given()
+        names = [item.name for item in fields(self) if item.name in (*COMMON, *given)]
+        return {name: getattr(self, name) for name in names}

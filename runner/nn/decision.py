@@ -8,7 +8,7 @@ import math
 from runner.errors import ConfigError
 from runner.graph import Bool, Unit, Workflow
 from runner.nn.evaluator import Evaluator, Metric
-from runner.nn.loader import Minibatch
+from runner.nn.minibatches import Minibatch
 from runner.nn.samples import CLASS_NAMES, TRAIN, VALIDATION
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from runner.graph import Bool, Unit, Workflow
-from runner.nn.loader import FullBatchLoader, Minibatch
+from runner.nn.loader import FullBatchLoader
+from runner.nn.minibatches import Minibatch
 from runner.nn.samples import CLASS_NAMES
 
 

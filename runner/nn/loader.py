@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,30 +10,13 @@ from torch import Tensor
 
 from runner.errors import ConfigError, SnapshotMismatchError, known
 from runner.graph import Bool, Unit, Workflow
+from runner.nn.minibatches import Minibatch, epoch
 from runner.nn.normalization import NORMALIZERS, Normalizer, normalized
 from runner.nn.samples import CLASS_NAMES, TEST, TRAIN, VALIDATION, Array, Samples, fingerprint, split
 from runner.nn.stream import Stream
 from runner.snapshots.settings import at_least
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Minibatch:
-    """One step of an epoch.
-
-    Attributes:
-        sample_class: TRAIN, VALIDATION or TEST.
-        begin, end: which samples of the class.
-        last: whether it is the last one of its class.
-        epoch_ends: whether it is the last one of the epoch.
-    """
-
-    sample_class: int
-    begin: int
-    end: int
-    last: bool
-    epoch_ends: bool
 
 
 class FullBatchLoader(Unit):
@@ -134,7 +116,7 @@ class FullBatchLoader(Unit):
         self.class_lengths = _lengths(samples)
         self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
         self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
-        self.epoch_ = self._epoch()
+        self.epoch_ = epoch(self.class_lengths, self.minibatch_size)
 
     def run(self) -> None:
         if self.position == 0:
@@ -170,22 +152,6 @@ class FullBatchLoader(Unit):
     def steps(self) -> int:
         """The number of minibatches in an epoch."""
         return len(self.epoch_)
-
-    def _epoch(self) -> list[Minibatch]:
-        """Returns the minibatches of an epoch in their order."""
-        order = [key for key in (TRAIN, VALIDATION, TEST) if self.class_lengths[key]]
-        return [
-            Minibatch(
-                key,
-                begin,
-                min(begin + self.minibatch_size, length),
-                last := begin + self.minibatch_size >= length,
-                last and key == order[-1],
-            )
-            for key in order
-            for length in [self.class_lengths[key]]
-            for begin in range(0, length, self.minibatch_size)
-        ]
 
     def _chosen(self) -> dict[int, Samples]:
         """Returns what the run takes of the data set."""

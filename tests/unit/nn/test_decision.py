@@ -7,7 +7,7 @@ from runner.errors import ConfigError
 from runner.nn.decision import Decision
 from runner.nn.evaluator import Metric
 from runner.nn.evaluators import EVALUATORS
-from runner.nn.loader import Minibatch
+from runner.nn.minibatches import Minibatch
 from runner.nn.samples import CLASS_NAMES, TEST, TRAIN, VALIDATION
 from tests.units import Holder, LoggedWorkflow
 

@@ -16,7 +16,8 @@ from runner.nn.activations import ACTIVATIONS
 from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.layer import WeightedGradient
 from runner.nn.layers import LAYERS
-from runner.nn.loader import TRAIN, Minibatch
+from runner.nn.minibatches import Minibatch
+from runner.nn.samples import TRAIN
 from tests.units import Holder, LoggedWorkflow
 
 SAMPLES, INPUTS, OUTPUTS = 7, (3, 5), 4
