@@ -49,8 +49,8 @@ class SGD:
         if signs is not None:
             parameter.sub_(signs, alpha=rate * self.decay * self.l1 / 2)
 
-    def update_vector(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
-        """Updates a bias with its gradient, of the same shape."""
+    def update(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
+        """Updates a parameter with its gradient, of the same shape."""
         rate = self.rate * factor
         if not self.moment and not self.decay:
             parameter.sub_(gradient, alpha=rate)

@@ -17,8 +17,10 @@ from runner.nn.decision import Decision
 from runner.nn.evaluator import SoftmaxEvaluator
 from runner.nn.layer import Forward, Gradient, WeightedGradient
 from runner.nn.layers import LAYERS
+from runner.nn.layers.weighted import WeightedForward
 from runner.nn.loader import CLASS_NAMES, FullBatchLoader
 from runner.nn.loaders import LOADERS
+from runner.nn.optimizer import torch_step
 from runner.nn.schedule import LearningRateAdjuster
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
@@ -41,6 +43,7 @@ class StandardWorkflow(Workflow):
         loader_name: a name from `LOADERS`.
         loader_config: the loader's settings.
         layers: the layers from first to last, as in the configuration.
+        optimizer_config: `_target_` and the settings of an optimizer that updates all weights, instead of each layer's own.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
         snapshotter_config: the settings of `SnapshotterToStore`, or of `SnapshotterToFile` if they name no store; no
@@ -59,6 +62,7 @@ class StandardWorkflow(Workflow):
         loader_name: str,
         loader_config: Mapping[str, Any],
         layers: Any,
+        optimizer_config: Mapping[str, Any] | None = None,
         lr_adjuster_config: Mapping[str, Any] | None = None,
         decision_config: Mapping[str, Any] | None = None,
         snapshotter_config: Mapping[str, Any] | None = None,
@@ -73,7 +77,7 @@ class StandardWorkflow(Workflow):
         self.forwards = self._link_forwards()
         self.evaluator = self._link_evaluator()
         self.decision = self._link_decision(dict(decision_config or {}))
-        self.gradients = self._link_gradients()
+        self.gradients = self._link_gradients(dict(optimizer_config or {}))
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
         last: Unit = self.lr_adjuster
         self.snapshotter: Snapshotter | None = None
@@ -102,11 +106,11 @@ class StandardWorkflow(Workflow):
     def _suitable_threads(self) -> int:
         """Returns how many threads suit the network: a small one is slowed down by a second."""
         sizes = [
-            self.loader.minibatch_size * math.prod(unit.output_shape) * math.prod(unit.input_shape)
+            self.loader.minibatch_size * math.prod(unit.output_shape) * unit.weights[0].numel()
             for unit in self.forwards
-            if LAYERS[self.layer_settings[unit.name]["type"]].has_weights
+            if isinstance(unit, WeightedForward) and unit.weights is not None
         ]
-        return (os.cpu_count() or 1) if max(sizes) >= THREADED_WORK else 1
+        return (os.cpu_count() or 1) if max(sizes, default=0) >= THREADED_WORK else 1
 
     @property
     def current_step(self) -> tuple[str, int, int]:
@@ -217,16 +221,18 @@ class StandardWorkflow(Workflow):
         decision.link_attrs(self.loader, "minibatch", "class_lengths", "epoch_number", "position")
         return decision
 
-    def _link_gradients(self) -> list[Gradient]:
+    def _link_gradients(self, optimizer: dict[str, Any]) -> list[Gradient]:
         """Makes the gradient units, from the last layer to the first one with weights."""
+        step = torch_step(optimizer) if optimizer else None
         weighted = [unit for unit in self.forwards if LAYERS[self.layer_settings[unit.name]["type"]].has_weights]
         gradients: list[Gradient] = []
         previous: Unit = self.decision
         for forward in reversed(self.forwards[self.forwards.index(weighted[0]) :]):
             settings = self.layer_settings[forward.name]
-            gradient = LAYERS[settings["type"]].gradient(
-                self, forward, needs_err_input=forward is not weighted[0], **layer_sides(settings)[1]
-            )
+            layer, own = LAYERS[settings["type"]], layer_sides(settings)[1]
+            if layer.has_weights and step is not None:
+                own["optimizer"] = step
+            gradient = layer.gradient(self, forward, needs_err_input=forward is not weighted[0], **own)
             if previous is self.decision:
                 gradient.link_attrs(self.evaluator, "err_output_")
             else:

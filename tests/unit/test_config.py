@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 from runner import config
 from runner.config import Config, SnapshotterConfig, from_hydra, normalized_layers, plain
 from runner.config.data import LoaderConfig
-from runner.config.layers import LAYER_CONFIGS, All2AllForwardConfig, Filling, GradientConfig
+from runner.config.layers import LAYER_CONFIGS, All2AllForwardConfig
 from runner.config.training import LearningRateConfig
+from runner.config.weights import Filling, GradientConfig
 from runner.errors import ConfigError
 from runner.nn.layers import LAYERS
 from runner.nn.loaders import LOADERS
@@ -77,7 +78,7 @@ def test_a_name_that_is_a_number_is_text() -> None:
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ({"a": {"type": "conv"}}, "layers.a.type='conv' is not a type of layer; known: all2all, all2all_relu, .*, softmax"),
+        ({"a": {"type": "fc"}}, "layers.a.type='fc' is not a type of layer; known: activation_log, .*, all2all, .*, softmax"),
         ({"a": {"type": ["dropout"]}}, r"layers.a.type=\['dropout'\] is not a type of layer"),
         ({"a": {"type": "dropout"}, "b": {"x": 1}}, "layers.b has no type: give layers.b.type, or name one of the layers a"),
         ({"a": {"type": "dropout", "ratio": 1}}, "layers.a.ratio is not a key of a 'dropout' layer; known: dropout_ratio"),
