@@ -46,6 +46,10 @@ class Forward(Unit):
         device: torch.device = getattr(self.workflow, "device_", torch.device("cpu"))
         return device
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns what training changes in the layer, by name: weights, bias, running statistics."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor) and not name.endswith("_")}
+
     def layer_before(self, key: str, name: str, kind: type[U]) -> U:
         """Returns the layer of a kind that a setting names.
 

@@ -51,6 +51,10 @@ class TorchStep:
         """Updates a matrix whose gradient is error^T inputs."""
         self.update(parameter, torch.mm(error.t(), inputs), factor)
 
+    def forget(self) -> None:
+        """Forgets all but the settings."""
+        self.optimizer = None
+
     def make(self, parameter: Tensor) -> torch.optim.Optimizer:
         """Returns an optimizer of the parameter.
 

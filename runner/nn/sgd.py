@@ -59,6 +59,10 @@ class SGD:
         velocity.sub_(gradient, alpha=rate)
         self._apply(parameter, velocity, rate)
 
+    def forget(self) -> None:
+        """Forgets the momentum."""
+        self.velocity = None
+
     def _velocity(self, parameter: Tensor) -> Tensor:
         if self.velocity is None:
             self.velocity = torch.zeros_like(parameter)

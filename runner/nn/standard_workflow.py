@@ -20,7 +20,8 @@ from runner.nn.layers import LAYERS
 from runner.nn.layers.weighted import WeightedForward
 from runner.nn.loader import CLASS_NAMES, FullBatchLoader
 from runner.nn.loaders import LOADERS
-from runner.nn.optimizer import torch_step
+from runner.nn.optimizer import TorchStep, torch_step
+from runner.nn.rollback import Rollback
 from runner.nn.schedule import LearningRateAdjuster
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
@@ -46,6 +47,7 @@ class StandardWorkflow(Workflow):
         optimizer_config: `_target_` and the settings of an optimizer that updates all weights, instead of each layer's own.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
+        rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; there is none without the former.
         snapshotter_config: the settings of `SnapshotterToStore`, or of `SnapshotterToFile` if they name no store; no
             snapshotter if None.
 
@@ -65,6 +67,7 @@ class StandardWorkflow(Workflow):
         optimizer_config: Mapping[str, Any] | None = None,
         lr_adjuster_config: Mapping[str, Any] | None = None,
         decision_config: Mapping[str, Any] | None = None,
+        rollback_config: Mapping[str, Any] | None = None,
         snapshotter_config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -79,6 +82,7 @@ class StandardWorkflow(Workflow):
         self.decision = self._link_decision(dict(decision_config or {}))
         self.gradients = self._link_gradients(dict(optimizer_config or {}))
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
+        self.rollback = self._link_rollback(dict(rollback_config or {}))
         last: Unit = self.lr_adjuster
         self.snapshotter: Snapshotter | None = None
         if snapshotter_config is not None:
@@ -149,6 +153,10 @@ class StandardWorkflow(Workflow):
         section, _, rest = key.partition(".")
         if section == "decision":
             self.decision.reconfigure(**{rest: value})
+        elif section == "rollback" and self.rollback is not None and value is not None:
+            self.rollback.reconfigure(**{rest: value})
+        elif section == "optimizer" and rest and rest != "_target_":
+            self._override_optimizer(rest, value)
         elif section == "layers" and rest.count("."):
             name, _, setting = rest.partition(".")
             self._override_layer(name, setting, value)
@@ -165,6 +173,13 @@ class StandardWorkflow(Workflow):
                 return
         can = known(set().union(*(unit.adjustable for unit in units)))
         raise ConfigError(f"layers.{name}.{key} is fixed once the network is built, so it cannot change on resume (can: {can})")
+
+    def _override_optimizer(self, key: str, value: object) -> None:
+        for gradient in self.gradients:
+            for step, _ in gradient.steps() if isinstance(gradient, WeightedGradient) else ():
+                if not isinstance(step, TorchStep):
+                    raise ConfigError(f"optimizer.{key} cannot change on resume: the snapshot has no optimizer")
+                step.reconfigure(key, value)
 
     def _check_names(self) -> None:
         """Raises a ConfigError if a layer is called like another unit, so that neither could be told from the other."""
@@ -250,6 +265,17 @@ class StandardWorkflow(Workflow):
         adjuster.link_attrs(self.loader, "epoch_number")
         adjuster.gate_skip = ~self.loader.epoch_ended
         return adjuster
+
+    def _link_rollback(self, settings: dict[str, Any]) -> Rollback | None:
+        """Puts the roll-back between the gradient units and the learning-rate adjuster, if one is wanted."""
+        if settings.get("fail_iterations") is None:
+            return None
+        rollback = Rollback(self, self.lr_adjuster, self.forwards, **settings)
+        self.lr_adjuster.unlink_before()
+        self.lr_adjuster.link_from(rollback.link_from(self.gradients[-1]))
+        rollback.link_attrs(self.decision, "improved")
+        rollback.gate_skip = ~self.loader.epoch_ended
+        return rollback
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
         own = dict(settings)

@@ -52,6 +52,9 @@ class Module(Forward):
                 f" {first_line(error)}"
             ) from error
 
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.module.state_dict())
+
     def run(self) -> None:
         self.module.train(not self.evaluating)
         self.leaf_ = self.input_.detach().requires_grad_(not self.evaluating)
