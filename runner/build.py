@@ -33,8 +33,10 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> StandardW
         loader_config=config.loader.settings(),
         loss_function=config.loss_function.value,
         layers=config.layers,
+        optimizer_config=config.optimizer,
         lr_adjuster_config={"policy": config.lr_adjuster.policy, "parameters": config.lr_adjuster.parameters()},
         decision_config=asdict(config.decision),
+        rollback_config=asdict(config.rollback),
         snapshotter_config=_snapshotter(config.snapshotter, output_dir),
     )
 

@@ -232,7 +232,8 @@ def _snapshot_config(header: Header) -> DictConfig:
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error
-    node.layers = schema.normalized_layers(node.layers)
+    node.layers = schema.checked_layers(node)
+    node.mcdnnic_topology, node.mcdnnic_parameters = None, {}
     return node
 
 

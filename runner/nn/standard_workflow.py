@@ -18,8 +18,11 @@ from runner.nn.evaluator import Evaluator
 from runner.nn.evaluators import EVALUATORS
 from runner.nn.layer import Forward, Gradient, WeightedGradient
 from runner.nn.layers import LAYERS
+from runner.nn.layers.weighted import WeightedForward
 from runner.nn.loader import FullBatchLoader
 from runner.nn.loaders import LOADERS
+from runner.nn.optimizer import TorchStep, torch_step
+from runner.nn.rollback import Rollback
 from runner.nn.samples import CLASS_NAMES
 from runner.nn.schedule import LearningRateAdjuster
 from runner.snapshots.database import SnapshotterToStore
@@ -44,8 +47,10 @@ class StandardWorkflow(Workflow):
         loader_config: the loader's settings.
         loss_function: a name from `EVALUATORS`.
         layers: the layers from first to last, as in the configuration.
+        optimizer_config: `_target_` and the settings of an optimizer that updates all weights, instead of each layer's own.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
+        rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; there is none without the former.
         snapshotter_config: the settings of `SnapshotterToStore`, or of `SnapshotterToFile` if they name no store; no
             snapshotter if None.
 
@@ -63,8 +68,10 @@ class StandardWorkflow(Workflow):
         loader_config: Mapping[str, Any],
         loss_function: str = "softmax",
         layers: Any,
+        optimizer_config: Mapping[str, Any] | None = None,
         lr_adjuster_config: Mapping[str, Any] | None = None,
         decision_config: Mapping[str, Any] | None = None,
+        rollback_config: Mapping[str, Any] | None = None,
         snapshotter_config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -77,8 +84,9 @@ class StandardWorkflow(Workflow):
         self.forwards = self._link_forwards()
         self.evaluator = self._link_evaluator(loss_function)
         self.decision = self._link_decision(dict(decision_config or {}))
-        self.gradients = self._link_gradients()
+        self.gradients = self._link_gradients(dict(optimizer_config or {}))
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
+        self.rollback = self._link_rollback(dict(rollback_config or {}))
         last: Unit = self.lr_adjuster
         self.snapshotter: Snapshotter | None = None
         if snapshotter_config is not None:
@@ -106,11 +114,11 @@ class StandardWorkflow(Workflow):
     def _suitable_threads(self) -> int:
         """Returns how many threads suit the network: a small one is slowed down by a second."""
         sizes = [
-            self.loader.minibatch_size * math.prod(unit.output_shape) * math.prod(unit.input_shape)
+            self.loader.minibatch_size * math.prod(unit.output_shape) * unit.weights[0].numel()
             for unit in self.forwards
-            if LAYERS[self.layer_settings[unit.name]["type"]].has_weights
+            if isinstance(unit, WeightedForward) and unit.weights is not None
         ]
-        return (os.cpu_count() or 1) if max(sizes) >= THREADED_WORK else 1
+        return (os.cpu_count() or 1) if max(sizes, default=0) >= THREADED_WORK else 1
 
     @property
     def current_step(self) -> tuple[str, int, int]:
@@ -151,6 +159,10 @@ class StandardWorkflow(Workflow):
             self.decision.reconfigure(**{rest: value})
         elif section == "loader" and rest in self.loader.adjustable:
             self.loader.reconfigure(**{rest: value})
+        elif section == "rollback" and self.rollback is not None and value is not None:
+            self.rollback.reconfigure(**{rest: value})
+        elif section == "optimizer" and rest and rest != "_target_":
+            self._override_optimizer(rest, value)
         elif section == "layers" and rest.count("."):
             name, _, setting = rest.partition(".")
             self._override_layer(name, setting, value)
@@ -167,6 +179,13 @@ class StandardWorkflow(Workflow):
                 return
         can = known(set().union(*(unit.adjustable for unit in units)))
         raise ConfigError(f"layers.{name}.{key} is fixed once the network is built, so it cannot change on resume (can: {can})")
+
+    def _override_optimizer(self, key: str, value: object) -> None:
+        for gradient in self.gradients:
+            for step, _ in gradient.steps() if isinstance(gradient, WeightedGradient) else ():
+                if not isinstance(step, TorchStep):
+                    raise ConfigError(f"optimizer.{key} cannot change on resume: the snapshot has no optimizer")
+                step.reconfigure(key, value)
 
     def _check_names(self) -> None:
         """Raises a ConfigError if a layer is called like another unit, so that neither could be told from the other."""
@@ -225,16 +244,18 @@ class StandardWorkflow(Workflow):
         decision.link_attrs(self.loader, "minibatch", "class_lengths", "epoch_number", "position")
         return decision
 
-    def _link_gradients(self) -> list[Gradient]:
+    def _link_gradients(self, optimizer: dict[str, Any]) -> list[Gradient]:
         """Makes the gradient units, from the last layer to the first one with weights."""
+        step = torch_step(optimizer) if optimizer else None
         weighted = [unit for unit in self.forwards if LAYERS[self.layer_settings[unit.name]["type"]].has_weights]
         gradients: list[Gradient] = []
         previous: Unit = self.decision
         for forward in reversed(self.forwards[self.forwards.index(weighted[0]) :]):
             settings = self.layer_settings[forward.name]
-            gradient = LAYERS[settings["type"]].gradient(
-                self, forward, needs_err_input=forward is not weighted[0], **layer_sides(settings)[1]
-            )
+            layer, own = LAYERS[settings["type"]], layer_sides(settings)[1]
+            if layer.has_weights and step is not None:
+                own["optimizer"] = step
+            gradient = layer.gradient(self, forward, needs_err_input=forward is not weighted[0], **own)
             if previous is self.decision:
                 gradient.link_attrs(self.evaluator, "err_output_")
             else:
@@ -252,6 +273,17 @@ class StandardWorkflow(Workflow):
         adjuster.link_attrs(self.loader, "epoch_number")
         adjuster.gate_skip = ~self.loader.epoch_ended
         return adjuster
+
+    def _link_rollback(self, settings: dict[str, Any]) -> Rollback | None:
+        """Puts the roll-back between the gradient units and the learning-rate adjuster, if one is wanted."""
+        if settings.get("fail_iterations") is None:
+            return None
+        rollback = Rollback(self, self.lr_adjuster, self.forwards, **settings)
+        self.lr_adjuster.unlink_before()
+        self.lr_adjuster.link_from(rollback.link_from(self.gradients[-1]))
+        rollback.link_attrs(self.decision, "improved")
+        rollback.gate_skip = ~self.loader.epoch_ended
+        return rollback
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
         own = dict(settings)
