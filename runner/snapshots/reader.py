@@ -15,6 +15,7 @@ from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
+from runner.snapshots.limits import Budget
 from runner.snapshots.signing import SIGNATURE_SIZE, check_signature
 
 
@@ -106,12 +107,13 @@ def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
     From the first piece on that turns out to end within a member, the rest is decoded in one go.
     """
     workers = os.cpu_count() or 1
+    budget = Budget()
     ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()
     with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
         pieces = _read_ahead(codecs.members(codec, blocks), reading)
         while True:
             while len(ahead) <= 2 * workers and (piece := next(pieces, None)) is not None:
-                ahead.append((piece, decoding.submit(_decoded_member, codec, piece)))
+                ahead.append((piece, decoding.submit(_decoded_member, codec, piece, budget)))
             if not ahead:
                 return
             try:
@@ -130,8 +132,8 @@ def _read_ahead(members: Iterator[bytes], executor: ThreadPoolExecutor) -> Itera
         yield member
 
 
-def _decoded_member(codec: Codec, member: bytes) -> list[bytes]:
-    return list(codecs.decode(codec, [member]))
+def _decoded_member(codec: Codec, member: bytes, budget: Budget) -> list[bytes]:
+    return list(codecs.decode(codec, [member], budget))
 
 
 def _detected(blocks: Iterable[bytes]) -> tuple[Codec, Iterator[bytes]]:

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from itertools import count as numbers
-from pathlib import Path
 from typing import ClassVar
 
 from runner.errors import SnapshotError
