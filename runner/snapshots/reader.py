@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, BinaryIO, cast
 
@@ -49,17 +50,28 @@ def read_verified(open_blocks: Callable[[], Iterator[bytes]], key: bytes | None 
         SnapshotRefusedError: it is not signed with the key.
         SnapshotMismatchError: of a newer format.
     """
-    codec, blocks = _detected(open_blocks())
-    if codec.prefix or key is not None:
-        held: deque[memoryview] = deque()
-        _verify(_decoded_ahead(codec, blocks), key, held.append)
-        parts = _freed(held)
-    else:
-        trailer = _verify(codecs.decode(codec, blocks), None, len)
-        parts = _verified_again(codecs.decode(codec, open_blocks()), trailer)
+    with _closed(open_blocks()) as opened:
+        codec, blocks = _detected(opened)
+        if codec.prefix or key is not None:
+            held: deque[memoryview] = deque()
+            _verify(_decoded_ahead(codec, blocks), key, held.append)
+            parts = _freed(held)
+        else:
+            trailer = _verify(codecs.decode(codec, blocks), None, len)
+            parts = _verified_again(codecs.decode(codec, open_blocks()), trailer)
     file = io.BufferedReader(_Parts(parts), 1 << 16)
     start = file.peek(8)[:8]
     return parse_header(file.read(header_size(start))), cast(BinaryIO, file)
+
+
+@contextmanager
+def _closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    """Closes what the blocks are read from, also after an error, which would keep a database locked."""
+    try:
+        yield blocks
+    finally:
+        if isinstance(blocks, Generator):
+            blocks.close()
 
 
 def _verify(stream: Iterable[bytes], key: bytes | None, keep: Callable[[memoryview], object]) -> bytes:

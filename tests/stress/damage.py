@@ -42,6 +42,9 @@ HANG = 20.0
 MEMORY = 512 << 20
 """Bytes that the process may have in the end."""
 
+MANIFESTS = (None, b"", b"{}", b'{"veles-run chunks":-1}', b'{"veles-run chunks":"x"}', b'{"veles-run chunks":1e99}')
+"""What a row may say of its parts that cannot be."""
+
 Damage = Callable[[random.Random, bytes], bytes]
 
 
@@ -204,9 +207,7 @@ class Rows:
             other = rng.choice(rows[table])
             row[-1], other[-1] = other[-1], row[-1]
         else:
-            row[-1] = rng.choice(
-                (b"", b"{}", b'{"veles-run chunks":-1}', b'{"veles-run chunks":"x"}', None, rows["veles_chunks"][-1][-1])
-            )
+            row[-1] = rng.choice((*MANIFESTS, rows["veles_chunks"][-1][-1]))
         self.database.execute("BEGIN")
         self._clear()
         for name, values in rows.items():
