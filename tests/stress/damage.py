@@ -60,7 +60,7 @@ def flip(rng: random.Random, data: bytes) -> bytes:
 
 
 def truncate(rng: random.Random, data: bytes) -> bytes:
-    return data[: rng.choice((rng.randrange(len(data)), len(data) - rng.randint(1, 64)))]
+    return data[: rng.choice((rng.randrange(len(data)), max(0, len(data) - rng.randint(1, 64))))]
 
 
 def cut(rng: random.Random, data: bytes) -> tuple[int, int]:
@@ -84,19 +84,21 @@ def repeat(rng: random.Random, data: bytes) -> bytes:
 
 
 def swap(rng: random.Random, data: bytes) -> bytes:
-    size = rng.choice((1, 64, 512))
-    first, second = sorted(rng.sample(range(len(data) - 2 * size), 2))
-    second = max(second, first + size)
+    size = min(rng.choice((1, 64, 512)), len(data) // 2)
+    first = rng.randrange(len(data) - 2 * size + 1)
+    second = rng.randrange(first + size, len(data) - size + 1)
     one, other = data[first : first + size], data[second : second + size]
     return data[:first] + other + data[first + size : second] + one + data[second + size :]
 
 
 def append(rng: random.Random, data: bytes) -> bytes:
-    return data + rng.choice((b"\0", bytes(512), rng.randbytes(rng.randint(1, 100)), data, data[: rng.randrange(1, len(data))]))
+    return data + rng.choice(
+        (b"\0", bytes(512), rng.randbytes(rng.randint(1, 100)), data, data[: rng.randrange(len(data)) + 1])
+    )
 
 
 def prepend(rng: random.Random, data: bytes) -> bytes:
-    return rng.choice((b"\0", bytes(512), rng.randbytes(rng.randint(1, 100)), data[: rng.randrange(1, len(data))])) + data
+    return rng.choice((b"\0", bytes(512), rng.randbytes(rng.randint(1, 100)), data[: rng.randrange(len(data)) + 1])) + data
 
 
 DAMAGES: tuple[Damage, ...] = (flip, flip, flip, truncate, zero, remove, repeat, swap, append, prepend)
