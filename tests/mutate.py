@@ -42,8 +42,8 @@ QUIET = frozenset(
     {"builtins.id", "sys._getframe", "array.__new__", "object.__getattr__", "object.__setattr__", "gc.get_referents"}
 )
 """Events of harmless things that the libraries do when they make objects."""
-OWN = ("runner", "tests", "tzdata")
-"""Packages in whose names modules are looked for: veles-run's, the declared one's, and the time zones'."""
+OWN = ("runner", "tests")
+"""Packages in whose names modules are looked for: veles-run's and the declared one's."""
 ZONES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo")
 
 

@@ -30,7 +30,10 @@ def workflow_state(workflow: Workflow) -> dict[str, bytes]:
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, bytes]]:
     if isinstance(value, torch.Tensor):
-        yield path, f"{value.dtype} {tuple(value.shape)} ".encode() + value.contiguous().view(torch.uint8).numpy().tobytes()
+        yield (
+            path,
+            f"{value.dtype} {tuple(value.shape)} ".encode() + value.detach().reshape(-1).view(torch.uint8).numpy().tobytes(),
+        )
     elif isinstance(value, np.ndarray):
         yield path, f"{value.dtype} {value.shape} ".encode() + value.tobytes()
     elif isinstance(value, Unit):
@@ -45,6 +48,8 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, bytes]]:
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
             yield from _leaves(f"{path}.{number}", item)
+    elif isinstance(value, torch.nn.Module | torch.optim.Optimizer):
+        yield from _leaves(path, value.state_dict())
     elif isinstance(value, Pickleable):
         yield from _leaves(path, value.__getstate__())
     elif type(value).__module__.startswith("runner."):

@@ -1,6 +1,6 @@
 """The configuration's schema. Nothing here imports the numerical library, so that `--help` does not wait for it."""
 
-from runner.config.config import Config, LossFunction, Mode, Precision, flattened, from_hydra, plain
+from runner.config.config import Config, LossFunction, Mode, Precision, checked_layers, flattened, from_hydra, plain
 from runner.config.network import layer_sides, named_layers, normalized_layers
 from runner.config.snapshots import SnapshotterConfig, Trust
 
@@ -11,6 +11,7 @@ __all__ = [
     "Precision",
     "SnapshotterConfig",
     "Trust",
+    "checked_layers",
     "flattened",
     "from_hydra",
     "layer_sides",

@@ -11,9 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.data import LoaderConfig
+from runner.config.mcdnnic import mcdnnic_layers
 from runner.config.network import normalized_layers
 from runner.config.snapshots import RestoreConfig, SnapshotterConfig
-from runner.config.training import DecisionConfig, LearningRateConfig
+from runner.config.training import DecisionConfig, LearningRateConfig, RollbackConfig, check_optimizer
 from runner.errors import ConfigError, first_line
 from runner.snapshots.settings import at_least
 
@@ -36,6 +37,7 @@ class LossFunction(Enum):
     """What is minimised."""
 
     softmax = "softmax"
+    mse = "mse"
 
 
 @dataclass(kw_only=True)
@@ -65,11 +67,18 @@ class Config:
     workflow: WorkflowConfig = field(default_factory=WorkflowConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     loss_function: LossFunction = LossFunction.softmax
-    """What is minimised."""
+    """What is minimised: `softmax` (cross-entropy), or `mse` (the squared distance to the target, or to the sample itself)."""
     layers: Any = None  # a mapping would not merge with the list of a conf file
     """The layers from first to last: a mapping from names to settings, or a list as in VELES."""
+    mcdnnic_topology: str | None = None
+    """VELES's short form of the layers, instead of `layers`: `28x28-32C4-MP2-64C4-MP2-800N-10N`."""
+    mcdnnic_parameters: dict[str, Any] = field(default_factory=dict)
+    """Settings for all layers of `mcdnnic_topology`, below `->` and `<-`."""
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    """An optimizer of `torch.optim` for all weights, by `_target_`, with its settings; each layer's own unless given."""
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
+    rollback: RollbackConfig = field(default_factory=RollbackConfig)
     snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
     restore: RestoreConfig = field(default_factory=RestoreConfig)
 
@@ -92,9 +101,24 @@ def from_hydra(node: DictConfig) -> Config:
         config: Config = OmegaConf.to_object(node)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error)) from error
-    config.layers = normalized_layers(config.layers)
+    config.layers = checked_layers(config)
+    config.mcdnnic_topology, config.mcdnnic_parameters = None, {}
+    check_optimizer(config.optimizer, config.layers)
     config.snapshotter.odbc = odbc
     return config
+
+
+def checked_layers(config: Any) -> dict[str, dict[str, Any]]:
+    """Returns the normalized layers of a configuration, which `layers` or `mcdnnic_topology` describes.
+
+    Raises:
+        ConfigError: both do, or a layer is wrong.
+    """
+    if not config.mcdnnic_topology:
+        return normalized_layers(config.layers)
+    if config.layers:
+        raise ConfigError("layers and mcdnnic_topology both describe the network: take one of them away")
+    return normalized_layers(mcdnnic_layers(config.mcdnnic_topology, config.mcdnnic_parameters))
 
 
 def plain(config: Config) -> dict[str, Any]:

@@ -2,84 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any
 
+from runner.config.images import (
+    BatchNormForwardConfig,
+    ConvForwardConfig,
+    CutterForwardConfig,
+    DeconvForwardConfig,
+    DepoolingForwardConfig,
+    NormForwardConfig,
+    PoolingForwardConfig,
+)
+from runner.config.weights import FillingConfig, GradientConfig
 from runner.errors import ConfigError
 
 SIZE = Any  # OmegaConf has no union of an integer and a list
 
 
-class Filling(Enum):
-    """How weights are filled."""
-
-    uniform = "uniform"
-    gaussian = "gaussian"
-    constant = "constant"
-
-
 @dataclass(kw_only=True)
-class All2AllForwardConfig:
+class All2AllForwardConfig(FillingConfig):
     """The forward side (`->`) of a fully connected layer."""
 
     output_sample_shape: SIZE = None
     """Number of outputs, or the shape of a sample of them."""
-    weights_filling: Filling = Filling.uniform
-    """How the weights are filled."""
-    weights_stddev: float | None = None
-    """Limit (uniform), standard deviation (gaussian) or value (constant); 1 / sqrt(inputs) unless given."""
-    bias_filling: Filling = Filling.uniform
-    """How the bias is filled."""
-    bias_stddev: float | None = None
-    """As `weights_stddev`, for the bias."""
-    include_bias: bool = True
-    """Whether there is a bias."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         shape = self.output_sample_shape
         sizes = shape if isinstance(shape, list | tuple) else [shape]
         if not sizes or not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
             raise ConfigError(f"output_sample_shape={shape!r} must be a positive integer, or a list of such")
-        for what in ("weights", "bias"):
-            size = getattr(self, f"{what}_stddev")
-            if size is not None and size < 0 and getattr(self, f"{what}_filling") is not Filling.constant:
-                raise ConfigError(f"{what}_stddev={size} must not be negative, unless {what}_filling is constant")
-
-
-@dataclass(kw_only=True)
-class GradientConfig:
-    """The backward side (`<-`) of a layer with weights: stochastic gradient descent."""
-
-    learning_rate: float = 0.01
-    """Learning rate of the weights."""
-    learning_rate_bias: float | None = None
-    """Learning rate of the bias; as for the weights unless given."""
-    weights_decay: float = 0.0
-    """Weight decay of the weights."""
-    weights_decay_bias: float | None = 0.0
-    """Weight decay of the bias; as for the weights if null."""
-    l1_vs_l2: float = 0.0
-    """Share of L1 in the decay of the weights: 0 is L2 alone, 1 is L1 alone."""
-    l1_vs_l2_bias: float | None = None
-    """Share of L1 in the decay of the bias; as for the weights unless given."""
-    gradient_moment: float = 0.0
-    """Momentum of the weights, 0 to below 1."""
-    gradient_moment_bias: float | None = None
-    """Momentum of the bias; as for the weights unless given."""
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if value is None:
-                continue
-            if item.name.startswith("l1_vs_l2") and not 0 <= value <= 1:
-                raise ConfigError(f"{item.name}={value} must be between 0 and 1")
-            if item.name.startswith("gradient_moment") and not 0 <= value < 1:
-                raise ConfigError(f"{item.name}={value} must be at least 0 and below 1")
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"{item.name}={value} must not be negative, and must be finite")
 
 
 @dataclass(kw_only=True)
@@ -95,6 +48,26 @@ class DropoutForwardConfig:
 
 
 @dataclass(kw_only=True)
+class MulForwardConfig:
+    """The forward side of `activation_mul`."""
+
+    factor: float = 1.0
+    """What the values are multiplied with."""
+
+
+@dataclass(kw_only=True)
+class ModuleForwardConfig:
+    """The forward side of a `torch.nn.Module`; keys that are not of the backward side are its arguments."""
+
+    _target_: str | None = None
+    """The module's class, such as `torch.nn.Conv2d`; with it, `type` can be left out."""
+
+    def __post_init__(self) -> None:
+        if not self._target_:
+            raise ConfigError("_target_ must name a class, such as torch.nn.Conv2d")
+
+
+@dataclass(kw_only=True)
 class NoConfig:
     """A side of a layer that has no settings."""
 
@@ -104,6 +77,24 @@ LAYER_CONFIGS: dict[str, tuple[type, type]] = {
         ("all2all", "all2all_tanh", "all2all_relu", "all2all_str", "all2all_sigmoid", "softmax"),
         (All2AllForwardConfig, GradientConfig),
     ),
+    **dict.fromkeys(
+        ("conv", "conv_tanh", "conv_relu", "conv_str", "conv_sigmoid"),
+        (ConvForwardConfig, GradientConfig),
+    ),
+    "deconv": (DeconvForwardConfig, GradientConfig),
+    **dict.fromkeys(
+        ("max_pooling", "avg_pooling", "maxabs_pooling", "stochastic_pooling", "stochastic_abs_pooling"),
+        (PoolingForwardConfig, NoConfig),
+    ),
+    "depooling": (DepoolingForwardConfig, NoConfig),
     "dropout": (DropoutForwardConfig, NoConfig),
+    "norm": (NormForwardConfig, NoConfig),
+    "batch_norm": (BatchNormForwardConfig, GradientConfig),
+    **dict.fromkeys(
+        ("activation_tanh", "activation_relu", "activation_str", "activation_sigmoid", "activation_log"), (NoConfig, NoConfig)
+    ),
+    "activation_mul": (MulForwardConfig, NoConfig),
+    "cutter": (CutterForwardConfig, NoConfig),
+    "module": (ModuleForwardConfig, GradientConfig),
 }
 """For each type of layer the settings of its forward and of its backward side."""

@@ -12,6 +12,9 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from runner.config.layers import LAYER_CONFIGS
 from runner.errors import ConfigError, first_line, known
 
+MODULE = "module"
+"""The type of a layer that is a `torch.nn.Module`, whose arguments are not ours to check."""
+
 
 def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
     """Returns checked layers by name, from first to last, each as a flat mapping with all its settings.
@@ -25,7 +28,7 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
         layers = OmegaConf.to_container(layers)
     layers = layers if isinstance(layers, Mapping) else named_layers(() if layers is None else layers)
     for name, settings in layers.items():
-        if isinstance(settings, Mapping) and settings.get("type") is None:
+        if isinstance(settings, Mapping) and settings.get("type") is None and "_target_" not in settings:
             others = known(key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type"))
             raise ConfigError(f"layers.{name} has no type: give layers.{name}.type, or name one of the layers {others}")
     return {str(name): _layer(str(name), settings) for name, settings in layers.items()}
@@ -34,6 +37,9 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
 def layer_sides(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the settings of the forward and of the backward side of a normalized layer."""
     forward, backward = LAYER_CONFIGS[settings["type"]]
+    if settings["type"] == MODULE:
+        arguments = {key: value for key, value in settings.items() if key not in ("type", *_names(backward))}
+        return {MODULE: arguments}, _pick(backward, settings)
     return _pick(forward, settings), _pick(backward, settings)
 
 
@@ -58,7 +64,7 @@ def named_layers(layers: Any) -> dict[str, Mapping[str, Any]]:
 
 def _layer(name: str, settings: Any) -> dict[str, Any]:
     flat = dict(_mapping(f"layers.{name}", settings))
-    kind = flat.pop("type", None)
+    kind = flat.pop("type", None) or (MODULE if "_target_" in flat else None)
     if not isinstance(kind, str) or kind not in LAYER_CONFIGS:
         raise ConfigError(f"layers.{name}.type={kind!r} is not a type of layer; known: {known(LAYER_CONFIGS)}")
     for arrow in ("->", "<-"):
@@ -68,6 +74,8 @@ def _layer(name: str, settings: Any) -> dict[str, Any]:
     sides = LAYER_CONFIGS[kind]
     for side in sides:
         merged |= _checked(f"layers.{name}", side, {key: flat.pop(key) for key in _names(side) if key in flat})
+    if kind == MODULE:
+        return merged | {str(key): value for key, value in flat.items()}
     if flat:
         keys = known(key for side in sides for key in _names(side))
         raise ConfigError(f"layers.{name}.{min(map(str, flat))} is not a key of a {kind!r} layer; known: {keys}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from runner.config.weights import GradientConfig
 from runner.errors import ConfigError, known
 from runner.snapshots.settings import at_least
 
@@ -73,3 +75,37 @@ class DecisionConfig:
     def __post_init__(self) -> None:
         at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
         at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
+
+
+@dataclass(kw_only=True)
+class RollbackConfig:
+    """Going back to the best weights."""
+
+    fail_iterations: int | None = None
+    """Epochs without an improvement after which the best weights are put back; never unless given."""
+    lr_minus: float = 0.65
+    """Factor on all learning rates each time, above 0 to 1."""
+
+    def __post_init__(self) -> None:
+        at_least("rollback.fail_iterations", self.fail_iterations, 1, "epochs")
+        if not 0 < self.lr_minus <= 1:
+            raise ConfigError(f"rollback.lr_minus={self.lr_minus} must be above 0 and at most 1")
+
+
+def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Checks that no layer has settings of its own gradient descent where an optimizer takes its place.
+
+    Raises:
+        ConfigError: a layer has; or the optimizer has no class.
+    """
+    if not optimizer:
+        return
+    if not isinstance(optimizer.get("_target_"), str):
+        raise ConfigError("optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW")
+    for name, settings in layers.items():
+        for item in fields(GradientConfig):
+            if item.name in settings and settings[item.name] != item.default:
+                raise ConfigError(
+                    f"layers.{name}.{item.name} has no meaning beside optimizer._target_={optimizer['_target_']}, which updates"
+                    " all weights: take one of them away"
+                )

@@ -45,6 +45,8 @@ ACTIVATIONS = {
         Activation("relu", torch.nn.functional.softplus, _derive_softplus),
         Activation("strict_relu", lambda x: x.relu_(), lambda error, y: torch.ops.aten.threshold_backward(error, y, 0)),
         Activation("sigmoid", lambda x: x.sigmoid_(), lambda error, y: torch.ops.aten.sigmoid_backward(error, y)),
+        # log(x + sqrt(x^2 + 1)), whose derivative is 1 / cosh(y)
+        Activation("log", lambda x: x.asinh_(), lambda error, y: error / y.cosh()),
         # The evaluator gives the error of softmax and cross-entropy together.
         Activation("softmax", lambda x: torch.softmax(x, 1), lambda error, y: error),
     )

@@ -56,6 +56,9 @@ class LearningRateAdjuster(Unit):
     Linked attributes:
         epoch_number: epochs served.
 
+    Attributes:
+        scale: multiplies the policy's factor; a roll-back lowers it.
+
     Args:
         workflow: the workflow.
         gradients: the units whose rates are adjusted.
@@ -71,12 +74,13 @@ class LearningRateAdjuster(Unit):
         self.gradients = list(gradients)
         self.policy = policy
         self.parameters = dict(parameters)
+        self.scale = 1.0
         self.demand("epoch_number")
 
     def initialize(self) -> None:
         self.run()
 
     def run(self) -> None:
-        factor = POLICIES[self.policy](self.epoch_number, **self.parameters)
+        factor = self.scale * POLICIES[self.policy](self.epoch_number, **self.parameters)
         for gradient in self.gradients:
             gradient.rate_factor = factor

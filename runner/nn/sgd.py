@@ -49,8 +49,8 @@ class SGD:
         if signs is not None:
             parameter.sub_(signs, alpha=rate * self.decay * self.l1 / 2)
 
-    def update_vector(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
-        """Updates a bias with its gradient, of the same shape."""
+    def update(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
+        """Updates a parameter with its gradient, of the same shape."""
         rate = self.rate * factor
         if not self.moment and not self.decay:
             parameter.sub_(gradient, alpha=rate)
@@ -58,6 +58,10 @@ class SGD:
         velocity = self._velocity(parameter).mul_(self.moment)
         velocity.sub_(gradient, alpha=rate)
         self._apply(parameter, velocity, rate)
+
+    def forget(self) -> None:
+        """Forgets the momentum."""
+        self.velocity = None
 
     def _velocity(self, parameter: Tensor) -> Tensor:
         if self.velocity is None:

@@ -14,11 +14,16 @@ from runner.config import layer_sides, normalized_layers
 from runner.errors import ConfigError, known
 from runner.graph import Repeater, Unit, Workflow
 from runner.nn.decision import Decision
-from runner.nn.evaluator import SoftmaxEvaluator
+from runner.nn.evaluator import Evaluator
+from runner.nn.evaluators import EVALUATORS
 from runner.nn.layer import Forward, Gradient, WeightedGradient
 from runner.nn.layers import LAYERS
-from runner.nn.loader import CLASS_NAMES, FullBatchLoader
+from runner.nn.layers.weighted import WeightedForward
+from runner.nn.loader import FullBatchLoader
 from runner.nn.loaders import LOADERS
+from runner.nn.optimizer import TorchStep, torch_step
+from runner.nn.rollback import Rollback
+from runner.nn.samples import CLASS_NAMES
 from runner.nn.schedule import LearningRateAdjuster
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
@@ -40,9 +45,12 @@ class StandardWorkflow(Workflow):
         precision: `float32` or `float64`.
         loader_name: a name from `LOADERS`.
         loader_config: the loader's settings.
+        loss_function: a name from `EVALUATORS`.
         layers: the layers from first to last, as in the configuration.
+        optimizer_config: `_target_` and the settings of an optimizer that updates all weights, instead of each layer's own.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
+        rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; there is none without the former.
         snapshotter_config: the settings of `SnapshotterToStore`, or of `SnapshotterToFile` if they name no store; no
             snapshotter if None.
 
@@ -58,9 +66,12 @@ class StandardWorkflow(Workflow):
         precision: str = "float32",
         loader_name: str,
         loader_config: Mapping[str, Any],
+        loss_function: str = "softmax",
         layers: Any,
+        optimizer_config: Mapping[str, Any] | None = None,
         lr_adjuster_config: Mapping[str, Any] | None = None,
         decision_config: Mapping[str, Any] | None = None,
+        rollback_config: Mapping[str, Any] | None = None,
         snapshotter_config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -71,10 +82,11 @@ class StandardWorkflow(Workflow):
         self.loader = self._link_loader(loader_name, loader_config)
         self.layer_settings = normalized_layers(layers)
         self.forwards = self._link_forwards()
-        self.evaluator = self._link_evaluator()
+        self.evaluator = self._link_evaluator(loss_function)
         self.decision = self._link_decision(dict(decision_config or {}))
-        self.gradients = self._link_gradients()
+        self.gradients = self._link_gradients(dict(optimizer_config or {}))
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
+        self.rollback = self._link_rollback(dict(rollback_config or {}))
         last: Unit = self.lr_adjuster
         self.snapshotter: Snapshotter | None = None
         if snapshotter_config is not None:
@@ -93,7 +105,7 @@ class StandardWorkflow(Workflow):
         if self.launcher is not None:
             self.device_ = torch.device(self.launcher.device)
         super().initialize()
-        self.evaluator.check_labels(max(int(labels.max()) for labels in self.loader.labels_.values()))
+        self.evaluator.check_data(self.loader)
         if self.launcher is not None:
             # Results may depend on the number of threads, so a run keeps its own.
             self.threads = self.launcher.threads or self.threads or self._suitable_threads()
@@ -102,11 +114,11 @@ class StandardWorkflow(Workflow):
     def _suitable_threads(self) -> int:
         """Returns how many threads suit the network: a small one is slowed down by a second."""
         sizes = [
-            self.loader.minibatch_size * math.prod(unit.output_shape) * math.prod(unit.input_shape)
+            self.loader.minibatch_size * math.prod(unit.output_shape) * unit.weights[0].numel()
             for unit in self.forwards
-            if LAYERS[self.layer_settings[unit.name]["type"]].has_weights
+            if isinstance(unit, WeightedForward) and unit.weights is not None
         ]
-        return (os.cpu_count() or 1) if max(sizes) >= THREADED_WORK else 1
+        return (os.cpu_count() or 1) if max(sizes, default=0) >= THREADED_WORK else 1
 
     @property
     def current_step(self) -> tuple[str, int, int]:
@@ -117,17 +129,18 @@ class StandardWorkflow(Workflow):
     def progress(self) -> dict[str, Any]:
         decision, loader = self.decision, self.loader
         history = decision.history
+        score = history[-1][decision.watched] if history and loader.position == 0 else math.nan
         metrics = {"best": decision.best, "best_epoch": decision.best_epoch} | (history[-1] if history else {})
         return {
             "epoch": loader.epoch_number,
             "iteration": loader.position,
             "complete": bool(decision.complete),
-            "score": history[-1][decision.watched] if history and loader.position == 0 else None,
+            "score": score if math.isfinite(score) else None,
             "metrics": metrics,
         }
 
     def evaluate(self) -> dict[str, float]:
-        """Scores the weights on the validation and the test set; returns the errors in percent by class of samples."""
+        """Scores the weights on the validation and the test set; returns the errors by class of samples."""
         errors: dict[str, float] = {}
         for step in self.loader.evaluation():
             if step.begin == 0:
@@ -137,14 +150,19 @@ class StandardWorkflow(Workflow):
                 forward.run()
             self.evaluator.run()
             if step.last:
-                samples = self.loader.class_lengths[step.sample_class]
-                errors[CLASS_NAMES[step.sample_class]] = 100 * self.evaluator.take(step.sample_class) / samples
+                errors[CLASS_NAMES[step.sample_class]] = self.evaluator.take(step.sample_class)
         return errors
 
     def override(self, key: str, value: object) -> None:
         section, _, rest = key.partition(".")
         if section == "decision":
             self.decision.reconfigure(**{rest: value})
+        elif section == "loader" and rest in self.loader.adjustable:
+            self.loader.reconfigure(**{rest: value})
+        elif section == "rollback" and self.rollback is not None and value is not None:
+            self.rollback.reconfigure(**{rest: value})
+        elif section == "optimizer" and rest and rest != "_target_":
+            self._override_optimizer(rest, value)
         elif section == "layers" and rest.count("."):
             name, _, setting = rest.partition(".")
             self._override_layer(name, setting, value)
@@ -161,6 +179,13 @@ class StandardWorkflow(Workflow):
                 return
         can = known(set().union(*(unit.adjustable for unit in units)))
         raise ConfigError(f"layers.{name}.{key} is fixed once the network is built, so it cannot change on resume (can: {can})")
+
+    def _override_optimizer(self, key: str, value: object) -> None:
+        for gradient in self.gradients:
+            for step, _ in gradient.steps() if isinstance(gradient, WeightedGradient) else ():
+                if not isinstance(step, TorchStep):
+                    raise ConfigError(f"optimizer.{key} cannot change on resume: the snapshot has no optimizer")
+                step.reconfigure(key, value)
 
     def _check_names(self) -> None:
         """Raises a ConfigError if a layer is called like another unit, so that neither could be told from the other."""
@@ -196,19 +221,21 @@ class StandardWorkflow(Workflow):
             previous = forward
         return forwards
 
-    def _link_evaluator(self) -> SoftmaxEvaluator:
+    def _link_evaluator(self, loss_function: str) -> Evaluator:
         *before, (name, settings) = self.layer_settings.items()
-        if settings["type"] != "softmax":
+        if loss_function == "softmax" and settings["type"] != "softmax":
             raise ConfigError(
                 f"loss_function=softmax needs a last layer of type softmax, and layers.{name} is {settings['type']!r}"
             )
+        if loss_function != "softmax" and settings["type"] == "softmax":
+            raise ConfigError(f"layers.{name} is of type softmax, which is for loss_function=softmax alone")
         for name, settings in before:
             if settings["type"] == "softmax":
                 raise ConfigError(f"layers.{name} is of type softmax, which only the last layer can be")
-        evaluator = SoftmaxEvaluator(self)
+        evaluator = EVALUATORS[loss_function](self)
         evaluator.link_from(self.forwards[-1])
         evaluator.link_attrs(self.forwards[-1], "output_", "output_shape")
-        evaluator.link_attrs(self.loader, ("labels_", "minibatch_labels_"), "minibatch", "evaluating")
+        evaluator.link_attrs(self.loader, (evaluator.wants, f"minibatch_{evaluator.wants}"), "minibatch", "evaluating")
         return evaluator
 
     def _link_decision(self, settings: Mapping[str, Any]) -> Decision:
@@ -217,16 +244,18 @@ class StandardWorkflow(Workflow):
         decision.link_attrs(self.loader, "minibatch", "class_lengths", "epoch_number", "position")
         return decision
 
-    def _link_gradients(self) -> list[Gradient]:
+    def _link_gradients(self, optimizer: dict[str, Any]) -> list[Gradient]:
         """Makes the gradient units, from the last layer to the first one with weights."""
+        step = torch_step(optimizer) if optimizer else None
         weighted = [unit for unit in self.forwards if LAYERS[self.layer_settings[unit.name]["type"]].has_weights]
         gradients: list[Gradient] = []
         previous: Unit = self.decision
         for forward in reversed(self.forwards[self.forwards.index(weighted[0]) :]):
             settings = self.layer_settings[forward.name]
-            gradient = LAYERS[settings["type"]].gradient(
-                self, forward, needs_err_input=forward is not weighted[0], **layer_sides(settings)[1]
-            )
+            layer, own = LAYERS[settings["type"]], layer_sides(settings)[1]
+            if layer.has_weights and step is not None:
+                own["optimizer"] = step
+            gradient = layer.gradient(self, forward, needs_err_input=forward is not weighted[0], **own)
             if previous is self.decision:
                 gradient.link_attrs(self.evaluator, "err_output_")
             else:
@@ -244,6 +273,17 @@ class StandardWorkflow(Workflow):
         adjuster.link_attrs(self.loader, "epoch_number")
         adjuster.gate_skip = ~self.loader.epoch_ended
         return adjuster
+
+    def _link_rollback(self, settings: dict[str, Any]) -> Rollback | None:
+        """Puts the roll-back between the gradient units and the learning-rate adjuster, if one is wanted."""
+        if settings.get("fail_iterations") is None:
+            return None
+        rollback = Rollback(self, self.lr_adjuster, self.forwards, **settings)
+        self.lr_adjuster.unlink_before()
+        self.lr_adjuster.link_from(rollback.link_from(self.gradients[-1]))
+        rollback.link_attrs(self.decision, "improved")
+        rollback.gate_skip = ~self.loader.epoch_ended
+        return rollback
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
         own = dict(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from runner.errors import StateError
@@ -74,9 +75,19 @@ class _Probe(StatePickler):
         return (str, (obj.name,)) if isinstance(obj, Unit) else super().reducer_override(obj)
 
 
+def _all_units(workflow: Workflow) -> Iterator[Unit]:
+    """Yields the workflow and its units, and those of the workflows among them."""
+    yield workflow
+    for unit in workflow.units:
+        if isinstance(unit, Workflow):
+            yield from _all_units(unit)
+        else:
+            yield unit
+
+
 def _culprit(workflow: Workflow, error: Exception) -> str:
     """Finds the attribute that cannot be pickled, by pickling each by itself."""
-    for unit in [workflow, *workflow.units]:
+    for unit in _all_units(workflow):
         for name, value in vars(unit).items():
             if name.endswith("_") or name == "units":
                 continue

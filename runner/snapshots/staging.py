@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from runner.snapshots.limits import memory
 
 CHUNK = 4 << 20
 """Bytes in a chunk; each becomes a member of the codec's format."""
+ROUND = 16
+"""Chunks that are copied before the first of them is passed on."""
 
 
 class StagingPool:
@@ -48,20 +53,30 @@ class StagingPool:
 class Staging:
     """What a pickler writes to: it copies everything into chunks and passes each full one on.
 
+    Large data are copied by several threads, since one core alone does not use the bandwidth of the memory.
+
     Args:
         pool: where the buffers come from.
+        threads: how many copy.
         pass_on: takes a buffer, how many bytes of it are used, and whether it is the last one.
         on_empty: called before waiting for a buffer.
     """
 
     def __init__(
-        self, pool: StagingPool, pass_on: Callable[[bytearray, int, bool], object], on_empty: Callable[[], object]
+        self,
+        pool: StagingPool,
+        threads: int,
+        pass_on: Callable[[bytearray, int, bool], object],
+        on_empty: Callable[[], object],
     ) -> None:
         self._pool = pool
+        self._threads = threads
         self._pass_on = pass_on
         self._on_empty = on_empty
+        self._executor: ThreadPoolExecutor | None = None
+        self._pieces: list[_Piece] = []
+        self._full: list[bytearray] = []
         self._buffer = pool.take(on_empty)
-        self._view = memoryview(self._buffer)
         self._used = 0
         self.size = 0
 
@@ -73,26 +88,67 @@ class Staging:
         done = 0
         while done < size:
             if self._used == CHUNK:
-                self._pass_on(self._buffer, CHUNK, False)
-                self._buffer = self._pool.take(self._on_empty)
-                self._view = memoryview(self._buffer)
-                self._used = 0
+                self._next()
             step = min(CHUNK - self._used, size - done)
-            self._view[self._used : self._used + step] = view[done : done + step]
+            self._pieces.append(_Piece(self._buffer, self._used, view[done : done + step]))
             self._used += step
             done += step
+        self._copy()
         return size
 
     def close(self) -> None:
         """Passes the last chunk on."""
         self._pass_on(self._buffer, self._used, True)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+
+    def _next(self) -> None:
+        """Goes on in a new buffer. The full one is passed on when all of it is copied: at the latest when there is no other."""
+        self._full.append(self._buffer)
+        if len(self._full) == ROUND:
+            self._copy()
+        self._buffer = self._pool.take(self._wait)
+        self._used = 0
+
+    def _wait(self) -> None:
+        self._copy()
+        self._on_empty()
+
+    def _copy(self) -> None:
+        if len(self._pieces) > 2:
+            self._copy_in_threads()
+        else:
+            _copy_all(self._pieces)
+        for buffer in self._full:
+            self._pass_on(buffer, CHUNK, False)
+        self._pieces.clear()
+        self._full.clear()
+
+    def _copy_in_threads(self) -> None:
+        if self._executor is None:
+            # Made for each snapshot: threads do not survive a fork.
+            self._executor = ThreadPoolExecutor(self._threads, "snapshot-capture")
+        shares = [self._pieces[first :: self._threads] for first in range(self._threads)]
+        others = [self._executor.submit(_copy_all, share) for share in shares[1:]]
+        _copy_all(shares[0])
+        for other in others:
+            other.result()
+
+
+class _Piece(NamedTuple):
+    """What is to be copied to a place in a buffer."""
+
+    buffer: bytearray
+    begin: int
+    data: memoryview
+
+
+def _copy_all(pieces: Sequence[_Piece]) -> None:
+    for buffer, begin, data in pieces:
+        # numpy gives the interpreter's lock away meanwhile; assigning to a slice does not.
+        np.copyto(np.frombuffer(buffer, np.uint8, len(data), begin), np.frombuffer(data, np.uint8))
 
 
 def default_limit() -> int:
     """Returns a quarter of the memory that this process may have, in bytes."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = Path(path).read_text().strip() if Path(path).is_file() else ""
-        if text.isdigit():
-            memory = min(memory, int(text))
-    return memory // 4
+    return memory() // 4

@@ -26,6 +26,9 @@ from runner.snapshots.signing import sign
 from runner.snapshots.staging import Staging, StagingPool
 from runner.snapshots.store import Store
 
+SMALLEST = 1 << 18
+"""Bytes that are worth a member of their own: fewer compress worse, and a thread takes longer to wake."""
+
 
 @dataclass
 class Written:
@@ -124,6 +127,7 @@ class Writer:
         job = self._job = _Job(request, Written(request.header.uuid), began)
         staging = Staging(
             self.pool,
+            self.workers,
             lambda buffer, used, last: job.chunks.put(_Chunk(buffer, used, last)),
             lambda: self._start(job),
         )
@@ -206,21 +210,22 @@ class Writer:
         """Yields the encoded chunks in order; digest and compression run ahead in other threads, the store in this one."""
         request, written = job.request, job.written
         digest = Digest()
-        ahead: deque[tuple[_Chunk, Future[Buffer], Future[None]]] = deque()
+        ahead: deque[tuple[_Chunk, list[Future[Buffer]], Future[None]]] = deque()
         last = False
         try:
             while not last and (chunk := next(source, None)) is not None:
                 last = chunk.last
-                content = chunk.content()
-                hashed = hashing.submit(digest.update, content)
+                parts = [chunk.content()]
+                hashed = hashing.submit(digest.update, parts[0])
                 if last:
                     hashed.result()
-                    content = bytes(content) + _end(digest, request.key)
-                ahead.append((chunk, coding.submit(request.codec.encode, content, request.level), hashed))
+                    parts = _parts(bytes(parts[0]) + _end(digest, request.key), self.workers)
+                ahead.append((chunk, [coding.submit(request.codec.encode, part, request.level) for part in parts], hashed))
                 while len(ahead) > (0 if last else self.workers + 1):
-                    chunk, member, hashed = ahead[0]
-                    written.stored += len(member.result())
-                    yield member.result()
+                    chunk, members, hashed = ahead[0]
+                    for encoded in members:
+                        written.stored += len(encoded.result())
+                        yield encoded.result()
                     written.progress += chunk.used
                     hashed.result()
                     ahead.popleft()
@@ -228,9 +233,17 @@ class Writer:
             if not last:
                 raise _CaptureError
         finally:
-            for chunk, member, hashed in ahead:
-                member.exception(), hashed.exception()  # waits: both read the buffer
+            for chunk, members, hashed in ahead:
+                hashed.exception()  # waits: it reads the buffer, as the members do
+                for encoded in members:
+                    encoded.exception()
                 self.pool.give(chunk.buffer)
+
+
+def _parts(content: bytes, workers: int) -> list[Buffer]:
+    """Cuts the last chunk so that all workers have something of it: a small snapshot is nothing but its last chunk."""
+    size = max(SMALLEST, -(-len(content) // workers))
+    return [memoryview(content)[begin : begin + size] for begin in range(0, len(content), size)]
 
 
 class _CaptureError(SnapshotError):

@@ -6,11 +6,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from runner import config
-from runner.config import Config, SnapshotterConfig, from_hydra, normalized_layers, plain
+from runner.config import Config, LossFunction, SnapshotterConfig, from_hydra, layer_sides, normalized_layers, plain
 from runner.config.data import LoaderConfig
-from runner.config.layers import LAYER_CONFIGS, All2AllForwardConfig, Filling, GradientConfig
+from runner.config.layers import LAYER_CONFIGS, All2AllForwardConfig
 from runner.config.training import LearningRateConfig
+from runner.config.weights import Filling, GradientConfig
 from runner.errors import ConfigError
+from runner.nn.evaluators import EVALUATORS
 from runner.nn.layers import LAYERS
 from runner.nn.loaders import LOADERS
 from runner.nn.schedule import POLICIES
@@ -77,7 +79,7 @@ def test_a_name_that_is_a_number_is_text() -> None:
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ({"a": {"type": "conv"}}, "layers.a.type='conv' is not a type of layer; known: all2all, all2all_relu, .*, softmax"),
+        ({"a": {"type": "fc"}}, "layers.a.type='fc' is not a type of layer; known: activation_log, .*, all2all, .*, softmax"),
         ({"a": {"type": ["dropout"]}}, r"layers.a.type=\['dropout'\] is not a type of layer"),
         ({"a": {"type": "dropout"}, "b": {"x": 1}}, "layers.b has no type: give layers.b.type, or name one of the layers a"),
         ({"a": {"type": "dropout", "ratio": 1}}, "layers.a.ratio is not a key of a 'dropout' layer; known: dropout_ratio"),
@@ -167,6 +169,40 @@ def test_wrong_learning_rate_policies_are_refused(settings: dict[str, object], m
 
 
 @pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "table"}, "loader.name='table' needs loader.data_file"),
+        ({"name": "cifar10"}, "loader.name='cifar10' needs loader.data_dir"),
+        ({"name": "wine", "data_dir": "x"}, "loader.data_dir does not belong to loader.name='wine'"),
+        ({"name": "mnist", "grayscale": True}, "loader.grayscale does not belong to loader.name='mnist'"),
+        ({"validation_ratio": 1.0}, "loader.validation_ratio=1.0 must be at least 0 and below 1"),
+        ({"validation_ratio": -0.1}, "loader.validation_ratio=-0.1 must be at least 0 and below 1"),
+        ({"split_seed": -1}, "loader.split_seed=-1 must be at least 0"),
+        (
+            {"name": "images", "data_dir": "x", "image_size": [3]},
+            r"loader.image_size=\[3\] must be \[height, width\] in pixels",
+        ),
+        ({"name": "images", "data_dir": "x", "image_size": [3, 0]}, r"loader.image_size=\[3, 0\] must be \[height, width\]"),
+        (
+            {"name": "table", "data_file": "x", "label": 0, "targets": [1]},
+            "loader.label and loader.targets exclude one another",
+        ),
+    ],
+)
+def test_wrong_loaders_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LoaderConfig(**settings)
+
+
+def test_a_loader_gets_its_own_settings_and_those_of_all() -> None:
+    settings = LoaderConfig(name="table", data_file="x", label=0, minibatch_size=5).settings()
+    common = ("minibatch_size", "normalization", "train_size", "validation_size", "validation_ratio", "split_seed")
+    assert settings.keys() == {*common, "data_file", "label"}
+    assert (settings["minibatch_size"], settings["label"]) == (5, 0)
+    assert LoaderConfig(name="ones_own").settings().keys() == set(common)
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"decision": {"max_epochs": 0}}, r"decision.max_epochs=0 must be at least 1 \(epochs\)"),
@@ -217,7 +253,8 @@ def test_a_configuration_survives_being_plain_data() -> None:
 def test_tables_agree() -> None:
     assert LAYER_CONFIGS.keys() == LAYERS.keys()
     assert LearningRateConfig.NEEDS.keys() == POLICIES.keys()
-    assert LoaderConfig().name in LOADERS
+    assert LoaderConfig.NEEDS.keys() <= LOADERS.keys()
+    assert {loss.value for loss in LossFunction} == EVALUATORS.keys()
     assert SnapshotterConfig().compression in CODECS
 
 
@@ -232,3 +269,49 @@ def test_every_key_is_documented(cls: ast.ClassDef) -> None:
         if isinstance(key, ast.AnnAssign) and ast.unparse(key.annotation) not in names:  # a section has its class's docstring
             assert isinstance(text, ast.Expr), f"{cls.name}.{ast.unparse(key.target)}"
             assert isinstance(text.value.value, str)
+
+
+def test_the_short_form_of_veles_builds_the_same_layers() -> None:
+    topology, parameters = "12x256x256-32C4-MP2-64C4-MP3-32N-4N", {"<-": {"learning_rate": 0.03}}
+    rate = {"<-": {"learning_rate": 0.03}}
+    layers = [
+        {"type": "conv", "->": {"n_kernels": 32, "kx": 4, "ky": 4}} | rate,
+        {"type": "max_pooling", "->": {"kx": 2, "ky": 2}},
+        {"type": "conv", "->": {"n_kernels": 64, "kx": 4, "ky": 4}} | rate,
+        {"type": "max_pooling", "->": {"kx": 3, "ky": 3}},
+        {"type": "all2all", "->": {"output_sample_shape": 32}} | rate,
+        {"type": "softmax", "->": {"output_sample_shape": 4}} | rate,
+    ]
+    short = merged(mcdnnic_topology=topology, mcdnnic_parameters=parameters)
+    assert short.layers == normalized_layers(layers)
+    assert list(short.layers) == ["conv1", "max_pooling2", "conv3", "max_pooling4", "all2all5", "softmax6"]
+    again = from_hydra(OmegaConf.merge(OmegaConf.structured(Config), plain(short)))
+    assert again.layers == short.layers
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mcdnnic_topology": "10N"}, "mcdnnic_topology='10N' must be like 28x28-32C4-MP2-64C4-MP2-800N-10N"),
+        ({"mcdnnic_topology": "28x28"}, "mcdnnic_topology='28x28' must be like"),
+        ({"mcdnnic_topology": "28x28-3X-10N"}, "has '3X', which is none of 32C4, MP2 and 800N"),
+        ({"mcdnnic_topology": "28x28-32C4"}, "must end with the softmax layer, such as 10N"),
+        (
+            {"mcdnnic_topology": "28x28-10N", "mcdnnic_parameters": {"->": {"kx": 1}}},
+            "mcdnnic_parameters.->.kx is a setting of none of the layers",
+        ),
+        ({"mcdnnic_topology": "28x28-10N", "layers": FLAT}, "layers and mcdnnic_topology both describe the network"),
+    ],
+)
+def test_wrong_short_forms_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        merged(**values)
+
+
+def test_a_module_keeps_its_arguments_and_needs_no_type() -> None:
+    layers = normalized_layers({"a": {"_target_": "torch.nn.Linear", "in_features": 3, "learning_rate": 0.5}})
+    assert (layers["a"]["type"], layers["a"]["in_features"], layers["a"]["learning_rate"]) == ("module", 3, 0.5)
+    assert normalized_layers(layers) == layers
+    forward, backward = layer_sides(layers["a"])
+    assert forward == {"module": {"_target_": "torch.nn.Linear", "in_features": 3}}
+    assert backward["learning_rate"] == 0.5

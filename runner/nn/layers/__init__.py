@@ -5,8 +5,24 @@ from dataclasses import dataclass
 from functools import partial
 
 from runner.nn.layer import Forward, Gradient
+from runner.nn.layers.activation import ActivationGradient, ActivationLayer, Multiplication, MultiplicationGradient
 from runner.nn.layers.all2all import All2All, All2AllGradient
+from runner.nn.layers.conv import Conv, ConvGradient
+from runner.nn.layers.cutter import Cutter, CutterGradient
+from runner.nn.layers.deconv import Deconv, DeconvGradient
 from runner.nn.layers.dropout import Dropout, DropoutGradient
+from runner.nn.layers.module import Module, ModuleGradient
+from runner.nn.layers.normalization import BatchNorm, BatchNormGradient, Norm, NormGradient
+from runner.nn.layers.pooling import (
+    AvgPooling,
+    AvgPoolingGradient,
+    Depooling,
+    DepoolingGradient,
+    MaxAbsPooling,
+    MaxPooling,
+    MaxPoolingGradient,
+)
+from runner.nn.layers.stochastic_pooling import StochasticPooling, StochasticPoolingGradient
 
 
 @dataclass(frozen=True)
@@ -15,19 +31,41 @@ class LayerType:
 
     forward: Callable[..., Forward]
     gradient: Callable[..., Gradient]
-    has_weights: bool
+    has_weights: bool = False
+
+
+_SUFFIXES = {"": "linear", "_tanh": "tanh", "_relu": "relu", "_str": "strict_relu", "_sigmoid": "sigmoid", "_log": "log"}
+"""How VELES names the activations of layers."""
 
 
 def _all2all(activation: str) -> LayerType:
     return LayerType(partial(All2All, activation=activation), All2AllGradient, has_weights=True)
 
 
+def _conv(activation: str) -> LayerType:
+    return LayerType(partial(Conv, activation=activation), ConvGradient, has_weights=True)
+
+
+def _activation(activation: str) -> LayerType:
+    return LayerType(partial(ActivationLayer, activation=activation), ActivationGradient)
+
+
 LAYERS: dict[str, LayerType] = {
-    "all2all": _all2all("linear"),
-    "all2all_tanh": _all2all("tanh"),
-    "all2all_relu": _all2all("relu"),
-    "all2all_str": _all2all("strict_relu"),
-    "all2all_sigmoid": _all2all("sigmoid"),
+    **{f"all2all{suffix}": _all2all(name) for suffix, name in _SUFFIXES.items() if name != "log"},
     "softmax": _all2all("softmax"),
-    "dropout": LayerType(Dropout, DropoutGradient, has_weights=False),
+    **{f"conv{suffix}": _conv(name) for suffix, name in _SUFFIXES.items() if name != "log"},
+    "deconv": LayerType(Deconv, DeconvGradient, has_weights=True),
+    "max_pooling": LayerType(MaxPooling, MaxPoolingGradient),
+    "maxabs_pooling": LayerType(MaxAbsPooling, MaxPoolingGradient),
+    "avg_pooling": LayerType(AvgPooling, AvgPoolingGradient),
+    "stochastic_pooling": LayerType(StochasticPooling, StochasticPoolingGradient),
+    "stochastic_abs_pooling": LayerType(partial(StochasticPooling, absolute=True), StochasticPoolingGradient),
+    "depooling": LayerType(Depooling, DepoolingGradient),
+    "dropout": LayerType(Dropout, DropoutGradient),
+    "norm": LayerType(Norm, NormGradient),
+    "batch_norm": LayerType(BatchNorm, BatchNormGradient, has_weights=True),
+    **{f"activation{suffix}": _activation(name) for suffix, name in _SUFFIXES.items() if suffix},
+    "activation_mul": LayerType(Multiplication, MultiplicationGradient),
+    "cutter": LayerType(Cutter, CutterGradient),
+    "module": LayerType(Module, ModuleGradient, has_weights=True),
 }

@@ -23,7 +23,7 @@ from runner.snapshots.store import Entry, Store, Unreadable, ignore
 from runner.snapshots.stores.connection import Result, connect
 from runner.snapshots.stores.dialects import NAME_LENGTH, Table, check_table
 from runner.snapshots.stores.driver import load, shown, translated, translation
-from runner.snapshots.stores.session import Row, Session
+from runner.snapshots.stores.session import Row, Session, header_from_row
 
 PATIENCE = 60.0
 """Seconds that a snapshot waits for a server that is away."""
@@ -232,7 +232,7 @@ class OdbcStore(Store):
 def _uuid(text: bytes) -> str | None:
     """Returns the UUID in a header, or None for one that cannot be read."""
     try:
-        return Header.from_json(text.decode()).uuid
+        return header_from_row(text).uuid
     except SnapshotError:
         return None
 

@@ -40,13 +40,22 @@ class Row:
         """The header.
 
         Raises:
+            SnapshotDamagedError: it cannot be read.
             SnapshotMismatchError: not of veles-run, or of a newer version of it.
         """
         if self.text is None:
             raise SnapshotMismatchError(
                 "it was written by the original VELES, whose pickles hold its own classes and cannot be restored here"
             )
-        return Header.from_json(self.text.decode())
+        return header_from_row(self.text)
+
+
+def header_from_row(text: bytes) -> Header:
+    """Returns the header that a row holds; raises as `Row.header` does."""
+    try:
+        return Header.from_json(text.decode())
+    except UnicodeDecodeError as error:
+        raise SnapshotDamagedError("its header cannot be read") from error
 
 
 class Session:

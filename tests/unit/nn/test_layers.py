@@ -1,4 +1,4 @@
-"""Every layer against torch's autograd."""
+"""Activations, fully connected layers, the softmax evaluator, and dropout."""
 
 import math
 import random
@@ -13,10 +13,11 @@ from runner.config.layers import LAYER_CONFIGS
 from runner.errors import ConfigError
 from runner.graph import Bool
 from runner.nn.activations import ACTIVATIONS
-from runner.nn.evaluator import SoftmaxEvaluator
+from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.layer import WeightedGradient
 from runner.nn.layers import LAYERS
-from runner.nn.loader import TRAIN, VALIDATION, Minibatch
+from runner.nn.minibatches import Minibatch
+from runner.nn.samples import TRAIN
 from tests.units import Holder, LoggedWorkflow
 
 SAMPLES, INPUTS, OUTPUTS = 7, (3, 5), 4
@@ -27,9 +28,10 @@ REFERENCE = {
     "relu": lambda x: torch.log(1 + torch.exp(x)),
     "strict_relu": lambda x: torch.clamp(x, min=0),
     "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "log": torch.asinh,
     "softmax": lambda x: functional.softmax(x, 1),
 }
-WEIGHTED = [name for name, layer in LAYERS.items() if layer.has_weights]
+FULLY_CONNECTED = [name for name in LAYERS if name.startswith("all2all") or name == "softmax"]
 
 
 class Bench:
@@ -88,26 +90,6 @@ def test_derivatives_are_those_of_autograd(name: str, numbers: torch.Generator) 
     assert torch.equal(output, before)
 
 
-@pytest.mark.parametrize("include_bias", [True, False])
-@pytest.mark.parametrize("kind", [kind for kind in WEIGHTED if kind != "softmax"])
-def test_gradients_are_those_of_autograd(kind: str, include_bias: bool, numbers: torch.Generator) -> None:
-    inputs, error = randn(numbers, SAMPLES, *INPUTS), randn(numbers, SAMPLES, OUTPUTS)
-    bench = Bench(kind, inputs, learning_rate=1, include_bias=include_bias)
-    weights = bench.forward.weights.clone().requires_grad_()
-    bias = bench.forward.bias.clone().requires_grad_() if include_bias else None
-    x = inputs.clone().requires_grad_()
-    output = REFERENCE[bench.forward.activation](functional.linear(x.flatten(1), weights, bias))
-    output.backward(error)
-    bench.step(error)
-    torch.testing.assert_close(bench.forward.output_, output.detach())
-    torch.testing.assert_close(bench.gradient.err_input_, x.grad)
-    torch.testing.assert_close(bench.forward.weights, (weights - weights.grad).detach())
-    if include_bias:
-        torch.testing.assert_close(bench.forward.bias, (bias - bias.grad).detach())
-    else:
-        assert bench.forward.bias is None
-
-
 def test_softmax_and_evaluator_together_have_the_gradient_of_cross_entropy(numbers: torch.Generator) -> None:
     inputs = randn(numbers, SAMPLES, *INPUTS)
     labels = torch.randint(OUTPUTS, (SAMPLES,), generator=numbers)
@@ -126,30 +108,6 @@ def test_softmax_and_evaluator_together_have_the_gradient_of_cross_entropy(numbe
     torch.testing.assert_close(bench.gradient.err_input_, x.grad)
     torch.testing.assert_close(bench.forward.weights, (weights - weights.grad).detach())
     torch.testing.assert_close(bench.forward.bias, (bias - bias.grad).detach())
-
-
-def test_the_evaluator_counts_wrong_answers_by_class_of_samples() -> None:
-    workflow = LoggedWorkflow()
-    output = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
-    source = Holder(workflow, output_=output, output_shape=(2,), labels_=torch.tensor([1, 1, 1]), evaluating=Bool(True))
-    source.minibatch = Minibatch(VALIDATION, 0, 3, False, False)
-    evaluator = SoftmaxEvaluator(workflow)
-    evaluator.link_attrs(source, "output_", "output_shape", "labels_", "minibatch", "evaluating")
-    evaluator.initialize()
-    evaluator.run()
-    evaluator.run()
-    assert [evaluator.take(sample_class) for sample_class in (VALIDATION, VALIDATION, TRAIN)] == [4, 0, 0]
-
-
-@pytest.mark.parametrize(("shape", "highest", "fine"), [((10,), 9, True), ((2, 5), 9, True), ((9,), 9, False), ((1,), 0, True)])
-def test_labels_need_outputs(shape: tuple[int, ...], highest: int, fine: bool) -> None:
-    evaluator = SoftmaxEvaluator(LoggedWorkflow())
-    evaluator.output_shape = shape
-    if fine:
-        evaluator.check_labels(highest)
-        return
-    with pytest.raises(ConfigError, match=r"last layer has 9 outputs, but the labels go up to 9: .* to 10 or more"):
-        evaluator.check_labels(highest)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5, 0.9])
@@ -183,7 +141,7 @@ def test_dropout_refuses_a_ratio_out_of_range(ratio: float) -> None:
         Bench("dropout", torch.zeros(1, 2), dropout_ratio=ratio)
 
 
-@pytest.mark.parametrize("kind", WEIGHTED)
+@pytest.mark.parametrize("kind", FULLY_CONNECTED)
 def test_fillings(kind: str) -> None:
     inputs = torch.zeros((1, 400), dtype=torch.float64)
     settings = {"output_sample_shape": 300, "bias_filling": "constant", "bias_stddev": -0.5}
@@ -204,7 +162,7 @@ def test_a_multidimensional_sample_shape_is_a_number_of_outputs(numbers: torch.G
     assert bench.forward.weights.shape == (6, 15)
 
 
-@pytest.mark.parametrize("kind", WEIGHTED)
+@pytest.mark.parametrize("kind", FULLY_CONNECTED)
 def test_all_settings_of_the_backward_side_can_change_later(kind: str) -> None:
     gradient = Bench(kind, torch.zeros((1, 2), dtype=torch.float64)).gradient
     assert isinstance(gradient, WeightedGradient)

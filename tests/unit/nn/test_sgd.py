@@ -40,7 +40,7 @@ def test_weights_and_bias_follow_the_formula(settings: dict[str, float], rng: ra
         error = torch.randn((5, 3), dtype=torch.float64, generator=numbers)
         inputs = torch.randn((5, 4), dtype=torch.float64, generator=numbers)
         steps[0].update_matrix(weights, error, inputs, factor)
-        steps[1].update_vector(bias, error.sum(0), factor)
+        steps[1].update(bias, error.sum(0), factor)
         expected[0].step((error.t() @ inputs).flatten().tolist(), factor, **settings)
         expected[1].step(error.sum(0).tolist(), factor, **settings)
         for actual, wanted in zip((weights, bias), expected, strict=True):
@@ -50,5 +50,5 @@ def test_weights_and_bias_follow_the_formula(settings: dict[str, float], rng: ra
 def test_without_momentum_no_velocity_is_kept() -> None:
     step = SGD(0.1)
     step.update_matrix(torch.ones(2, 2), torch.ones(1, 2), torch.ones(1, 2), 1.0)
-    step.update_vector(torch.ones(2), torch.ones(2), 1.0)
+    step.update(torch.ones(2), torch.ones(2), 1.0)
     assert step.velocity is None

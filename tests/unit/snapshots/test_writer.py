@@ -118,6 +118,14 @@ class Unpicklable(Unit):
         self.lock = threading.Lock()
 
 
+def test_a_unit_of_a_nested_workflow_is_named_too(tmp_path: Path) -> None:
+    workflow, _, snapshotter = holding(None, tmp_path)
+    inner = Workflow(workflow, "inner").link_from(workflow.start_point)
+    Unpicklable(inner).link_from(inner.start_point)
+    with pytest.raises(StateError, match=r"Unpicklable\('culprit'\)\.lock cannot be pickled"):
+        snapshotter.export()
+
+
 @pytest.mark.parametrize("staging", [0, None])
 def test_state_that_cannot_be_pickled_names_unit_and_attribute(tmp_path: Path, staging: int | None) -> None:
     workflow, holder, snapshotter = holding(None, tmp_path, staging=staging)

@@ -1,0 +1,73 @@
+"""What all layers with weights have: how the weights are filled, and how gradient descent changes them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from enum import Enum
+
+from runner.errors import ConfigError
+
+
+class Filling(Enum):
+    """How weights are filled."""
+
+    uniform = "uniform"
+    gaussian = "gaussian"
+    constant = "constant"
+
+
+@dataclass(kw_only=True)
+class FillingConfig:
+    """How weights and bias are filled."""
+
+    weights_filling: Filling = Filling.uniform
+    """How the weights are filled."""
+    weights_stddev: float | None = None
+    """Limit (uniform), standard deviation (gaussian) or value (constant); 1 / sqrt(inputs of an output) unless given."""
+    bias_filling: Filling = Filling.uniform
+    """How the bias is filled."""
+    bias_stddev: float | None = None
+    """As `weights_stddev`, for the bias."""
+    include_bias: bool = True
+    """Whether there is a bias."""
+
+    def __post_init__(self) -> None:
+        for what in ("weights", "bias"):
+            size = getattr(self, f"{what}_stddev")
+            if size is not None and size < 0 and getattr(self, f"{what}_filling") is not Filling.constant:
+                raise ConfigError(f"{what}_stddev={size} must not be negative, unless {what}_filling is constant")
+
+
+@dataclass(kw_only=True)
+class GradientConfig:
+    """The backward side (`<-`) of a layer with weights: stochastic gradient descent."""
+
+    learning_rate: float = 0.01
+    """Learning rate of the weights."""
+    learning_rate_bias: float | None = None
+    """Learning rate of the bias; as for the weights unless given."""
+    weights_decay: float = 0.0
+    """Weight decay of the weights."""
+    weights_decay_bias: float | None = 0.0
+    """Weight decay of the bias; as for the weights if null."""
+    l1_vs_l2: float = 0.0
+    """Share of L1 in the decay of the weights: 0 is L2 alone, 1 is L1 alone."""
+    l1_vs_l2_bias: float | None = None
+    """Share of L1 in the decay of the bias; as for the weights unless given."""
+    gradient_moment: float = 0.0
+    """Momentum of the weights, 0 to below 1."""
+    gradient_moment_bias: float | None = None
+    """Momentum of the bias; as for the weights unless given."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is None:
+                continue
+            if item.name.startswith("l1_vs_l2") and not 0 <= value <= 1:
+                raise ConfigError(f"{item.name}={value} must be between 0 and 1")
+            if item.name.startswith("gradient_moment") and not 0 <= value < 1:
+                raise ConfigError(f"{item.name}={value} must be at least 0 and below 1")
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"{item.name}={value} must not be negative, and must be finite")

@@ -1,0 +1,71 @@
+"""Activation functions as layers of their own."""
+
+from __future__ import annotations
+
+import torch
+
+from runner.graph import Workflow
+from runner.nn.activations import ACTIVATIONS
+from runner.nn.layer import Forward, Gradient
+
+
+class ActivationLayer(Forward):
+    """output = activation(input).
+
+    Args:
+        workflow: the workflow.
+        name: the layer's name.
+        seed: the seed of the run.
+        activation: a name from `ACTIVATIONS`.
+    """
+
+    def __init__(self, workflow: Workflow, name: str, *, seed: int, activation: str) -> None:
+        super().__init__(workflow, name)
+        self.activation = activation
+
+    def initialize(self) -> None:
+        self.function_ = ACTIVATIONS[self.activation]
+        self.output_shape = self.input_shape
+
+    def run(self) -> None:
+        # The input is another unit's: `apply` may overwrite the product only.
+        self.output_ = self.function_.apply(self.input_ * self.function_.gain)
+
+
+class ActivationGradient(Gradient):
+    """The backward step of `ActivationLayer`."""
+
+    def run(self) -> None:
+        forward: ActivationLayer = self.forward
+        error = self.err_output_.reshape(forward.output_.shape)
+        self.err_input_ = forward.function_.derive(error, forward.output_)
+
+
+class Multiplication(Forward):
+    """output = factor input.
+
+    Args:
+        workflow: the workflow.
+        name: the layer's name.
+        seed: the seed of the run.
+        factor: of the formula.
+    """
+
+    adjustable = frozenset({"factor"})
+
+    def __init__(self, workflow: Workflow, name: str, *, seed: int, factor: float) -> None:
+        super().__init__(workflow, name)
+        self.factor = factor
+
+    def initialize(self) -> None:
+        self.output_shape = self.input_shape
+
+    def run(self) -> None:
+        self.output_ = torch.mul(self.input_, self.factor)
+
+
+class MultiplicationGradient(Gradient):
+    """The backward step of `Multiplication`."""
+
+    def run(self) -> None:
+        self.err_input_ = torch.mul(self.err_output_, self.forward.factor)

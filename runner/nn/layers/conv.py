@@ -1,0 +1,126 @@
+"""The convolutional layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from runner.config.images import spread
+from runner.errors import ConfigError
+from runner.graph import Workflow
+from runner.nn.activations import ACTIVATIONS
+from runner.nn.layer import WeightedGradient
+from runner.nn.layers.image import as_images, check_fits, image_shape, windows
+from runner.nn.layers.weighted import WeightedForward
+
+Padding = tuple[int, ...]
+
+
+class Conv(WeightedForward):
+    """output = activation(input * weights + bias), over images of shape (samples, channels, height, width).
+
+    Attributes:
+        weights: of shape (kernels, channels / groups, ky, kx), in memory with the channels last.
+        bias: of shape (kernels,), or None.
+
+    Args:
+        workflow: the workflow.
+        name: the layer's name.
+        seed: the seed of the run.
+        activation: a name from `ACTIVATIONS`.
+        n_kernels: number of kernels.
+        kx, ky: width and height of the kernels.
+        padding: zeros around the image: one number, or (left, top, right, bottom).
+        sliding: step of the kernels: one number, or (x, y).
+        grouping: number of groups of channels.
+        filling: as in `WeightedForward`.
+
+    Raises:
+        ConfigError: at `initialize()`, the input are no images, are smaller than the kernels, or their channels cannot be
+            divided into so many groups.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        name: str,
+        *,
+        seed: int,
+        activation: str,
+        n_kernels: int,
+        kx: int,
+        ky: int,
+        padding: int | Sequence[int] = 0,
+        sliding: int | Sequence[int] | None = None,
+        grouping: int = 1,
+        **filling: Any,
+    ) -> None:
+        super().__init__(workflow, name, seed=seed, **filling)
+        self.activation = activation
+        self.n_kernels = n_kernels
+        self.kernel = ky, kx
+        self.padding: Padding = spread("padding", padding, 4, 0)
+        x, y = spread("sliding", sliding or 1, 2, 1)
+        self.stride = y, x
+        self.grouping = grouping
+
+    def initialize(self) -> None:
+        self.function_ = ACTIVATIONS[self.activation]
+        channels, height, width = self.image_shape_ = image_shape(self)
+        left, top, right, bottom = self.padding
+        sizes = height + top + bottom, width + left + right
+        check_fits(self, sizes, self.kernel)
+        if channels % self.grouping:
+            raise ConfigError(f"layers.{self.name}.grouping={self.grouping} does not divide its {channels} input channels")
+        rows, columns = (windows(*args) for args in zip(sizes, self.kernel, self.stride, strict=True))
+        self.output_shape = self.n_kernels, rows, columns
+        self.fill((self.n_kernels, channels // self.grouping, *self.kernel), self.n_kernels, torch.channels_last)
+
+    @property
+    def even_padding(self) -> list[int] | None:
+        """The padding (rows, columns) where it is the same on opposite sides, else None."""
+        left, top, right, bottom = self.padding
+        return [top, left] if (left, top) == (right, bottom) else None
+
+    def run(self) -> None:
+        assert self.weights is not None
+        self.image_ = as_images(self.input_, self.image_shape_)
+        padding = self.even_padding
+        if padding is None:
+            left, top, right, bottom = self.padding
+            self.image_, padding = functional.pad(self.image_, (left, right, top, bottom)), [0, 0]
+        output = torch.conv2d(self.image_, self.weights, self.bias, self.stride, padding, 1, self.grouping)
+        gain = self.function_.gain
+        self.output_ = self.function_.apply(output if gain == 1 else output.mul_(gain))
+
+
+class ConvGradient(WeightedGradient):
+    """The backward step of `Conv`."""
+
+    def run(self) -> None:
+        forward: Conv = self.forward
+        assert forward.weights is not None
+        output = forward.output_
+        error = forward.function_.derive(as_images(self.err_output_, forward.output_shape), output)
+        error_input, weights_gradient, bias_gradient = convolution_backward(
+            *(forward, error, forward.image_, forward.weights, forward.even_padding or [0, 0]),
+            *(self.needs_err_input, True, forward.bias is not None),
+        )
+        if error_input is not None:
+            left, top, right, bottom = (0, 0, 0, 0) if forward.even_padding else forward.padding
+            self.err_input_ = functional.pad(error_input, (-left, -right, -top, -bottom)).reshape(forward.input_.shape)
+        self.update(forward, weights_gradient, bias_gradient)
+
+
+def convolution_backward(
+    conv: Conv, error: Tensor, image: Tensor, weights: Tensor, padding: Sequence[int], *wanted: bool
+) -> Any:
+    """Returns the gradients of input, weights and bias of a convolution; None for what is not wanted."""
+    bias, dilation, output_padding = [len(weights)], [1, 1], [0, 0]
+    return torch.ops.aten.convolution_backward(
+        error, image, weights, bias, conv.stride, padding, dilation, False, output_padding, conv.grouping, wanted
+    )

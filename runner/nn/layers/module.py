@@ -1,0 +1,115 @@
+"""Any module of torch as a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runner.errors import ConfigError, first_line
+from runner.graph import Workflow
+from runner.nn.layer import Forward, Step, WeightedGradient
+from runner.nn.optimizer import TorchStep
+from runner.nn.sgd import SGD
+from runner.nn.stream import Stream
+
+
+class Module(Forward):
+    """A `torch.nn.Module`, whose backward step is made by autograd, within this layer.
+
+    Its input comes as it is: of shape (samples, *input_shape). Random numbers that it draws in training are the global
+    generator's, which is part of snapshots, as are the module and its buffers.
+
+    Attributes:
+        module: the module.
+
+    Args:
+        workflow: the workflow.
+        name: the layer's name.
+        seed: the seed of the run; the module's parameters depend on it and on the name.
+        module: `_target_` and the arguments, for `hydra.utils.instantiate`.
+
+    Raises:
+        ConfigError: it cannot be made, or is no module; at `initialize()`, it does not take the input.
+    """
+
+    def __init__(self, workflow: Workflow, name: str, *, seed: int, module: Mapping[str, Any]) -> None:
+        super().__init__(workflow, name)
+        self.module = _made(name, seed, module)
+
+    def initialize(self) -> None:
+        dtype = getattr(self.workflow, "dtype", torch.float32)
+        self.module.to(self.device, dtype).eval()
+        sample = torch.zeros((1, *self.input_shape), device=self.device, dtype=dtype)
+        try:
+            with torch.no_grad():
+                self.output_shape = tuple(self.module(sample).shape[1:])
+        except Exception as error:
+            raise ConfigError(
+                f"layers.{self.name} ({type(self.module).__name__}) does not take samples of {self.input_shape}:"
+                f" {first_line(error)}"
+            ) from error
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.module.state_dict())
+
+    def run(self) -> None:
+        self.module.train(not self.evaluating)
+        self.leaf_ = self.input_.detach().requires_grad_(not self.evaluating)
+        with torch.set_grad_enabled(not self.evaluating):
+            self.result_: Tensor = self.module(self.leaf_)
+        self.output_ = self.result_.detach()
+
+
+class ModuleGradient(WeightedGradient):
+    """The backward step of `Module`. What has one dimension has the settings of a bias.
+
+    Attributes:
+        parameter_steps: how each parameter of the module is updated, by its name.
+    """
+
+    def __init__(self, workflow: Workflow, forward: Module, *, optimizer: TorchStep | None = None, **settings: Any) -> None:
+        self.parameter_steps: dict[str, Step] = {}
+        self.suffixes: dict[str, str] = {}
+        for name, parameter in forward.module.named_parameters():
+            self.parameter_steps[name] = SGD(0.0) if optimizer is None else optimizer.fresh()
+            self.suffixes[name] = "_bias" if parameter.dim() == 1 else ""
+        super().__init__(workflow, forward, optimizer=optimizer, **settings)
+
+    def steps(self) -> list[tuple[Step, str]]:
+        return [(step, self.suffixes[name]) for name, step in self.parameter_steps.items()]
+
+    def run(self) -> None:
+        forward: Module = self.forward
+        error = self.err_output_.reshape(forward.result_.shape)
+        forward.result_.backward(error)  # type: ignore[no-untyped-call]
+        leaf, forward.result_ = forward.leaf_, forward.output_
+        if self.needs_err_input:
+            self.err_input_ = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        with torch.no_grad():
+            for name, parameter in forward.module.named_parameters():
+                gradient, parameter.grad = parameter.grad, None
+                if gradient is not None:
+                    self.parameter_steps[name].update(parameter, gradient, self.rate_factor)
+
+
+def _made(name: str, seed: int, settings: Mapping[str, Any]) -> torch.nn.Module:
+    from hydra.utils import instantiate
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(Stream(seed, name).generator_.initial_seed())
+        try:
+            module = instantiate(dict(settings), _convert_="all")
+        except Exception as error:
+            raise ConfigError(f"layers.{name}: {settings['_target_']} cannot be made: {_cause(error)}") from error
+    if not isinstance(module, torch.nn.Module):
+        raise ConfigError(f"layers.{name}._target_={settings['_target_']} is no torch.nn.Module")
+    return module
+
+
+def _cause(error: Exception) -> str:
+    """Returns what the module itself said; Hydra's own words about it are long."""
+    cause = error.__cause__
+    return first_line(cause if isinstance(cause, Exception) else error)

@@ -1,0 +1,135 @@
+"""Local response normalisation, and batch normalisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from runner.errors import ConfigError
+from runner.graph import Workflow
+from runner.nn.layer import Forward, Gradient, WeightedGradient
+from runner.nn.layers.image import as_images, image_shape
+
+
+class Norm(Forward):
+    """Local response normalisation: output = input (k + alpha sum of input^2 over n neighbouring channels)^-beta.
+
+    Args:
+        workflow: the workflow.
+        name: the layer's name.
+        seed: the seed of the run.
+        alpha, beta, k, n: of the formula; n is odd.
+
+    Raises:
+        ConfigError: at `initialize()`, the input are no images.
+    """
+
+    def __init__(self, workflow: Workflow, name: str, *, seed: int, alpha: float, beta: float, k: float, n: int) -> None:
+        super().__init__(workflow, name)
+        self.alpha, self.beta, self.k, self.n = alpha, beta, k, n
+
+    def initialize(self) -> None:
+        self.output_shape = image_shape(self)
+
+    def run(self) -> None:
+        self.image_ = as_images(self.input_, self.output_shape)
+        self.scale_ = self.sum_of_neighbours(self.image_.square()).mul_(self.alpha).add_(self.k)
+        self.output_ = self.image_ * self.scale_.pow(-self.beta)
+
+    def sum_of_neighbours(self, values: Tensor) -> Tensor:
+        """Returns for each channel the sum over it and its neighbours."""
+        half, channels = self.n // 2, values.shape[1]
+        padded = functional.pad(values, (0, 0, 0, 0, half, half))
+        total = padded[:, :channels].clone()
+        for first in range(1, self.n):
+            total += padded[:, first : first + channels]
+        return total
+
+
+class NormGradient(Gradient):
+    """The backward step of `Norm`."""
+
+    def run(self) -> None:
+        forward: Norm = self.forward
+        error = as_images(self.err_output_, forward.output_shape)
+        scale, image = forward.scale_, forward.image_
+        power = scale.pow(-forward.beta)
+        shares = forward.sum_of_neighbours(error * image * power / scale)
+        error = error * power - image * shares * (2 * forward.alpha * forward.beta)
+        self.err_input_ = error.reshape(forward.input_.shape)
+
+
+class BatchNorm(Forward):
+    """Batch normalisation, by channel; of samples that are no images each value is a channel.
+
+    In training it takes the mean and the variance of the minibatch; in evaluation, running ones.
+
+    Attributes:
+        weights, bias: the factor and the offset, of shape (channels,).
+        mean, variance: the running statistics, of shape (channels,).
+
+    Args:
+        workflow: the workflow.
+        name: the layer's name.
+        seed: the seed of the run.
+        epsilon: is added to the variance.
+        momentum: share of each minibatch in the running statistics.
+
+    Raises:
+        ConfigError: at `initialize()`, the samples have more than three dimensions.
+    """
+
+    def __init__(self, workflow: Workflow, name: str, *, seed: int, epsilon: float, momentum: float) -> None:
+        super().__init__(workflow, name)
+        self.epsilon, self.momentum = epsilon, momentum
+        self.weights: Tensor | None = None
+
+    def initialize(self) -> None:
+        if len(self.input_shape) == 1:
+            self.output_shape = self.input_shape
+        else:
+            self.output_shape = image_shape(self)
+        if self.weights is None:
+            channels, dtype = self.output_shape[0], getattr(self.workflow, "dtype", torch.float32)
+            self.weights, self.bias = torch.ones(channels, dtype=dtype), torch.zeros(channels, dtype=dtype)
+            self.mean, self.variance = torch.zeros(channels, dtype=dtype), torch.ones(channels, dtype=dtype)
+        self.weights, self.bias = self.weights.to(self.device), self.bias.to(self.device)
+        self.mean, self.variance = self.mean.to(self.device), self.variance.to(self.device)
+
+    def run(self) -> None:
+        training = not self.evaluating
+        self.values_ = self.input_ if len(self.output_shape) == 1 else as_images(self.input_, self.output_shape)
+        if training and self.values_.numel() == self.values_.shape[1]:
+            raise ConfigError(
+                f"layers.{self.name} has one value for each channel in a minibatch, which has no variance: choose"
+                " loader.minibatch_size so that none has a single sample"
+            )
+        self.output_, self.mean_, self.deviation_ = torch.ops.aten.native_batch_norm(
+            self.values_, self.weights, self.bias, self.mean, self.variance, training, self.momentum, self.epsilon
+        )
+
+
+class BatchNormGradient(WeightedGradient):
+    """The backward step of `BatchNorm`."""
+
+    def run(self) -> None:
+        forward: BatchNorm = self.forward
+        error = self.err_output_
+        if len(forward.output_shape) > 1:
+            error = as_images(error, forward.output_shape)
+        error_input, weights_gradient, bias_gradient = torch.ops.aten.native_batch_norm_backward(
+            error,
+            forward.values_,
+            forward.weights,
+            forward.mean,
+            forward.variance,
+            forward.mean_,
+            forward.deviation_,
+            True,
+            forward.epsilon,
+            [self.needs_err_input, True, True],
+        )
+        if self.needs_err_input:
+            self.err_input_ = error_input.reshape(forward.input_.shape)
+        self.update(forward, weights_gradient, bias_gradient)

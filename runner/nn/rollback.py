@@ -1,0 +1,76 @@
+"""Roll-back: puts the best weights back when training has not improved for a while."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from runner.graph import Bool, Unit, Workflow
+from runner.nn.layer import Forward
+from runner.nn.schedule import LearningRateAdjuster
+
+log = logging.getLogger(__name__)
+
+
+class Rollback(Unit):
+    """Runs at the end of each epoch: keeps the weights of the best one, and puts them back with lowered learning rates.
+
+    Momentum, and whatever else an optimizer remembers, begins anew.
+
+    Linked attributes:
+        improved: whether this epoch is the best so far.
+
+    Attributes:
+        best: for each layer what training changes in it, by name, as it was at the best epoch.
+        failed: epochs since the last improvement or roll-back.
+
+    Args:
+        workflow: the workflow.
+        adjuster: its `scale` is lowered.
+        forwards: the layers.
+        fail_iterations: epochs without an improvement after which it goes back.
+        lr_minus: factor on all learning rates each time.
+    """
+
+    adjustable = frozenset({"fail_iterations", "lr_minus"})
+    improved: Bool
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        adjuster: LearningRateAdjuster,
+        forwards: Sequence[Forward],
+        *,
+        fail_iterations: int,
+        lr_minus: float = 0.65,
+    ) -> None:
+        super().__init__(workflow, "rollback")
+        self.adjuster = adjuster
+        self.forwards = list(forwards)
+        self.fail_iterations = fail_iterations
+        self.lr_minus = lr_minus
+        self.best: list[dict[str, Tensor]] = []
+        self.failed = 0
+        self.demand("improved")
+
+    def run(self) -> None:
+        if self.improved:
+            self.best = [{name: value.clone() for name, value in unit.tensors().items()} for unit in self.forwards]
+            self.failed = 0
+            return
+        self.failed += 1
+        if self.failed >= self.fail_iterations and self.best:
+            self._go_back()
+
+    def _go_back(self) -> None:
+        for unit, best in zip(self.forwards, self.best, strict=True):
+            for name, value in unit.tensors().items():
+                value.copy_(best[name])
+        for gradient in self.adjuster.gradients:
+            for step, _ in gradient.steps():
+                step.forget()
+        self.adjuster.scale *= self.lr_minus
+        self.failed = 0
+        log.info("Rolled back to the best weights; learning rates times %.3g", self.adjuster.scale)

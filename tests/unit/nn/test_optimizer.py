@@ -1,0 +1,104 @@
+"""Optimizers of torch as the steps of gradient units."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from runner.config.training import check_optimizer
+from runner.errors import ConfigError
+from runner.nn.optimizer import TorchStep, torch_step
+from runner.snapshots.restore import restore
+from tests.networks import network, trained
+from tests.states import differences, workflow_state
+
+PLAIN = {
+    "fc1": {"type": "all2all_tanh", "output_sample_shape": 8},
+    "norm": {"type": "batch_norm"},
+    "drop": {"_target_": "torch.nn.Dropout", "p": 0.25},
+    "lin": {"_target_": "torch.nn.Linear", "in_features": 8, "out_features": 6},
+    "out": {"type": "softmax", "output_sample_shape": 3},
+}
+OPTIMIZERS = [
+    {"_target_": "torch.optim.AdamW", "lr": 0.01},
+    {"_target_": "torch.optim.SGD", "lr": 0.05, "momentum": 0.9, "nesterov": True},
+    {"_target_": "torch.optim.RMSprop", "lr": 0.01},
+]
+
+
+@pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: settings["_target_"])
+def test_steps_are_those_of_one_optimizer_of_all_parameters(settings: dict[str, object]) -> None:
+    parameters = [torch.randn(3, 2), torch.randn(4)]
+    mine = [value.clone() for value in parameters]
+    steps = [torch_step(settings), torch_step(settings)]
+    own = {key: value for key, value in settings.items() if key != "_target_"}
+    optimizer = steps[0].cls([value.requires_grad_() for value in parameters], **own)
+    for factor in (1.0, 0.5, 0.25):
+        optimizer.param_groups[0]["lr"] = own["lr"] * factor
+        for value, theirs, step in zip(mine, parameters, steps, strict=True):
+            theirs.grad = torch.randn(theirs.shape)
+            step.update(value, theirs.grad.clone(), factor)
+        optimizer.step()
+    for value, theirs in zip(mine, parameters, strict=True):
+        torch.testing.assert_close(value, theirs.detach(), rtol=0, atol=0)
+        assert value.grad is None
+
+
+@pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: settings["_target_"])
+def test_a_run_with_it_continues_identically(settings: dict[str, object], tmp_path: Path) -> None:
+    run = {"layers": PLAIN, "optimizer_config": settings, "lr_adjuster_config": {"policy": "exp", "parameters": {"gamma": 0.9}}}
+    torch.manual_seed(1)
+    whole = trained(tmp_path / "whole", **run, decision_config={"max_epochs": 5})
+    torch.manual_seed(1)
+    trained(tmp_path / "half", **run, decision_config={"max_epochs": 2})
+    half = restore(tmp_path / "half" / "blobs_current.5.pickle", trusted=["tests"]).workflow
+    half.override("decision.max_epochs", 5)
+    half.initialize()
+    half.run()
+    assert half.decision.history == whole.decision.history
+    assert differences(workflow_state(whole), workflow_state(half)) == []
+
+
+def test_its_settings_can_change_on_resume() -> None:
+    workflow = pickle.loads(pickle.dumps(trained(layers=PLAIN, optimizer_config=OPTIMIZERS[0])))
+    workflow.override("optimizer.lr", 0.5)
+    workflow.override("optimizer.weight_decay", 0.25)
+    step = workflow["gd_out"].weights_step
+    assert (step.rate, step.optimizer.param_groups[0]["weight_decay"]) == (0.5, 0.25)
+    with pytest.raises(ConfigError, match=r"optimizer._target_ cannot change on resume"):
+        workflow.override("optimizer._target_", "torch.optim.SGD")
+    with pytest.raises(ConfigError, match=r"optimizer: torch.optim.adamw.AdamW refuses its settings: .*bogus"):
+        workflow.override("optimizer.bogus", 1)
+    with pytest.raises(ConfigError, match=r"optimizer.lr cannot change on resume: the snapshot has no optimizer"):
+        network().override("optimizer.lr", 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 1}, "optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW"),
+        ({"_target_": "torch.optim.Bogus"}, "optimizer._target_=torch.optim.Bogus cannot be imported"),
+        ({"_target_": "torch.Size"}, "optimizer._target_=torch.Size is no optimizer"),
+        ({"_target_": "torch.optim.LBFGS"}, "LBFGS is no optimizer that takes a step for each minibatch's gradient"),
+        ({"_target_": "torch.optim.AdamW", "lr": -1}, "torch.optim.adamw.AdamW refuses its settings: Invalid learning rate"),
+    ],
+)
+def test_wrong_optimizers_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        torch_step(settings)
+
+
+def test_settings_of_a_layer_that_would_have_no_meaning_are_refused() -> None:
+    check_optimizer({}, {"fc": {"learning_rate": 3}})
+    check_optimizer({"_target_": "x"}, {"fc": {"learning_rate": 0.01}})
+    with pytest.raises(ConfigError, match=r"layers.fc.learning_rate has no meaning beside optimizer._target_=x"):
+        check_optimizer({"_target_": "x"}, {"fc": {"learning_rate": 3}})
+    with pytest.raises(ConfigError, match=r"optimizer has no _target_"):
+        check_optimizer({"lr": 1}, {})
+
+
+def test_a_fresh_step_has_an_optimizer_of_its_own() -> None:
+    step = TorchStep(torch.optim.SGD, {"lr": 1.0})
+    step.update(torch.zeros(1), torch.ones(1), 1.0)
+    assert step.fresh().optimizer is None

@@ -1,0 +1,88 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from runner.config.training import RollbackConfig
+from runner.errors import ConfigError
+from runner.snapshots.restore import restore
+from tests.networks import network, trained
+from tests.states import differences, workflow_state
+
+LAYERS = {
+    "fc1": {"type": "all2all_tanh", "output_sample_shape": 8, "learning_rate": 3, "gradient_moment": 0.9},
+    "norm": {"type": "batch_norm", "learning_rate": 3},
+    "lin": {"_target_": "torch.nn.Linear", "in_features": 8, "out_features": 8, "learning_rate": 3},
+    "out": {"type": "softmax", "output_sample_shape": 3, "learning_rate": 3},
+}
+SETTINGS = {"layers": LAYERS, "rollback_config": {"fail_iterations": 2, "lr_minus": 0.5}}
+
+
+def test_the_best_weights_come_back_with_lower_rates() -> None:
+    workflow = network(**SETTINGS, decision_config={"max_epochs": 12})
+    workflow.initialize()
+    states, scales = {}, []
+    run = workflow.lr_adjuster.run
+
+    def after_each_epoch() -> None:
+        run()
+        states[len(workflow.decision.history)] = pickle.dumps([unit.tensors() for unit in workflow.forwards])
+        scales.append(workflow.lr_adjuster.scale)
+
+    workflow.lr_adjuster.run = after_each_epoch
+    workflow.run()
+    best, failed, scale = 0, 0, 1.0
+    errors = [record["validation"] for record in workflow.decision.history]
+    went_back = 0
+    for epoch, error in enumerate(errors, 1):
+        if not best or error < errors[best - 1]:
+            best, failed = epoch, 0
+        else:
+            failed += 1
+        if failed == 2:
+            failed, scale, went_back = 0, scale / 2, went_back + 1
+            for mine, theirs in zip(pickle.loads(states[epoch]), pickle.loads(states[best]), strict=True):
+                assert mine.keys() == theirs.keys()
+                assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+        assert scales[epoch - 1] == scale
+    assert went_back
+    assert {unit.rate_factor for unit in workflow.lr_adjuster.gradients} == {scale}
+    assert any("running_mean" in tensors or "mean" in tensors for tensors in workflow.rollback.best)
+
+
+@pytest.mark.parametrize("optimizer", [None, {"_target_": "torch.optim.AdamW", "lr": 1.0}])
+def test_a_run_that_rolls_back_continues_identically(optimizer: dict[str, object] | None, tmp_path: Path) -> None:
+    layers = LAYERS
+    if optimizer:
+        own = ("learning_rate", "gradient_moment")
+        layers = {name: {key: value for key, value in layer.items() if key not in own} for name, layer in LAYERS.items()}
+    settings = SETTINGS | {"layers": layers, "optimizer_config": optimizer}
+    whole = trained(tmp_path / "whole", **settings, decision_config={"max_epochs": 12})
+    assert whole.lr_adjuster.scale < 1
+    trained(tmp_path / "half", **settings, decision_config={"max_epochs": 7})
+    half = restore(tmp_path / "half" / "blobs_current.5.pickle", trusted=["tests"]).workflow
+    half.override("decision.max_epochs", 12)
+    half.initialize()
+    half.run()
+    assert half.decision.history == whole.decision.history
+    assert differences(workflow_state(whole), workflow_state(half)) == []
+
+
+def test_without_a_number_of_epochs_there_is_no_roll_back() -> None:
+    assert network(rollback_config={"fail_iterations": None, "lr_minus": 0.5}).rollback is None
+    assert network().rollback is None
+
+
+def test_its_settings_can_change_on_resume() -> None:
+    workflow = network(**SETTINGS)
+    workflow.override("rollback.fail_iterations", 5)
+    assert workflow.rollback.fail_iterations == 5
+    with pytest.raises(ConfigError, match=r"rollback.fail_iterations cannot change on resume"):
+        network().override("rollback.fail_iterations", 5)
+
+
+@pytest.mark.parametrize(("key", "value"), [("fail_iterations", 0), ("lr_minus", 0.0), ("lr_minus", 1.5)])
+def test_wrong_settings_are_refused(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"rollback.{key}={value} must be"):
+        RollbackConfig(**{key: value})

@@ -1,0 +1,56 @@
+import threading
+
+import pytest
+
+from runner.snapshots.staging import CHUNK, ROUND, Staging, StagingPool
+
+SIZES = (0, 1, 100, CHUNK - 101, CHUNK, 5 * CHUNK + 3, 7, (ROUND + 3) * CHUNK + 11)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("chunks", [4, 64])
+def test_what_is_written_is_passed_on_whole_and_in_order(threads: int, chunks: int) -> None:
+    pool = StagingPool(chunks * CHUNK)
+    passed: list[bytes] = []
+    ends: list[bool] = []
+
+    def pass_on(buffer: bytearray, used: int, last: bool) -> None:
+        passed.append(bytes(buffer[:used]))
+        ends.append(last)
+        pool.give(buffer)
+
+    staging = Staging(pool, threads, pass_on, lambda: None)
+    written = [bytes([number + 1]) * size for number, size in enumerate(SIZES)]
+    for data in written:
+        assert staging.write(data) == len(data)
+    staging.close()
+    assert b"".join(passed) == b"".join(written)
+    assert staging.size == sum(SIZES)
+    assert ends == [False] * (len(ends) - 1) + [True]
+
+
+def test_data_may_change_as_soon_as_they_are_written() -> None:
+    pool = StagingPool(64 * CHUNK)
+    passed: list[bytes] = []
+    staging = Staging(pool, 2, lambda buffer, used, last: passed.append(bytes(buffer[:used])), lambda: None)
+    data = bytearray(b"a" * (5 * CHUNK))
+    staging.write(data)
+    data[:] = b"b" * len(data)
+    staging.close()
+    assert b"".join(passed) == b"a" * len(data)
+
+
+def test_a_full_pool_makes_the_writer_wait_for_the_chunks_that_are_passed_on() -> None:
+    pool = StagingPool(4 * CHUNK)
+    waited = threading.Event()
+    passed: list[bytearray] = []
+
+    def give_back() -> None:
+        waited.set()
+        for buffer in passed:
+            pool.give(buffer)
+        passed.clear()
+
+    staging = Staging(pool, 2, lambda buffer, used, last: passed.append(buffer), give_back)
+    staging.write(b"x" * (9 * CHUNK))
+    assert waited.is_set()
