@@ -107,7 +107,8 @@ def check(server: Server, acknowledged: dict[str, bytes], written: dict[str, byt
         found[entry.header.uuid] = b"".join(store.open(entry.location))
     for uuid, data in found.items():
         assert data == written[uuid], f"not what was written: {uuid}"
-    assert acknowledged.keys() <= found.keys(), "acknowledged, and lost"
+    lost = {uuid: len(data) for uuid, data in acknowledged.items() if uuid not in found}
+    assert not lost, f"acknowledged, and lost: {lost}"
     orphans = query(
         server,
         "SELECT COUNT(*) FROM veles_chunks c LEFT JOIN veles m ON m.id = c.id AND m.name = c.name WHERE m.name IS NULL",

@@ -120,7 +120,7 @@ class Snapshotter(Unit):
         if waiting := self.store.waiting:
             self.failed_ = True
             log.error(
-                "Not in %s: %s. A run can be resumed from there (snapshot=FILE); the next one that writes there delivers it.",
+                "Not delivered yet (%s): %s. A run can be resumed from there (snapshot=FILE); the next one delivers them.",
                 self.store,
                 ", ".join(waiting),
             )

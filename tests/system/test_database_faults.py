@@ -94,11 +94,10 @@ def test_run_goes_on_with_a_database_that_refuses(database: Server, veles_run: R
     OdbcStore(database.odbc).prepare()
     refuse(database)
     first = veles_run(*BASE, "decision.max_epochs=2", where, code=1)
-    print(first.stdout, first.stderr)
     assert len(re.findall("snapshots wait in outputs/spool/", first.stdout)) >= 1
     spooled = final_snapshot(first.stdout)
     assert spooled.startswith("outputs/spool/")
-    assert re.search(r"Not in table veles of .*: outputs/spool/.*A run can be resumed from there", first.stdout)
+    assert re.search(r"Not delivered yet \(table veles of .*\): outputs/spool/.*A run can be resumed from there", first.stdout)
     assert query(database, "SELECT COUNT(*) FROM veles_chunks") == [(0,)]
     # From the spool itself, and by its newest; the database still refuses.
     assert "Epoch 3" in veles_run(f"snapshot={spooled}", "decision.max_epochs=3", "snapshotter.odbc=null").stdout
@@ -125,7 +124,7 @@ def test_complete_run_delivers_its_spool_and_raise_stops_with_nothing_lost(serve
     resumed = veles_run(
         "conf=mnist_small", where, "snapshot=auto", "decision.max_epochs=3", "snapshotter.on_error=null", code=1
     )
-    assert "Not in table veles" in resumed.stdout
+    assert "Not delivered yet (table veles of" in resumed.stdout
     still = veles_run("conf=mnist_small", where, "snapshot=auto", code=1)
     assert "The run is complete" in still.stdout
     accept(database)

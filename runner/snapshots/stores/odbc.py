@@ -144,9 +144,13 @@ class OdbcStore(Store):
         session.connection.execute(session.sql.insert, time, *values, data)
 
     def _commit(self, session: Session, header: Header, name: str) -> None:
+        failed = f"write to table {self.table!r}"
         try:
-            with translated(f"write to table {self.table!r}", self.odbc):
+            with translated(failed, self.odbc):
                 session.connection.commit()
+                # PostgreSQL's driver calls a COMMIT a success whose connection was lost; a query on it fails then.
+                if session.header_text(header.run_id, name) is None:
+                    raise TimeoutError("the transaction was lost")
         except StoreAwayError:
             # A connection that is lost here leaves open whether the server has committed.
             with self._session("read", PATIENCE) as again:
