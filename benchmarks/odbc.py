@@ -153,8 +153,8 @@ def measure_list(server: servers.Server, rounds: int) -> list[object]:
     with store._session("fill", 0) as session:
         for _ in range(LISTED):
             one = header()
-            name = store._reserve(session, one)
-            store._write(session, one, "", name, [data])
+            name, _ = store._reserve(session, one)
+            store._write(session, one, codecs.find("none"), name, [data])
         session.connection.commit()
     times = in_turns({"list": lambda: _listed(store)}, rounds)
     bytes_of_headers = LISTED * len(header().to_json())
