@@ -32,7 +32,7 @@ from runner.snapshots.format import Digest, header_bytes
 from runner.snapshots.header import Header
 from runner.snapshots.staging import CHUNK
 from runner.snapshots.stores.odbc import OdbcStore
-from runner.snapshots.stores.session import ROW
+from runner.snapshots.stores.session import ROW, in_rows
 from tests import servers
 
 LISTED, LISTED_SIZE = 10_000, 64 << 10
@@ -69,20 +69,16 @@ def plain_insert(odbc: str, rows: list[bytes]) -> None:
         connection.commit()
 
 
-def in_rows(encoded: list[bytes]) -> list[bytes]:
-    data = b"".join(encoded)
-    return [data[begin : begin + ROW] for begin in range(0, len(data), ROW)]
-
-
 def measure(server: servers.Server, megabytes: int, codec: str, rounds: int) -> list[object]:
     """Returns a row of the table."""
     store, encoded = OdbcStore(server.odbc), members(megabytes, codec)
     store.prepare()
-    size, rows = sum(map(len, encoded)), in_rows(encoded)
+    size, rows = sum(map(len, encoded)), [bytes(row) for row in in_rows(encoded, ROW)]
     location = store.put(header(), codecs.find(codec), encoded)
-    expected = iter(rows)
-    read = seconds(lambda: [check(block, next(expected)) for block in store.open(location)])
-    assert next(expected, None) is None
+    blocks: list[bytes] = []
+    read = seconds(lambda: blocks.extend(store.open(location)))
+    assert b"".join(blocks) == b"".join(encoded)
+    del blocks
     store.delete(location)
     servers.execute(server, f"CREATE TABLE plain (number integer, data {BLOBS[server.kind]})")
 
@@ -100,10 +96,6 @@ def measure(server: servers.Server, megabytes: int, codec: str, rounds: int) -> 
     row = [server.kind, f"{megabytes} MB", codec, *figures, verdict(ratio, 0.8, at_least=True), verdict(memory / 1e6, 64)]
     print(*row, file=sys.stderr, sep=" | ", flush=True)
     return row
-
-
-def check(block: bytes, expected: bytes) -> None:
-    assert block == expected
 
 
 def extra_memory(server: servers.Server, megabytes: int, codec: str) -> int:

@@ -101,7 +101,7 @@ class Session:
 
     def write(self, run: str, name: str, members: Iterable[Buffer]) -> bytes:
         """Writes what does not fit the row in the main table into others; returns what that row has to hold."""
-        rows = _in_rows(members, self.row_size())
+        rows = in_rows(members, self.row_size())
         first = bytes(next(rows, b""))  # a row may be used again when the next is asked for
         second = next(rows, None)
         return first if second is None else self._write_chunks(run, name, chain((first, second), rows))
@@ -136,7 +136,7 @@ class Session:
             raise SnapshotDamagedError("it is damaged: its rows do not have the digest that was written with them")
 
 
-def _in_rows(members: Iterable[Buffer], size: int) -> Iterator[bytes | bytearray]:
+def in_rows(members: Iterable[Buffer], size: int) -> Iterator[bytes | bytearray]:
     """Yields a stream in rows of at most the given size.
 
     A member that fills half a row is one, as it is, without a copy, or is cut; smaller ones are put together.
