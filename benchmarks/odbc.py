@@ -78,7 +78,7 @@ def measure(server: servers.Server, megabytes: int, codec: str, rounds: int) -> 
     blocks: list[bytes] = []
     read = seconds(lambda: blocks.extend(store.open(location)))
     assert b"".join(blocks) == b"".join(encoded)
-    del blocks
+    blocks.clear()
     store.delete(location)
     servers.execute(server, f"CREATE TABLE plain (number integer, data {BLOBS[server.kind]})")
 
