@@ -113,7 +113,10 @@ def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
 def _restore(store: Store, location: str, policy: Policy) -> Restored:
     with _Located(location):
         read_header(store.open(location))  # a newer format may have another digest, too
-        header, file = read_verified(lambda: store.open(location), policy.secret)
+        try:
+            header, file = read_verified(lambda: store.open(location), policy.secret)
+        except SnapshotMismatchError as error:
+            raise SnapshotDamagedError(f"its header is of this format, but of its trailer: {error}") from error
         workflow = policy.load(file)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")

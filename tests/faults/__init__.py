@@ -1,1 +1,1 @@
-"""File systems that fail or crash, for tests of the file store."""
+"""File systems that fail, crash or lose power, for tests of the file store."""
