@@ -25,13 +25,13 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> StandardW
         seed: of everything random.
         output_dir: where snapshots go, where the configuration names no folder.
     """
-    loader = asdict(config.loader)
     return StandardWorkflow(
         config.workflow.name or name,
         seed=seed,
         precision=config.precision.value,
-        loader_name=loader.pop("name"),
-        loader_config=loader,
+        loader_name=config.loader.name,
+        loader_config=config.loader.settings(),
+        loss_function=config.loss_function.value,
         layers=config.layers,
         optimizer_config=config.optimizer,
         lr_adjuster_config={"policy": config.lr_adjuster.policy, "parameters": config.lr_adjuster.parameters()},

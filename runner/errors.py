@@ -10,6 +10,7 @@ RunnerError
 └── SnapshotError
     ├── StateError (pickle.PicklingError)   a part of the workflow cannot be pickled
     ├── StoreError (OSError)                the store refused to write, list or delete
+    │   ├── StoreSyncError                      the snapshot is there, and may not outlive a power failure
     │   ├── StoreAwayError (ConnectionError)    the database does not answer
     │   └── StoreAccessError (PermissionError)  a wrong password, or rights that are missing
     ├── SnapshotNotFoundError (FileNotFoundError)
@@ -71,6 +72,10 @@ class StoreError(SnapshotError, OSError):
     """The store refused an operation."""
 
 
+class StoreSyncError(StoreError):
+    """The snapshot is there and complete, but it is not certain that it would outlive a power failure."""
+
+
 class StoreAwayError(StoreError, ConnectionError):
     """The database does not answer."""
 
@@ -118,4 +123,4 @@ def known(names: object) -> str:
 
 def first_line(error: Exception) -> str:
     """Returns what an error of a library says first; the rest is about the library."""
-    return str(error).splitlines()[0]
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from runner.nn import StandardWorkflow
-from runner.nn.loader import TEST, TRAIN, VALIDATION, FullBatchLoader, Samples
+from runner.nn.loader import FullBatchLoader
 from runner.nn.loaders import LOADERS
+from runner.nn.samples import TEST, TRAIN, VALIDATION, Samples
 
 SIZES = {TEST: 0, VALIDATION: 21, TRAIN: 50}
 FEATURES = (2, 3)

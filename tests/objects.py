@@ -24,7 +24,7 @@ import torch
 
 from runner.graph import Bool, Unit, Workflow
 from runner.graph.links import Link
-from runner.nn.loader import Minibatch
+from runner.nn.minibatches import Minibatch
 from runner.nn.stream import Stream
 from tests import own
 

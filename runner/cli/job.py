@@ -23,7 +23,6 @@ from runner.config import Config, Mode
 from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError, first_line, known
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
-from runner.nn.decision import errors_text
 from runner.snapshots.header import Header
 from runner.snapshots.location import concealed
 from runner.snapshots.restore import Restored, folder_stores, restore_latest, restore_with
@@ -37,7 +36,7 @@ NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "restore")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: the best validation error in percent, and the exit code of the process."""
+    """How a job ended: the best validation error, and the exit code of the process."""
 
     error: float | None
     exit_code: int = 0
@@ -120,6 +119,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     config = schema.from_hydra(now)
     launcher = _launcher(config, now, request, conf=restored.header.conf)
     launcher.attach(workflow)
+    workflow.loader.allow_changed_data_ = config.restore.allow_changed_data
     log.info("Resuming from %s (%s)", restored.location, _position(restored.header))
     changes = build.reconfigure(workflow, schema.from_hydra(before), config, request.output_dir)
     if changes:
@@ -135,12 +135,13 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
 
 def _evaluate(restored: Restored, node: DictConfig) -> Outcome:
     workflow = _standard(restored)
+    workflow.loader.allow_changed_data_ = node.restore.allow_changed_data
     Launcher(device=node.device, threads=node.threads).attach(workflow)
     workflow.initialize()
     errors = workflow.evaluate()
     if not errors:
         raise ConfigError(f"mode=evaluate: the run of {restored.location!r} has no validation set to score it on")
-    log.info("%s: %s", restored.location, errors_text(errors))
+    log.info("%s: %s", restored.location, workflow.decision.metric.line(errors))
     return Outcome(errors.get("validation"))
 
 
@@ -164,7 +165,8 @@ def _run(workflow: StandardWorkflow, launcher: Launcher, request: Request) -> Ou
 def _summarize(workflow: StandardWorkflow, request: Request) -> None:
     decision, snapshotter = workflow.decision, workflow.snapshotter
     if decision.best is not None:
-        log.info("Best %s error: %.2f %% (epoch %d)", decision.watched, decision.best, decision.best_epoch)
+        metric = decision.metric
+        log.info("Best %s %s: %s (epoch %d)", decision.watched, metric.name, metric.text(decision.best), decision.best_epoch)
     if snapshotter is None or snapshotter.last_location is None:
         return
     log.info("Snapshots: %s", snapshotter.destination)

@@ -37,6 +37,7 @@ class LossFunction(Enum):
     """What is minimised."""
 
     softmax = "softmax"
+    mse = "mse"
 
 
 @dataclass(kw_only=True)
@@ -66,7 +67,7 @@ class Config:
     workflow: WorkflowConfig = field(default_factory=WorkflowConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     loss_function: LossFunction = LossFunction.softmax
-    """What is minimised."""
+    """What is minimised: `softmax` (cross-entropy), or `mse` (the squared distance to the target, or to the sample itself)."""
     layers: Any = None  # a mapping would not merge with the list of a conf file
     """The layers from first to last: a mapping from names to settings, or a list as in VELES."""
     mcdnnic_topology: str | None = None

@@ -49,6 +49,8 @@ class RestoreConfig:
     """Modules and packages of your own whose classes it may hold, for `restricted`."""
     key: str | None = None
     """Key of its signature, for `signed`: the path of a file, or `env:NAME`."""
+    allow_changed_data: bool = False
+    """Whether the run goes on although the data set is not the one that the snapshot was made with."""
 
     def __post_init__(self) -> None:
         if self.trust is Trust.restricted and not self.trusted and self.key is None:

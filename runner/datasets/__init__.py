@@ -1,1 +1,1 @@
-"""Data that ships with the package."""
+"""Readers of data files, and the data that ships with the package."""

@@ -2,17 +2,11 @@
 
 import gzip
 import hashlib
-import struct
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from runner.datasets.idx import Bytes, Images, parse_idx
 from runner.errors import ConfigError
-
-Bytes = npt.NDArray[np.uint8]
 
 FOLDER = Path(__file__).parent / "mnist_files"
 
@@ -22,13 +16,6 @@ _SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-
-
-class Images(NamedTuple):
-    """Images of shape (samples, height, width) with values 0 to 255, and their labels of shape (samples,)."""
-
-    data: Bytes
-    labels: Bytes
 
 
 def load() -> tuple[Images, Images]:
@@ -52,10 +39,3 @@ def _read(name: str) -> Bytes:
     if hashlib.sha256(data).hexdigest() != _SHA256[name]:
         raise ConfigError(f"the package's data file {path.name!r} is not the original: install veles-runner again")
     return parse_idx(data)
-
-
-def parse_idx(data: bytes) -> Bytes:
-    """Reads the IDX format of unsigned bytes: two zeros, type 8, the number of dimensions, the dimensions, the values."""
-    dimensions = data[3]
-    shape = struct.unpack_from(f">{dimensions}I", data, 4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)

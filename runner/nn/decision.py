@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import math
 
 from runner.errors import ConfigError
 from runner.graph import Bool, Unit, Workflow
-from runner.nn.evaluator import SoftmaxEvaluator
-from runner.nn.loader import CLASS_NAMES, TRAIN, VALIDATION, Minibatch
+from runner.nn.evaluator import Evaluator, Metric
+from runner.nn.minibatches import Minibatch
+from runner.nn.samples import CLASS_NAMES, TRAIN, VALIDATION
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +24,14 @@ class Decision(Unit):
         position: minibatches of the current epoch that are done.
 
     Attributes for others:
-        history: for each epoch, the error by class of samples, in percent.
+        history: for each epoch, the error by class of samples: the evaluator's metric.
         best, best_epoch: the lowest validation error (training error, where there is no validation set) and its epoch, from 1.
         improved: a Bool, true at the end of an epoch with a new best error.
         complete: a Bool, true when the run is over.
 
     Args:
         workflow: the workflow.
-        evaluator: counts the errors.
+        evaluator: measures the errors.
         max_epochs: the run is over after so many epochs; never, if None.
         fail_iterations: the run is over after so many epochs without an improvement; never, if None.
 
@@ -48,7 +49,7 @@ class Decision(Unit):
     def __init__(
         self,
         workflow: Workflow,
-        evaluator: SoftmaxEvaluator,
+        evaluator: Evaluator,
         *,
         max_epochs: int | None = None,
         fail_iterations: int | None = 100,
@@ -79,19 +80,18 @@ class Decision(Unit):
         if not step.last:
             self.improved <<= False
             return
-        wrong, samples = self.evaluator.take(step.sample_class), self.class_lengths[step.sample_class]
-        self.errors[CLASS_NAMES[step.sample_class]] = 100 * wrong / samples
+        self.errors[CLASS_NAMES[step.sample_class]] = self.evaluator.take(step.sample_class)
         if step.epoch_ends:
             self._close_epoch()
 
     def _close_epoch(self) -> None:
         self.history.append(self.errors)
         error = self.errors[self.watched]
-        self.improved <<= self.best is None or error < self.best
+        self.improved <<= error < (math.inf if self.best is None else self.best)
         if self.improved:
             self.best, self.best_epoch = error, len(self.history)
         self.complete <<= self._is_complete()
-        log.info("Epoch %d: %s%s", len(self.history), errors_text(self.errors), "  (best so far)" if self.improved else "")
+        log.info("Epoch %d: %s%s", len(self.history), self.metric.line(self.errors), "  (best so far)" if self.improved else "")
         self.errors = {}
 
     def _is_complete(self) -> bool:
@@ -111,6 +111,11 @@ class Decision(Unit):
         return "fail_iterations", self.fail_iterations or 0
 
     @property
+    def metric(self) -> Metric:
+        """What the errors are."""
+        return self.evaluator.metric
+
+    @property
     def watched(self) -> str:
         """The class of samples whose error is watched."""
         return CLASS_NAMES[VALIDATION if self.class_lengths[VALIDATION] else TRAIN]
@@ -120,10 +125,5 @@ class Decision(Unit):
         """The errors of the epoch that has just ended, such as `validation_1.48_train_0.05`; else the position within it."""
         if self.position == 0 and self.history:
             errors = self.history[-1]
-            return "_".join(f"{name}_{errors[name]:.2f}" for name in ("validation", "train") if name in errors)
+            return "_".join(f"{name}_{self.metric.number(errors[name])}" for name in ("validation", "train") if name in errors)
         return f"epoch_{self.epoch_number + 1}_minibatch_{self.position}"
-
-
-def errors_text(errors: Mapping[str, float]) -> str:
-    """Returns errors as lines show them: `train 0.05 %, validation 1.48 %`."""
-    return ", ".join(f"{name} {errors[name]:.2f} %" for name in reversed(CLASS_NAMES) if name in errors)

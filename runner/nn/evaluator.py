@@ -1,70 +1,75 @@
-"""The evaluator: compares the output with the labels."""
+"""What all evaluators have in common: they compare the output with what it shall be, and sum up how wrong it is."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from runner.errors import ConfigError
 from runner.graph import Bool, Unit, Workflow
-from runner.nn.loader import Minibatch
+from runner.nn.loader import FullBatchLoader
+from runner.nn.minibatches import Minibatch
+from runner.nn.samples import CLASS_NAMES
 
 
-class SoftmaxEvaluator(Unit):
-    """Cross-entropy over a softmax layer, averaged over the minibatch, and the number of wrong answers.
+class Metric(NamedTuple):
+    """What an evaluator measures; less is better.
+
+    Attributes:
+        name: how lines call it.
+        digits: behind the point.
+        unit: written behind the number.
+    """
+
+    name: str
+    digits: int
+    unit: str
+
+    def text(self, value: float) -> str:
+        """Returns a value as lines show it: `1.48 %`."""
+        return f"{self.number(value)}{self.unit}"
+
+    def number(self, value: float) -> str:
+        """Returns a value without its unit, as names of snapshots have it."""
+        return f"{value:.{self.digits}f}"
+
+    def line(self, values: Mapping[str, float]) -> str:
+        """Returns the values of the classes of samples as lines show them: `train 0.05 %, validation 1.48 %`."""
+        return ", ".join(f"{name} {self.text(values[name])}" for name in reversed(CLASS_NAMES) if name in values)
+
+
+class Evaluator(Unit):
+    """Gives the error at the network's output, and the metric of each class of samples.
 
     Linked attributes:
-        output_: probabilities of shape (samples, classes).
-        output_shape: the number of classes, as a shape.
-        labels_: right classes of shape (samples,).
+        output_: the network's output, of shape (samples, *output_shape).
+        output_shape: the shape of one sample of it.
         minibatch: what this minibatch is.
         evaluating: true when the minibatch is not for training.
 
     Attributes for others:
-        err_output_: the error at the input of the softmax, of the shape of `output_`.
-        n_err: wrong answers so far in this epoch, by class of samples; on the device.
+        err_output_: the error at the network's output.
     """
+
+    metric: Metric
+    wants: str
+    """What the output is compared with: the loader has it as `minibatch_<wants>`."""
 
     output_: Tensor
     output_shape: tuple[int, ...]
-    labels_: Tensor
     minibatch: Minibatch
     evaluating: Bool
+    err_output_: Tensor
 
     def __init__(self, workflow: Workflow) -> None:
         super().__init__(workflow, "evaluator")
-        self.n_err: Tensor | None = None
-        self.demand("output_", "output_shape", "labels_", "minibatch", "evaluating")
+        self.demand("output_", "output_shape", self.wants, "minibatch", "evaluating")
 
-    def initialize(self) -> None:
-        device = getattr(self.workflow, "device_", "cpu")
-        self.n_err = (torch.zeros(3, dtype=torch.int64) if self.n_err is None else self.n_err).to(device)
-        self.counters_ = list(self.n_err)
-        self.minus_ones_ = torch.empty(0)
+    def check_data(self, loader: FullBatchLoader) -> None:
+        """Raises a ConfigError if the network's output does not fit the data set."""
+        raise NotImplementedError
 
-    def check_labels(self, highest: int) -> None:
-        """Raises a ConfigError if there are labels without an output."""
-        classes = math.prod(self.output_shape)
-        if highest >= classes:
-            raise ConfigError(
-                f"the last layer has {classes} outputs, but the labels go up to {highest}: set its output_sample_shape to"
-                f" {highest + 1} or more"
-            )
-
-    def run(self) -> None:
-        output, labels = self.output_, self.labels_
-        self.counters_[self.minibatch.sample_class].add_((output.argmax(1) != labels).count_nonzero())
-        if not self.evaluating:
-            samples = len(labels)
-            if len(self.minus_ones_) != samples:
-                self.minus_ones_ = output.new_full((samples, 1), -1)
-            self.err_output_ = output.scatter_add(1, labels.unsqueeze(1), self.minus_ones_).div_(samples)
-
-    def take(self, sample_class: int) -> int:
-        """Returns the wrong answers of a class of samples and begins to count anew."""
-        counter = self.counters_[sample_class]
-        wrong = int(counter)
-        counter.zero_()
-        return wrong
+    def take(self, sample_class: int) -> float:
+        """Returns the metric of what was seen of a class of samples, and begins anew."""
+        raise NotImplementedError

@@ -14,14 +14,16 @@ from runner.config import layer_sides, normalized_layers
 from runner.errors import ConfigError, known
 from runner.graph import Repeater, Unit, Workflow
 from runner.nn.decision import Decision
-from runner.nn.evaluator import SoftmaxEvaluator
+from runner.nn.evaluator import Evaluator
+from runner.nn.evaluators import EVALUATORS
 from runner.nn.layer import Forward, Gradient, WeightedGradient
 from runner.nn.layers import LAYERS
 from runner.nn.layers.weighted import WeightedForward
-from runner.nn.loader import CLASS_NAMES, FullBatchLoader
+from runner.nn.loader import FullBatchLoader
 from runner.nn.loaders import LOADERS
 from runner.nn.optimizer import TorchStep, torch_step
 from runner.nn.rollback import Rollback
+from runner.nn.samples import CLASS_NAMES
 from runner.nn.schedule import LearningRateAdjuster
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
@@ -43,6 +45,7 @@ class StandardWorkflow(Workflow):
         precision: `float32` or `float64`.
         loader_name: a name from `LOADERS`.
         loader_config: the loader's settings.
+        loss_function: a name from `EVALUATORS`.
         layers: the layers from first to last, as in the configuration.
         optimizer_config: `_target_` and the settings of an optimizer that updates all weights, instead of each layer's own.
         lr_adjuster_config: `policy` and `parameters`.
@@ -63,6 +66,7 @@ class StandardWorkflow(Workflow):
         precision: str = "float32",
         loader_name: str,
         loader_config: Mapping[str, Any],
+        loss_function: str = "softmax",
         layers: Any,
         optimizer_config: Mapping[str, Any] | None = None,
         lr_adjuster_config: Mapping[str, Any] | None = None,
@@ -78,7 +82,7 @@ class StandardWorkflow(Workflow):
         self.loader = self._link_loader(loader_name, loader_config)
         self.layer_settings = normalized_layers(layers)
         self.forwards = self._link_forwards()
-        self.evaluator = self._link_evaluator()
+        self.evaluator = self._link_evaluator(loss_function)
         self.decision = self._link_decision(dict(decision_config or {}))
         self.gradients = self._link_gradients(dict(optimizer_config or {}))
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
@@ -101,7 +105,7 @@ class StandardWorkflow(Workflow):
         if self.launcher is not None:
             self.device_ = torch.device(self.launcher.device)
         super().initialize()
-        self.evaluator.check_labels(max(int(labels.max()) for labels in self.loader.labels_.values()))
+        self.evaluator.check_data(self.loader)
         if self.launcher is not None:
             # Results may depend on the number of threads, so a run keeps its own.
             self.threads = self.launcher.threads or self.threads or self._suitable_threads()
@@ -125,17 +129,18 @@ class StandardWorkflow(Workflow):
     def progress(self) -> dict[str, Any]:
         decision, loader = self.decision, self.loader
         history = decision.history
+        score = history[-1][decision.watched] if history and loader.position == 0 else math.nan
         metrics = {"best": decision.best, "best_epoch": decision.best_epoch} | (history[-1] if history else {})
         return {
             "epoch": loader.epoch_number,
             "iteration": loader.position,
             "complete": bool(decision.complete),
-            "score": history[-1][decision.watched] if history and loader.position == 0 else None,
+            "score": score if math.isfinite(score) else None,
             "metrics": metrics,
         }
 
     def evaluate(self) -> dict[str, float]:
-        """Scores the weights on the validation and the test set; returns the errors in percent by class of samples."""
+        """Scores the weights on the validation and the test set; returns the errors by class of samples."""
         errors: dict[str, float] = {}
         for step in self.loader.evaluation():
             if step.begin == 0:
@@ -145,14 +150,15 @@ class StandardWorkflow(Workflow):
                 forward.run()
             self.evaluator.run()
             if step.last:
-                samples = self.loader.class_lengths[step.sample_class]
-                errors[CLASS_NAMES[step.sample_class]] = 100 * self.evaluator.take(step.sample_class) / samples
+                errors[CLASS_NAMES[step.sample_class]] = self.evaluator.take(step.sample_class)
         return errors
 
     def override(self, key: str, value: object) -> None:
         section, _, rest = key.partition(".")
         if section == "decision":
             self.decision.reconfigure(**{rest: value})
+        elif section == "loader" and rest in self.loader.adjustable:
+            self.loader.reconfigure(**{rest: value})
         elif section == "rollback" and self.rollback is not None and value is not None:
             self.rollback.reconfigure(**{rest: value})
         elif section == "optimizer" and rest and rest != "_target_":
@@ -215,19 +221,21 @@ class StandardWorkflow(Workflow):
             previous = forward
         return forwards
 
-    def _link_evaluator(self) -> SoftmaxEvaluator:
+    def _link_evaluator(self, loss_function: str) -> Evaluator:
         *before, (name, settings) = self.layer_settings.items()
-        if settings["type"] != "softmax":
+        if loss_function == "softmax" and settings["type"] != "softmax":
             raise ConfigError(
                 f"loss_function=softmax needs a last layer of type softmax, and layers.{name} is {settings['type']!r}"
             )
+        if loss_function != "softmax" and settings["type"] == "softmax":
+            raise ConfigError(f"layers.{name} is of type softmax, which is for loss_function=softmax alone")
         for name, settings in before:
             if settings["type"] == "softmax":
                 raise ConfigError(f"layers.{name} is of type softmax, which only the last layer can be")
-        evaluator = SoftmaxEvaluator(self)
+        evaluator = EVALUATORS[loss_function](self)
         evaluator.link_from(self.forwards[-1])
         evaluator.link_attrs(self.forwards[-1], "output_", "output_shape")
-        evaluator.link_attrs(self.loader, ("labels_", "minibatch_labels_"), "minibatch", "evaluating")
+        evaluator.link_attrs(self.loader, (evaluator.wants, f"minibatch_{evaluator.wants}"), "minibatch", "evaluating")
         return evaluator
 
     def _link_decision(self, settings: Mapping[str, Any]) -> Decision:

@@ -55,7 +55,7 @@ class Header:
     score: float | None = None
     """The error that decides which snapshots are the best; lower is better. None where there is none."""
     metrics: dict[str, Any] = field(default_factory=dict)
-    """The workflow's metrics, such as errors in percent by class."""
+    """The workflow's metrics, such as errors by class of samples."""
     config: dict[str, Any] = field(default_factory=dict)
     """The configuration of the run, interpolations unresolved."""
     overrides: list[str] = field(default_factory=list)

@@ -13,6 +13,7 @@ from tests.conftest import VELES_RUN, Run
 from tests.system.test_resume import final_snapshot
 
 SMALL = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=100")
+CONFS = ", ".join(sorted(path.stem for path in (Path(__file__).parents[2] / "conf").glob("*.yaml")))
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 BAD = {
-    "no conf": ([], "conf=NAME says what to run; known: mnist, mnist_small"),
-    "unknown conf": (["conf=nope"], "conf=nope is not known; known: mnist, mnist_small"),
+    "no conf": ([], f"conf=NAME says what to run; known: {CONFS}"),
+    "unknown conf": (["conf=nope"], f"conf=nope is not known; known: {CONFS}"),
     "unknown key": (
         ["conf=mnist_small", "decision.foo=1"],
         "'decision.foo' is not a key; known there: fail_iterations, max_epochs",
@@ -41,7 +42,7 @@ BAD = {
     ),
     "unknown layer": (
         ["conf=mnist_small", "layers.fc1.type=fc"],
-        r"layers.fc1.type='fc' is not a type of layer; known: all2all,",
+        r"layers.fc1.type='fc' is not a type of layer; known: activation_log,",
     ),
     "unknown key of a layer": (
         ["conf=mnist_small", "layers.fc1.size=1"],
@@ -108,7 +109,7 @@ def test_traceback_on_demand(tmp_path: Path) -> None:
 def test_help_lists_conf_files_and_does_not_import_torch(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "runner", "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert re.search(r"^conf: mnist, mnist_small$", done.stdout, re.MULTILINE)
+    assert re.search(rf"^conf: {CONFS}$", done.stdout, re.MULTILINE)
     assert "--snapshot FILE" in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "runner.cli.run" in imported

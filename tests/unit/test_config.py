@@ -6,12 +6,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from runner import config
-from runner.config import Config, SnapshotterConfig, from_hydra, layer_sides, normalized_layers, plain
+from runner.config import Config, LossFunction, SnapshotterConfig, from_hydra, layer_sides, normalized_layers, plain
 from runner.config.data import LoaderConfig
 from runner.config.layers import LAYER_CONFIGS, All2AllForwardConfig
 from runner.config.training import LearningRateConfig
 from runner.config.weights import Filling, GradientConfig
 from runner.errors import ConfigError
+from runner.nn.evaluators import EVALUATORS
 from runner.nn.layers import LAYERS
 from runner.nn.loaders import LOADERS
 from runner.nn.schedule import POLICIES
@@ -168,6 +169,40 @@ def test_wrong_learning_rate_policies_are_refused(settings: dict[str, object], m
 
 
 @pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "table"}, "loader.name='table' needs loader.data_file"),
+        ({"name": "cifar10"}, "loader.name='cifar10' needs loader.data_dir"),
+        ({"name": "wine", "data_dir": "x"}, "loader.data_dir does not belong to loader.name='wine'"),
+        ({"name": "mnist", "grayscale": True}, "loader.grayscale does not belong to loader.name='mnist'"),
+        ({"validation_ratio": 1.0}, "loader.validation_ratio=1.0 must be at least 0 and below 1"),
+        ({"validation_ratio": -0.1}, "loader.validation_ratio=-0.1 must be at least 0 and below 1"),
+        ({"split_seed": -1}, "loader.split_seed=-1 must be at least 0"),
+        (
+            {"name": "images", "data_dir": "x", "image_size": [3]},
+            r"loader.image_size=\[3\] must be \[height, width\] in pixels",
+        ),
+        ({"name": "images", "data_dir": "x", "image_size": [3, 0]}, r"loader.image_size=\[3, 0\] must be \[height, width\]"),
+        (
+            {"name": "table", "data_file": "x", "label": 0, "targets": [1]},
+            "loader.label and loader.targets exclude one another",
+        ),
+    ],
+)
+def test_wrong_loaders_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LoaderConfig(**settings)
+
+
+def test_a_loader_gets_its_own_settings_and_those_of_all() -> None:
+    settings = LoaderConfig(name="table", data_file="x", label=0, minibatch_size=5).settings()
+    common = ("minibatch_size", "normalization", "train_size", "validation_size", "validation_ratio", "split_seed")
+    assert settings.keys() == {*common, "data_file", "label"}
+    assert (settings["minibatch_size"], settings["label"]) == (5, 0)
+    assert LoaderConfig(name="ones_own").settings().keys() == set(common)
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"decision": {"max_epochs": 0}}, r"decision.max_epochs=0 must be at least 1 \(epochs\)"),
@@ -218,7 +253,8 @@ def test_a_configuration_survives_being_plain_data() -> None:
 def test_tables_agree() -> None:
     assert LAYER_CONFIGS.keys() == LAYERS.keys()
     assert LearningRateConfig.NEEDS.keys() == POLICIES.keys()
-    assert LoaderConfig().name in LOADERS
+    assert LoaderConfig.NEEDS.keys() <= LOADERS.keys()
+    assert {loss.value for loss in LossFunction} == EVALUATORS.keys()
     assert SnapshotterConfig().compression in CODECS
 
 

@@ -1,21 +1,27 @@
+import math
 import pickle
 
 import pytest
 
 from runner.errors import ConfigError
-from runner.nn.decision import Decision, errors_text
-from runner.nn.loader import CLASS_NAMES, TEST, TRAIN, VALIDATION, Minibatch
+from runner.nn.decision import Decision
+from runner.nn.evaluator import Metric
+from runner.nn.evaluators import EVALUATORS
+from runner.nn.minibatches import Minibatch
+from runner.nn.samples import CLASS_NAMES, TEST, TRAIN, VALIDATION
 from tests.units import Holder, LoggedWorkflow
 
 
 class Tally:
-    """Has as many wrong answers as it is told."""
+    """Measures what it is told."""
+
+    metric: Metric = EVALUATORS["softmax"].metric
 
     def __init__(self) -> None:
-        self.wrong: dict[int, int] = {}
+        self.errors: dict[int, float] = {}
 
-    def take(self, sample_class: int) -> int:
-        return self.wrong[sample_class]
+    def take(self, sample_class: int) -> float:
+        return self.errors[sample_class]
 
 
 class Epochs:
@@ -28,11 +34,11 @@ class Epochs:
         self.decision = Decision(self.workflow, self.tally, **settings)
         self.decision.link_attrs(self.loader, "minibatch", "class_lengths", "epoch_number", "position")
 
-    def run(self, train: int, validation: int | None = None, test: int | None = None) -> Decision:
-        wrong = {TRAIN: train, VALIDATION: validation, TEST: test}
-        self.tally.wrong = {key: value for key, value in wrong.items() if value is not None}
-        *_, final = self.tally.wrong
-        for key in self.tally.wrong:
+    def run(self, train: float, validation: float | None = None, test: float | None = None) -> Decision:
+        errors = {TRAIN: train, VALIDATION: validation, TEST: test}
+        self.tally.errors = {key: value for key, value in errors.items() if value is not None}
+        *_, final = self.tally.errors
+        for key in self.tally.errors:
             for last in (False, True):
                 self.loader.position += 1
                 ends = last and key == final
@@ -44,8 +50,8 @@ class Epochs:
         return self.decision
 
 
-def test_errors_are_percentages_of_the_class_of_samples() -> None:
-    decision = Epochs().run(20, 7)
+def test_an_epoch_has_an_error_for_each_class_of_samples() -> None:
+    decision = Epochs().run(10, 7)
     assert decision.history == [{"train": 10.0, "validation": 7.0}]
     assert decision.snapshot_suffix == "validation_7.00_train_10.00"
 
@@ -60,17 +66,33 @@ def test_improved_is_true_at_the_end_of_a_better_epoch() -> None:
 
 def test_without_a_validation_set_the_training_error_is_watched() -> None:
     epochs = Epochs(validation=0)
-    assert epochs.run(20).watched == "train"
+    assert epochs.run(10).watched == "train"
     assert epochs.decision.best == 10.0
     assert epochs.decision.snapshot_suffix == "train_10.00"
 
 
 def test_the_error_of_a_test_set_is_kept_and_not_watched() -> None:
-    decision = Epochs(test=50).run(20, 7, 1)
+    decision = Epochs(test=50).run(10, 7, 2)
     assert decision.history == [{"train": 10.0, "validation": 7.0, "test": 2.0}]
     assert decision.best == 7.0
-    assert errors_text(decision.history[0]) == "train 10.00 %, validation 7.00 %, test 2.00 %"
+    assert decision.metric.line(decision.history[0]) == "train 10.00 %, validation 7.00 %, test 2.00 %"
     assert CLASS_NAMES[TEST] == "test"
+
+
+def test_a_name_has_the_digits_of_the_metric() -> None:
+    epochs = Epochs()
+    epochs.tally.metric = EVALUATORS["mse"].metric
+    decision = epochs.run(0.51234, 0.48125)
+    assert decision.snapshot_suffix == "validation_0.4813_train_0.5123"
+    assert decision.metric.line(decision.history[0]) == "train 0.5123, validation 0.4813"
+
+
+def test_an_error_that_is_no_number_is_no_improvement() -> None:
+    epochs, seen = Epochs(), []
+    for validation in (math.nan, 3, math.inf, math.nan, 2):
+        decision = epochs.run(0, validation)
+        seen.append((bool(decision.improved), decision.best, decision.best_epoch))
+    assert seen == [(False, None, 0), (True, 3, 2), (False, 3, 2), (False, 3, 2), (True, 2, 5)]
 
 
 def test_a_run_is_complete_after_max_epochs() -> None:
@@ -119,7 +141,7 @@ def test_within_an_epoch_the_suffix_is_the_position() -> None:
 
 def test_the_books_of_an_open_epoch_survive_pickling() -> None:
     epochs = Epochs()
-    epochs.tally.wrong = {TRAIN: 20}
+    epochs.tally.errors = {TRAIN: 10.0}
     epochs.loader.minibatch = Minibatch(TRAIN, 0, 1, True, False)
     epochs.decision.run()
     restored = pickle.loads(pickle.dumps(epochs.workflow))["decision"]

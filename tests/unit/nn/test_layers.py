@@ -13,10 +13,11 @@ from runner.config.layers import LAYER_CONFIGS
 from runner.errors import ConfigError
 from runner.graph import Bool
 from runner.nn.activations import ACTIVATIONS
-from runner.nn.evaluator import SoftmaxEvaluator
+from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.layer import WeightedGradient
 from runner.nn.layers import LAYERS
-from runner.nn.loader import TRAIN, VALIDATION, Minibatch
+from runner.nn.minibatches import Minibatch
+from runner.nn.samples import TRAIN
 from tests.units import Holder, LoggedWorkflow
 
 SAMPLES, INPUTS, OUTPUTS = 7, (3, 5), 4
@@ -107,30 +108,6 @@ def test_softmax_and_evaluator_together_have_the_gradient_of_cross_entropy(numbe
     torch.testing.assert_close(bench.gradient.err_input_, x.grad)
     torch.testing.assert_close(bench.forward.weights, (weights - weights.grad).detach())
     torch.testing.assert_close(bench.forward.bias, (bias - bias.grad).detach())
-
-
-def test_the_evaluator_counts_wrong_answers_by_class_of_samples() -> None:
-    workflow = LoggedWorkflow()
-    output = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
-    source = Holder(workflow, output_=output, output_shape=(2,), labels_=torch.tensor([1, 1, 1]), evaluating=Bool(True))
-    source.minibatch = Minibatch(VALIDATION, 0, 3, False, False)
-    evaluator = SoftmaxEvaluator(workflow)
-    evaluator.link_attrs(source, "output_", "output_shape", "labels_", "minibatch", "evaluating")
-    evaluator.initialize()
-    evaluator.run()
-    evaluator.run()
-    assert [evaluator.take(sample_class) for sample_class in (VALIDATION, VALIDATION, TRAIN)] == [4, 0, 0]
-
-
-@pytest.mark.parametrize(("shape", "highest", "fine"), [((10,), 9, True), ((2, 5), 9, True), ((9,), 9, False), ((1,), 0, True)])
-def test_labels_need_outputs(shape: tuple[int, ...], highest: int, fine: bool) -> None:
-    evaluator = SoftmaxEvaluator(LoggedWorkflow())
-    evaluator.output_shape = shape
-    if fine:
-        evaluator.check_labels(highest)
-        return
-    with pytest.raises(ConfigError, match=r"last layer has 9 outputs, but the labels go up to 9: .* to 10 or more"):
-        evaluator.check_labels(highest)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5, 0.9])

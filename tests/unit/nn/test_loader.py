@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from runner.errors import ConfigError, SnapshotMismatchError
-from runner.nn.loader import NORMALIZERS, TEST, TRAIN, VALIDATION
+from runner.nn.normalization import NORMALIZERS
+from runner.nn.samples import TEST, TRAIN, VALIDATION, Samples
 from tests.networks import SIZES, BlobsLoader, TestedBlobsLoader
 from tests.units import LoggedWorkflow
 
@@ -105,7 +106,10 @@ def test_a_validation_size_of_zero_is_no_validation_set() -> None:
         ({"validation_size": -5}, "loader.validation_size=-5 must be at least 0"),
         ({"train_size": 51}, "loader.train_size=51 is more than the 50 samples that there are"),
         ({"validation_size": 22}, "loader.validation_size=22 is more than the 21 samples that there are"),
-        ({"normalization": "log"}, "loader.normalization='log' is unknown; known: linear, none, range"),
+        (
+            {"normalization": "log"},
+            "loader.normalization='log' is unknown; known: linear, mean_dispersion, none, pointwise, range",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
@@ -121,15 +125,92 @@ def test_training_samples_are_needed() -> None:
         loader(Empty)
 
 
-def test_data_that_are_not_those_of_the_snapshot_are_refused() -> None:
-    class Changing(BlobsLoader):
-        pass
+class Changing(BlobsLoader):
+    """Loads other data each time it is told to."""
 
-    served = loader(Changing)
+
+@pytest.fixture
+def changing(monkeypatch: pytest.MonkeyPatch):
+    """Returns a function that makes a loader, serves some minibatches, and changes the data."""
+
+    def make(steps: int, **changes: object) -> Changing:
+        served = loader(Changing)
+        for _ in range(steps):
+            served.run()
+        for name, value in changes.items():
+            monkeypatch.setattr(Changing, name, value)
+        return served
+
+    return make
+
+
+def test_data_that_are_not_those_of_the_snapshot_are_refused(changing) -> None:
+    with pytest.raises(
+        SnapshotMismatchError, match=r"the data that Changing\('loader'\) loads are not those .*allow_changed_data"
+    ):
+        changing(0, seed_of_data=2).initialize()
+
+
+def test_data_that_changed_can_be_allowed_and_keep_the_normaliser(changing, caplog: pytest.LogCaptureFixture) -> None:
+    served = changing(5, seed_of_data=2)
+    before, fingerprint = served.normalizer, served.fingerprint
+    served.allow_changed_data_ = True
     served.initialize()
-    Changing.seed_of_data = 2
-    with pytest.raises(SnapshotMismatchError, match=r"the data that Changing\('loader'\) loads are not those of the snapshot"):
+    assert served.normalizer == before
+    assert served.fingerprint != fingerprint
+    assert "The data are not those of the snapshot (restore.allow_changed_data=true)" in caplog.text
+    assert not pickle.loads(pickle.dumps(served.workflow))["loader"].allow_changed_data_
+
+
+def test_another_number_of_samples_is_allowed_between_epochs_only(changing) -> None:
+    sizes = {TRAIN: 30, VALIDATION: 7, TEST: 0}
+    served = changing(0, sizes=sizes)
+    served.allow_changed_data_ = True
+    served.initialize()
+    assert served.class_lengths == [0, 7, 30]
+    assert len(epoch(served)[TRAIN]) == 4
+
+
+def test_another_number_of_samples_is_refused_within_an_epoch(changing) -> None:
+    served = changing(3, sizes={TRAIN: 30, VALIDATION: 7, TEST: 0})
+    served.allow_changed_data_ = True
+    with pytest.raises(SnapshotMismatchError, match="only one from the end of an epoch can go on"):
         served.initialize()
+
+
+def test_samples_of_another_shape_are_refused() -> None:
+    served = loader()
+    served.sample_shape, served.fingerprint, served.allow_changed_data_ = (4, 4), "other", True
+    with pytest.raises(SnapshotMismatchError, match=r"samples of shape \(2, 3\), those of the snapshot \(4, 4\)"):
+        served.initialize()
+
+
+class Undivided(BlobsLoader):
+    """Has nothing but a training set."""
+
+    sizes = {TRAIN: 50}
+
+
+def test_a_share_of_the_training_set_is_set_apart() -> None:
+    served, again = (loader(Undivided, validation_ratio=0.2) for _ in range(2))
+    assert served.class_lengths == [0, 10, 40]
+    assert torch.equal(served.data_[VALIDATION], again.data_[VALIDATION])
+    other = loader(Undivided, validation_ratio=0.2, split_seed=1)
+    assert not torch.equal(served.data_[VALIDATION], other.data_[VALIDATION])
+    assert served.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_a_share_is_not_taken_where_there_is_a_validation_set() -> None:
+    with pytest.raises(ConfigError, match=r"loader.validation_ratio=0.2: the data have a validation set already"):
+        loader(validation_ratio=0.2)
+
+
+@pytest.mark.parametrize(("settings", "said"), [({}, True), ({"validation_ratio": 0}, False), ({"validation_size": 0}, False)])
+def test_a_missing_validation_set_is_pointed_out(
+    settings: dict[str, int], said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert loader(Undivided, **settings).class_lengths == [0, 0, 50]
+    assert ("There is no validation set" in caplog.text) is said
 
 
 @pytest.mark.parametrize(("normalization", "low", "high"), [("linear", -1, 1), ("range", 0, 1), ("none", None, None)])
@@ -149,7 +230,13 @@ def centred(served: BlobsLoader) -> torch.Tensor:
     return raw - raw.mean()
 
 
-@pytest.mark.parametrize("name", NORMALIZERS)
-def test_constant_data_are_normalised_without_a_division_by_zero(name: str) -> None:
-    scale, shift = NORMALIZERS[name](torch.full((3, 2), 5, dtype=torch.uint8))
-    assert np.isfinite([scale, shift]).all()
+@pytest.mark.parametrize("dtype", ["u2", "u4", "u8", ">f4", ">u2", "i1", "?"])
+def test_any_type_of_number_is_served(dtype: str) -> None:
+    class Typed(BlobsLoader):
+        def load_data(self) -> dict[int, Samples]:
+            return {TRAIN: Samples(np.arange(12).reshape(6, 2)[::-1].astype(dtype), np.zeros(6, ">i8"))}
+
+    served = loader(Typed, normalization="none", validation_ratio=0)
+    assert torch.equal(
+        served.data_[TRAIN], torch.from_numpy(np.arange(12).reshape(6, 2)[::-1].astype(dtype).astype(np.float32))
+    )

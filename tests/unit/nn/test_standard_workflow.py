@@ -7,8 +7,9 @@ from torch.nn import functional
 
 from runner.errors import ConfigError
 from runner.launcher import Launcher
-from runner.nn.loader import TRAIN, VALIDATION
+from runner.nn.samples import TRAIN, VALIDATION
 from runner.snapshots.restore import restore
+from tests.data import write_idx
 from tests.networks import LAYERS, network, trained
 from tests.states import differences, workflow_state
 from tests.units import recursion_limit
@@ -90,7 +91,7 @@ def test_a_snapshot_from_within_an_evaluation_is_scored_on_all_samples(tmp_path:
     once = restored.evaluate()
     assert once == restored.evaluate()
     assert 0 <= once["validation"] <= 100
-    assert restored.evaluator.take(VALIDATION) == 0
+    assert not restored.evaluator.counts[VALIDATION].any()
 
 
 def step(workflow) -> None:
@@ -159,6 +160,19 @@ def test_overrides_that_cannot_change_on_resume(key: str, message: str) -> None:
         network().override(key, 1)
 
 
+def test_data_that_have_moved_can_be_named_anew(tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        write_idx(tmp_path / name)
+    workflow = network(loader_name="mnist", loader_config={"data_dir": str(tmp_path / "before")})
+    workflow.initialize()
+    (tmp_path / "before").rename(tmp_path / "gone")
+    restored = pickle.loads(pickle.dumps(workflow))
+    restored.override("loader.data_dir", str(tmp_path / "after"))
+    restored.initialize()
+    assert restored.loader.fingerprint == workflow.loader.fingerprint
+
+
 def layers(**changes: object) -> dict[str, object]:
     return {"layers": LAYERS | changes}
 
@@ -177,7 +191,7 @@ OUT = LAYERS["out"]
         ({"layers": {"decision": OUT}}, r"layers.decision has a name that another .*\(taken: decision, .*start_point\)"),
         ({"layers": {"gd_out": LAYERS["fc1"], "out": OUT}}, "layers.(gd_)?out has a name that another unit needs"),
         ({"layers": {"a.b": LAYERS["fc1"], "out": OUT}}, r"a layer named 'a\.b': a name has no dots"),
-        ({"loader_name": "cifar"}, "loader.name='cifar' is not a loader; known: blobs, mnist"),
+        ({"loader_name": "cifar"}, "loader.name='cifar' is not a loader; known: blobs, cifar10, dataset"),
     ],
 )
 def test_what_makes_no_network_is_refused(settings: dict[str, object], message: str) -> None:

@@ -1,0 +1,26 @@
+"""What the readers of data files have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runner.errors import ConfigError
+
+
+def check_folder(key: str, folder: str) -> Path:
+    """Returns the folder that a key names; raises a ConfigError if there is none."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise ConfigError(f"{key}={folder!r} is no folder")
+    return path
+
+
+@contextmanager
+def needs(package: str, what: str) -> Iterator[None]:
+    """Within it a package is imported; one that is not installed is a ConfigError that says how to install it."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(f"{what} needs the package {package}: pip install {package}") from error

@@ -1,0 +1,89 @@
+"""Cross-entropy, for classification."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from runner.errors import ConfigError
+from runner.graph import Workflow
+from runner.nn.evaluator import Evaluator, Metric
+from runner.nn.loader import FullBatchLoader
+from runner.nn.samples import CLASS_NAMES
+
+CONFUSION_LIMIT = 1000
+"""Classes up to which a confusion matrix is counted: its size is their square."""
+
+
+class SoftmaxEvaluator(Evaluator):
+    """Cross-entropy over a softmax layer, averaged over the minibatch; the metric is the share of wrong answers.
+
+    Linked attributes:
+        output_: probabilities of shape (samples, classes).
+        labels_: right classes of shape (samples,).
+
+    Attributes for others:
+        err_output_: the error at the input of the softmax, of the shape of `output_`.
+        confusion: for each class of samples that has been scored the last confusion matrix: row the right class, column the
+            answer. There is none above 1,000 classes.
+        counts: the cells so far in this epoch, by class of samples; on the device. Above 1,000 classes wrong and right answers.
+    """
+
+    metric = Metric("error", 2, " %")
+    wants = "labels_"
+
+    labels_: Tensor
+
+    def __init__(self, workflow: Workflow) -> None:
+        super().__init__(workflow)
+        self.confusion: dict[str, Tensor] = {}
+        self.counts: Tensor | None = None
+
+    def initialize(self) -> None:
+        device = getattr(self.workflow, "device_", "cpu")
+        self.classes_ = math.prod(self.output_shape)
+        self.detailed_ = self.classes_ <= CONFUSION_LIMIT
+        cells = self.classes_**2 if self.detailed_ else 2
+        self.counts = (torch.zeros((3, cells), dtype=torch.int64) if self.counts is None else self.counts).to(device)
+        self.counters_ = list(self.counts)
+        self.minus_ones_ = torch.empty(0)
+        self.ones_ = torch.empty(0, dtype=torch.int64)
+
+    def check_data(self, loader: FullBatchLoader) -> None:
+        if not loader.labels_:
+            raise ConfigError(f"loss_function=softmax needs labels, and {loader!r} has none: name loader.label, or take mse")
+        highest = max(int(labels.max()) for labels in loader.labels_.values())
+        if highest >= self.classes_:
+            raise ConfigError(
+                f"the last layer has {self.classes_} outputs, but the labels go up to {highest}: set its output_sample_shape"
+                f" to {highest + 1} or more"
+            )
+        lowest = min(int(labels.min()) for labels in loader.labels_.values())
+        if lowest < 0:
+            raise ConfigError(f"{loader!r} has the label {lowest}: labels are numbers from 0 on")
+
+    def run(self) -> None:
+        output, labels = self.output_, self.labels_
+        samples = len(labels)
+        if len(self.ones_) != samples:
+            self.ones_ = labels.new_ones(samples)
+            self.minus_ones_ = output.new_full((samples, 1), -1)
+        answers = output.argmax(1)
+        cells = torch.add(answers, labels, alpha=self.classes_) if self.detailed_ else (answers == labels).long()
+        self.counters_[self.minibatch.sample_class].index_add_(0, cells, self.ones_)
+        if not self.evaluating:
+            self.err_output_ = output.scatter_add(1, labels.unsqueeze(1), self.minus_ones_).div_(samples)
+
+    def take(self, sample_class: int) -> float:
+        counts = self.counters_[sample_class].cpu()
+        if self.detailed_:
+            counts = counts.view(self.classes_, self.classes_).clone()
+            self.confusion[CLASS_NAMES[sample_class]] = counts
+            right = int(counts.trace())
+        else:
+            right = int(counts[1])
+        samples = int(counts.sum())
+        self.counters_[sample_class].zero_()
+        return 100 * (samples - right) / samples if samples else math.nan
