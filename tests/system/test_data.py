@@ -26,6 +26,7 @@ EPOCHS = 3
 CONFS: dict[str, Callable[[Path], list[str]]] = {
     "mnist": lambda folder: ["loader.train_size=300", "loader.validation_size=200"],
     "mnist_small": lambda folder: ["loader.train_size=300", "loader.validation_size=200"],
+    "mnist_conv": lambda folder: ["loader.train_size=300", "loader.validation_size=200"],
     "mnist_ae": lambda folder: ["loader.train_size=300", "loader.validation_size=200"],
     "wine": lambda folder: [],
     "digits": lambda folder: ["loader.train_size=300"],

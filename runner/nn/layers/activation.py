@@ -28,8 +28,9 @@ class ActivationLayer(Forward):
         self.output_shape = self.input_shape
 
     def run(self) -> None:
-        # The input is another unit's: `apply` may overwrite the product only.
-        self.output_ = self.function_.apply(self.input_ * self.function_.gain)
+        # The input is another unit's: `apply` may overwrite a copy only.
+        gain = self.function_.gain
+        self.output_ = self.function_.apply(self.input_.clone() if gain == 1 else self.input_ * gain)
 
 
 class ActivationGradient(Gradient):
@@ -37,8 +38,11 @@ class ActivationGradient(Gradient):
 
     def run(self) -> None:
         forward: ActivationLayer = self.forward
-        error = self.err_output_.reshape(forward.output_.shape)
-        self.err_input_ = forward.function_.derive(error, forward.output_)
+        output, error = forward.output_, self.err_output_.reshape(forward.output_.shape)
+        if error.stride() != output.stride():
+            # An operator on two memory formats takes several times as long.
+            error = torch.empty_like(output).copy_(error)
+        self.err_input_ = forward.function_.derive(error, output)
 
 
 class Multiplication(Forward):

@@ -111,8 +111,10 @@ class ConvGradient(WeightedGradient):
             *(self.needs_err_input, True, forward.bias is not None),
         )
         if error_input is not None:
-            left, top, right, bottom = (0, 0, 0, 0) if forward.even_padding else forward.padding
-            self.err_input_ = functional.pad(error_input, (-left, -right, -top, -bottom)).reshape(forward.input_.shape)
+            if forward.even_padding is None:
+                left, top, right, bottom = forward.padding
+                error_input = functional.pad(error_input, (-left, -right, -top, -bottom))
+            self.err_input_ = error_input.reshape(forward.input_.shape)
         self.update(forward, weights_gradient, bias_gradient)
 
 

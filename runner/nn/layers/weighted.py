@@ -61,7 +61,8 @@ class WeightedForward(Forward):
         if self.weights is None:
             inputs, dtype = math.prod(shape[1:]), getattr(self.workflow, "dtype", torch.float32)
             weights_filling, bias_filling = self.fillings
-            self.weights = self.filled(shape, weights_filling, inputs, dtype).contiguous(memory_format=memory_format)
+            # `contiguous` would leave the strides of a single channel alone, from which torch tells the format of the output.
+            self.weights = self.filled(shape, weights_filling, inputs, dtype).to(memory_format=memory_format)
             self.bias = self.filled((outputs,), bias_filling, inputs, dtype) if self.include_bias else None
         self.weights = self.weights.to(self.device)
         self.bias = None if self.bias is None else self.bias.to(self.device)
