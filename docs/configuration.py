@@ -60,7 +60,18 @@ Any `torch.nn.Module` is a layer, made of its class and its arguments; its gradi
 
 ```yaml
 layers:
+  channel: {_target_: torch.nn.Unflatten, dim: 1, unflattened_size: [1, 28]}
   conv1: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 8, kernel_size: 3, learning_rate: 0.03}
+  out: {type: softmax, output_sample_shape: 10, learning_rate: 0.03}
+```
+
+A module gets its samples as they are: those of MNIST, (28, 28), have no channels, so one is made first.
+
+An optimizer of torch takes the place of the layers' own gradient descent, whose keys then have no meaning; it can be typed, too
+(`optimizer._target_=torch.optim.AdamW optimizer.lr=0.001`):
+
+```yaml
+optimizer: {_target_: torch.optim.AdamW, lr: 0.001}
 ```
 
 Modules of torch load from a snapshot as they are; your own need `restore.trusted=[my_module]`.

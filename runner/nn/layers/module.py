@@ -15,6 +15,9 @@ from runner.nn.optimizer import TorchStep
 from runner.nn.sgd import SGD
 from runner.nn.stream import Stream
 
+SAMPLES = 3
+"""Samples that a module is tried with."""
+
 
 class Module(Forward):
     """A `torch.nn.Module`, whose backward step is made by autograd, within this layer.
@@ -42,15 +45,17 @@ class Module(Forward):
     def initialize(self) -> None:
         dtype = getattr(self.workflow, "dtype", torch.float32)
         self.module.to(self.device, dtype).eval()
-        sample = torch.zeros((1, *self.input_shape), device=self.device, dtype=dtype)
+        # Several: some modules take a tensor of one sample for a sample without others.
+        samples = torch.zeros((SAMPLES, *self.input_shape), device=self.device, dtype=dtype)
+        refused = f"layers.{self.name} ({type(self.module).__name__}) does not take samples of {self.input_shape}"
         try:
             with torch.no_grad():
-                self.output_shape = tuple(self.module(sample).shape[1:])
+                shape = tuple(self.module(samples).shape)
         except Exception as error:
-            raise ConfigError(
-                f"layers.{self.name} ({type(self.module).__name__}) does not take samples of {self.input_shape}:"
-                f" {first_line(error)}"
-            ) from error
+            raise ConfigError(f"{refused}: {first_line(error)}") from error
+        if shape[:1] != (SAMPLES,):
+            raise ConfigError(f"{refused}: it makes {shape} of {SAMPLES} of them")
+        self.output_shape = shape[1:]
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self.module.state_dict())

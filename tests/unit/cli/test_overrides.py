@@ -134,8 +134,8 @@ def test_two_sources_of_snapshot_are_refused(others: list[str]) -> None:
 
 
 def test_keys_of_layers_need_no_plus() -> None:
-    assert normalize(["layers.fc1.learning_rate=0.1", "+layers.fc1.x=1", "~layers.fc1"]) == [
-        *("++layers.fc1.learning_rate=0.1", "+layers.fc1.x=1", "~layers.fc1")
+    assert normalize(["layers.fc1.learning_rate=0.1", "+layers.fc1.x=1", "~layers.fc1", "optimizer.lr=1"]) == [
+        *("++layers.fc1.learning_rate=0.1", "+layers.fc1.x=1", "~layers.fc1", "++optimizer.lr=1")
     ]
 
 
