@@ -7,7 +7,7 @@ content, that raises another error, or that takes too long or too much memory.
 
 import logging
 import random
-import resource
+import re
 import signal
 import sqlite3
 import sys
@@ -233,9 +233,15 @@ def run(samples: Samples, place: Any, rng: random.Random) -> str:
         except TYPED:
             named = "refused"
         # A row of its own has a copy of the header: where that is damaged, latest takes the one before, and this is read.
-        if outcome not in (named, "refused"):
+        passed_over = isinstance(place, Rows) and outcome == "refused"
+        if outcome != named and not passed_over:
             raise Failure("latest and the named one differ")
     return outcome
+
+
+def peak_memory() -> int:
+    """Returns the most memory that this process has had, in bytes; getrusage would count the one that started it."""
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 
 
 def on_hang(number: int, frame: object) -> None:
@@ -260,8 +266,7 @@ def main(seed: int, count: int) -> int:
             except Exception as error:
                 print(f"seed {seed}, snapshot {number}, {type(place).__name__}: {type(error).__name__}: {error}")
                 raise
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    if used > MEMORY:
+    if (used := peak_memory()) > MEMORY:
         raise Failure(f"the process took {used} bytes")
     print(dict(found))
     return 0

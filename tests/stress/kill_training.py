@@ -8,6 +8,7 @@ process is forked from one that has imported everything, and goes through the co
 import os
 import random
 import re
+import select
 import signal
 import sys
 import tempfile
@@ -62,15 +63,16 @@ def start(folder: Path, arguments: list[str], output: Path) -> int:
 
 def killed(process: int, delay: float) -> bool:
     """Kills the process after a while; returns whether it was still there."""
-    end = time.monotonic() + delay
-    while time.monotonic() < end:
-        if (found := os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG)) is not None:
-            if found.si_status != 0:
-                raise Failure(f"exit code {found.si_status}")
-            return False
-        time.sleep(0.001)
-    os.kill(process, signal.SIGKILL)
-    return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+    ended = os.pidfd_open(process)
+    try:
+        select.select([ended], [], [], delay)
+    finally:
+        os.close(ended)
+    os.kill(process, signal.SIGKILL)  # not waited for yet, so that the number is still its own
+    status = os.waitpid(process, 0)[1]
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
+        raise Failure(f"exit code {os.WEXITSTATUS(status)}")
+    return os.WIFSIGNALED(status)
 
 
 def acknowledged(output: Path) -> list[str]:
