@@ -60,6 +60,14 @@ def network(folder: Path | None = None, *, name: str = "blobs", seed: int = 3, *
     return StandardWorkflow(name, seed=seed, **(defaults | settings))
 
 
+def extended(workflow: Any, epochs: int) -> Any:
+    """Runs a workflow that was restored on, until it has so many epochs."""
+    workflow.override("decision.max_epochs", epochs)
+    workflow.initialize()
+    workflow.run()
+    return workflow
+
+
 def trained(folder: Path | None = None, **settings: Any) -> StandardWorkflow:
     """Builds a network and runs it to its end."""
     workflow = network(folder, **settings)

@@ -14,6 +14,7 @@ from runner.errors import ConfigError
 from runner.graph import Bool
 from runner.nn.layer import Forward, WeightedGradient
 from runner.nn.layers import LAYERS
+from tests.unit.nn.test_layers import REFERENCE
 from tests.units import Holder, LoggedWorkflow
 
 SAMPLES = 3
@@ -32,12 +33,12 @@ class Check(NamedTuple):
 
 
 ACTIVATION = {
-    "": lambda x: x,
-    "_tanh": lambda x: 1.7159 * torch.tanh(0.6666 * x),
-    "_relu": lambda x: torch.log(1 + torch.exp(x)),
-    "_str": lambda x: torch.clamp(x, min=0),
-    "_sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
-    "_log": lambda x: torch.log(x + torch.sqrt(x * x + 1)),
+    "": REFERENCE["linear"],
+    "_tanh": REFERENCE["tanh"],
+    "_relu": REFERENCE["relu"],
+    "_str": REFERENCE["strict_relu"],
+    "_sigmoid": REFERENCE["sigmoid"],
+    "_log": REFERENCE["log"],
 }
 
 
@@ -326,6 +327,18 @@ def test_stochastic_pooling_draws_in_proportion_and_evaluates_to_the_mean(kind: 
             {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2},
             (5,),
             r"layers.layer \(Linear\) does not take samples of \(5,\)",
+        ),
+        (
+            "module",
+            {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": 3},
+            (8, 8),
+            r"layers.layer \(Conv2d\) does not take samples of \(8, 8\): .*expected input\[1, 3, 8, 8\] to have 1 channels",
+        ),
+        (
+            "module",
+            {"_target_": "torch.nn.Flatten", "start_dim": 0},
+            (5,),
+            r"layers.layer \(Flatten\) does not take samples of \(5,\): it makes \(15,\) of 3 of them",
         ),
         ("module", {"_target_": "torch.nn.Bogus"}, (5,), "layers.layer: torch.nn.Bogus cannot be made"),
         ("module", {"_target_": "torch.Size"}, (5,), "layers.layer._target_=torch.Size is no torch.nn.Module"),

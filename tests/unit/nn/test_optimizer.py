@@ -10,7 +10,7 @@ from runner.config.training import check_optimizer
 from runner.errors import ConfigError
 from runner.nn.optimizer import TorchStep, torch_step
 from runner.snapshots.restore import restore
-from tests.networks import network, trained
+from tests.networks import extended, network, trained
 from tests.states import differences, workflow_state
 
 PLAIN = {
@@ -52,10 +52,7 @@ def test_a_run_with_it_continues_identically(settings: dict[str, object], tmp_pa
     whole = trained(tmp_path / "whole", **run, decision_config={"max_epochs": 5})
     torch.manual_seed(1)
     trained(tmp_path / "half", **run, decision_config={"max_epochs": 2})
-    half = restore(tmp_path / "half" / "blobs_current.5.pickle", trusted=["tests"]).workflow
-    half.override("decision.max_epochs", 5)
-    half.initialize()
-    half.run()
+    half = extended(restore(tmp_path / "half" / "blobs_current.5.pickle", trusted=["tests"]).workflow, epochs=5)
     assert half.decision.history == whole.decision.history
     assert differences(workflow_state(whole), workflow_state(half)) == []
 

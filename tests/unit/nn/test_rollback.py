@@ -7,7 +7,7 @@ import torch
 from runner.config.training import RollbackConfig
 from runner.errors import ConfigError
 from runner.snapshots.restore import restore
-from tests.networks import network, trained
+from tests.networks import extended, network, trained
 from tests.states import differences, workflow_state
 
 LAYERS = {
@@ -61,10 +61,7 @@ def test_a_run_that_rolls_back_continues_identically(optimizer: dict[str, object
     whole = trained(tmp_path / "whole", **settings, decision_config={"max_epochs": 12})
     assert whole.lr_adjuster.scale < 1
     trained(tmp_path / "half", **settings, decision_config={"max_epochs": 7})
-    half = restore(tmp_path / "half" / "blobs_current.5.pickle", trusted=["tests"]).workflow
-    half.override("decision.max_epochs", 12)
-    half.initialize()
-    half.run()
+    half = extended(restore(tmp_path / "half" / "blobs_current.5.pickle", trusted=["tests"]).workflow, epochs=12)
     assert half.decision.history == whole.decision.history
     assert differences(workflow_state(whole), workflow_state(half)) == []
 

@@ -10,7 +10,7 @@ from runner.launcher import Launcher
 from runner.nn.samples import TRAIN, VALIDATION
 from runner.snapshots.restore import restore
 from tests.data import write_idx
-from tests.networks import LAYERS, network, trained
+from tests.networks import LAYERS, extended, network, trained
 from tests.states import differences, workflow_state
 from tests.units import recursion_limit
 
@@ -113,10 +113,7 @@ def test_a_run_without_a_validation_set_watches_the_training_error(tmp_path: Pat
 
 def test_a_pickle_of_a_finished_run_can_be_extended() -> None:
     whole = trained(decision_config={"max_epochs": 5})
-    restored = pickle.loads(pickle.dumps(trained()))
-    restored.override("decision.max_epochs", 5)
-    restored.initialize()
-    restored.run()
+    restored = extended(pickle.loads(pickle.dumps(trained())), epochs=5)
     assert restored.decision.history == whole.decision.history
     assert differences(workflow_state(whole), workflow_state(restored)) == []
 

@@ -16,8 +16,9 @@ from runner.graph import Workflow
 from runner.graph.links import Link
 from runner.snapshots.allowed import Allowed
 from tests import own
+from tests.canonical import canonical
 from tests.hostile.assemble import EMPTY_DICT, EMPTY_TUPLE, MEMOIZE, NONE, call, instance, mapping, named, number, text, whole
-from tests.objects import NUMPY, PLAIN, TORCH, canonical
+from tests.objects import NUMPY, PLAIN, TORCH
 from tests.unit.snapshots.test_unpickler import dumps, loads
 
 UNTYPED = (

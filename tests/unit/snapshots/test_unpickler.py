@@ -9,7 +9,8 @@ import pytest
 from runner.snapshots.allowed import Allowed
 from runner.snapshots.pickler import StatePickler
 from runner.snapshots.unpickler import Unpickler
-from tests.objects import OBJECTS, canonical
+from tests.canonical import canonical
+from tests.objects import OBJECTS
 
 TRUSTED = ("tests.own",)
 
