@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from runner.errors import ConfigError, first_line
+from runner.targets import locate
 
 
 class TorchStep:
@@ -92,16 +93,10 @@ def torch_step(settings: dict[str, Any]) -> TorchStep:
     Raises:
         ConfigError: there is no such class, it is no optimizer, or it does not take the settings.
     """
-    from hydra.utils import get_class
-
     own = dict(settings)
     target = own.pop("_target_", None)
     if not isinstance(target, str):
         raise ConfigError("optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW")
-    try:
-        cls = get_class(target)
-    except Exception as error:
-        raise ConfigError(f"optimizer._target_={target} cannot be imported: {first_line(error)}") from error
-    step = TorchStep(cls, own)
+    step = TorchStep(locate("optimizer._target_", target, torch.optim.Optimizer), own)
     step.make(torch.zeros(1, 1))  # checks it
     return step

@@ -13,6 +13,7 @@ from runner.errors import ConfigError, first_line
 from runner.graph import Workflow
 from runner.nn.loader import FullBatchLoader, log
 from runner.nn.samples import TRAIN, VALIDATION, Array, Samples
+from runner.targets import locate
 
 SLOW = 10.0
 """Seconds from which loading is worth a line in the log."""
@@ -52,13 +53,7 @@ def _class_of(key: str, value: Any) -> type:
     name = value.get("_target_") if isinstance(value, Mapping) else None
     if not isinstance(name, str):
         raise ConfigError(f"loader.{key}={value!r} needs _target_: the full name of a class of data sets")
-    from hydra.utils import get_class
-
-    try:
-        cls = get_class(name)
-    except Exception as error:  # the module may fail in any way
-        raise ConfigError(f"loader.{key}._target_={name!r} cannot be imported: {first_line(error)}") from error
-    return _checked(f"loader.{key}", cls)
+    return _checked(f"loader.{key}", locate(f"loader.{key}._target_", name, Dataset))
 
 
 def _checked(key: str, cls: type) -> type:

@@ -40,10 +40,13 @@ def test_a_second_data_set_is_for_validation_and_classes_survive_pickling() -> N
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tests.data.Nothing", "loader.train._target_='tests.data.Nothing' cannot be imported"),
-        ("nothing.at.all", "loader.train._target_='nothing.at.all' cannot be imported"),
-        ("os.system", "_target_='os.system' cannot be imported"),
-        ("subprocess.Popen", "loader.train: subprocess.Popen is no map-style torch.utils.data.Dataset"),
+        ("tests.data.Nothing", "loader.train._target_='tests.data.Nothing': the module 'tests.data' has no 'Nothing'"),
+        (
+            "nothing.at.all",
+            r"loader.train._target_='nothing.at.all': the module 'nothing.at' cannot be imported \(ModuleNotFoundError: .*'nothing'",
+        ),
+        ("os.system", "loader.train._target_='os.system' is no subclass of torch.utils.data.dataset.Dataset"),
+        ("subprocess.Popen", "loader.train._target_='subprocess.Popen' is no subclass of torch.utils.data.dataset.Dataset"),
         ("torch.utils.data.IterableDataset", "IterableDataset is no map-style"),
         ("torch.utils.data.TensorDataset", "loader.train: TensorDataset fails: TypeError: .*'size'"),
         ("tests.data.Broken", "loader.train: Broken fails: RuntimeError: as asked for"),
