@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from runner.graph import Unit, Workflow
-from runner.nn.layer import WeightedGradient
+from runner.nn.weighted import WeightedGradient
 
 
 def fixed(epoch: int) -> float:

@@ -16,15 +16,15 @@ from runner.graph import Repeater, Unit, Workflow
 from runner.nn.decision import Decision
 from runner.nn.evaluator import Evaluator
 from runner.nn.evaluators import EVALUATORS
-from runner.nn.layer import Forward, Gradient, WeightedGradient
+from runner.nn.layer import Forward, Gradient
 from runner.nn.layers import LAYERS
-from runner.nn.layers.weighted import WeightedForward
 from runner.nn.loader import FullBatchLoader
 from runner.nn.loaders import LOADERS
 from runner.nn.optimizer import TorchStep, torch_step
 from runner.nn.rollback import Rollback
 from runner.nn.samples import CLASS_NAMES
 from runner.nn.schedule import LearningRateAdjuster
+from runner.nn.weighted import WeightedForward, WeightedGradient
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore

@@ -10,8 +10,7 @@ import torch
 
 from runner.graph import Workflow
 from runner.nn.activations import ACTIVATIONS
-from runner.nn.layer import WeightedGradient
-from runner.nn.layers.weighted import WeightedForward
+from runner.nn.weighted import WeightedForward, WeightedGradient
 
 
 class All2All(WeightedForward):

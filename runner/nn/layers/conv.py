@@ -13,9 +13,8 @@ from runner.config.images import spread
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn.activations import ACTIVATIONS
-from runner.nn.layer import WeightedGradient
-from runner.nn.layers.image import as_images, check_fits, image_shape, windows
-from runner.nn.layers.weighted import WeightedForward
+from runner.nn.images import as_images, check_fits, image_shape, windows
+from runner.nn.weighted import WeightedForward, WeightedGradient
 
 Padding = tuple[int, ...]
 

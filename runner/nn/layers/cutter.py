@@ -9,8 +9,8 @@ from torch.nn import functional
 from runner.config.images import spread
 from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.nn.images import as_images, image_shape
 from runner.nn.layer import Forward, Gradient
-from runner.nn.layers.image import as_images, image_shape
 
 
 class Cutter(Forward):

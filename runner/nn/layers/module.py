@@ -10,10 +10,11 @@ from torch import Tensor
 
 from runner.errors import ConfigError, first_line
 from runner.graph import Workflow
-from runner.nn.layer import Forward, Step, WeightedGradient
+from runner.nn.layer import Forward
 from runner.nn.optimizer import TorchStep
 from runner.nn.sgd import SGD
 from runner.nn.stream import Stream
+from runner.nn.weighted import Step, WeightedGradient
 
 SAMPLES = 3
 """Samples that a module is tried with."""

@@ -8,8 +8,9 @@ from torch.nn import functional
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.layer import Forward, Gradient, WeightedGradient
-from runner.nn.layers.image import as_images, image_shape
+from runner.nn.images import as_images, image_shape
+from runner.nn.layer import Forward, Gradient
+from runner.nn.weighted import WeightedGradient
 
 
 class Norm(Forward):

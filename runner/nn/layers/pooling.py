@@ -10,8 +10,8 @@ from torch import Tensor
 from runner.config.images import spread
 from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.nn.images import as_images, check_fits, image_shape, windows
 from runner.nn.layer import Forward, Gradient, Shape
-from runner.nn.layers.image import as_images, check_fits, image_shape, windows
 
 
 class Pooling(Forward):

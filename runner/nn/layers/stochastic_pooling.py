@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from runner.graph import Workflow
+from runner.nn.images import as_images
 from runner.nn.layer import Gradient
-from runner.nn.layers.image import as_images
 from runner.nn.layers.pooling import Pooling, gathered, scattered
 from runner.nn.stream import Stream
 

@@ -14,10 +14,10 @@ from runner.errors import ConfigError
 from runner.graph import Bool
 from runner.nn.activations import ACTIVATIONS
 from runner.nn.evaluators.softmax import SoftmaxEvaluator
-from runner.nn.layer import WeightedGradient
 from runner.nn.layers import LAYERS
 from runner.nn.minibatches import Minibatch
 from runner.nn.samples import TRAIN
+from runner.nn.weighted import WeightedGradient
 from tests.units import Holder, LoggedWorkflow
 
 SAMPLES, INPUTS, OUTPUTS = 7, (3, 5), 4
