@@ -43,7 +43,8 @@ def test_a_second_data_set_is_for_validation_and_classes_survive_pickling() -> N
         ("tests.data.Nothing", "loader.train._target_='tests.data.Nothing': the module 'tests.data' has no 'Nothing'"),
         (
             "nothing.at.all",
-            r"loader.train._target_='nothing.at.all': the module 'nothing.at' cannot be imported \(ModuleNotFoundError: .*'nothing'",
+            r"loader.train._target_='nothing.at.all': the module 'nothing.at' cannot be imported"
+            r" \(ModuleNotFoundError: .*'nothing'",
         ),
         ("os.system", "loader.train._target_='os.system' is no subclass of torch.utils.data.dataset.Dataset"),
         ("subprocess.Popen", "loader.train._target_='subprocess.Popen' is no subclass of torch.utils.data.dataset.Dataset"),
