@@ -23,4 +23,5 @@ export OMP_NUM_THREADS=1
 "$venv/bin/ruff" format --check .
 "$venv/bin/ruff" check .
 "$venv/bin/mypy"
-"$venv/bin/python" -m pytest "$@"
+# In a process for each core; the tests of a file stay together, since they share what is slow to make.
+"$venv/bin/python" -m pytest -n auto --dist loadfile "$@"
