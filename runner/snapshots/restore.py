@@ -20,6 +20,7 @@ from runner.graph import Workflow
 from runner.snapshots.header import Header
 from runner.snapshots.location import SCHEME, Location
 from runner.snapshots.reader import read_header, read_verified
+from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.store import Entry, Store
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.trust import Policy
@@ -62,7 +63,11 @@ def restore(
 def restore_with(location: str | Path, policy: Policy) -> Restored:
     """Restores as `restore` does."""
     store, location = located(str(location))
-    return _restore(store, location, policy)
+    restored = _restore(store, location, policy)
+    for unit in restored.workflow.units:
+        if isinstance(unit, Snapshotter):
+            unit.branch()
+    return restored
 
 
 def header_of(location: str | Path) -> Header:

@@ -61,6 +61,7 @@ class Snapshotter(Unit):
         self.last_uuid: str | None = None
         self.last_time: str | None = None
         self.last_location: str | None = None
+        self.runs: list[str] = []
         self.put_off = False
         self.due_states = 0
         self.warned_of_size = False
@@ -184,17 +185,19 @@ class Snapshotter(Unit):
             return
         store = self.store
         try:
-            own = [entry for entry in store.list() if entry.header.log_id == self.log_id]
+            own = [entry for entry in store.list() if entry.header.run_id in self.runs]
+            old = [entry.location for entry in expired(own, keep_best=keep_best, keep_last=keep_last)]
+            if old:
+                store.delete(*old)
         except SnapshotError as error:  # the snapshot that was taken is durable all the same
             log.warning("Old snapshots not deleted: %s", error)
             return
-        for entry in expired(own, keep_best=keep_best, keep_last=keep_last):
-            try:
-                store.delete(entry.location)
-            except SnapshotError as error:
-                log.warning("Snapshot not deleted: %s", error)
-            else:
-                log.info("Snapshot deleted: %s", entry.location)
+        for location in old:
+            log.info("Snapshot deleted: %s", location)
+
+    def branch(self) -> None:
+        """Leaves the snapshots that were taken so far alone: others may go on from them, too."""
+        self.runs.clear()
 
     def _warn_of_size(self, size: int) -> None:
         if size <= LARGE or self.warned_of_size:
@@ -214,6 +217,8 @@ class Snapshotter(Unit):
         launcher = workflow.launcher
         run_id = launcher.run_id if launcher else self.run_id_
         self.log_id = self.log_id or run_id
+        if run_id not in self.runs:
+            self.runs.append(run_id)
         prefix = self.settings.prefix or workflow.name
         cls = type(workflow)
         return Header(

@@ -45,8 +45,8 @@ class Store(Protocol):
             unreadable: told of each one whose header cannot be read, and why.
         """
 
-    def delete(self, location: str) -> None:
-        """Removes a snapshot."""
+    def delete(self, *locations: str) -> None:
+        """Removes snapshots: from a database all or none."""
 
     def deliver(self) -> Mapping[str, str]:
         """Tries again what was refused before; returns, by UUID, where each snapshot that was taken is now."""

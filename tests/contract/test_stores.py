@@ -7,6 +7,7 @@ import random
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ from runner.errors import SnapshotMismatchError, SnapshotNotFoundError
 from runner.snapshots import codecs
 from runner.snapshots.format import header_bytes
 from runner.snapshots.header import Header
+from runner.snapshots.restore import restore_latest, restore_with
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.odbc import OdbcStore
 from runner.snapshots.stores.session import ROW
+from runner.snapshots.trust import Policy
 from tests.servers import KINDS, PASSWORD, Servers
+from tests.workflows import stored
 
 NONE = codecs.find("none")
+TRUSTED = Policy(trusted=["tests"])
 SIZES = (0, 1, 65_536, ROW, ROW + 1, 17_500_000)
 RUN = str(uuid.uuid4())
 
@@ -182,6 +187,55 @@ def test_delete_takes_one_snapshot_away_and_no_other(store: Store, size: int) ->
     for action in (store.delete, lambda location: read(store, location)):
         with pytest.raises(SnapshotNotFoundError, match="there is no snapshot"):
             action(locations[1])
+
+
+@pytest.mark.parametrize("size", [10, 2 * ROW + 1])
+def test_snapshots_are_deleted_together(store: Store, size: int) -> None:
+    headers = [header(f"run_{number}") for number in range(4)]
+    locations = [store.put(one, NONE, content(one, bytes(size))) for one in headers]
+    store.delete(locations[2], locations[0])
+    assert [entry.location for entry in store.list()] == [locations[3], locations[1]]
+    with pytest.raises(SnapshotNotFoundError):
+        store.delete(locations[1], locations[2], locations[3])
+    # Files have no transactions: those that are there go.
+    left = [] if isinstance(store, FileStore) else [locations[3], locations[1]]
+    assert [entry.location for entry in store.list()] == left
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"), [({"keep_last": 2}, [5, 4]), ({"keep_best": 2}, [5, 3, 1]), ({"keep_best": 1, "keep_last": 2}, [5, 4, 3])]
+)
+def test_retention_of_a_run_leaves_other_runs_alone(
+    store: Store, keep: dict[str, int], left: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, others = stored(bytes(10), store, blocking=True)
+    others.export()
+    workflow, holder, snapshotter = stored(
+        random.Random(0).randbytes(ROW + 1), store, blocking=True, compression="none", **keep
+    )
+    for runs, score in enumerate((3.0, 1.0, 4.0, 0.5, 5.0, 9.0)):
+        holder.runs = runs
+        monkeypatch.setattr(workflow, "progress", partial(dict, score=score))
+        snapshotter.export()
+    kept = [restore_with(entry.location, TRUSTED).workflow["holder"].runs for entry in store.list()]
+    assert kept == [*left, 0]
+    others.export()
+    assert len(list(store.list())) == len(left) + 2
+
+
+def test_branch_leaves_what_was_before_it_and_other_branches_alone(store: Store) -> None:
+    _, _, snapshotter = stored(b"", store, blocking=True, keep_last=1)
+    snapshotter.export()
+    base = snapshotter.last_location
+    for _ in range(2):
+        branch = restore_with(base, TRUSTED).workflow["snapshotter"]
+        for _ in range(2):
+            branch.export()
+    assert len(list(store.list())) == 3
+    again = restore_latest([store], lambda header: True, TRUSTED)
+    again.workflow["snapshotter"].export()
+    assert len(list(store.list())) == 3
+    assert read(store, base)
 
 
 def test_store_is_plain_data_without_passwords(store: Store) -> None:

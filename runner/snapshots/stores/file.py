@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
@@ -102,10 +102,17 @@ class FileStore(Store):
                 unreadable(str(path), error)
         yield from sorted(found, key=lambda entry: entry.header.time, reverse=True)
 
-    def delete(self, location: str) -> None:
-        with _translated("delete", Path(location)):
-            self.files.unlink(Path(location))
-            self._sync(self.directory)
+    def delete(self, *locations: str) -> None:
+        # The last first: all are tried, whichever cannot be deleted, and then the folder is synced.
+        with ExitStack() as stack:
+            stack.enter_context(_translated("delete", self.directory))
+            stack.callback(self._sync, self.directory)
+            for location in locations:
+                stack.callback(self._unlink, Path(location))
+
+    def _unlink(self, path: Path) -> None:
+        with _translated("delete", path):
+            self.files.unlink(path)
 
     def _paths(self) -> Iterator[Path]:
         """Returns what may be a snapshot by its name."""

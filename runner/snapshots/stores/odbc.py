@@ -180,12 +180,15 @@ class OdbcStore(Store):
                 unreadable(location, error)
         yield from sorted(found, key=lambda entry: entry.header.time, reverse=True)
 
-    def delete(self, location: str) -> None:
-        wanted = Location.parse(location)
+    def delete(self, *locations: str) -> None:
         with self._session("delete from", IMPATIENCE) as session:
-            session.connection.execute(session.sql.delete_chunks, wanted.id, wanted.name)
-            if session.connection.execute(session.sql.delete, wanted.id, wanted.log_id, wanted.name).count < 1:
-                raise SnapshotNotFoundError(f"there is no snapshot {location!r}: deleting takes the whole id, log id and name")
+            for location in locations:
+                wanted = Location.parse(location)
+                session.connection.execute(session.sql.delete_chunks, wanted.id, wanted.name)
+                if session.connection.execute(session.sql.delete, wanted.id, wanted.log_id, wanted.name).count < 1:
+                    raise SnapshotNotFoundError(
+                        f"there is no snapshot {location!r}: deleting takes the whole id, log id and name"
+                    )
             session.connection.commit()
 
     def find(self, wanted: Location) -> str:

@@ -90,8 +90,10 @@ class SpoolStore(Store):
         entries = [*self._spool.list(unreadable), *self._store.list(unreadable)]
         yield from sorted(entries, key=lambda entry: entry.header.time, reverse=True)
 
-    def delete(self, location: str) -> None:
-        self._of(location).delete(location)
+    def delete(self, *locations: str) -> None:
+        for store in (self._spool, self._store):
+            if there := [location for location in locations if self._of(location) is store]:
+                store.delete(*there)
 
     def _of(self, location: str) -> Store:
         return self._spool if Path(location).parent == self._spool.directory else self._store
