@@ -85,6 +85,10 @@ class Connection:
     Not every driver keeps to a time limit, and none does when the network swallows what it sends. So calls are made by another
     thread, and one that hangs is left behind with its thread, which closes the connection if it ever goes on.
 
+    Attributes:
+        system: the database system, as its driver names it.
+        quote: what it quotes identifiers with; a space if it does not.
+
     Args:
         odbc: a connection string, `DSN=name`, or the bare name of a data source; its passwords may be masked.
         limit: seconds that opening it may take.
@@ -113,10 +117,6 @@ class Connection:
         call = self._worker.start(lambda: self._execute(statement, values))
         return lambda: self._wait(call)
 
-    def info(self, *numbers: int) -> list[str]:
-        """Returns what the driver says of itself."""
-        return self._wait(self._worker.start(lambda: [str(self._opened.getinfo(number)) for number in numbers]))  # type: ignore[no-any-return]
-
     def commit(self) -> None:
         """Ends the transaction; its changes are durable."""
         self._wait(self._worker.start(lambda: self._opened.commit()))
@@ -144,7 +144,10 @@ class Connection:
         return self._raw
 
     def _open(self, text: str, limit: int) -> None:
-        self._raw = self._manager.connect(text, timeout=limit)
+        pyodbc = self._manager
+        self._raw = pyodbc.connect(text, timeout=limit)
+        self.system = str(self._raw.getinfo(pyodbc.SQL_DBMS_NAME))
+        self.quote = str(self._raw.getinfo(pyodbc.SQL_IDENTIFIER_QUOTE_CHAR))
 
     def _execute(self, statement: str, values: Sequence[object]) -> Result:
         cursor = self._opened.execute(statement, *values)

@@ -29,6 +29,7 @@ class Dialect:
         read: how bytes are selected from a column.
         options: what the definition of a table ends with.
         packet: query for the largest message that the server takes, in bytes; None where there is no such limit.
+        embedded: whether it works in this process, without a connection that can break.
     """
 
     timestamp: str
@@ -36,6 +37,7 @@ class Dialect:
     read: str = "{}"
     options: str = ""
     packet: str | None = None
+    embedded: bool = False
 
 
 STANDARD = Dialect(timestamp="timestamp", blob="blob")
@@ -50,7 +52,7 @@ DIALECTS = {
     "MySQL": _MYSQL,
     "PostgreSQL": Dialect(timestamp="timestamp", blob="bytea"),
     # Its driver returns text for a column declared longblob, as a table of VELES may have it.
-    "SQLite": Dialect(timestamp="datetime", blob="blob", read="CAST({} AS blob)"),
+    "SQLite": Dialect(timestamp="datetime", blob="blob", read="CAST({} AS blob)", embedded=True),
     # Untested: from the documentation.
     "Microsoft SQL Server": Dialect(timestamp="datetime2", blob="varbinary(max)"),
 }

@@ -67,11 +67,9 @@ class Session:
     """
 
     def __init__(self, connection: Connection, table: str) -> None:
-        pyodbc = load()
         self.connection = connection
-        system, quote = connection.info(pyodbc.SQL_DBMS_NAME, pyodbc.SQL_IDENTIFIER_QUOTE_CHAR)
-        self.dialect = DIALECTS.get(system, STANDARD)
-        self.sql = Statements(table, self.dialect, quote)
+        self.dialect = DIALECTS.get(connection.system, STANDARD)
+        self.sql = Statements(table, self.dialect, connection.quote)
 
     def attempt(self, statement: str, commit: bool = False) -> Result | pyodbc.Error:
         """Executes a statement in a transaction of its own; returns its result, or the driver's error."""
