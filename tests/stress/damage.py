@@ -39,7 +39,7 @@ ROW = 2_000
 IN_DATABASE = 0.2
 """Of all snapshots, how many are damaged in a database."""
 BY_RESTRICTED = 0.1
-"""Of all restores, how many use the restricted unpickler. Only what has its digest reaches one, and the standard one is fast."""
+"""Of all restores, how many use the restricted unpickler. Only what has its digest reaches it, and the other is fast."""
 NAMED = 0.25
 """Of all snapshots, how many are also restored by name."""
 HANG = 20.0

@@ -1,8 +1,8 @@
 """Kills processes that write snapshots, each at a random moment of a save, and restores the latest after each.
 
 A writer is forked from a process that has saved before. It acknowledges each snapshot through a pipe; after a random number of
-them it is killed, within about the time that a save takes. The folders lie in memory where the machine has a place for that: what
-a killed process has written is the system's, and a disk would only make the test slower.
+them it is killed, within about the time that a save takes. The folders lie in memory where the machine has a place for that:
+what a killed process has written is the system's, and a disk would only make the test slower.
 
 `python -m tests.stress.kill_writer SEED COUNT` prints how many snapshots were acknowledged, how many kills left one that cannot
 be read, and how many times one that was acknowledged was lost; the exit code is 1 if any was. With `control` behind it, the
