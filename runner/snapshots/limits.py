@@ -22,7 +22,7 @@ class Budget:
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self._limit = memory() if limit is None else limit
+        self._limit = limit
         self._encoded = 0
         self._plain = 0
         self._lock = threading.Lock()
@@ -36,6 +36,10 @@ class Budget:
         with self._lock:
             self._encoded += encoded
             self._plain += plain
+        if self._plain <= SLACK:
+            return  # most headers, for which it would take longer to ask for the memory than to decode them
+        if self._limit is None:
+            self._limit = memory()
         if self._plain > self._limit:
             raise SnapshotDamagedError(f"it decodes to more than the {self._limit} bytes of memory that there are")
         if self._plain > RATIO * self._encoded + SLACK:

@@ -1,10 +1,15 @@
-"""Kills processes that write snapshots, each at a random moment, and restores the latest after each.
+"""Kills processes that write snapshots, each at a random moment of a save, and restores the latest after each.
+
+A writer is forked from a process that has saved before. It acknowledges each snapshot through a pipe; after a random number of
+them it is killed, within about the time that a save takes. The folders lie in memory where the machine has a place for that:
+what a killed process has written is the system's, and a disk would only make the test slower.
 
 `python -m tests.stress.kill_writer SEED COUNT` prints how many snapshots were acknowledged, how many kills left one that cannot
 be read, and how many times one that was acknowledged was lost; the exit code is 1 if any was. With `control` behind it, the
 snapshots are written in place, without the steps that make them durable: what is printed then is not zero.
 """
 
+import gc
 import logging
 import os
 import random
@@ -13,28 +18,40 @@ import struct
 import sys
 import tempfile
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterable
 from itertools import count as numbers
+from pathlib import Path
 from typing import ClassVar
 
 from runner.errors import SnapshotError
-from runner.snapshots import codecs
+from runner.snapshots import codecs, staging
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.header import Header
 from runner.snapshots.restore import restore_latest
+from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.trust import Policy
-from tests.workflows import stored
+from tests.workflows import Holder, stored
 
-POLICY = Policy(trusted=["tests", "__main__"])
-LONGEST = 0.016
-"""Seconds that a writer lives at most: several snapshots' time."""
-STATE = 20_000
+POLICY = Policy("full")
+LONGEST = 1.2
+"""Of the time that the last save took, how long a writer lives at most after its last acknowledgement."""
+MOST_SAVES = 3
+"""Snapshots that a writer has acknowledged at most when its end is near."""
+STATE = 4_000
 """Bytes of a state."""
+CHUNK = 6_000
+"""Bytes of staging chunks, so that a snapshot is written in several pieces."""
 WRITERS = 30
 """Writers that follow one another in a folder."""
+LOG_ID = str(uuid.UUID(int=0))
+"""All writers belong to one run: each removes the old snapshots of those before it."""
+LEVELS = {"bz2": 1}
+"""The level of a codec whose own takes long for a small state."""
+MEMORY = Path("/dev/shm")
 GENERATION = struct.Struct("<Q")
 
 
@@ -59,7 +76,7 @@ def state(generation: int) -> bytes:
 
 def write(store: Store, codec: str, first: int, acknowledge: int) -> None:
     """Writes one snapshot after another, until it is killed."""
-    workflow, holder, snapshotter = stored(None, store, compression=codec, blocking=True, keep_last=2)
+    holder, snapshotter = writer(store, codec)
     os.write(acknowledge, GENERATION.pack(first - 1))
     for generation in numbers(first):
         holder.value, holder.runs = state(generation), generation
@@ -67,15 +84,34 @@ def write(store: Store, codec: str, first: int, acknowledge: int) -> None:
         os.write(acknowledge, GENERATION.pack(generation))
 
 
-def warm_up() -> None:
-    """Does what the first snapshot of a process does once, so that a writer need not."""
-    with tempfile.TemporaryDirectory() as folder:
+def writer(store: Store, codec: str) -> tuple[Holder, Snapshotter]:
+    settings = {"compression": codec, "compression_level": LEVELS.get(codec), "workers": 1, "blocking": True, "keep_last": 2}
+    _, holder, snapshotter = stored(None, store, **settings)
+    snapshotter.log_id = LOG_ID
+    return holder, snapshotter
+
+
+def warm_up() -> dict[str, float]:
+    """Does what the first snapshot of a process does once, so that a writer need not; returns how long a save takes."""
+    seconds = {}
+    with folder_in_memory() as folder:
         for codec in CODECS:
-            stored(b"", FileStore(folder), compression=codec, blocking=True)[2].export()
+            holder, snapshotter = writer(FileStore(folder), codec)
+            holder.value = state(0)
+            for _ in range(3):
+                began = time.monotonic()
+                snapshotter.export()
+                seconds[codec] = time.monotonic() - began
+    gc.freeze()  # a collection would copy all that is shared with this process
+    return seconds
 
 
-def killed_writer(store: Store, codec: str, first: int, delay: float) -> int:
-    """Lets a writer live so long; returns the last generation that it acknowledged."""
+def folder_in_memory() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
+
+
+def killed_writer(store: Store, codec: str, first: int, rng: random.Random, seconds: dict[str, float]) -> int:
+    """Kills a writer within a save, after some; returns the last generation that it acknowledged."""
     read, acknowledge = os.pipe()
     process = os.fork()
     if process == 0:
@@ -85,7 +121,11 @@ def killed_writer(store: Store, codec: str, first: int, delay: float) -> int:
             os._exit(1)  # it has failed: it does not end by itself
     os.close(acknowledge)
     data = os.read(read, GENERATION.size)  # it begins
-    time.sleep(delay)
+    for _ in range(rng.randint(0, MOST_SAVES)):
+        began = time.monotonic()
+        data += os.read(read, GENERATION.size)
+        seconds[codec] = time.monotonic() - began
+    time.sleep(rng.uniform(0, LONGEST * seconds[codec]))
     os.kill(process, signal.SIGKILL)
     status = os.waitpid(process, 0)[1]
     while block := os.read(read, 1 << 16):
@@ -98,14 +138,15 @@ def killed_writer(store: Store, codec: str, first: int, delay: float) -> int:
 
 def kill(seed: int, count: int, cls: type[FileStore] = FileStore) -> Counter[str]:
     rng = random.Random(seed)
+    staging.CHUNK = CHUNK
     found: Counter[str] = Counter(kills=0, acknowledged=0, unreadable=0, lost=0)
-    warm_up()
+    seconds = warm_up()
     while found["kills"] < count:
         codec = rng.choice(list(CODECS))
-        with tempfile.TemporaryDirectory() as folder:
+        with folder_in_memory() as folder:
             store, last = cls(folder), 0
             for _ in range(min(WRITERS, count - found["kills"])):
-                acknowledged = killed_writer(store, codec, last + 1, rng.uniform(0, LONGEST))
+                acknowledged = killed_writer(store, codec, last + 1, rng, seconds)
                 found["kills"] += 1
                 found["acknowledged"] += acknowledged - last
                 last = check(store, acknowledged, found)
