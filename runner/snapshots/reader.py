@@ -17,7 +17,7 @@ from runner.snapshots.codecs import Codec
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
 from runner.snapshots.limits import Budget
-from runner.snapshots.signing import SIGNATURE_SIZE, check_signature
+from runner.snapshots.signing import SIGNATURE_SIZE, Signer
 
 
 def read_header(blocks: Iterable[bytes]) -> Header:
@@ -76,18 +76,19 @@ def _closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
 
 def _verify(stream: Iterable[bytes], key: bytes | None, keep: Callable[[memoryview], object]) -> bytes:
     """Verifies a plain stream; passes on all of it but the trailer, and returns that."""
-    digest = Digest()
+    digest, signer = Digest(), None if key is None else Signer(key)
     parts = _HeldBack(stream, SIGNATURE_SIZE + TRAILER_SIZE)
     for part in parts:
         digest.update(part)
+        if signer is not None:
+            signer.update(part)
         keep(part)
-    # What may be a signature stands before the trailer; it signs the digest of all before it.
+    # What may be a signature stands before the trailer; it signs all before it.
     end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
-    signed = digest.copy()
     digest.update(end)
     digest.check(trailer)
-    if key is not None:
-        check_signature(end, signed, key)
+    if signer is not None:
+        signer.check(end)
     keep(memoryview(end))
     return trailer
 
