@@ -19,6 +19,9 @@ from runner.snapshots.header import Header
 from runner.snapshots.limits import Budget
 from runner.snapshots.signing import SIGNATURE_SIZE, Signer
 
+HEADER_STEP = 1 << 14
+"""Encoded bytes that are decoded at a time in search of the end of the header."""
+
 
 def read_header(blocks: Iterable[bytes]) -> Header:
     """Reads the header, decoding no more than it needs.
@@ -27,8 +30,9 @@ def read_header(blocks: Iterable[bytes]) -> Header:
         SnapshotDamagedError: empty, not a snapshot, or damaged within the header.
         SnapshotMismatchError: of a newer format.
     """
+    codec, blocks = _detected(blocks)
     start = bytearray()
-    for plain in _decoded(blocks):
+    for plain in codecs.decode(codec, _small(blocks)):
         start += plain
         if len(start) >= 8 and len(start) >= (size := header_size(start)):
             return parse_header(start[:size])
@@ -108,17 +112,24 @@ def _verified_again(stream: Iterable[bytes], trailer: bytes) -> Iterator[memoryv
         raise SnapshotDamagedError("it has changed while it was read")
 
 
-def _decoded(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yields the plain stream of an encoded one; its first bytes say which codec it has."""
-    codec, blocks = _detected(blocks)
-    return codecs.decode(codec, blocks)
+def _small(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cuts blocks so that little is decoded at a time."""
+    for block in blocks:
+        for begin in range(0, len(block), HEADER_STEP):
+            yield block[begin : begin + HEADER_STEP]
 
 
 def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields the same, members read and decoded ahead in other threads.
+    """Yields the plain stream; members are read and decoded ahead in other threads.
 
-    From the first piece on that turns out to end within a member, the rest is decoded in one go.
+    A stream of one block is not worth the threads. From the first piece on that turns out to end within a member, the rest is
+    decoded in one go.
     """
+    first, second = next(blocks, b""), next(blocks, b"")
+    if not second:
+        yield from codecs.decode(codec, [first])
+        return
+    blocks = chain([first, second], blocks)
     workers = os.cpu_count() or 1
     budget = Budget()
     ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()
