@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The codecs' standard tools, which read our files; database servers and drivers, which the tests run by themselves.
-packages=(gzip bzip2 xz-utils unixodbc odbc-mariadb odbc-postgresql libsqliteodbc mariadb-server postgresql)
+packages=(gzip bzip2 xz-utils zstd unixodbc odbc-mariadb odbc-postgresql libsqliteodbc mariadb-server postgresql)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from pathlib import Path
 
 from runner.errors import SnapshotDamagedError
+from runner.snapshots.memory import memory
 
 RATIO = 100_000
 """Times that a snapshot may expand: of all chunks that a codec makes, bz2's of zeros expands most, 87,381-fold."""
@@ -44,13 +43,3 @@ class Budget:
             raise SnapshotDamagedError(f"it decodes to more than the {self._limit} bytes of memory that there are")
         if self._plain > RATIO * self._encoded + SLACK:
             raise SnapshotDamagedError(f"it expands more than {RATIO}-fold: no snapshot does")
-
-
-def memory() -> int:
-    """Returns the memory that this process may have, in bytes."""
-    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = Path(path).read_text().strip() if Path(path).is_file() else ""
-        if text.isdigit():
-            size = min(size, int(text))
-    return size

@@ -17,7 +17,10 @@ from runner.snapshots.codecs import Codec
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
 from runner.snapshots.limits import Budget
-from runner.snapshots.signing import SIGNATURE_SIZE, check_signature
+from runner.snapshots.signing import SIGNATURE_SIZE, Signer
+
+HEADER_STEP = 1 << 14
+"""Encoded bytes that are decoded at a time in search of the end of the header."""
 
 
 def read_header(blocks: Iterable[bytes]) -> Header:
@@ -27,8 +30,9 @@ def read_header(blocks: Iterable[bytes]) -> Header:
         SnapshotDamagedError: empty, not a snapshot, or damaged within the header.
         SnapshotMismatchError: of a newer format.
     """
+    codec, blocks = _detected(blocks)
     start = bytearray()
-    for plain in _decoded(blocks):
+    for plain in codecs.decode(codec, _small(blocks)):
         start += plain
         if len(start) >= 8 and len(start) >= (size := header_size(start)):
             return parse_header(start[:size])
@@ -76,18 +80,19 @@ def _closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
 
 def _verify(stream: Iterable[bytes], key: bytes | None, keep: Callable[[memoryview], object]) -> bytes:
     """Verifies a plain stream; passes on all of it but the trailer, and returns that."""
-    digest = Digest()
+    digest, signer = Digest(), None if key is None else Signer(key)
     parts = _HeldBack(stream, SIGNATURE_SIZE + TRAILER_SIZE)
     for part in parts:
         digest.update(part)
+        if signer is not None:
+            signer.update(part)
         keep(part)
-    # What may be a signature stands before the trailer; it signs the digest of all before it.
+    # What may be a signature stands before the trailer; it signs all before it.
     end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
-    signed = digest.copy()
     digest.update(end)
     digest.check(trailer)
-    if key is not None:
-        check_signature(end, signed, key)
+    if signer is not None:
+        signer.check(end)
     keep(memoryview(end))
     return trailer
 
@@ -107,17 +112,24 @@ def _verified_again(stream: Iterable[bytes], trailer: bytes) -> Iterator[memoryv
         raise SnapshotDamagedError("it has changed while it was read")
 
 
-def _decoded(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yields the plain stream of an encoded one; its first bytes say which codec it has."""
-    codec, blocks = _detected(blocks)
-    return codecs.decode(codec, blocks)
+def _small(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cuts blocks so that little is decoded at a time."""
+    for block in blocks:
+        for begin in range(0, len(block), HEADER_STEP):
+            yield block[begin : begin + HEADER_STEP]
 
 
 def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields the same, members read and decoded ahead in other threads.
+    """Yields the plain stream; members are read and decoded ahead in other threads.
 
-    From the first piece on that turns out to end within a member, the rest is decoded in one go.
+    A stream of one block is not worth the threads. From the first piece on that turns out to end within a member, the rest is
+    decoded in one go.
     """
+    first, second = next(blocks, b""), next(blocks, b"")
+    if not second:
+        yield from codecs.decode(codec, [first])
+        return
+    blocks = chain([first, second], blocks)
     workers = os.cpu_count() or 1
     budget = Budget()
     ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()

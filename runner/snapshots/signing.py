@@ -1,8 +1,8 @@
 """Signatures: who has the key made this snapshot, and nobody has changed it since.
 
 A signed stream has a signature between pickle and trailer: a pickle of `("veles-run", format, "hmac-sha256", code)`, always of
-the same size, where the code is the HMAC-SHA256 of the digest and the length of header and pickle. `pickle.load()` never looks
-there, and the digest in the trailer covers it.
+the same size, where the code is the HMAC-SHA256 of header and pickle. `pickle.load()` never looks there, and the digest in the
+trailer covers it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 from pathlib import Path
 
 from runner.errors import ConfigError, SnapshotRefusedError
-from runner.snapshots.format import Digest
 from runner.snapshots.header import FORMAT
 
 # PROTO 5, MARK, SHORT_BINUNICODE, BININT1, SHORT_BINUNICODE, SHORT_BINBYTES, TUPLE, STOP
@@ -51,23 +50,33 @@ def is_signature(data: bytes) -> bool:
     return len(data) == SIGNATURE_SIZE and data.startswith(_START) and data.endswith(_END)
 
 
-def sign(digest: Digest, key: bytes) -> bytes:
-    """Returns the signature of a stream of which the digest has taken header and pickle."""
-    return _START + hmac.digest(key, digest.trailer(), hashlib.sha256) + _END
-
-
-def check_signature(data: bytes, digest: Digest, key: bytes) -> None:
-    """Checks what stands in the place of a signature.
+class Signer:
+    """Signs a stream, or checks its signature.
 
     Args:
-        data: the last bytes before the trailer.
-        digest: it has taken everything before them.
-        key: what the stream must be signed with.
-
-    Raises:
-        SnapshotRefusedError: it is not signed, or with another key.
+        key: what the stream is, or must be, signed with.
     """
-    if not is_signature(data):
-        raise SnapshotRefusedError("it is not signed, and restore.trust=signed asks for a signature")
-    if not hmac.compare_digest(data, sign(digest, key)):
-        raise SnapshotRefusedError("its signature is not by the key that restore.key names, or it was changed after signing")
+
+    def __init__(self, key: bytes) -> None:
+        self._code = hmac.new(key, digestmod=hashlib.sha256)
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Takes the next bytes of the stream: header and pickle."""
+        self._code.update(data)
+
+    def signature(self) -> bytes:
+        """Returns the signature for what was taken."""
+        return _START + self._code.digest() + _END
+
+    def check(self, data: bytes) -> None:
+        """Checks what stands in the place of the signature.
+
+        Raises:
+            SnapshotRefusedError: it is not signed, or with another key.
+        """
+        if not is_signature(data):
+            raise SnapshotRefusedError("it is not signed, and restore.trust=signed asks for a signature")
+        if not hmac.compare_digest(data, self.signature()):
+            raise SnapshotRefusedError(
+                "its signature is not by the key that restore.key names, or it was changed after signing"
+            )

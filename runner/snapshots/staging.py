@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from runner.snapshots.limits import memory
+from runner.snapshots.memory import memory
 
 CHUNK = 4 << 20
 """Bytes in a chunk; each becomes a member of the codec's format."""

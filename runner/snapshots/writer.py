@@ -22,7 +22,8 @@ from runner.snapshots import pickler
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format import Digest, header_bytes
 from runner.snapshots.header import Header
-from runner.snapshots.signing import sign
+from runner.snapshots.memory import keep_freed
+from runner.snapshots.signing import Signer
 from runner.snapshots.staging import Staging, StagingPool
 from runner.snapshots.store import Store
 
@@ -113,6 +114,7 @@ class Writer:
         self.pool = StagingPool(staging)
         self._job: _Job | None = None
         self._process = os.getpid()
+        keep_freed()
 
     def submit(self, workflow: Workflow, request: Request) -> Written:
         """Captures the workflow; the rest happens in the background, and fills in what is returned.
@@ -180,11 +182,8 @@ class Writer:
         request, written = job.request, job.written
         source = self._from_queue(job)
         try:
-            with (
-                ThreadPoolExecutor(self.workers, "snapshot-codec") as coding,
-                ThreadPoolExecutor(1, "snapshot-digest") as hashing,
-            ):
-                members = self._members(job, source, coding, hashing)
+            with ThreadPoolExecutor(self.workers, "snapshot-codec") as executor:
+                members = self._members(job, source, executor)
                 written.location = request.store.put(request.header, request.codec, members)
             written.seconds = time.perf_counter() - job.began
             request.done(written)
@@ -204,39 +203,38 @@ class Writer:
             if chunk.last:
                 return
 
-    def _members(
-        self, job: _Job, source: Iterator[_Chunk], coding: ThreadPoolExecutor, hashing: ThreadPoolExecutor
-    ) -> Iterator[Buffer]:
-        """Yields the encoded chunks in order; digest and compression run ahead in other threads, the store in this one."""
+    def _members(self, job: _Job, source: Iterator[_Chunk], executor: ThreadPoolExecutor) -> Iterator[Buffer]:
+        """Yields the encoded chunks in order; compression runs ahead in other threads, digest and store in this one."""
         request, written = job.request, job.written
-        digest = Digest()
-        ahead: deque[tuple[_Chunk, list[Future[Buffer]], Future[None]]] = deque()
+        seal = _Seal(request.key)
+        ahead: deque[tuple[_Chunk, list[Future[Buffer]]]] = deque()
         last = False
         try:
             while not last and (chunk := next(source, None)) is not None:
                 last = chunk.last
-                parts = [chunk.content()]
-                hashed = hashing.submit(digest.update, parts[0])
+                content = chunk.content()
                 if last:
-                    hashed.result()
-                    parts = _parts(bytes(parts[0]) + _end(digest, request.key), self.workers)
-                ahead.append((chunk, [coding.submit(request.codec.encode, part, request.level) for part in parts], hashed))
+                    seal.update(content)
+                    parts = _parts(bytes(content) + seal.end(), self.workers)
+                else:
+                    parts = [content]
+                ahead.append((chunk, [executor.submit(request.codec.encode, part, request.level) for part in parts]))
+                if not last:
+                    seal.update(content)
                 while len(ahead) > (0 if last else self.workers + 1):
-                    chunk, members, hashed = ahead[0]
+                    chunk, members = ahead[0]
                     for encoded in members:
                         written.stored += len(encoded.result())
                         yield encoded.result()
                     written.progress += chunk.used
-                    hashed.result()
                     ahead.popleft()
                     self.pool.give(chunk.buffer)
             if not last:
                 raise _CaptureError
         finally:
-            for chunk, members, hashed in ahead:
-                hashed.exception()  # waits: it reads the buffer, as the members do
+            for chunk, members in ahead:
                 for encoded in members:
-                    encoded.exception()
+                    encoded.exception()  # waits: it reads the buffer
                 self.pool.give(chunk.buffer)
 
 
@@ -250,8 +248,20 @@ class _CaptureError(SnapshotError):
     """The capture ended early, so there is nothing to write."""
 
 
-def _end(digest: Digest, key: bytes | None) -> bytes:
-    """Returns what follows the pickle: the signature, if there is a key, and the trailer."""
-    signature = b"" if key is None else sign(digest, key)
-    digest.update(signature)
-    return signature + digest.trailer()
+class _Seal:
+    """What follows the pickle: the signature, if there is a key, and the trailer."""
+
+    def __init__(self, key: bytes | None) -> None:
+        self._digest = Digest()
+        self._signer = None if key is None else Signer(key)
+
+    def update(self, data: Buffer) -> None:
+        """Takes the next bytes of header and pickle."""
+        self._digest.update(data)
+        if self._signer is not None:
+            self._signer.update(data)
+
+    def end(self) -> bytes:
+        signature = b"" if self._signer is None else self._signer.signature()
+        self._digest.update(signature)
+        return signature + self._digest.trailer()

@@ -88,7 +88,7 @@ def test_state_larger_than_the_staging_memory(codec: str, tmp_path: Path) -> Non
 
 
 STANDARD_OPEN = {"none": open, "gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
-TOOLS = {"gz": "gunzip", "bz2": "bunzip2", "xz": "unxz"}
+TOOLS = {"gz": "gunzip", "bz2": "bunzip2", "xz": "unxz", "zst": "unzstd"}
 
 
 @pytest.mark.parametrize("codec", STANDARD_OPEN)

@@ -16,6 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from runner import secrets
 from runner.errors import StoreAwayError
+from runner.snapshots.memory import keep_freed
 from runner.snapshots.stores.driver import load, translated
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ CALL_LIMIT = 300.0
 
 LONGEST_PAUSE = 15.0
 """Seconds between two tries, at most."""
-
-_KEPT = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,7 @@ class _Worker:
         return call
 
     def _serve(self) -> None:
-        # glibc keeps freed memory up to twice the largest block ever freed. Otherwise a database in the process, SQLite, would
-        # have its memory made anew for each connection: a third of the time for a snapshot of 1 MB.
-        bytearray(_KEPT)
+        keep_freed()  # for a database in the process, SQLite
         while True:
             action, call = self._calls.get()
             try:

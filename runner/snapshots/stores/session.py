@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from blake3 import blake3
+import xxhash
 
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 from runner.snapshots.codecs import Buffer
@@ -105,13 +105,13 @@ class Session:
         return first if second is None else self._write_chunks(run, name, chain((first, second), rows))
 
     def _write_chunks(self, run: str, name: str, rows: Iterable[bytes | bytearray]) -> bytes:
-        digest, size, number = blake3(), 0, 0
+        digest, size, number = xxhash.xxh3_128(), 0, 0
         for number, row in enumerate(rows, 1):
             inserted = self.connection.start(self.sql.insert_chunk, run, name, number, row)
             digest.update(row)  # while the driver works
             size += len(row)
             inserted()
-        return b'%s%d,"bytes":%d,"blake3":"%s"}' % (_MANIFEST, number, size, digest.hexdigest().encode())
+        return b'%s%d,"bytes":%d,"xxh3-128":"%s"}' % (_MANIFEST, number, size, digest.hexdigest().encode())
 
     def read(self, run: str, name: str, data: bytes) -> Iterator[bytes]:
         """Yields the stream of a snapshot whose row in the main table holds the given data."""
@@ -120,10 +120,10 @@ class Session:
             return
         try:
             manifest = json.loads(data)
-            last, expected = int(manifest["veles-run chunks"]), manifest["blake3"]
+            last, expected = int(manifest["veles-run chunks"]), manifest["xxh3-128"]
         except (ValueError, TypeError, KeyError) as error:
             raise SnapshotDamagedError("it is damaged: the list of its rows cannot be read") from error
-        digest = blake3()
+        digest = xxhash.xxh3_128()
         for number in range(1, last + 1):
             chunk = self.fetch(self.sql.chunk, run, name, number)
             if chunk is None:

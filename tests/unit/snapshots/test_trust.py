@@ -11,10 +11,9 @@ import pytest
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.snapshots import codecs
-from runner.snapshots.format import Digest
 from runner.snapshots.header import Header
 from runner.snapshots.restore import restore
-from runner.snapshots.signing import is_signature, read_key, sign
+from runner.snapshots.signing import Signer, is_signature, read_key
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.trust import Policy
 from runner.snapshots.writer import Request, Writer
@@ -56,9 +55,9 @@ def snapshot(folder: Path, *, key: bytes | None = None, codec: str = "gz", forei
 
 def signature(body: bytes) -> bytes:
     """Returns the signature of a stream."""
-    digest = Digest()
-    digest.update(body)
-    return sign(digest, KEY)
+    signer = Signer(KEY)
+    signer.update(body)
+    return signer.signature()
 
 
 def test_signed(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:

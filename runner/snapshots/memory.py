@@ -1,0 +1,28 @@
+"""The memory of this process: how much it may have, and that it keeps what is used again soon."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_LARGEST = 31 << 20
+"""Bytes of the largest block by whose size glibc is guided."""
+
+
+def memory() -> int:
+    """Returns the memory that this process may have, in bytes."""
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        text = Path(path).read_text().strip() if Path(path).is_file() else ""
+        if text.isdigit():
+            size = min(size, int(text))
+    return size
+
+
+def keep_freed() -> None:
+    """Makes glibc keep what is freed, up to twice the largest block ever freed, instead of giving it back at once.
+
+    Snapshots need the same buffers of some megabytes again and again. The system would have to make their pages anew each time,
+    which takes longer than a fast codec does, and a third of the time for 1 MB into SQLite.
+    """
+    bytearray(_LARGEST)
