@@ -1,0 +1,104 @@
+"""The layers of VELES's dictionaries: its keys without effect, its defaults, and the rates that its adjuster sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from runner.config.layers import LAYER_CONFIGS
+from runner.config.veles import keys
+from runner.config.veles.learning_rate import Rates
+from runner.config.weights import FillingConfig, GradientConfig, MatrixGradientConfig
+from runner.errors import ConfigError
+
+WEIGHTS_DECAY = 0.00005
+"""VELES's default."""
+
+ARROWS = ("->", "<-")
+GRADIENT_KEYS = frozenset(item.name for item in fields(MatrixGradientConfig))
+
+Note = Callable[[str], None]
+
+
+def translate(conf: dict[str, Any], rates: Rates, is_veles: bool, note: Note) -> None:
+    """Brings the layers of a conf file into this project's keys, in place.
+
+    Args:
+        conf: the conf file's content.
+        rates: the learning rates of weights and biases that the adjuster sets.
+        is_veles: whether what is left out has VELES's defaults.
+        note: called with a line for each key that has no effect.
+
+    Raises:
+        ConfigError: a key that would change the results has no counterpart.
+    """
+    layers = conf.get("layers")
+    for name, layer in layers.items() if isinstance(layers, dict) else ():
+        if isinstance(layer, dict):
+            conf["layers"][name] = layer = dict(layer)
+            _layer(f"layers.{name}", layer, note)
+            _complete(layer, _sides(layer), rates, is_veles)
+    if conf.get("mcdnnic_topology"):
+        parameters = conf["mcdnnic_parameters"] = dict(conf.get("mcdnnic_parameters") or {})
+        _clean("mcdnnic_parameters", parameters, note)
+        _complete(parameters, LAYER_CONFIGS["all2all"], rates, is_veles)
+
+
+def _layer(where: str, layer: dict[str, Any], note: Note) -> None:
+    _clean(where, layer, note)
+    sides = _sides(layer)
+    if sides and not issubclass(sides[1], GradientConfig):
+        for place, settings in _places(where, layer):
+            for key in GRADIENT_KEYS & settings.keys():
+                del settings[key]
+                note(f"{place}.{key} of VELES has no effect: a layer of type {layer['type']!r} has no weights")
+
+
+def _sides(layer: dict[str, Any]) -> tuple[type, ...]:
+    """Returns the schemas of a layer's two sides; none if its type is unknown, which is an error later on."""
+    kind = layer.get("type")
+    return LAYER_CONFIGS.get(kind, ()) if isinstance(kind, str) else ()
+
+
+def _clean(where: str, layer: dict[str, Any], note: Note) -> None:
+    """Takes VELES's keys without a counterpart out of a layer."""
+    for arrow in ARROWS:
+        if isinstance(layer.get(arrow), dict):
+            layer[arrow] = dict(layer[arrow])
+    for place, settings in _places(where, layer):
+        for key in set(settings) & keys.LAYER_REFUSED.keys():
+            neutral, instead = keys.LAYER_REFUSED[key]
+            keys.refuse(f"{place}.{key}", settings.pop(key), neutral, instead)
+        for key, why in (keys.LAYER_DROPPED | keys.UNIT_KEYS).items():
+            if key in settings:
+                del settings[key]
+                note(f"{place}.{key} of VELES has no effect: {why}")
+        for key, now in keys.LAYER_MOVED.items():
+            if key in settings and settings.setdefault(now, settings[key]) != settings.pop(key):
+                raise ConfigError(f"{place}.{key} and {now} contradict one another: take one of them away")
+
+
+def _complete(layer: dict[str, Any], sides: tuple[type, ...], rates: Rates, is_veles: bool) -> None:
+    """Puts VELES's defaults into a layer with weights, and the rates of its adjuster, which go before the layer's own."""
+    schemas = [schema for schema in sides if issubclass(schema, FillingConfig | GradientConfig)]
+    given = {key for _, settings in _places("", layer) for key in settings}
+    for schema in schemas:
+        arrow = ARROWS[issubclass(schema, GradientConfig)]
+        defaults = {"weights_decay": WEIGHTS_DECAY} if arrow == "<-" else {"default_stddev": "veles"}
+        set_here = {key: value for key, value in defaults.items() if is_veles and key not in given}
+        if arrow == "<-":
+            for key, rate in zip(("learning_rate", "learning_rate_bias"), rates, strict=True):
+                if rate is not None:
+                    layer.pop(key, None)
+                    set_here[key] = rate
+        if set_here:
+            layer[arrow] = {**(layer.get(arrow) or {}), **set_here}
+
+
+def _places(where: str, layer: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the mappings that hold a layer's settings: the layer itself, and what is below its arrows."""
+    yield where, layer
+    for arrow in ARROWS:
+        if isinstance(layer.get(arrow), dict):
+            yield f"{where}.{arrow}", layer[arrow]
