@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -74,12 +75,14 @@ def _report(error: Exception) -> int:
 
 
 def _message(error: Exception) -> str:
-    cause = error.__cause__
+    cause = error.__cause__ or error.__context__  # Hydra raises what is wrong with a conf file without a cause
     if isinstance(error, MissingConfigException) and (error.missing_cfg_file or "").startswith("conf/"):
         name = str(error.missing_cfg_file).removeprefix("conf/")
         return f"conf={name} is not known; known: {known(error.options or ())} (conf/ of this folder, and of the package)"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and is_dataclass(cause.object_type):
-        return f"{cause.full_key!r} is not a key; known there: {known(item.name for item in fields(cause.object_type))}"
+        file = re.match(r"In 'conf/[^']*': ", str(error))
+        where = file[0] if file else ""
+        return f"{where}{cause.full_key!r} is not a key; known there: {known(item.name for item in fields(cause.object_type))}"
     if isinstance(error, RunnerError):
         return str(error)
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]

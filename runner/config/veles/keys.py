@@ -72,6 +72,7 @@ PRECISIONS = {"float": "float32", "double": "float64"}
 
 MOVED: dict[str, tuple[str, Convert]] = {
     "loader_name": ("loader.name", named(LOADERS)),
+    "name_workflow": ("workflow.name", same),
     "decision_name": ("loss_function", named({"decision_gd": "softmax", "decision_mse": "mse"})),
     "evaluator_name": ("loss_function", named({"evaluator_softmax": "softmax", "evaluator_mse": "mse"})),
     "data_paths.train": ("loader.data_dir", same),
@@ -117,6 +118,7 @@ DROPPED: dict[str, str] = {
     "loader.dataset_file": "wine comes with scikit-learn; other tables are loader.name=table with loader.data_file",
     "loader.file_subtypes": "all images of the folders are loaded",
     "loader.filename_types": "all images of the folders are loaded",
+    "loader.background_color": "images are resized, not placed on a background",
     "loader.on_device": _DEVICE,
     "loader.prng": "`seed` is that of everything random",
     "rollback.plus_steps": "learning rates are not raised after an improvement",
@@ -185,6 +187,8 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "loader.scale_maintain_aspect_ratio": ((False,), "images are resized to loader.image_size"),
     "loader.background_image": ((), _AUGMENTED),
     "loader.path_to_mean": ((), "loader.normalization=internal_mean takes the mean of the training set"),
+    "loader.ignored_files": (([],), "move the files out of the folder"),
+    "loader.included_files": (([".*"],), "move the other files out of the folder"),
     "loader.label_regexp": ((), "the folder of an image is its label"),
     "loader.target_paths": ((), "a torch.utils.data.Dataset has images as targets, by loader.name=dataset"),
     "loader.test_paths": (([],), "score another set with mode=evaluate"),
