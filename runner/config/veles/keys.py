@@ -63,7 +63,6 @@ LOADERS = {
 NORMALIZATIONS = {
     "none": "none",
     "linear": "samplewise",
-    "range_linear": "linear",
     "mean_disp": "mean_dispersion",
     "pointwise": "pointwise",
     "internal_mean": "internal_mean",
@@ -111,7 +110,6 @@ DROPPED: dict[str, str] = {
     "result_loader_name": "snapshot=FILE mode=evaluate scores a snapshot",
     "result_unit_factory": "snapshot=FILE mode=evaluate scores a snapshot",
     "downloader": _DATA,
-    "softmax": "the gradient is the mean over the minibatch, always",
     "all2all": "StandardWorkflow never read it: layers.NAME.weights_stddev is the key",
     "data_paths.validation": "the folder of the training data holds those for validation, too",
     "evaluator.compute_confusion_matrix": "it is always counted, up to 1,000 classes",
@@ -192,6 +190,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "loader.label_regexp": ((), "the folder of an image is its label"),
     "loader.target_paths": ((), "a torch.utils.data.Dataset has images as targets, by loader.name=dataset"),
     "loader.test_paths": (([],), "score another set with mode=evaluate"),
+    "softmax.error_function_avr": ((True,), "the gradient is the mean over the minibatch"),
     "evaluator.mean": ((True,), "the gradient is the mean over the minibatch"),
     "evaluator.root": ((True,), "the metric of mse is the RMSE"),
     "decision.use_dynamic_alpha": ((False,), "lr_adjuster and rollback change the learning rates"),

@@ -79,7 +79,7 @@ def _drop(conf: dict[str, Any], note: Callable[[str], None]) -> None:
     for key, why in (keys.DROPPED | units).items():
         if _pop(conf, key) is not MISSING:
             note(f"{key} of VELES has no effect: {why}")
-    for name in ("common", "data_paths", "evaluator"):
+    for name in ("common", "data_paths", "evaluator", "softmax"):
         _check_empty(name, conf.pop(name, None))
 
 
