@@ -75,7 +75,9 @@ def _report(error: Exception) -> int:
 
 
 def _message(error: Exception) -> str:
-    cause = error.__cause__ or error.__context__  # Hydra raises what is wrong with a conf file without a cause
+    cause = error.__cause__
+    if cause is None and not isinstance(error, RunnerError):
+        cause = error.__context__  # Hydra hides the cause of what is wrong with a conf file
     if isinstance(error, MissingConfigException) and (error.missing_cfg_file or "").startswith("conf/"):
         name = str(error.missing_cfg_file).removeprefix("conf/")
         return f"conf={name} is not known; known: {known(error.options or ())} (conf/ of this folder, and of the package)"

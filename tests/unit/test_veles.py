@@ -112,6 +112,11 @@ def test_a_dictionary_of_veles_has_its_defaults() -> None:
     assert content(loader_name="wine_loader", loader={"normalization": "range"})["loader"]["normalization"] == "range"
 
 
+def test_beside_an_optimizer_no_decay_is_put_into_layers() -> None:
+    made = content(loader_name="wine_loader", optimizer={"_target_": "x"}, layers=[{"type": "softmax"}])
+    assert made["layers"] == {"softmax1": {"type": "softmax", "->": {"default_stddev": "veles"}}}
+
+
 def test_a_topology_says_the_minibatch_and_the_size_of_the_images() -> None:
     made = content(
         loader_name="auto_label_file_image",

@@ -12,10 +12,13 @@ from runner.config.veles.learning_rate import Rates
 from runner.config.weights import FillingConfig, GradientConfig, MatrixGradientConfig
 from runner.errors import ConfigError
 
-WEIGHTS_DECAY = 0.00005
-"""VELES's default."""
+DEFAULTS: dict[type, dict[str, Any]] = {
+    FillingConfig: {"default_stddev": "veles"},
+    GradientConfig: {"weights_decay": 0.00005},
+}
+"""What VELES takes where a layer does not say it, by the side that it belongs to."""
 
-ARROWS = ("->", "<-")
+ARROWS = {FillingConfig: "->", GradientConfig: "<-"}
 GRADIENT_KEYS = frozenset(item.name for item in fields(MatrixGradientConfig))
 
 Note = Callable[[str], None]
@@ -27,22 +30,25 @@ def translate(conf: dict[str, Any], rates: Rates, is_veles: bool, note: Note) ->
     Args:
         conf: the conf file's content.
         rates: the learning rates of weights and biases that the adjuster sets.
-        is_veles: whether what is left out has VELES's defaults.
+        is_veles: whether what is left out has VELES's defaults; beside an optimizer there are none for gradient descent.
         note: called with a line for each key that has no effect.
 
     Raises:
         ConfigError: a key that would change the results has no counterpart.
     """
     layers = conf.get("layers")
+    completed: tuple[type, ...] = ()
+    if is_veles:
+        completed = (FillingConfig,) if conf.get("optimizer") else (FillingConfig, GradientConfig)
     for name, layer in layers.items() if isinstance(layers, dict) else ():
         if isinstance(layer, dict):
             conf["layers"][name] = layer = dict(layer)
             _layer(f"layers.{name}", layer, note)
-            _complete(layer, _sides(layer), rates, is_veles)
+            _complete(layer, _sides(layer), rates, completed)
     if conf.get("mcdnnic_topology"):
         parameters = conf["mcdnnic_parameters"] = dict(conf.get("mcdnnic_parameters") or {})
         _clean("mcdnnic_parameters", parameters, note)
-        _complete(parameters, LAYER_CONFIGS["all2all"], rates, is_veles)
+        _complete(parameters, LAYER_CONFIGS["all2all"], rates, completed)
 
 
 def _layer(where: str, layer: dict[str, Any], note: Note) -> None:
@@ -63,7 +69,7 @@ def _sides(layer: dict[str, Any]) -> tuple[type, ...]:
 
 def _clean(where: str, layer: dict[str, Any], note: Note) -> None:
     """Takes VELES's keys without a counterpart out of a layer."""
-    for arrow in ARROWS:
+    for arrow in ARROWS.values():
         if isinstance(layer.get(arrow), dict):
             layer[arrow] = dict(layer[arrow])
     for place, settings in _places(where, layer):
@@ -79,26 +85,33 @@ def _clean(where: str, layer: dict[str, Any], note: Note) -> None:
                 raise ConfigError(f"{place}.{key} and {now} contradict one another: take one of them away")
 
 
-def _complete(layer: dict[str, Any], sides: tuple[type, ...], rates: Rates, is_veles: bool) -> None:
-    """Puts VELES's defaults into a layer with weights, and the rates of its adjuster, which go before the layer's own."""
-    schemas = [schema for schema in sides if issubclass(schema, FillingConfig | GradientConfig)]
+def _complete(layer: dict[str, Any], sides: tuple[type, ...], rates: Rates, completed: tuple[type, ...]) -> None:
+    """Puts VELES's defaults into a layer with weights, and the rates of its adjuster, which go before the layer's own.
+
+    Args:
+        layer: the layer's settings.
+        sides: the schemas of its sides.
+        rates: of weights and biases; those that are None stay as they are.
+        completed: the schemas whose defaults are VELES's.
+    """
     given = {key for _, settings in _places("", layer) for key in settings}
-    for schema in schemas:
-        arrow = ARROWS[issubclass(schema, GradientConfig)]
-        defaults = {"weights_decay": WEIGHTS_DECAY} if arrow == "<-" else {"default_stddev": "veles"}
-        set_here = {key: value for key, value in defaults.items() if is_veles and key not in given}
-        if arrow == "<-":
-            for key, rate in zip(("learning_rate", "learning_rate_bias"), rates, strict=True):
-                if rate is not None:
-                    layer.pop(key, None)
-                    set_here[key] = rate
-        if set_here:
-            layer[arrow] = {**(layer.get(arrow) or {}), **set_here}
+    for schema, defaults in DEFAULTS.items():
+        if not any(issubclass(side, schema) for side in sides):
+            continue
+        own = {key: value for key, value in defaults.items() if schema in completed and key not in given}
+        if schema is GradientConfig:
+            adjusted = zip(("learning_rate", "learning_rate_bias"), rates, strict=True)
+            own |= {key: rate for key, rate in adjusted if rate is not None}
+        for key in own:
+            layer.pop(key, None)
+        if own:
+            arrow = ARROWS[schema]
+            layer[arrow] = {**(layer.get(arrow) or {}), **own}
 
 
 def _places(where: str, layer: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the mappings that hold a layer's settings: the layer itself, and what is below its arrows."""
     yield where, layer
-    for arrow in ARROWS:
+    for arrow in ARROWS.values():
         if isinstance(layer.get(arrow), dict):
             yield f"{where}.{arrow}", layer[arrow]
