@@ -29,11 +29,12 @@ def test_a_conf_file_without_veles_keys_stays_as_it_is() -> None:
         "loader": {"name": "mnist", "normalization": "range", "data_dir": "${oc.env:DATA}"},
         "layers": {
             "fc": {"type": "softmax", "output_sample_shape": 10, "learning_rate": 0.1},
-            "relu": {"type": "activation_str"},
+            "my": {"_target_": "my.Module", "cache": 1, "rand": 2},
         },
         "lr_adjuster": {"policy": "inv", "gamma": 1, "power": 2},
         "snapshotter": {"odbc": "DSN=x"},
-        "something": {"else": 1},
+        "something": {"else": 1, "cache": 1},
+        "optimizer": {"_target_": "my.Optimizer", "cache": 1},
     }
     assert translated(conf) == (conf, [])
 
@@ -180,7 +181,7 @@ def test_base_lr_is_the_rate_of_every_layer() -> None:
     assert topology["mcdnnic_parameters"] == {"<-": rates}
 
 
-@pytest.mark.parametrize("key", [*keys.DROPPED, *(f"decision.{key}" for key in keys.UNIT_KEYS)])
+@pytest.mark.parametrize("key", [*keys.DROPPED, *(f"{unit}.{key}" for unit in keys.UNITS for key in keys.UNIT_KEYS)])
 def test_a_key_without_effect_is_named_with_the_reason(key: str) -> None:
     node = OmegaConf.create({})
     OmegaConf.update(node, key, 1)
@@ -201,9 +202,11 @@ def test_a_key_of_a_layer_without_effect_is_named_with_the_reason(key: str, side
 
 
 def test_learning_rates_of_a_layer_without_weights_are_named() -> None:
-    assert lines(layers=[{"name": "p", "type": "max_pooling", "<-": {"learning_rate": 1}}]) == [
+    layers = [{"name": "p", "type": "max_pooling", "<-": {"learning_rate": 1}}]
+    assert lines(loader_name="mnist_loader", layers=layers) == [
         "layers.p.<-.learning_rate of VELES has no effect: a layer of type 'max_pooling' has no weights"
     ]
+    assert translated({"layers": layers}) == ({"layers": {"p": {"type": "max_pooling", "<-": {"learning_rate": 1}}}}, [])
 
 
 @pytest.mark.parametrize("key", keys.REFUSED)

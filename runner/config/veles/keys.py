@@ -148,6 +148,9 @@ UNIT_KEYS: dict[str, str] = {
 }
 """Keys that each of VELES's units takes, and that have no effect here."""
 
+UNITS = ("loader", "evaluator", "decision", "snapshotter", "lr_adjuster", "rollback")
+"""The sections of units."""
+
 LAYER_DROPPED: dict[str, str] = {
     "rand": "each layer has a random stream of its own, from `seed`",
     "weights_transposed": "it is a matter of memory, not of results",

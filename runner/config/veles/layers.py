@@ -36,14 +36,15 @@ def translate(conf: dict[str, Any], rates: Rates, is_veles: bool, note: Note) ->
     Raises:
         ConfigError: a key that would change the results has no counterpart.
     """
-    layers = conf.get("layers")
     completed: tuple[type, ...] = ()
     if is_veles:
         completed = (FillingConfig,) if conf.get("optimizer") else (FillingConfig, GradientConfig)
+    layers = conf.get("layers")
     for name, layer in layers.items() if isinstance(layers, dict) else ():
-        if isinstance(layer, dict):
-            conf["layers"][name] = layer = dict(layer)
-            _layer(f"layers.{name}", layer, note)
+        if isinstance(layer, dict) and "_target_" not in layer:  # the keys of a torch.nn.Module are its arguments
+            _clean(f"layers.{name}", layer, note)
+            if is_veles:
+                _drop_rates(f"layers.{name}", layer, note)
             _complete(layer, _sides(layer), rates, completed)
     if conf.get("mcdnnic_topology"):
         parameters = conf["mcdnnic_parameters"] = dict(conf.get("mcdnnic_parameters") or {})
@@ -51,8 +52,8 @@ def translate(conf: dict[str, Any], rates: Rates, is_veles: bool, note: Note) ->
         _complete(parameters, LAYER_CONFIGS["all2all"], rates, completed)
 
 
-def _layer(where: str, layer: dict[str, Any], note: Note) -> None:
-    _clean(where, layer, note)
+def _drop_rates(where: str, layer: dict[str, Any], note: Note) -> None:
+    """Takes the settings of gradient descent out of a layer without weights; VELES passed them on to nobody."""
     sides = _sides(layer)
     if sides and not issubclass(sides[1], GradientConfig):
         for place, settings in _places(where, layer):

@@ -75,7 +75,7 @@ def _move(conf: dict[str, Any]) -> None:
 
 
 def _drop(conf: dict[str, Any], note: Callable[[str], None]) -> None:
-    units = {f"{name}.{key}": why for name in conf for key, why in keys.UNIT_KEYS.items() if name not in ("layers", "common")}
+    units = {f"{unit}.{key}": why for unit in keys.UNITS for key, why in keys.UNIT_KEYS.items()}
     for key, why in (keys.DROPPED | units).items():
         if _pop(conf, key) is not MISSING:
             note(f"{key} of VELES has no effect: {why}")
