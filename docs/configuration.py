@@ -31,7 +31,7 @@ layers:
 
 VELES's form is understood too: a list, with the forward settings below `->` and the backward ones below `<-`. A shell takes
 `->` for a redirection and Hydra cannot address the items of a list, so the mapping is the better form for overrides:
-`layers.fc1.output_sample_shape=300`.
+`layers.fc1.output_sample_shape=300`. A whole dictionary of VELES is a conf file: [veles.md](veles.md).
 
 | type | output |
 |---|---|
@@ -50,6 +50,7 @@ VELES's form is understood too: a list, with the forward settings below `->` and
 | `batch_norm` | batch normalisation, for each channel |
 | `activation_tanh`, `activation_relu`, `activation_str`, `activation_sigmoid` | the functions alone |
 | `activation_log` | log(x + sqrt(x^2 + 1)) |
+| `activation_sincos` | cos(x) at even places of a sample, sin(x) at odd ones |
 | `activation_mul` | the input times a constant |
 | `cutter` | the image without its margins |
 | `dropout` | in training, a share of the values is dropped and the others are scaled up |
@@ -89,7 +90,7 @@ SECTIONS = (
     ("norm", "layers.NAME.", images.NormForwardConfig),
     ("batch_norm", "layers.NAME.", images.BatchNormForwardConfig),
     ("cutter", "layers.NAME.", images.CutterForwardConfig),
-    ("Gradient descent, for each layer with weights", "layers.NAME.", layers.GradientConfig),
+    ("Gradient descent, for each layer with weights", "layers.NAME.", layers.MatrixGradientConfig),
     ("dropout", "layers.NAME.", layers.DropoutForwardConfig),
     ("lr_adjuster", "lr_adjuster.", training.LearningRateConfig),
     ("rollback", "rollback.", training.RollbackConfig),

@@ -35,7 +35,7 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> StandardW
         loss_function=config.loss_function.value,
         layers=config.layers,
         optimizer_config=config.optimizer,
-        lr_adjuster_config={"policy": config.lr_adjuster.policy, "parameters": config.lr_adjuster.parameters()},
+        lr_adjuster_config=config.lr_adjuster.settings(),
         decision_config=asdict(config.decision),
         rollback_config=asdict(config.rollback),
         snapshotter_config=_snapshotter(config.snapshotter, output_dir),
@@ -57,7 +57,7 @@ def reconfigure(workflow: Any, before: Config, now: Config, output_dir: str) -> 
     for key, (_, value) in changes.items():
         section = key.partition(".")[0]
         if section == "lr_adjuster":
-            workflow.lr_adjuster.reconfigure(policy=now.lr_adjuster.policy, parameters=now.lr_adjuster.parameters())
+            workflow.lr_adjuster.reconfigure(**now.lr_adjuster.settings())
         elif section != "snapshotter":
             workflow.override(key, value)
     if workflow.snapshotter is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets as tokens
+import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from runner import secrets
-from runner.config import Config, named_layers
+from runner.config import Config
+from runner.config.veles import translated
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -92,9 +95,10 @@ class ConfFolder(FileConfigSource):
         config = result.config
         if isinstance(config, DictConfig):
             _conceal_connection(config)
-            if isinstance(config.get("layers"), ListConfig):
-                # Hydra cannot address an item of a list, so `layers.fc1.learning_rate=0.1` needs names.
-                config.layers = named_layers(OmegaConf.to_container(config.layers))
+            content, notes = translated(OmegaConf.to_container(config))  # type: ignore[arg-type]
+            result.config = OmegaConf.create(content)
+            for note in notes:
+                _say(note)
         return result
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
@@ -128,6 +132,12 @@ def _conceal_connection(config: DictConfig) -> None:
     settings = settings.get("snapshotter")
     if isinstance(settings, dict) and isinstance(settings.get("odbc"), str):
         config.snapshotter.odbc = secrets.conceal(settings["odbc"])
+
+
+@cache
+def _say(note: str) -> None:
+    """Says something of a conf file, once: Hydra reads it for each job, and before there is a log."""
+    print(f"veles-run: {note}", file=sys.stderr)
 
 
 def _in_conf(config_path: str) -> bool:

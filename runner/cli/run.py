@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -75,11 +76,15 @@ def _report(error: Exception) -> int:
 
 def _message(error: Exception) -> str:
     cause = error.__cause__
+    if cause is None and not isinstance(error, RunnerError):
+        cause = error.__context__  # Hydra hides the cause of what is wrong with a conf file
     if isinstance(error, MissingConfigException) and (error.missing_cfg_file or "").startswith("conf/"):
         name = str(error.missing_cfg_file).removeprefix("conf/")
         return f"conf={name} is not known; known: {known(error.options or ())} (conf/ of this folder, and of the package)"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and is_dataclass(cause.object_type):
-        return f"{cause.full_key!r} is not a key; known there: {known(item.name for item in fields(cause.object_type))}"
+        file = re.match(r"In 'conf/[^']*': ", str(error))
+        where = file[0] if file else ""
+        return f"{where}{cause.full_key!r} is not a key; known there: {known(item.name for item in fields(cause.object_type))}"
     if isinstance(error, RunnerError):
         return str(error)
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]

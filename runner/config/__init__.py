@@ -1,6 +1,7 @@
 """The configuration's schema. Nothing here imports the numerical library, so that `--help` does not wait for it."""
 
-from runner.config.config import Config, LossFunction, Mode, Precision, checked_layers, flattened, from_hydra, plain
+from runner.config.config import Config, LossFunction, Mode, Precision, checked_layers, from_hydra, plain
+from runner.config.flat import flattened
 from runner.config.network import layer_sides, named_layers, normalized_layers
 from runner.config.snapshots import SnapshotterConfig, Trust
 

@@ -8,7 +8,7 @@ from typing import Any
 from runner.errors import ConfigError
 from runner.snapshots.settings import at_least
 
-COMMON = ("minibatch_size", "normalization", "train_size", "validation_size", "validation_ratio", "split_seed")
+COMMON = ("minibatch_size", "normalization", "train_size", "validation_size", "validation_ratio", "split_seed", "shuffle_limit")
 """Keys that all loaders take."""
 
 COLUMN = Any  # OmegaConf has no union of text and a number
@@ -23,8 +23,9 @@ class LoaderConfig:
     minibatch_size: int = 100
     """Samples in a minibatch."""
     normalization: str = "linear"
-    """`linear` maps the range of the training set to [-1, 1], `range` to [0, 1], `pointwise` that of each feature to [-1, 1];
-    `mean_dispersion` subtracts the mean sample and divides by each feature's range; `none` leaves the data alone."""
+    """`linear` maps the range of the training set to [-1, 1], `range` to [0, 1], `pointwise` that of each feature to [-1, 1],
+    `samplewise` that of each sample to [-1, 1]; `internal_mean` subtracts the mean sample, `mean_dispersion` divides by each
+    feature's range, too; `none` leaves the data alone."""
     train_size: int | None = None
     """Training samples to use, from the first on; all unless given."""
     validation_size: int | None = None
@@ -33,6 +34,8 @@ class LoaderConfig:
     """Share of the training samples that is set apart for validation, between 0 and 1; none unless given."""
     split_seed: int = 0
     """Seed of the choice that `validation_ratio` makes; it is another one than the run's, so that runs can be compared."""
+    shuffle_limit: int | None = None
+    """The training set is shuffled before so many epochs, and keeps its order from then on; before each epoch unless given."""
     data_dir: str | None = None
     """Folder of the data: IDX files (`mnist`), binary batches (`cifar10`), a folder for each class (`images`)."""
     validation_dir: str | None = None
@@ -71,6 +74,7 @@ class LoaderConfig:
         if self.validation_ratio is not None and not 0 <= self.validation_ratio < 1:
             raise ConfigError(f"loader.validation_ratio={self.validation_ratio} must be at least 0 and below 1")
         at_least("loader.split_seed", self.split_seed, 0, "seed of the split")
+        at_least("loader.shuffle_limit", self.shuffle_limit, 0, "epochs")
         if self.image_size is not None and (len(self.image_size) != 2 or min(self.image_size) < 1):
             raise ConfigError(f"loader.image_size={self.image_size} must be [height, width] in pixels")
         if self.label is not None and self.targets:

@@ -14,7 +14,7 @@ from runner.config.images import (
     NormForwardConfig,
     PoolingForwardConfig,
 )
-from runner.config.weights import FillingConfig, GradientConfig
+from runner.config.weights import FillingConfig, GradientConfig, MatrixGradientConfig
 from runner.errors import ConfigError
 
 SIZE = Any  # OmegaConf has no union of an integer and a list
@@ -25,7 +25,7 @@ class All2AllForwardConfig(FillingConfig):
     """The forward side (`->`) of a fully connected layer."""
 
     output_sample_shape: SIZE = None
-    """Number of outputs, or the shape of a sample of them."""
+    """Number of outputs, or the shape of a sample of them; for `softmax` the number of labels unless given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,6 +33,15 @@ class All2AllForwardConfig(FillingConfig):
         sizes = shape if isinstance(shape, list | tuple) else [shape]
         if not sizes or not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
             raise ConfigError(f"output_sample_shape={shape!r} must be a positive integer, or a list of such")
+
+
+@dataclass(kw_only=True)
+class SoftmaxForwardConfig(All2AllForwardConfig):
+    """The forward side of the softmax layer."""
+
+    def __post_init__(self) -> None:
+        if self.output_sample_shape is not None:
+            super().__post_init__()
 
 
 @dataclass(kw_only=True)
@@ -74,14 +83,15 @@ class NoConfig:
 
 LAYER_CONFIGS: dict[str, tuple[type, type]] = {
     **dict.fromkeys(
-        ("all2all", "all2all_tanh", "all2all_relu", "all2all_str", "all2all_sigmoid", "softmax"),
-        (All2AllForwardConfig, GradientConfig),
+        ("all2all", "all2all_tanh", "all2all_relu", "all2all_str", "all2all_sigmoid"),
+        (All2AllForwardConfig, MatrixGradientConfig),
     ),
+    "softmax": (SoftmaxForwardConfig, MatrixGradientConfig),
     **dict.fromkeys(
         ("conv", "conv_tanh", "conv_relu", "conv_str", "conv_sigmoid"),
-        (ConvForwardConfig, GradientConfig),
+        (ConvForwardConfig, MatrixGradientConfig),
     ),
-    "deconv": (DeconvForwardConfig, GradientConfig),
+    "deconv": (DeconvForwardConfig, MatrixGradientConfig),
     **dict.fromkeys(
         ("max_pooling", "avg_pooling", "maxabs_pooling", "stochastic_pooling", "stochastic_abs_pooling"),
         (PoolingForwardConfig, NoConfig),
@@ -91,7 +101,7 @@ LAYER_CONFIGS: dict[str, tuple[type, type]] = {
     "norm": (NormForwardConfig, NoConfig),
     "batch_norm": (BatchNormForwardConfig, GradientConfig),
     **dict.fromkeys(
-        ("activation_tanh", "activation_relu", "activation_str", "activation_sigmoid", "activation_log"), (NoConfig, NoConfig)
+        [f"activation_{function}" for function in ("tanh", "relu", "str", "sigmoid", "log", "sincos")], (NoConfig, NoConfig)
     ),
     "activation_mul": (MulForwardConfig, NoConfig),
     "cutter": (CutterForwardConfig, NoConfig),

@@ -17,7 +17,10 @@ MODULE = "module"
 
 
 def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
-    """Returns checked layers by name, from first to last, each as a flat mapping with all its settings.
+    """Returns checked layers by name, from first to last, each as a flat mapping of its settings.
+
+    The forward side has all of them. The backward side has those that are given: they have a meaning only where no optimizer
+    takes their place.
 
     VELES's form is understood: a list of mappings with `type`, `->`, `<-` and `name`.
 
@@ -72,8 +75,9 @@ def _layer(name: str, settings: Any) -> dict[str, Any]:
         flat = dict(_mapping(f"layers.{name}.{arrow}", flat.pop(arrow, None))) | flat
     merged: dict[str, Any] = {"type": kind}
     sides = LAYER_CONFIGS[kind]
-    for side in sides:
-        merged |= _checked(f"layers.{name}", side, {key: flat.pop(key) for key in _names(side) if key in flat})
+    given = [{key: flat.pop(key) for key in _names(side) if key in flat} for side in sides]
+    forward, backward = (_checked(f"layers.{name}", side, values) for side, values in zip(sides, given, strict=True))
+    merged |= forward | {key: value for key, value in backward.items() if key in given[1]}
     if kind == MODULE:
         return merged | {str(key): value for key, value in flat.items()}
     if flat:
@@ -110,4 +114,4 @@ def _names(schema: type) -> list[str]:
 
 
 def _pick(schema: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values[name] for name in _names(schema)}
+    return {name: values[name] for name in _names(schema) if name in values}

@@ -6,29 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from runner.config.weights import GradientConfig
+from runner.config.weights import MatrixGradientConfig
 from runner.errors import ConfigError, known
 from runner.snapshots.settings import at_least
 
 
 @dataclass(kw_only=True)
 class LearningRateConfig:
-    """How learning rates change from epoch to epoch."""
+    """How learning rates change from epoch to epoch, or from minibatch to minibatch."""
 
     policy: str = "fixed"
     """`fixed`, `exp`, `step_exp`, `inv`, `cosine` or `arbitrary_step`."""
+    by_minibatch: bool = False
+    """Whether the policy counts minibatches of training, as in VELES; else it counts epochs."""
     gamma: float | None = None
     """Base of `exp` and `step_exp`; slope of `inv`."""
     step: int | None = None
-    """Epochs in a step of `step_exp`."""
+    """Epochs (minibatches) in a step of `step_exp`."""
     power: float | None = None
     """Exponent of `inv`."""
     period: int | None = None
-    """Epochs in which `cosine` falls from 1 to `floor`."""
+    """Epochs (minibatches) in which `cosine` falls from 1 to `floor`."""
     floor: float | None = None
     """Where `cosine` ends; 0 unless given."""
     lrs_with_lengths: list[Any] | None = None
-    """Pairs [factor, epochs] of `arbitrary_step`."""
+    """Pairs [factor, epochs (minibatches)] of `arbitrary_step`."""
 
     NEEDS = {
         "fixed": ((), ()),
@@ -43,24 +45,34 @@ class LearningRateConfig:
         if self.policy not in self.NEEDS:
             raise ConfigError(f"lr_adjuster.policy={self.policy!r} is unknown; known: {known(self.NEEDS)}")
         required, optional = self.NEEDS[self.policy]
-        given = {item.name for item in fields(self) if item.name != "policy" and getattr(self, item.name) not in (None, [])}
+        own = ("policy", "by_minibatch")
+        given = {item.name for item in fields(self) if item.name not in own and getattr(self, item.name) not in (None, [])}
         if missing := set(required) - given:
             raise ConfigError(f"lr_adjuster.policy={self.policy!r} needs lr_adjuster.{min(missing)}")
         if extra := given - set(required) - set(optional):
             raise ConfigError(f"lr_adjuster.{min(extra)} does not belong to lr_adjuster.policy={self.policy!r}")
         for name in ("step", "period"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ConfigError(f"lr_adjuster.{name}={value} must be at least 1 (epochs)")
+                raise ConfigError(f"lr_adjuster.{name}={value} must be at least 1 ({self.unit})")
         for pair in self.lrs_with_lengths or ():
             numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(number, int | float) for number in pair)
             if not numbers or pair[1] < 1:
-                raise ConfigError(f"lr_adjuster.lrs_with_lengths has {pair!r}, which is no pair [factor, epochs]")
+                raise ConfigError(f"lr_adjuster.lrs_with_lengths has {pair!r}, which is no pair [factor, {self.unit}]")
+
+    @property
+    def unit(self) -> str:
+        """What the policy counts."""
+        return "minibatches" if self.by_minibatch else "epochs"
 
     def parameters(self) -> dict[str, Any]:
         """Returns the parameters of the policy."""
         return {
             name: getattr(self, name) for names in self.NEEDS[self.policy] for name in names if getattr(self, name) is not None
         }
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what the learning-rate adjuster is made with."""
+        return {"policy": self.policy, "by_minibatch": self.by_minibatch, "parameters": self.parameters()}
 
 
 @dataclass(kw_only=True)
@@ -103,8 +115,8 @@ def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[s
     if not isinstance(optimizer.get("_target_"), str):
         raise ConfigError("optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW")
     for name, settings in layers.items():
-        for item in fields(GradientConfig):
-            if item.name in settings and settings[item.name] != item.default:
+        for item in fields(MatrixGradientConfig):
+            if item.name in settings:
                 raise ConfigError(
                     f"layers.{name}.{item.name} has no meaning beside optimizer._target_={optimizer['_target_']}, which updates"
                     " all weights: take one of them away"

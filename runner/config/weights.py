@@ -17,6 +17,13 @@ class Filling(Enum):
     constant = "constant"
 
 
+class DefaultStddev(Enum):
+    """How large a filling is whose size is not given."""
+
+    inputs = "inputs"
+    veles = "veles"
+
+
 @dataclass(kw_only=True)
 class FillingConfig:
     """How weights and bias are filled."""
@@ -24,11 +31,14 @@ class FillingConfig:
     weights_filling: Filling = Filling.uniform
     """How the weights are filled."""
     weights_stddev: float | None = None
-    """Limit (uniform), standard deviation (gaussian) or value (constant); 1 / sqrt(inputs of an output) unless given."""
+    """Limit (uniform), standard deviation (gaussian) or value (constant); chosen by `default_stddev` unless given."""
     bias_filling: Filling = Filling.uniform
     """How the bias is filled."""
     bias_stddev: float | None = None
     """As `weights_stddev`, for the bias."""
+    default_stddev: DefaultStddev = DefaultStddev.inputs
+    """`inputs`: 1 / sqrt(inputs of an output). `veles`: the same, a third of it if gaussian, at most 0.05; for the bias that of
+    the weights."""
     include_bias: bool = True
     """Whether there is a bias."""
 
@@ -71,3 +81,11 @@ class GradientConfig:
                 raise ConfigError(f"{item.name}={value} must be at least 0 and below 1")
             if not 0 <= value < math.inf:
                 raise ConfigError(f"{item.name}={value} must not be negative, and must be finite")
+
+
+@dataclass(kw_only=True)
+class MatrixGradientConfig(GradientConfig):
+    """The backward side of a layer whose weights are a matrix, or kernels."""
+
+    factor_ortho: float = 0.0
+    """Strength of the regulariser that drives the weights of the outputs apart."""

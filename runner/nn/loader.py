@@ -32,6 +32,7 @@ class FullBatchLoader(Unit):
         evaluating: a Bool, true when the minibatch is not for training.
         epoch_ended: a Bool, true when the minibatch is the last of its epoch.
         epoch_number: epochs whose last minibatch has been served.
+        label_count: how many labels there are, the largest one and those below it.
         sample_shape, target_shape: the shape of one sample, and of one target.
         allow_changed_data_: whether, after a restore, another data set than that of the run so far is taken.
 
@@ -43,6 +44,7 @@ class FullBatchLoader(Unit):
         train_size, validation_size: take only so many samples from the beginning; all unless given.
         validation_ratio: take such a share of the training set for validation.
         split_seed: seed of that choice.
+        shuffle_limit: shuffle the training set before so many epochs, and keep the order from then on; before each if None.
         dtype: of the data on the device.
 
     Raises:
@@ -61,6 +63,7 @@ class FullBatchLoader(Unit):
         validation_size: int | None = None,
         validation_ratio: float | None = None,
         split_seed: int = 0,
+        shuffle_limit: int | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(workflow, name or "loader")
@@ -75,6 +78,7 @@ class FullBatchLoader(Unit):
         self.validation_size = validation_size
         self.validation_ratio = validation_ratio
         self.split_seed = split_seed
+        self.shuffle_limit = shuffle_limit
         self.dtype = dtype
         self.stream = Stream(seed, "loader")
         self.epoch_number = 0
@@ -83,6 +87,7 @@ class FullBatchLoader(Unit):
         self.fingerprint: str | None = None
         self.normalizer: Normalizer | None = None
         self.class_lengths = [0, 0, 0]
+        self.label_count = 0
         self.sample_shape: tuple[int, ...] = ()
         self.target_shape: tuple[int, ...] = ()
         self.evaluating = Bool(False)
@@ -114,19 +119,27 @@ class FullBatchLoader(Unit):
             key: _tensor(value.targets).to(device, self.dtype) for key, value in samples.items() if value.targets is not None
         } or self.data_
         self.class_lengths = _lengths(samples)
+        self.label_count = 1 + max((int(labels.max()) for labels in self.labels_.values()), default=-1)
         self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
         self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
         self.epoch_ = epoch(self.class_lengths, self.minibatch_size)
 
     def run(self) -> None:
         if self.position == 0:
-            self.permutation = self.stream.permutation(self.class_lengths[TRAIN])
+            self._shuffle()
         step = self.epoch_[self.position]
         self.serve(step)
         self.position += 1
         if step.epoch_ends:
             self.position = 0
             self.epoch_number += 1
+
+    def _shuffle(self) -> None:
+        size, limit = self.class_lengths[TRAIN], self.shuffle_limit
+        if limit is None or self.epoch_number < limit:
+            self.permutation = self.stream.permutation(size)
+        elif self.permutation is None or len(self.permutation) != size:
+            self.permutation = torch.arange(size, dtype=torch.int32)
 
     def serve(self, step: Minibatch) -> None:
         """Makes one minibatch the current one."""

@@ -1,4 +1,4 @@
-"""Learning-rate policies: the factor on each learning rate, by epoch."""
+"""Learning-rate policies: the factor on each learning rate, by epoch or by minibatch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from runner.graph import Unit, Workflow
+from runner.errors import ConfigError
+from runner.graph import Bool, Unit, Workflow
 from runner.nn.weighted import WeightedGradient
 
 
@@ -47,16 +48,18 @@ def arbitrary_step(epoch: int, *, lrs_with_lengths: Sequence[Sequence[float]]) -
 POLICIES: dict[str, Callable[..., float]] = {
     policy.__name__: policy for policy in (fixed, exp, step_exp, inv, cosine, arbitrary_step)
 }
-"""Every policy by its name in the configuration; `epoch` counts from 0."""
+"""Every policy by its name in the configuration; `epoch` counts from 0; it may be a minibatch."""
 
 
 class LearningRateAdjuster(Unit):
-    """Sets the factor on the learning rates of all gradient units, for the epoch that begins.
+    """Sets the factor on the learning rates of all gradient units, for the epoch or the minibatch that follows.
 
     Linked attributes:
         epoch_number: epochs served.
+        evaluating: true when the minibatch is not for training.
 
     Attributes:
+        minibatches: minibatches of training so far; counted if the policy goes by them.
         scale: multiplies the policy's factor; a roll-back lowers it.
 
     Args:
@@ -64,23 +67,46 @@ class LearningRateAdjuster(Unit):
         gradients: the units whose rates are adjusted.
         policy: a name from `POLICIES`.
         parameters: the policy's.
+        by_minibatch: whether the policy counts minibatches of training instead of epochs.
     """
 
-    adjustable = frozenset({"policy", "parameters"})
+    adjustable = frozenset({"policy", "parameters", "by_minibatch"})
     epoch_number: int
+    evaluating: Bool
 
-    def __init__(self, workflow: Workflow, gradients: Sequence[WeightedGradient], *, policy: str, parameters: Any) -> None:
+    def __init__(
+        self,
+        workflow: Workflow,
+        gradients: Sequence[WeightedGradient],
+        *,
+        policy: str,
+        parameters: Any,
+        by_minibatch: bool = False,
+    ) -> None:
         super().__init__(workflow, "lr_adjuster")
         self.gradients = list(gradients)
         self.policy = policy
         self.parameters = dict(parameters)
+        self.by_minibatch = by_minibatch
+        self.minibatches = 0
         self.scale = 1.0
-        self.demand("epoch_number")
+        self.demand("epoch_number", "evaluating")
 
     def initialize(self) -> None:
-        self.run()
+        self._adjust()
 
     def run(self) -> None:
-        factor = self.scale * POLICIES[self.policy](self.epoch_number, **self.parameters)
+        if self.by_minibatch and not self.evaluating:
+            self.minibatches += 1
+        self._adjust()
+
+    def reconfigure(self, **changes: object) -> None:
+        if changes.get("by_minibatch", self.by_minibatch) != self.by_minibatch:
+            raise ConfigError("lr_adjuster.by_minibatch is fixed once the network is built, so it cannot change on resume")
+        super().reconfigure(**changes)
+
+    def _adjust(self) -> None:
+        done = self.minibatches if self.by_minibatch else self.epoch_number
+        factor = self.scale * POLICIES[self.policy](done, **self.parameters)
         for gradient in self.gradients:
             gradient.rate_factor = factor

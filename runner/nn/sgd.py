@@ -1,4 +1,4 @@
-"""Stochastic gradient descent as in VELES: momentum, and decay that mixes L1 and L2."""
+"""Stochastic gradient descent as in VELES: momentum, decay that mixes L1 and L2, and a push towards orthogonal weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from torch import Tensor
 class SGD:
     """Updates one parameter in place.
 
-    With gradient g, weight w and momentum m: v = m v - rate (g + decay ((1 - l1) w + l1 sign(w) / 2)); w += v.
+    With gradient g, weight w and momentum m: v = m v - rate (g + decay ((1 - l1) w + l1 sign(w) / 2) + ortho o); w += v. For
+    the weights of n outputs, o is 1/n times the sum of the other outputs' weights of the same input.
 
     Attributes:
         rate: learning rate.
         decay: strength of the weight decay.
         l1: share of L1 in the decay, 0 to 1.
         moment: momentum.
+        ortho: strength of the regulariser that drives the weights of the outputs apart, VELES's `factor_ortho`.
         velocity: v of the formula, of the parameter's shape; None until a momentum is used.
     """
 
@@ -26,6 +28,7 @@ class SGD:
     decay: float = 0.0
     l1: float = 0.0
     moment: float = 0.0
+    ortho: float = 0.0
     velocity: Tensor | None = None
 
     def update_matrix(self, parameter: Tensor, error: Tensor, inputs: Tensor, factor: float) -> None:
@@ -38,7 +41,7 @@ class SGD:
             factor: multiplies the learning rate.
         """
         rate = self.rate * factor
-        if self.moment:
+        if self.moment or self.ortho:
             velocity = self._velocity(parameter)
             velocity.addmm_(error.t(), inputs, beta=self.moment, alpha=-rate)
             self._apply(parameter, velocity, rate)
@@ -52,7 +55,7 @@ class SGD:
     def update(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
         """Updates a parameter with its gradient, of the same shape."""
         rate = self.rate * factor
-        if not self.moment and not self.decay:
+        if not self.moment and not self.decay and not self.ortho:
             parameter.sub_(gradient, alpha=rate)
             return
         velocity = self._velocity(parameter).mul_(self.moment)
@@ -69,6 +72,8 @@ class SGD:
         return self.velocity
 
     def _apply(self, parameter: Tensor, velocity: Tensor, rate: float) -> None:
+        if self.ortho:
+            velocity.sub_(parameter.sum(0) - parameter, alpha=rate * self.ortho / len(parameter))
         if self.decay:
             velocity.sub_(parameter, alpha=rate * self.decay * (1 - self.l1))
             if self.l1:

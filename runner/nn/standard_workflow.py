@@ -216,6 +216,8 @@ class StandardWorkflow(Workflow):
             else:
                 forward.link_attrs(previous, ("input_", "output_"), ("input_shape", "output_shape"))
             forward.link_attrs(self.loader, "evaluating")
+            if settings["type"] == "softmax" and settings["output_sample_shape"] is None:
+                forward.link_attrs(self.loader, "label_count")
             forward.link_from(previous)
             forwards.append(forward)
             previous = forward
@@ -270,8 +272,10 @@ class StandardWorkflow(Workflow):
         weighted = [unit for unit in self.gradients if isinstance(unit, WeightedGradient)]
         adjuster = LearningRateAdjuster(self, weighted, **settings)
         adjuster.link_from(self.gradients[-1])
-        adjuster.link_attrs(self.loader, "epoch_number")
-        adjuster.gate_skip = ~self.loader.epoch_ended
+        adjuster.link_attrs(self.loader, "epoch_number", "evaluating")
+        # At the end of an epoch a roll-back may have lowered the rates.
+        within = ~self.loader.epoch_ended
+        adjuster.gate_skip = self.loader.evaluating & within if adjuster.by_minibatch else within
         return adjuster
 
     def _link_rollback(self, settings: dict[str, Any]) -> Rollback | None:

@@ -31,7 +31,8 @@ class WeightedForward(Forward):
         seed: the seed of the run.
         weights_filling, bias_filling: `uniform`, `gaussian` or `constant`.
         weights_stddev, bias_stddev: the limit of a uniform filling, the standard deviation of a gaussian one, the value of a
-            constant one; 1 / sqrt(inputs of an output) unless given.
+            constant one; chosen by `default_stddev` unless given.
+        default_stddev: `inputs` for 1 / sqrt(inputs of an output); `veles` for VELES's choice.
         include_bias: whether there is a bias.
     """
 
@@ -45,10 +46,12 @@ class WeightedForward(Forward):
         weights_stddev: float | None = None,
         bias_filling: str = "uniform",
         bias_stddev: float | None = None,
+        default_stddev: str = "inputs",
         include_bias: bool = True,
     ) -> None:
         super().__init__(workflow, name)
         self.fillings: tuple[Filling, Filling] = ((weights_filling, weights_stddev), (bias_filling, bias_stddev))
+        self.default_stddev = default_stddev
         self.include_bias = include_bias
         self.stream = Stream(seed, name)
         self.weights: Tensor | None = None
@@ -74,7 +77,7 @@ class WeightedForward(Forward):
     def filled(self, shape: tuple[int, ...], filling: Filling, inputs: int, dtype: torch.dtype) -> Tensor:
         """Returns a filled tensor; `inputs` are those of an output."""
         kind, size = filling
-        size = 1 / math.sqrt(inputs) if size is None else size
+        size = self._default_size(inputs) if size is None else size
         match kind:
             case "uniform":
                 return self.stream.uniform(shape, size, dtype)
@@ -82,6 +85,15 @@ class WeightedForward(Forward):
                 return self.stream.gaussian(shape, size, dtype)
             case _:
                 return torch.full(shape, size, dtype=dtype)
+
+    def _default_size(self, inputs: int) -> float:
+        """Returns the size of a filling that is not given."""
+        size = 1 / math.sqrt(inputs)
+        if self.default_stddev == "inputs":
+            return size
+        # As in VELES's all2all.py and conv.py; the bias takes the size of the weights.
+        kind, given = self.fillings[0]
+        return min(size / 3 if kind == "gaussian" else size, 0.05) if given is None else given
 
 
 class WeightedGradient(Gradient):
@@ -99,13 +111,14 @@ class WeightedGradient(Gradient):
         learning_rate, weights_decay, l1_vs_l2, gradient_moment: of the weights, as in `SGD`.
         learning_rate_bias, weights_decay_bias, l1_vs_l2_bias, gradient_moment_bias: of the bias; what is None is as for the
             weights.
+        factor_ortho: `ortho` of the weights, as in `SGD`; the bias has none.
     """
 
     BY_LAYER = frozenset(
         name + suffix for name in ("learning_rate", "weights_decay", "l1_vs_l2", "gradient_moment") for suffix in ("", "_bias")
     )
 
-    adjustable = BY_LAYER
+    adjustable = BY_LAYER | {"factor_ortho"}
 
     def __init__(
         self,
@@ -122,12 +135,13 @@ class WeightedGradient(Gradient):
         l1_vs_l2_bias: float | None = None,
         gradient_moment: float = 0.0,
         gradient_moment_bias: float | None = None,
+        factor_ortho: float = 0.0,
     ) -> None:
         super().__init__(workflow, forward, needs_err_input=needs_err_input)
         self.rate_factor = 1.0
         self.weights_step: Step = SGD(learning_rate) if optimizer is None else optimizer.fresh()
         self.bias_step: Step = SGD(learning_rate) if optimizer is None else optimizer.fresh()
-        self.settings: dict[str, Any] = {}
+        self.settings: dict[str, Any] = {"factor_ortho": factor_ortho}
         self.reconfigure(
             learning_rate=learning_rate,
             learning_rate_bias=learning_rate_bias,
@@ -155,6 +169,7 @@ class WeightedGradient(Gradient):
         ):
             value = self.settings[name + suffix]
             setattr(step, field, self.settings[name] if value is None else value)
+        step.ortho = 0.0 if suffix else self.settings["factor_ortho"]
 
     def steps(self) -> list[tuple[Step, str]]:
         """Returns what updates each parameter, with `_bias` where the settings of the bias are its own."""

@@ -28,6 +28,7 @@ CONFS: dict[str, Callable[[Path], list[str]]] = {
     "mnist_small": lambda folder: ["loader.train_size=300", "loader.validation_size=200"],
     "mnist_conv": lambda folder: ["loader.train_size=300", "loader.validation_size=200"],
     "mnist_ae": lambda folder: ["loader.train_size=300", "loader.validation_size=200"],
+    "mnist_ae_fc": lambda folder: ["loader.train_size=300", "loader.validation_size=200"],
     "wine": lambda folder: [],
     "digits": lambda folder: ["loader.train_size=300"],
     "cifar": lambda folder: [f"loader.data_dir={data.write_cifar10(folder)}", "loader.minibatch_size=7"],

@@ -37,7 +37,16 @@ def test_the_workflow_in_the_readme(tmp_path: Path) -> None:
     assert found == [f"counting_{number}.5.pickle.gz" for number in (100, 1000, 200, 300, 400, 500, 600, 700, 800, 900)]
 
 
+def made(page: str) -> str:
+    """Returns what the program of a page of the documentation prints."""
+    return subprocess.run(
+        [sys.executable, EXAMPLES.parent / "docs" / f"{page}.py"], capture_output=True, text=True, check=True
+    ).stdout
+
+
 def test_the_page_of_the_configuration_is_up_to_date() -> None:
-    docs = EXAMPLES.parent / "docs"
-    made = subprocess.run([sys.executable, docs / "configuration.py"], capture_output=True, text=True, check=True).stdout
-    assert (docs / "configuration.md").read_text() == made
+    assert (EXAMPLES.parent / "docs" / "configuration.md").read_text() == made("configuration")
+
+
+def test_the_tables_of_veles_keys_are_up_to_date() -> None:
+    assert (EXAMPLES.parent / "docs" / "veles.md").read_text().endswith("\n\n" + made("veles"))

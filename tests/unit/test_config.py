@@ -42,11 +42,12 @@ def test_veles_form_and_the_flat_form_are_the_same() -> None:
     assert normalized_layers(VELES) == normalized_layers(FLAT) == normalized_layers(OmegaConf.create(VELES))
 
 
-def test_normalized_layers_have_all_settings_and_stay_as_they_are() -> None:
+def test_normalized_layers_have_all_forward_settings_and_stay_as_they_are() -> None:
     layers = normalized_layers(FLAT)
     assert list(layers) == ["fc1", "out"]
     assert layers["fc1"]["type"] == "all2all_tanh"
-    assert (layers["fc1"]["weights_filling"], layers["fc1"]["weights_decay_bias"]) == ("uniform", 0.0)
+    assert (layers["fc1"]["weights_filling"], layers["fc1"]["learning_rate"]) == ("uniform", 0.3)
+    assert "weights_decay" not in layers["fc1"]
     assert layers["out"]["output_sample_shape"] == [10]
     assert normalized_layers(layers) == layers
 
@@ -94,7 +95,7 @@ def test_a_name_that_is_a_number_is_text() -> None:
         ),
         ("fc1", "layers='fc1' must be a mapping from names to settings, or a list"),
         (7, "layers=7 must be a mapping"),
-        ({"a": {"type": "softmax"}}, "layers.a: output_sample_shape=None must be a positive integer, or a list of such"),
+        ({"a": {"type": "all2all"}}, "layers.a: output_sample_shape=None must be a positive integer, or a list of such"),
         (
             {"a": {"type": "softmax", "output_sample_shape": 3, "learning_rate": "x"}},
             "layers.a.learning_rate='x' is wrong: Value 'x'",
@@ -196,7 +197,15 @@ def test_wrong_loaders_are_refused(settings: dict[str, object], message: str) ->
 
 def test_a_loader_gets_its_own_settings_and_those_of_all() -> None:
     settings = LoaderConfig(name="table", data_file="x", label=0, minibatch_size=5).settings()
-    common = ("minibatch_size", "normalization", "train_size", "validation_size", "validation_ratio", "split_seed")
+    common = (
+        "minibatch_size",
+        "normalization",
+        "train_size",
+        "validation_size",
+        "validation_ratio",
+        "split_seed",
+        "shuffle_limit",
+    )
     assert settings.keys() == {*common, "data_file", "label"}
     assert (settings["minibatch_size"], settings["label"]) == (5, 0)
     assert LoaderConfig(name="ones_own").settings().keys() == set(common)

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from runner.nn.layer import Forward, Gradient
-from runner.nn.layers.activation import ActivationGradient, ActivationLayer, Multiplication, MultiplicationGradient
+from runner.nn.layers.activation import (
+    ActivationGradient,
+    ActivationLayer,
+    Multiplication,
+    MultiplicationGradient,
+    SinCos,
+    SinCosGradient,
+)
 from runner.nn.layers.all2all import All2All, All2AllGradient
 from runner.nn.layers.conv import Conv, ConvGradient
 from runner.nn.layers.cutter import Cutter, CutterGradient
@@ -65,6 +72,7 @@ LAYERS: dict[str, LayerType] = {
     "norm": LayerType(Norm, NormGradient),
     "batch_norm": LayerType(BatchNorm, BatchNormGradient, has_weights=True),
     **{f"activation{suffix}": _activation(name) for suffix, name in _SUFFIXES.items() if suffix},
+    "activation_sincos": LayerType(SinCos, SinCosGradient),
     "activation_mul": LayerType(Multiplication, MultiplicationGradient),
     "cutter": LayerType(Cutter, CutterGradient),
     "module": LayerType(Module, ModuleGradient, has_weights=True),

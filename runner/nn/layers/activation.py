@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from runner.graph import Workflow
 from runner.nn.activations import ACTIVATIONS
@@ -73,3 +76,32 @@ class MultiplicationGradient(Gradient):
 
     def run(self) -> None:
         self.err_input_ = torch.mul(self.err_output_, self.forward.factor)
+
+
+class SinCos(Forward):
+    """output = cos(input) for the values of a sample at even places, and sin(input) for those at odd ones."""
+
+    def __init__(self, workflow: Workflow, name: str, *, seed: int) -> None:
+        super().__init__(workflow, name)
+
+    def initialize(self) -> None:
+        self.output_shape = self.input_shape
+
+    def run(self) -> None:
+        self.output_ = self.interleaved(torch.cos, torch.sin)
+
+    def interleaved(self, even: Callable[[Tensor], Tensor], odd: Callable[[Tensor], Tensor]) -> Tensor:
+        """Returns a function of the values at even places beside another of those at odd ones, in the shape of the input."""
+        flat = self.input_.flatten(1)
+        result = torch.empty_like(flat)
+        result[:, ::2], result[:, 1::2] = even(flat[:, ::2]), odd(flat[:, 1::2])
+        return result.view(self.input_.shape)
+
+
+class SinCosGradient(Gradient):
+    """The backward step of `SinCos`."""
+
+    def run(self) -> None:
+        forward: SinCos = self.forward
+        slope = forward.interleaved(lambda values: values.sin().neg_(), torch.cos)
+        self.err_input_ = self.err_output_.reshape(slope.shape) * slope

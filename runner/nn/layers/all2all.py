@@ -20,14 +20,19 @@ class All2All(WeightedForward):
         weights: of shape (outputs, inputs).
         bias: of shape (outputs,), or None.
 
+    Linked attributes:
+        label_count: the number of labels, where the number of outputs is not given.
+
     Args:
         workflow: the workflow.
         name: the layer's name.
         seed: the seed of the run.
         activation: a name from `ACTIVATIONS`.
-        output_sample_shape: the number of outputs, or the shape of one sample of them.
+        output_sample_shape: the number of outputs, or the shape of one sample of them; the number of labels if None.
         filling: as in `WeightedForward`.
     """
+
+    label_count: int
 
     def __init__(
         self,
@@ -36,16 +41,20 @@ class All2All(WeightedForward):
         *,
         seed: int,
         activation: str,
-        output_sample_shape: int | Sequence[int],
+        output_sample_shape: int | Sequence[int] | None,
         **filling: Any,
     ) -> None:
         super().__init__(workflow, name, seed=seed, **filling)
         self.activation = activation
         shape = (output_sample_shape,) if isinstance(output_sample_shape, int) else output_sample_shape
-        self.output_shape = tuple(shape)
+        self.output_shape = tuple(shape or ())
+        if not self.output_shape:
+            self.demand("label_count")
 
     def initialize(self) -> None:
         self.function_ = ACTIVATIONS[self.activation]
+        if not self.output_shape:
+            self.output_shape = (self.label_count,)
         outputs = math.prod(self.output_shape)
         self.fill((outputs, math.prod(self.input_shape)), outputs)
 

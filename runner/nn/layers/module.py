@@ -76,6 +76,8 @@ class ModuleGradient(WeightedGradient):
         parameter_steps: how each parameter of the module is updated, by its name.
     """
 
+    adjustable = WeightedGradient.BY_LAYER
+
     def __init__(self, workflow: Workflow, forward: Module, *, optimizer: TorchStep | None = None, **settings: Any) -> None:
         self.parameter_steps: dict[str, Step] = {}
         self.suffixes: dict[str, str] = {}

@@ -114,6 +114,8 @@ class BatchNorm(Forward):
 class BatchNormGradient(WeightedGradient):
     """The backward step of `BatchNorm`."""
 
+    adjustable = WeightedGradient.BY_LAYER
+
     def run(self) -> None:
         forward: BatchNorm = self.forward
         error = self.err_output_

@@ -172,6 +172,10 @@ CHECKS: dict[str, list[Check]] = {
     "norm": [Check({"alpha": 0.3, "beta": 0.6, "k": 1.5, "n": n}, IMAGE, norm) for n in (1, 3, 5)],
     "batch_norm": [Check({}, shape, batch_norm) for shape in (IMAGE, PLANE, (5,))],
     **{f"activation{suffix}": [Check({}, IMAGE, lambda x, _, s=suffix: ACTIVATION[s](x))] for suffix in ACTIVATION if suffix},
+    "activation_sincos": [
+        Check({}, (5,), lambda x, _: torch.where(torch.arange(5) % 2 == 1, x.sin(), x.cos())),
+        Check({}, PLANE, lambda x, _: torch.stack([x.flatten(1)[:, ::2].cos(), x.flatten(1)[:, 1::2].sin()], 2).view(x.shape)),
+    ],
     "activation_mul": [Check({"factor": -1.5}, (5,), lambda x, layer: -1.5 * x)],
     "cutter": [
         Check({"padding": [1, 2, 0, 1]}, IMAGE, lambda x, layer: x[:, :, 2:6, 1:]),

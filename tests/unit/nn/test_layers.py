@@ -44,7 +44,7 @@ class Bench:
         layer = normalized_layers({"layer": {"type": kind} | sides | settings})["layer"]
         forward, backward = LAYER_CONFIGS[kind]
         source = Holder(self.workflow, "source", data_=inputs, shape=tuple(inputs.shape[1:]), evaluating=Bool(False))
-        pick = lambda side: {name: layer[name] for name in side.__dataclass_fields__}  # noqa: E731
+        pick = lambda side: {name: layer[name] for name in side.__dataclass_fields__ if name in layer}  # noqa: E731
         self.source = source
         self.forward = LAYERS[kind].forward(self.workflow, "layer", seed=1, **pick(forward))
         self.forward.link_attrs(source, ("input_", "data_"), ("input_shape", "shape"), "evaluating")
@@ -153,6 +153,21 @@ def test_fillings(kind: str) -> None:
     assert 0.99 / 20 < uniform.weights.abs().max() <= 1 / 20
     assert 0.9 / 20 < uniform.bias.abs().max() <= 1 / 20
     assert torch.equal(uniform.weights, Bench(kind, inputs, output_sample_shape=300).forward.weights)
+
+
+@pytest.mark.parametrize("kind", FULLY_CONNECTED)
+def test_fillings_whose_size_veles_chooses(kind: str) -> None:
+    small, large = torch.zeros((1, 100), dtype=torch.float64), torch.zeros((1, 1600), dtype=torch.float64)
+    settings = {"output_sample_shape": 300, "default_stddev": "veles", "bias_filling": "constant"}
+    capped = Bench(kind, small, **settings).forward
+    assert 0.99 * 0.05 < capped.weights.abs().max() <= 0.05
+    assert torch.equal(capped.bias, torch.full((300,), 0.05, dtype=torch.float64))
+    uniform = Bench(kind, large, **settings).forward
+    assert 0.99 / 40 < uniform.weights.abs().max() <= 1 / 40
+    gaussian = Bench(kind, large, weights_filling="gaussian", **settings).forward
+    assert gaussian.weights.std().item() == pytest.approx(1 / 120, rel=0.05)
+    given = Bench(kind, large, weights_stddev=0.3, **settings).forward
+    assert torch.equal(given.bias, torch.full((300,), 0.3, dtype=torch.float64))
 
 
 def test_a_multidimensional_sample_shape_is_a_number_of_outputs(numbers: torch.Generator) -> None:

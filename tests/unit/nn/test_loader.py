@@ -1,3 +1,4 @@
+import itertools
 import pickle
 
 import numpy as np
@@ -68,6 +69,15 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_repeats() -> None:
     assert not torch.equal(orders[1], orders[2])
 
 
+@pytest.mark.parametrize("limit", [0, 1, 2])
+def test_the_order_stays_after_so_many_shuffles(limit: int) -> None:
+    served = loader(shuffle_limit=limit)
+    orders = [torch.cat([data for data, _ in epoch(served)[TRAIN]]) for _ in range(4)]
+    changes = [torch.equal(before, after) for before, after in itertools.pairwise(orders)]
+    assert changes == [epoch_number >= limit for epoch_number in range(1, 4)]
+    assert torch.equal(orders[0], served.data_[TRAIN]) is (limit == 0)
+
+
 def test_a_pickled_loader_goes_on_within_its_epoch() -> None:
     served = loader()
     for _ in range(11):
@@ -108,7 +118,7 @@ def test_a_validation_size_of_zero_is_no_validation_set() -> None:
         ({"validation_size": 22}, "loader.validation_size=22 is more than the 21 samples that there are"),
         (
             {"normalization": "log"},
-            "loader.normalization='log' is unknown; known: linear, mean_dispersion, none, pointwise, range",
+            "loader.normalization='log' is unknown; known: internal_mean, linear, mean_dispersion, none",
         ),
     ],
 )

@@ -12,13 +12,15 @@ EXPECTED = {
     "linear": [[1.5, 0.75, 0.0], [0.0, 1.0, -2.0]],
     "range": [[1.25, 0.875, 0.5], [0.5, 1.0, -0.5]],
     "pointwise": [[3.0, 0.0, 0.0], [0.0, 0.0, -2.0]],
+    "internal_mean": [[6.0, 0.0, 0.0], [0.0, 1.0, -8.0]],
+    "samplewise": [[1.0, 0.0, -1.0], [1 / 3, 1.0, -1.0]],
     "mean_dispersion": [[1.5, 0.0, 0.0], [0.0, 0.0, -1.0]],
 }
 
 
 @pytest.mark.parametrize("name", NORMALIZERS)
 def test_a_normaliser_is_fitted_on_the_training_set(name: str) -> None:
-    assert normalized(OTHER.clone(), NORMALIZERS[name](TRAIN)).tolist() == EXPECTED[name]
+    torch.testing.assert_close(normalized(OTHER.clone(), NORMALIZERS[name](TRAIN)), torch.tensor(EXPECTED[name]))
 
 
 @pytest.mark.parametrize("name", NORMALIZERS)
@@ -33,3 +35,8 @@ def test_integers_do_not_overflow(name: str) -> None:
     train = torch.tensor([[0, 255], [255, 200], [255, 0]], dtype=torch.uint8)
     mapped = normalized(train.double(), NORMALIZERS[name](train))
     torch.testing.assert_close(mapped, normalized(train.double(), NORMALIZERS[name](train.double())))
+
+
+def test_a_constant_sample_is_in_the_middle_of_the_others() -> None:
+    data = torch.tensor([[[3.0, 3.0], [3.0, 3.0]], [[0.0, 4.0], [2.0, 1.0]]])
+    assert normalized(data, NORMALIZERS["samplewise"](data)).tolist() == [[[0, 0], [0, 0]], [[-1, 1], [0, -0.5]]]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from runner.config import normalized_layers
 from runner.config.training import check_optimizer
 from runner.errors import ConfigError
 from runner.nn.optimizer import TorchStep, torch_step
@@ -88,9 +89,10 @@ def test_wrong_optimizers_are_refused(settings: dict[str, object], message: str)
 
 def test_settings_of_a_layer_that_would_have_no_meaning_are_refused() -> None:
     check_optimizer({}, {"fc": {"learning_rate": 3}})
-    check_optimizer({"_target_": "x"}, {"fc": {"learning_rate": 0.01}})
-    with pytest.raises(ConfigError, match=r"layers.fc.learning_rate has no meaning beside optimizer._target_=x"):
-        check_optimizer({"_target_": "x"}, {"fc": {"learning_rate": 3}})
+    check_optimizer({"_target_": "x"}, normalized_layers({"fc": {"type": "softmax"}}))
+    for key, value in {"learning_rate": 0.01, "weights_decay_bias": 0, "factor_ortho": 0.0}.items():
+        with pytest.raises(ConfigError, match=rf"layers.fc.{key} has no meaning beside optimizer._target_=x"):
+            check_optimizer({"_target_": "x"}, normalized_layers({"fc": {"type": "softmax", key: value}}))
     with pytest.raises(ConfigError, match=r"optimizer has no _target_"):
         check_optimizer({"lr": 1}, {})
 

@@ -3,7 +3,9 @@ import math
 import pytest
 
 from runner.config.training import LearningRateConfig
+from runner.errors import ConfigError
 from runner.nn.schedule import POLICIES
+from tests.networks import network
 
 CASES = {
     "fixed": ({}, [1, 1, 1, 1]),
@@ -29,3 +31,37 @@ def test_factors_by_epoch(policy: str) -> None:
 
 def test_cosine_falls_to_zero_unless_told_otherwise() -> None:
     assert POLICIES["cosine"](10, period=10) == 0
+
+
+def test_a_policy_that_counts_minibatches_of_training() -> None:
+    settings = {"policy": "inv", "by_minibatch": True, "parameters": {"gamma": 1.0, "power": 1.0}}
+    workflow = network(lr_adjuster_config=settings, decision_config={"max_epochs": 2})
+    workflow.initialize()
+    factors: list[float] = []
+    run = workflow["gd_out"].run
+
+    def noted() -> None:
+        factors.append(workflow["gd_out"].rate_factor)
+        run()
+
+    workflow["gd_out"].run = noted
+    workflow.run()
+    assert factors == [1 / (1 + count) for count in range(2 * 7)]
+    assert workflow.lr_adjuster.minibatches == len(factors)
+    with pytest.raises(ConfigError, match=r"lr_adjuster.by_minibatch is fixed once the network is built"):
+        workflow.lr_adjuster.reconfigure(by_minibatch=False)
+
+
+def test_a_lower_scale_counts_from_the_next_minibatch_on() -> None:
+    settings = {"policy": "fixed", "by_minibatch": True, "parameters": {}}
+    rollback = {"fail_iterations": 1, "lr_minus": 0.5}
+    workflow = network(lr_adjuster_config=settings, rollback_config=rollback, decision_config={"max_epochs": 30})
+    workflow.initialize()
+    workflow.run()
+    assert workflow.lr_adjuster.scale < 1
+    assert {unit.rate_factor for unit in workflow.lr_adjuster.gradients} == {workflow.lr_adjuster.scale}
+
+
+def test_messages_name_what_is_counted() -> None:
+    with pytest.raises(ConfigError, match=r"lr_adjuster.step=0 must be at least 1 \(minibatches\)"):
+        LearningRateConfig(policy="step_exp", gamma=0.5, step=0, by_minibatch=True)

@@ -9,21 +9,27 @@ import torch
 from runner.nn.sgd import SGD
 
 SETTINGS = [
-    {"rate": rate, "decay": decay, "l1": l1, "moment": moment}
-    for rate, decay, l1, moment in itertools.product([0.3], [0, 0.2], [0, 0.4, 1], [0, 0.9])
+    {"rate": rate, "decay": decay, "l1": l1, "moment": moment, "ortho": ortho}
+    for rate, decay, l1, moment, ortho in itertools.product([0.3], [0, 0.2], [0, 0.4, 1], [0, 0.9], [0, 0.7])
 ]
 
 
 class Reference:
-    """v = m v - rate (g + decay ((1 - l1) w + l1 sign(w) / 2)); w += v."""
+    """v = m v - rate (g + decay ((1 - l1) w + l1 sign(w) / 2) + ortho (sum of the column - w) / rows); w += v."""
 
-    def __init__(self, weights: list[float]) -> None:
+    def __init__(self, weights: list[float], columns: int) -> None:
         self.weights = weights
+        self.columns = columns
         self.velocity = [0.0] * len(weights)
 
-    def step(self, gradient: list[float], factor: float, rate: float, decay: float, l1: float, moment: float) -> None:
+    def step(
+        self, gradient: list[float], factor: float, *, rate: float, decay: float, l1: float, moment: float, ortho: float
+    ) -> None:
+        sums = [sum(self.weights[column :: self.columns]) for column in range(self.columns)]
+        rows = len(self.weights) // self.columns
         for position, (w, g) in enumerate(zip(self.weights, gradient, strict=True)):
             penalty = decay * ((1 - l1) * w + l1 * ((w > 0) - (w < 0)) / 2)
+            penalty += ortho * (sums[position % self.columns] - w) / rows
             self.velocity[position] = moment * self.velocity[position] - rate * factor * (g + penalty)
             self.weights[position] += self.velocity[position]
 
@@ -34,7 +40,7 @@ def test_weights_and_bias_follow_the_formula(settings: dict[str, float], rng: ra
     weights = torch.randn((3, 4), dtype=torch.float64, generator=numbers)
     weights[0, 0] = 0
     bias = torch.randn(3, dtype=torch.float64, generator=numbers)
-    expected = Reference(weights.flatten().tolist()), Reference(bias.tolist())
+    expected = Reference(weights.flatten().tolist(), 4), Reference(bias.tolist(), 1)
     steps = SGD(**settings), SGD(**settings)
     for factor in (1.0, 0.5, 0.0, 0.25):
         error = torch.randn((5, 3), dtype=torch.float64, generator=numbers)
@@ -52,3 +58,11 @@ def test_without_momentum_no_velocity_is_kept() -> None:
     step.update_matrix(torch.ones(2, 2), torch.ones(1, 2), torch.ones(1, 2), 1.0)
     step.update(torch.ones(2), torch.ones(2), 1.0)
     assert step.velocity is None
+
+
+def test_kernels_are_driven_apart_as_rows_of_a_matrix_are() -> None:
+    kernels = torch.randn((3, 2, 2, 2), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    matrix = kernels.flatten(1).clone()
+    for weights in (kernels, matrix):
+        SGD(0.1, ortho=0.5).update(weights, torch.zeros_like(weights), 1.0)
+    assert torch.equal(kernels.flatten(1), matrix)

@@ -144,7 +144,10 @@ def test_overrides_that_can_change_on_resume(key: str, value: float, read) -> No
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("layers.fc1.output_sample_shape", r"layers.fc1.output_sample_shape is fixed once the network is built.*can: gradient"),
+        (
+            "layers.fc1.output_sample_shape",
+            r"layers.fc1.output_sample_shape is fixed once the network is built.*can: factor_ortho",
+        ),
         ("layers.fc9.learning_rate", "layers.fc9 is not in the snapshot, which has drop, fc1, out"),
         ("loader.minibatch_size", "loader.minibatch_size cannot change on resume"),
         ("layers.fc1", "layers.fc1 cannot change on resume"),

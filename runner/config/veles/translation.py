@@ -1,0 +1,109 @@
+"""Brings the content of a conf file that is one of VELES's dictionaries into this project's keys."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from runner.config.flat import flattened
+from runner.config.network import named_layers
+from runner.config.veles import keys, layers
+from runner.config.veles.learning_rate import adjuster
+from runner.errors import ConfigError, known
+
+MISSING = object()
+
+
+def translated(conf: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Returns the content of a conf file in this project's keys, and a line for each key that has no effect.
+
+    `loader_name`, which VELES's StandardWorkflow demands, marks one of its dictionaries: what that leaves out has VELES's
+    defaults. Keys that are none of VELES's stay as they are.
+
+    Raises:
+        ConfigError: a key that would change the results has no counterpart, or a key contradicts another one.
+    """
+    result = copy.deepcopy(dict(conf))
+    notes: list[str] = []
+    is_veles = "loader_name" in result
+    if isinstance(result.get("layers"), list):
+        # Hydra cannot address an item of a list, so `layers.fc1.learning_rate=0.1` needs names.
+        result["layers"] = named_layers(result["layers"])
+    if is_veles:
+        _take_minibatch_size(result)
+        loader = _section(result, "loader")
+        if not {"normalization", "normalization_type"} & loader.keys():
+            loader["normalization_type"] = "none"
+    _refuse(result)
+    _move(result)
+    rates = adjuster(result)
+    layers.translate(result, rates, is_veles, notes.append)
+    _drop(result, notes.append)
+    return result, notes
+
+
+def _take_minibatch_size(conf: dict[str, Any]) -> None:
+    """Takes minibatch_size, height and width of `12x256x256-32C4-...`, as VELES does."""
+    sizes = str(conf.get("mcdnnic_topology") or "").partition("-")[0].split("x")
+    if len(sizes) == 3 and all(part.isdecimal() for part in sizes):
+        loader = _section(conf, "loader")
+        loader["minibatch_size"] = int(sizes[0])
+        if keys.LOADERS.get(conf["loader_name"]) == "images":
+            loader["scale"] = [int(sizes[2]), int(sizes[1])]
+
+
+def _refuse(conf: dict[str, Any]) -> None:
+    for key, (neutral, instead) in keys.REFUSED.items():
+        value = _pop(conf, key)
+        if value is not MISSING:
+            keys.refuse(key, value, neutral, instead)
+
+
+def _move(conf: dict[str, Any]) -> None:
+    for key, (target, convert) in keys.MOVED.items():
+        value = _pop(conf, key)
+        if value is MISSING:
+            continue
+        value = convert(key, value)
+        *sections, name = target.split(".")
+        holder = conf
+        for section in sections:
+            holder = _section(holder, section)
+        if holder.setdefault(name, value) != value:
+            raise ConfigError(f"{key} of VELES and {target}={holder[name]!r} contradict one another: take one of them away")
+
+
+def _drop(conf: dict[str, Any], note: Callable[[str], None]) -> None:
+    units = {f"{unit}.{key}": why for unit in keys.UNITS for key, why in keys.UNIT_KEYS.items()}
+    for key, why in (keys.DROPPED | units).items():
+        if _pop(conf, key) is not MISSING:
+            note(f"{key} of VELES has no effect: {why}")
+    for name in ("common", "data_paths", "evaluator", "softmax"):
+        _check_empty(name, conf.pop(name, None))
+
+
+def _check_empty(name: str, section: Any) -> None:
+    """Raises a ConfigError if something is left of a section that has no counterpart."""
+    left = flattened({name: section} if section else {})
+    if left:
+        tables = (*keys.MOVED, *keys.DROPPED, *keys.REFUSED)
+        raise ConfigError(
+            f"{min(left)} is no key of VELES that is known here; known: {known(key for key in tables if key.startswith(name))}"
+        )
+
+
+def _section(conf: dict[str, Any], name: str) -> dict[str, Any]:
+    section = conf.setdefault(name, {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"{name}={section!r} must be a mapping")
+    return section
+
+
+def _pop(conf: dict[str, Any], key: str) -> Any:
+    """Takes a key such as `loader.mirror` out of nested mappings; returns its value, or MISSING."""
+    *sections, name = key.split(".")
+    holder: Any = conf
+    for section in sections:
+        holder = holder.get(section) if isinstance(holder, dict) else None
+    return holder.pop(name, MISSING) if isinstance(holder, dict) else MISSING
