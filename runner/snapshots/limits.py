@@ -12,6 +12,8 @@ RATIO = 100_000
 """Times that a snapshot may expand: of all chunks that a codec makes, bz2's of zeros expands most, 87,381-fold."""
 SLACK = 1 << 20
 """Bytes that it may always decode to."""
+CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where the limits of a container are, in the second and the first version of control groups."""
 
 
 class Budget:
@@ -37,7 +39,7 @@ class Budget:
             self._encoded += encoded
             self._plain += plain
         if self._plain <= SLACK:
-            return  # most headers, for which it would take longer to ask for the memory than to decode them
+            return  # most headers; to ask for the memory would take longer than to decode them
         if self._limit is None:
             self._limit = memory()
         if self._plain > self._limit:
@@ -49,7 +51,7 @@ class Budget:
 def memory() -> int:
     """Returns the memory that this process may have, in bytes."""
     size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for path in CONTAINER:
         text = Path(path).read_text().strip() if Path(path).is_file() else ""
         if text.isdigit():
             size = min(size, int(text))

@@ -144,7 +144,7 @@ class FileStore(Store):
             if not path.with_suffix(".tmp").exists():
                 self.files.unlink(path)
             return
-        descriptor = self.files.open(path)
+        descriptor = self.files.open(path, os.O_NOFOLLOW)
         try:
             self.files.lock(descriptor, fcntl.LOCK_NB)
             with suppress(FileNotFoundError):
