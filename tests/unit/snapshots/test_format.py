@@ -11,10 +11,20 @@ import pytest
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.format import HEADER_LIMIT, TRAILER_SIZE, Digest, header_bytes, header_size, parse_header
+from runner.snapshots.format import (
+    HEADER_END,
+    HEADER_LIMIT,
+    HEADER_START,
+    TRAILER_SIZE,
+    Digest,
+    header_bytes,
+    header_size,
+    parse_header,
+)
 from runner.snapshots.header import FORMAT, Header
 from runner.snapshots.reader import read_header, read_verified
-from tests.unit.snapshots.stores.test_file import header
+from runner.snapshots.stores.file import FileStore
+from tests.unit.snapshots.stores.test_file import header, put
 from tests.workflows import holding
 
 BLOCK = 1000
@@ -119,6 +129,41 @@ def test_a_header_is_read_from_the_beginning_alone(codec: str, snapshots: dict[s
 def test_what_is_no_snapshot_is_said(data: bytes, message: str) -> None:
     with pytest.raises(SnapshotDamagedError, match=message):
         read_header([data] if data else [])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"time": 5},
+        {"time": "yesterday"},
+        {"time": ""},
+        {"name": None},
+        {"prefix": ["x"]},
+        {"log_id": {}},
+        {"uuid": 1},
+        {"epoch": "1"},
+        {"epoch": 1.5},
+        {"score": "low"},
+        {"metrics": []},
+        {"overrides": "x"},
+        {"previous": 3},
+        {"format": 0.5},
+    ],
+)
+def test_a_header_whose_values_are_of_the_wrong_kind_is_passed_over(values: dict[str, object], tmp_path: Path) -> None:
+    """They would be compared and used as what they are not, with no error that says which file it is."""
+    store = FileStore(tmp_path)
+    put(store, "mnist_a")
+    text = json.dumps(json.loads(header("mnist_b").to_json()) | values).encode()
+    (tmp_path / "mnist_b.5.pickle").write_bytes(HEADER_START + len(text).to_bytes(4, "little") + text + HEADER_END)
+    told: list[str] = []
+    assert [entry.header.name for entry in store.list(lambda location, error: told.append(str(error)))] == ["mnist_a"]
+    (message,) = told
+    assert message.startswith("its header ")
+
+
+def test_a_number_without_a_point_is_one() -> None:
+    assert Header.from_json(json.dumps(json.loads(header().to_json()) | {"score": 2})).score == 2
 
 
 def test_headers_come_back() -> None:
