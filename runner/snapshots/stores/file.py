@@ -10,7 +10,6 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
@@ -192,14 +191,14 @@ class FileStore(Store):
 
     def _name(self, temporary: Path, stem: str, extension: str) -> Path:
         """Gives the file its name; one that is taken belongs to another state and is left alone."""
-        for number in count(2 if stem.endswith(CURRENT) else 1):  # a link will have that name
+        number = 2 if stem.endswith(CURRENT) else 1  # a link will have the name without one
+        while True:
             path = self.directory / (f"{stem}{extension}" if number == 1 else f"{stem}_{number}{extension}")
             try:
                 self._give(temporary, path)
-                break
+                return path
             except FileExistsError:
-                continue
-        return path
+                number += 1
 
     def _give(self, temporary: Path, path: Path) -> None:
         try:
