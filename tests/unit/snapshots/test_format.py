@@ -227,6 +227,5 @@ def test_a_plain_snapshot_that_changes_after_it_was_verified(at: int, snapshots:
     changed = bytearray(snapshots["none"])
     changed[at] ^= 1
     readings = iter([snapshots["none"], bytes(changed)])
-    with pytest.raises(SnapshotDamagedError, match="it has changed while it was read|its header cannot be read"):
-        _, file = read_verified(lambda: blocks(next(readings)))
-        file.read()
+    with pytest.raises(SnapshotDamagedError, match=r"it has changed while it was read|its header cannot be read"):
+        read_verified(lambda: blocks(next(readings)))[1].read()
