@@ -259,42 +259,25 @@ class _PlainDecoder:
         return data
 
 
-class _SnappyDecoder:
-    """Decodes snappy's framing format, whose frames python-snappy reads but whose truncation it does not report.
+class _SteppingDecoder:
+    """Decodes by a library that returns all that its input gives: it gets little at a time.
 
-    Data expand 22-fold at most, so they are decoded in one go.
+    Attributes:
+        step: bytes of input at a time.
     """
 
-    needs_input = True
-    unused_data = b""
+    step: int
 
     def __init__(self) -> None:
-        self._stream: Any = _require("snappy", "python-snappy", "snappy").StreamDecompressor()
-
-    @property
-    def eof(self) -> bool:
-        return not self._stream.remains
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        return bytes(self._stream.decompress(data))
-
-
-class _ZstdDecoder:
-    """Decodes one zstd frame; limits the memory that a frame may ask for to 128 MiB.
-
-    Data may expand 32,768-fold, and the library returns all of it: it gets little at a time.
-    """
-
-    step = 2048
-
-    def __init__(self) -> None:
-        zstandard = _require("zstandard", "zstandard", "zst")
-        self._stream: Any = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        self._stream = self._make()
         self._data = memoryview(b"")
 
+    def _make(self) -> Any:
+        raise NotImplementedError
+
     @property
     def eof(self) -> bool:
-        return bool(self._stream.eof)
+        raise NotImplementedError
 
     @property
     def needs_input(self) -> bool:
@@ -302,17 +285,51 @@ class _ZstdDecoder:
 
     @property
     def unused_data(self) -> bytes:
-        return bytes(self._stream.unused_data) + bytes(self._data)
+        return bytes(self._data)
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         self._data = memoryview(bytes(self._data) + data)
         parts, size = [], 0
         while self._data and not self.eof and size < max_length:
-            part = self._stream.decompress(self._data[: self.step])
+            part = self._stream.decompress(bytes(self._data[: self.step]))
             self._data = self._data[self.step :]
             parts.append(part)
             size += len(part)
         return b"".join(parts)
+
+
+class _SnappyDecoder(_SteppingDecoder):
+    """Decodes snappy's framing format, whose frames python-snappy reads but whose truncation it does not report.
+
+    Data expand 22-fold at most.
+    """
+
+    step = 1 << 18
+
+    def _make(self) -> Any:
+        return _require("snappy", "python-snappy", "snappy").StreamDecompressor()
+
+    @property
+    def eof(self) -> bool:
+        return not self._stream.remains and not self._data
+
+
+class _ZstdDecoder(_SteppingDecoder):
+    """Decodes one zstd frame; limits the memory that a frame may ask for to 128 MiB. Data may expand 32,768-fold."""
+
+    step = 2048
+
+    def _make(self) -> Any:
+        zstandard = _require("zstandard", "zstandard", "zst")
+        return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._stream.unused_data) + bytes(self._data)
 
 
 CODECS = {

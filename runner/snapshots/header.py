@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import uuid
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 
@@ -98,8 +100,23 @@ class Header:
             raise SnapshotDamagedError("its header cannot be read") from error
         if version > FORMAT:
             raise SnapshotMismatchError(newer_format(version))
-        known = {item.name for item in fields(cls)}
+        kinds = _kinds()
+        known = {name: value for name, value in values.items() if name in kinds}
+        if wrong := [name for name, value in known.items() if not isinstance(value, kinds[name])]:
+            raise SnapshotDamagedError(f"its header cannot be read: {wrong[0]!r} is a {type(known[wrong[0]]).__name__}")
         try:
-            return cls(**{name: value for name, value in values.items() if name in known})
-        except TypeError as error:
+            header = cls(**known)
+            datetime.fromisoformat(header.time)
+        except (TypeError, ValueError) as error:
             raise SnapshotDamagedError(f"its header is incomplete: {error}") from error
+        return header
+
+
+@functools.cache
+def _kinds() -> dict[str, tuple[type, ...]]:
+    """Returns the types that the values of a header have in JSON, by field; a number may be written without a point."""
+    kinds = {}
+    for name, hint in get_type_hints(Header).items():
+        types = [get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
+        kinds[name] = (*types, int) if float in types else tuple(types)
+    return kinds

@@ -36,7 +36,7 @@ class Budget:
             self._encoded += encoded
             self._plain += plain
         if self._plain <= SLACK:
-            return  # most headers, for which it would take longer to ask for the memory than to decode them
+            return  # most headers; to ask for the memory would take longer than to decode them
         if self._limit is None:
             self._limit = memory()
         if self._plain > self._limit:

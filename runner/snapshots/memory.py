@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where the limits of a container are, in the second and the first version of control groups."""
+
 _LARGEST = 31 << 20
 """Bytes of the largest block by whose size glibc is guided."""
 
@@ -12,7 +15,7 @@ _LARGEST = 31 << 20
 def memory() -> int:
     """Returns the memory that this process may have, in bytes."""
     size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for path in CONTAINER:
         text = Path(path).read_text().strip() if Path(path).is_file() else ""
         if text.isdigit():
             size = min(size, int(text))

@@ -1,10 +1,13 @@
 """Every call to the file system that a save makes fails in turn, or ends the process."""
 
 import errno
+import fcntl
 import logging
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +16,7 @@ from runner.snapshots.codecs import CODECS
 from runner.snapshots.restore import restore_latest
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.trust import Policy
-from tests.faults.failing import crashing, failing, failing_from, recording, refusing, short, using
+from tests.faults.failing import ActingFiles, crashing, failing, failing_from, recording, refusing, short, using
 from tests.workflows import stored
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EINTR, errno.EACCES)
@@ -225,3 +228,82 @@ def test_orphaned_links_are_removed_and_foreign_hidden_files_are_not(tmp_path: P
     (saves.folder / ".mine.tmp").touch()
     saves.save()
     assert saves.hidden() == [".mine.tmp"]
+
+
+def test_a_temporary_file_that_is_taken_for_a_leftover_before_it_is_locked(tmp_path: Path) -> None:
+    """Another process removes it in that moment: the writer makes another one."""
+    saves = Saves(tmp_path)
+    taken: list[str] = []
+
+    def take(number: int, name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "lock" and not taken:
+            taken.append(os.readlink(f"/proc/self/fd/{arguments[0]}"))
+            os.unlink(taken[0])
+
+    with using(ActingFiles(take)) as files:
+        saves.save()
+    assert files.calls.count("create") == 2
+    assert saves.latest() == 1
+    assert saves.hidden() == []
+
+
+def test_a_link_of_a_dead_writer_is_removed(tmp_path: Path) -> None:
+    saves = Saves(tmp_path)
+    saves.save()
+    (saves.folder / ".0123456789abcdef.link").symlink_to("nothing")
+    (saves.folder / ".fedcba9876543210.link").symlink_to("nothing")
+    (saves.folder / ".fedcba9876543210.tmp").touch()
+    saves.save()
+    assert saves.hidden() == []
+
+
+def test_a_link_of_a_writer_that_lives_is_left(tmp_path: Path) -> None:
+    saves = Saves(tmp_path)
+    saves.save()
+    temporary = saves.folder / ".0123456789abcdef.tmp"
+    with temporary.open("wb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        temporary.with_suffix(".link").symlink_to("nothing")
+        saves.save()
+        assert saves.hidden() == [".0123456789abcdef.link", ".0123456789abcdef.tmp"]
+    saves.save()
+    assert saves.hidden() == []
+
+
+def test_a_folder_that_another_process_makes_in_the_same_moment(tmp_path: Path) -> None:
+    saves = Saves(tmp_path)
+
+    def make(number: int, name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "mkdir":
+            arguments[0].mkdir()
+
+    with using(ActingFiles(make)):
+        saves.save()
+    assert saves.latest() == 1
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders(code: int, tmp_path: Path) -> None:
+    def refuse(number: int, name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "sync" and Path(f"/proc/self/fd/{arguments[0]}").is_dir():
+            raise OSError(code, os.strerror(code))
+
+    saves = Saves(tmp_path)
+    with using(ActingFiles(refuse)):
+        saves.save()
+    assert saves.latest() == 1
+
+
+def test_a_snapshot_that_is_deleted_while_the_folder_is_listed(tmp_path: Path) -> None:
+    class Deleted(FileStore):
+        """Is asked for a snapshot that another process has just deleted."""
+
+        def open(self, location: str) -> Iterator[bytes]:
+            os.unlink(location)
+            return super().open(location)
+
+    saves = Saves(tmp_path)
+    saves.save()
+    told: list[str] = []
+    assert list(Deleted(saves.folder).list(lambda location, error: told.append(location))) == []
+    assert told == []

@@ -20,7 +20,7 @@ from runner.errors import SnapshotDamagedError, SnapshotMismatchError, SnapshotN
 from runner.snapshots.codecs import CODECS
 from runner.snapshots.restore import Restored, restore_latest, restore_with
 from runner.snapshots.store import Store
-from runner.snapshots.stores import odbc
+from runner.snapshots.stores import odbc, session
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.trust import Policy
 from tests.servers import odbc_settings
@@ -256,7 +256,7 @@ def on_hang(number: int, frame: object) -> None:
 def main(seed: int, count: int) -> int:
     logging.disable()
     rng = random.Random(seed)
-    odbc.ROW = ROW
+    session.ROW = ROW
     signal.signal(signal.SIGPROF, on_hang)
     found: Counter[str] = Counter(refused=0, read=0)
     with folder_in_memory() as name, odbc_settings():

@@ -10,7 +10,6 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
@@ -151,7 +150,7 @@ class FileStore(Store):
             if not path.with_suffix(".tmp").exists():
                 self.files.unlink(path)
             return
-        descriptor = self.files.open(path)
+        descriptor = self.files.open(path, os.O_NOFOLLOW)
         try:
             self.files.lock(descriptor, fcntl.LOCK_NB)
             with suppress(FileNotFoundError):
@@ -199,14 +198,14 @@ class FileStore(Store):
 
     def _name(self, temporary: Path, stem: str, extension: str) -> Path:
         """Gives the file its name; one that is taken belongs to another state and is left alone."""
-        for number in count(2 if stem.endswith(CURRENT) else 1):  # a link will have that name
+        number = 2 if stem.endswith(CURRENT) else 1  # a link will have the name without one
+        while True:
             path = self.directory / (f"{stem}{extension}" if number == 1 else f"{stem}_{number}{extension}")
             try:
                 self._give(temporary, path)
-                break
+                return path
             except FileExistsError:
-                continue
-        return path
+                number += 1
 
     def _give(self, temporary: Path, path: Path) -> None:
         try:

@@ -17,8 +17,8 @@ class Files:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def open(self, path: Path, flags: int = 0) -> int:
-        """Opens a file or a folder, and no symbolic link."""
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | flags)
+        """Opens a file or a folder."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
 
     def duplicate(self, descriptor: int) -> int:
         """Returns another descriptor of the same open file, which has the same lock."""

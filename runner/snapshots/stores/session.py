@@ -121,7 +121,7 @@ class Session:
         try:
             manifest = json.loads(data)
             last, expected = int(manifest["veles-run chunks"]), manifest["xxh3-128"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise SnapshotDamagedError("it is damaged: the list of its rows cannot be read") from error
         digest = xxhash.xxh3_128()
         for number in range(1, last + 1):

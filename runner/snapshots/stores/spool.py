@@ -120,10 +120,14 @@ class SpoolStore(Store):
                 if not ours:
                     continue
                 delivered[entry.header.uuid] = self._find(entry.header.uuid) or self._store.put(
-                    entry.header, codecs.find(entry.header.codec), self._spool.open(entry.location)
+                    entry.header, self._codec_of(entry.location), self._spool.open(entry.location)
                 )
                 self._spool.delete(entry.location)
             log.info("Snapshot delivered: %s is now %s", entry.location, delivered[entry.header.uuid])
+
+    def _codec_of(self, location: str) -> Codec:
+        """Returns the codec by which a snapshot is read; its header might name another."""
+        return codecs.detect(next(self._spool.open(location), b""))
 
     def _find(self, uuid: str) -> str | None:
         return next((entry.location for entry in self._store.list() if entry.header.uuid == uuid), None)

@@ -11,10 +11,20 @@ import pytest
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.format import HEADER_LIMIT, TRAILER_SIZE, Digest, header_bytes, header_size, parse_header
+from runner.snapshots.format import (
+    HEADER_END,
+    HEADER_LIMIT,
+    HEADER_START,
+    TRAILER_SIZE,
+    Digest,
+    header_bytes,
+    header_size,
+    parse_header,
+)
 from runner.snapshots.header import FORMAT, Header
 from runner.snapshots.reader import read_header, read_verified
-from tests.unit.snapshots.stores.test_file import header
+from runner.snapshots.stores.file import FileStore
+from tests.unit.snapshots.stores.test_file import header, put
 from tests.workflows import holding
 
 BLOCK = 1000
@@ -121,6 +131,41 @@ def test_what_is_no_snapshot_is_said(data: bytes, message: str) -> None:
         read_header([data] if data else [])
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"time": 5},
+        {"time": "yesterday"},
+        {"time": ""},
+        {"name": None},
+        {"prefix": ["x"]},
+        {"log_id": {}},
+        {"uuid": 1},
+        {"epoch": "1"},
+        {"epoch": 1.5},
+        {"score": "low"},
+        {"metrics": []},
+        {"overrides": "x"},
+        {"previous": 3},
+        {"format": 0.5},
+    ],
+)
+def test_a_header_whose_values_are_of_the_wrong_kind_is_passed_over(values: dict[str, object], tmp_path: Path) -> None:
+    """They would be compared and used as what they are not, with no error that says which file it is."""
+    store = FileStore(tmp_path)
+    put(store, "mnist_a")
+    text = json.dumps(json.loads(header("mnist_b").to_json()) | values).encode()
+    (tmp_path / "mnist_b.5.pickle").write_bytes(HEADER_START + len(text).to_bytes(4, "little") + text + HEADER_END)
+    told: list[str] = []
+    assert [entry.header.name for entry in store.list(lambda location, error: told.append(str(error)))] == ["mnist_a"]
+    (message,) = told
+    assert message.startswith("its header ")
+
+
+def test_a_number_without_a_point_is_one() -> None:
+    assert Header.from_json(json.dumps(json.loads(header().to_json()) | {"score": 2})).score == 2
+
+
 def test_headers_come_back() -> None:
     of = header(metrics={"validation": 1.48}, overrides=["a=1"], conf="mnist", config={"layers": {"ü": None}})
     data = header_bytes(of)
@@ -174,3 +219,13 @@ def test_a_restore_reads_what_pickle_load_reads(codec: str, snapshots: dict[str,
     plain = b"".join(codecs.decode(row, blocks(snapshots[codec])))
     assert pickle.loads(plain).name == "holding"
     assert plain[:-TRAILER_SIZE] == content(snapshots[codec])
+
+
+@pytest.mark.parametrize("at", [100, -200, -1])
+def test_a_plain_snapshot_that_changes_after_it_was_verified(at: int, snapshots: dict[str, bytes]) -> None:
+    """It is read a second time, and the end of the file says so before the workflow is used."""
+    changed = bytearray(snapshots["none"])
+    changed[at] ^= 1
+    readings = iter([snapshots["none"], bytes(changed)])
+    with pytest.raises(SnapshotDamagedError, match=r"it has changed while it was read|its header cannot be read"):
+        read_verified(lambda: blocks(next(readings)))[1].read()

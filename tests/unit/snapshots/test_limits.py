@@ -1,0 +1,226 @@
+"""What decodes to too much is refused early, and a size that is a lie is not believed."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from runner.errors import SnapshotDamagedError
+from runner.snapshots import memory
+from runner.snapshots.codecs import CODECS
+from runner.snapshots.format import HEADER_LIMIT, HEADER_START, Digest, header_bytes
+from runner.snapshots.limits import RATIO, SLACK, Budget
+from runner.snapshots.reader import read_header, read_verified
+from runner.snapshots.restore import restore
+from runner.snapshots.stores import session
+from runner.snapshots.stores.odbc import OdbcStore
+from tests.stress.damage import peak_memory
+from tests.unit.snapshots.stores.test_file import header
+from tests.workflows import stored
+
+LIMIT = 64 << 20
+"""Bytes that the machine is said to have."""
+MEMBER = 16 << 20
+
+EXPANDING = [name for name in CODECS if name != "none"]
+
+
+def bomb(codec: str, folder: Path) -> Path:
+    """Writes a file that begins as a snapshot does, and decodes to four times the limit."""
+    row = CODECS[codec]
+    zeros = bytes(row.encode(bytes(MEMBER), row.default_level))
+    path = folder / f"bomb.5{row.extension}"
+    path.write_bytes(bytes(row.encode(header_bytes(header()), row.default_level)) + zeros * (4 * LIMIT // MEMBER))
+    return path
+
+
+def restore_bombs(folder: str) -> None:
+    """Restores a bomb of each codec, and prints the error and the memory that it took; what a process of its own does."""
+    limits.memory = lambda: LIMIT
+    for path in [bomb(codec, Path(folder)) for codec in EXPANDING]:
+        before = peak_memory()
+        try:
+            restore(path)
+        except SnapshotDamagedError as error:
+            print(peak_memory() - before, error)
+
+
+def test_a_bomb_takes_no_more_memory_than_there_is(tmp_path: Path) -> None:
+    script = f"from tests.unit.snapshots.test_limits import *\nrestore_bombs({str(tmp_path)!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(EXPANDING)
+    for line in lines:
+        used, message = line.split(maxsplit=1)
+        assert f"it decodes to more than the {LIMIT} bytes of memory that there are" in message or "-fold" in message
+        assert int(used) < 2 * LIMIT  # members are decoded ahead in threads
+    for codec in EXPANDING:
+        assert read_header([(tmp_path / f"bomb.5{CODECS[codec].extension}").read_bytes()]).workflow == "mnist"
+
+
+def test_what_expands_more_than_any_snapshot_is_refused_when_little_of_it_is_decoded(tmp_path: Path) -> None:
+    row = CODECS["bz2"]
+    data = row.encode(header_bytes(header()) + bytes(64 << 20), 9)
+    assert len(data) * RATIO < 64 << 20
+    with pytest.raises(SnapshotDamagedError, match=f"it expands more than {RATIO}-fold: no snapshot does"):
+        read_verified(lambda: iter([bytes(data)]))
+
+
+def test_all_members_share_one_budget() -> None:
+    budget = Budget(10 * SLACK)
+    for _ in range(10):
+        budget.spend(SLACK, SLACK)
+    with pytest.raises(SnapshotDamagedError, match="more than the 10485760 bytes of memory"):
+        budget.spend(1, 1)
+
+
+def test_the_limit_is_the_memory_of_this_machine() -> None:
+    budget = Budget()
+    budget.spend(memory.memory(), memory.memory())
+    with pytest.raises(SnapshotDamagedError, match=f"more than the {memory.memory()} bytes"):
+        budget.spend(1, 1)
+
+
+def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("v2", "1048576\n"), ("none", "max\n")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(memory, "CONTAINER", [str(tmp_path / name) for name in ("none", "v2", "missing")])
+    assert memory.memory() == 1 << 20
+
+
+@pytest.mark.parametrize("codec", EXPANDING)
+def test_a_header_that_claims_much_is_not_waited_for(codec: str) -> None:
+    row = CODECS[codec]
+    for claimed, message in ((HEADER_LIMIT + 1, "its header claims"), (HEADER_LIMIT, "its header|-fold")):
+        plain = HEADER_START + claimed.to_bytes(4, "little") + b" " * (2 * HEADER_LIMIT)
+        with pytest.raises(SnapshotDamagedError, match=message):
+            read_header([bytes(row.encode(plain, row.default_level))])
+
+
+def resigned(body: bytes) -> bytes:
+    """Returns a stream with the trailer that it should have."""
+    digest = Digest()
+    digest.update(body)
+    return body + digest.trailer()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("change", [-10, -1, 1, 10, 5_000])
+def test_a_header_that_lies_about_its_length(change: int, codec: str) -> None:
+    good = header_bytes(header()) + bytes(2_000)
+    size = int.from_bytes(good[3:7], "little") + change
+    row = CODECS[codec]
+    data = bytes(row.encode(resigned(good[:3] + size.to_bytes(4, "little") + good[7:]), row.default_level))
+    with pytest.raises(SnapshotDamagedError, match=r"its header|ends within its header|begin with a header"):
+        read_verified(lambda: iter([data]))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("length", [0, 1, 2**32, 2**63, 2**72 - 1])
+def test_a_trailer_that_lies_about_the_length(length: int, codec: str) -> None:
+    plain = resigned(header_bytes(header()) + b"content")
+    wrong = plain[:-11] + length.to_bytes(9, "little") + plain[-2:]
+    assert len(wrong) == len(plain)
+    row = CODECS[codec]
+    with pytest.raises(SnapshotDamagedError, match="does not have the digest that its trailer gives"):
+        read_verified(lambda: iter([bytes(row.encode(wrong, row.default_level))]))
+
+
+def gz_size(data: bytes) -> bytes:
+    return data[:-4] + (int.from_bytes(data[-4:], "little") + 1).to_bytes(4, "little")
+
+
+def zst_size(data: bytes) -> bytes:
+    size = zstandard.get_frame_parameters(data).content_size
+    return data.replace(size.to_bytes(4, "little"), (size + 1).to_bytes(4, "little"), 1)
+
+
+def zst_window(data: bytes) -> bytes:
+    plain = zstandard.ZstdDecompressor().decompress(data)
+    parameters = zstandard.ZstdCompressionParameters(window_log=28, write_content_size=False)
+    return (
+        zstandard.ZstdCompressor(compression_params=parameters).compressobj().compress(plain) or data[:5] + b"\xa8" + data[6:]
+    )
+
+
+def xz_dictionary(data: bytes) -> bytes:
+    """Asks for 4 GiB of memory to decode with."""
+    size = 4 * (data[12] + 1)
+    block = bytearray(data[12 : 12 + size - 4])
+    at = block.index(b"\x21\x01") + 2
+    block[at] = 40
+    return data[:12] + bytes(block) + zlib.crc32(block).to_bytes(4, "little") + data[12 + size :]
+
+
+def xz_index(data: bytes) -> bytes:
+    """The index in which a stream says of its blocks how large they are."""
+    return data[:-16] + bytes([data[-16] ^ 1]) + data[-15:]
+
+
+@pytest.mark.parametrize(
+    ("codec", "lie"), [("gz", gz_size), ("zst", zst_size), ("zst", zst_window), ("xz", xz_dictionary), ("xz", xz_index)]
+)
+def test_a_member_that_lies_about_its_size(codec: str, lie: Callable[[bytes], bytes]) -> None:
+    row = CODECS[codec]
+    data = bytes(row.encode(resigned(header_bytes(header()) + bytes(100_000)), row.default_level))
+    wrong = lie(data)
+    assert wrong != data
+    with pytest.raises(SnapshotDamagedError, match=f"it is damaged: {codec} says|it is truncated within a member"):
+        read_verified(lambda: iter([wrong]))
+
+
+@pytest.fixture
+def rows(tmp_path: Path, odbc_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, sqlite3.Connection]]:
+    """A snapshot in several rows of a database, and the database by its back door."""
+    monkeypatch.setattr(session, "ROW", 1_000)
+    store = OdbcStore(f"DRIVER={{SQLite3}};Database={tmp_path / 'x.db'}")
+    store.prepare()
+    _, _, snapshotter = stored(bytes(range(256)) * 20, store, compression="none", blocking=True)
+    snapshotter.export()
+    database = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    yield snapshotter.last_location, database
+    database.close()
+
+
+MANIFEST = rb'\{"veles-run chunks":(\d+),"bytes":(\d+),"blake3":"(\w+)"\}'
+
+
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        (b'{"veles-run chunks":1,"bytes":%(bytes)d,"blake3":"%(digest)s"}', "its rows do not have the digest"),
+        (b'{"veles-run chunks":0,"bytes":0,"blake3":"%(digest)s"}', "its rows do not have the digest"),
+        (b'{"veles-run chunks":-5,"bytes":-5,"blake3":"%(digest)s"}', "its rows do not have the digest"),
+        (b'{"veles-run chunks":9999999999,"bytes":%(bytes)d,"blake3":"%(digest)s"}', "it is incomplete: part"),
+        (b'{"veles-run chunks":1e308,"bytes":%(bytes)d,"blake3":"%(digest)s"}', "it is incomplete: part"),
+        (b'{"veles-run chunks":Infinity,"blake3":"%(digest)s"}', "the list of its rows cannot be read"),
+        (b'{"veles-run chunks":NaN,"blake3":"%(digest)s"}', "the list of its rows cannot be read"),
+        (b'{"veles-run chunks":"many","blake3":"%(digest)s"}', "the list of its rows cannot be read"),
+        (b'{"veles-run chunks":' + b"[" * 100_000, "the list of its rows cannot be read"),
+        (b'{"veles-run chunks":' + b"9" * 5_000 + b"}", "the list of its rows cannot be read"),
+        (b'{"veles-run chunks":%(rows)d,"bytes":%(bytes)d}', "the list of its rows cannot be read"),
+        (b'{"veles-run chunks":%(rows)d,"bytes":%(bytes)d,"blake3":""}', "its rows do not have the digest"),
+    ],
+)
+def test_a_manifest_that_lies(lie: bytes, message: str, rows: tuple[str, sqlite3.Connection]) -> None:
+    location, database = rows
+    count, size, digest = re.fullmatch(MANIFEST, database.execute("SELECT data FROM veles").fetchone()[0]).groups()
+    assert int(count) > 3
+    wrong = lie % {b"rows": int(count), b"bytes": int(size), b"digest": digest} if b"%(" in lie else lie
+    database.execute("UPDATE veles SET data = ?", [wrong])
+    with pytest.raises(SnapshotDamagedError, match=message):
+        restore(location, trusted=["tests"])
+
+
+def test_a_manifest_whose_number_of_bytes_is_a_lie_is_harmless(rows: tuple[str, sqlite3.Connection]) -> None:
+    """Nothing relies on it: what is read ends with the rows, and the digest is over all of them."""
+    location, database = rows
+    data = database.execute("SELECT data FROM veles").fetchone()[0]
+    database.execute("UPDATE veles SET data = ?", [re.sub(rb'"bytes":\d+', b'"bytes":1099511627776', data)])
+    assert restore(location, trusted=["tests"]).workflow["holder"].value == bytes(range(256)) * 20
