@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from runner.errors import SnapshotDamagedError
-from runner.snapshots import memory
+from runner.snapshots import limits, memory
 from runner.snapshots.codecs import CODECS
 from runner.snapshots.format import HEADER_LIMIT, HEADER_START, Digest, header_bytes
 from runner.snapshots.limits import RATIO, SLACK, Budget
@@ -188,24 +188,24 @@ def rows(tmp_path: Path, odbc_folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     database.close()
 
 
-MANIFEST = rb'\{"veles-run chunks":(\d+),"bytes":(\d+),"blake3":"(\w+)"\}'
+MANIFEST = rb'\{"veles-run chunks":(\d+),"bytes":(\d+),"xxh3-128":"(\w+)"\}'
 
 
 @pytest.mark.parametrize(
     ("lie", "message"),
     [
-        (b'{"veles-run chunks":1,"bytes":%(bytes)d,"blake3":"%(digest)s"}', "its rows do not have the digest"),
-        (b'{"veles-run chunks":0,"bytes":0,"blake3":"%(digest)s"}', "its rows do not have the digest"),
-        (b'{"veles-run chunks":-5,"bytes":-5,"blake3":"%(digest)s"}', "its rows do not have the digest"),
-        (b'{"veles-run chunks":9999999999,"bytes":%(bytes)d,"blake3":"%(digest)s"}', "it is incomplete: part"),
-        (b'{"veles-run chunks":1e308,"bytes":%(bytes)d,"blake3":"%(digest)s"}', "it is incomplete: part"),
-        (b'{"veles-run chunks":Infinity,"blake3":"%(digest)s"}', "the list of its rows cannot be read"),
-        (b'{"veles-run chunks":NaN,"blake3":"%(digest)s"}', "the list of its rows cannot be read"),
-        (b'{"veles-run chunks":"many","blake3":"%(digest)s"}', "the list of its rows cannot be read"),
+        (b'{"veles-run chunks":1,"bytes":%(bytes)d,"xxh3-128":"%(digest)s"}', "its rows do not have the digest"),
+        (b'{"veles-run chunks":0,"bytes":0,"xxh3-128":"%(digest)s"}', "its rows do not have the digest"),
+        (b'{"veles-run chunks":-5,"bytes":-5,"xxh3-128":"%(digest)s"}', "its rows do not have the digest"),
+        (b'{"veles-run chunks":9999999999,"bytes":%(bytes)d,"xxh3-128":"%(digest)s"}', "it is incomplete: part"),
+        (b'{"veles-run chunks":1e308,"bytes":%(bytes)d,"xxh3-128":"%(digest)s"}', "it is incomplete: part"),
+        (b'{"veles-run chunks":Infinity,"xxh3-128":"%(digest)s"}', "the list of its rows cannot be read"),
+        (b'{"veles-run chunks":NaN,"xxh3-128":"%(digest)s"}', "the list of its rows cannot be read"),
+        (b'{"veles-run chunks":"many","xxh3-128":"%(digest)s"}', "the list of its rows cannot be read"),
         (b'{"veles-run chunks":' + b"[" * 100_000, "the list of its rows cannot be read"),
         (b'{"veles-run chunks":' + b"9" * 5_000 + b"}", "the list of its rows cannot be read"),
         (b'{"veles-run chunks":%(rows)d,"bytes":%(bytes)d}', "the list of its rows cannot be read"),
-        (b'{"veles-run chunks":%(rows)d,"bytes":%(bytes)d,"blake3":""}', "its rows do not have the digest"),
+        (b'{"veles-run chunks":%(rows)d,"bytes":%(bytes)d,"xxh3-128":""}', "its rows do not have the digest"),
     ],
 )
 def test_a_manifest_that_lies(lie: bytes, message: str, rows: tuple[str, sqlite3.Connection]) -> None:
