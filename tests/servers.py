@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyodbc
 
@@ -79,7 +80,7 @@ def mariadb() -> Iterator[Server]:
         data, log = folder / "data", folder / "log"
         own = ["--no-defaults", f"--datadir={data}", *([f"--user={user}"] if user else [])]
         install = ["mariadb-install-db", *own, "--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(install, check=True, capture_output=True)
+        _run(install)
         init = folder / "init.sql"
         init.write_text(
             f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
@@ -103,14 +104,19 @@ def postgresql() -> Iterator[Server]:
         secret.chmod(0o644)
         binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
         init = [binaries / "initdb", "-D", data, "-U", USER, "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"]
-        subprocess.run(init, check=True, capture_output=True, user=user, cwd=folder)
+        _run(init, user=user, cwd=folder)
         port = free_port()
         command = [binaries / "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", folder]
         with Process(list(map(str, command)), folder, folder / "log", user) as process:
             environment = os.environ | {"PGPASSWORD": PASSWORD}
             create = [binaries / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", USER, DATABASE]
-            subprocess.run(create, check=True, capture_output=True, env=environment)
+            _run(create, env=environment)
             yield Server("postgresql", connection_string("PostgreSQL", port), port, process)
+
+
+def _run(command: list[str | Path], **options: Any) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{command[0]}: exit code {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 
 def connection_string(driver: str, port: int, *, user: str = USER, password: str = PASSWORD, host: str = "127.0.0.1") -> str:
