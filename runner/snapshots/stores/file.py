@@ -150,7 +150,7 @@ class FileStore(Store):
             if not path.with_suffix(".tmp").exists():
                 self.files.unlink(path)
             return
-        descriptor = self.files.open(path, os.O_NOFOLLOW)
+        descriptor = self.files.open(path, os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait for a writer
         try:
             self.files.lock(descriptor, fcntl.LOCK_NB)
             with suppress(FileNotFoundError):

@@ -178,3 +178,8 @@ def test_a_folder_that_is_a_link_to_nothing_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=f"cannot write to '{tmp_path / 'link'}'"):
         put(FileStore(tmp_path / "link"))
     assert files(tmp_path) == ["link"]
+
+
+def test_a_pipe_with_the_name_of_a_temporary_file_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / ".0123456789abcdef.tmp")
+    assert Path(put(FileStore(folder))).is_file()

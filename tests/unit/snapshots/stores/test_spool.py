@@ -14,6 +14,7 @@ from runner.snapshots.stores.session import Session, header_from_row
 from runner.snapshots.stores.spool import SpoolStore
 from tests.contract.test_stores import NONE, content, header
 from tests.servers import Server, Servers, execute, query
+from tests.system.test_full_disk import mounted
 
 
 @pytest.fixture
@@ -126,3 +127,32 @@ def test_dropped_table_is_a_refusal(database: Server, tmp_path: Path) -> None:
     two = header("run_two")
     assert str(tmp_path / "spool") in store.put(two, NONE, content(two))
     assert len(store.waiting) == 2
+
+
+def test_snapshot_that_another_process_delivers_first(tmp_path: Path) -> None:
+    class Slow(FileStore):
+        """While it prepares, another process delivers what waits."""
+
+        def prepare(self) -> None:
+            for path in (tmp_path / "spool").glob("*/*.pickle"):
+                path.unlink()
+
+    store, one = SpoolStore(Slow(tmp_path / "snapshots"), tmp_path / "spool"), header()
+    store._spool.put(one, NONE, content(one))
+    assert store.deliver() == {}
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_spool_whose_disk_is_full(refuses: bool, refusing: SpoolStore, tmp_path: Path) -> None:
+    """The copy is given up; that is an error only when the store refuses, too."""
+    with mounted(tmp_path / "disk", "size=1m") as disk:
+        store = SpoolStore(refusing._store if refuses else FileStore(tmp_path / "snapshots"), disk)
+        one = header()
+        large = content(one, bytes(3_000_000))
+        if refuses:
+            with pytest.raises(StoreError, match=r"quota exceeded.*; nor does the spool take it: .*No space left on device"):
+                store.put(one, NONE, large)
+        else:
+            assert b"".join(store.open(store.put(one, NONE, large))) == b"".join(large)
+        assert list(disk.rglob("*.pickle")) == []
