@@ -31,7 +31,8 @@ from runner.snapshots.codecs import Buffer
 from runner.snapshots.format import Digest, header_bytes
 from runner.snapshots.header import Header
 from runner.snapshots.staging import CHUNK
-from runner.snapshots.stores.odbc import ROW, OdbcStore
+from runner.snapshots.stores.odbc import OdbcStore
+from runner.snapshots.stores.session import ROW
 from tests import servers
 
 LISTED, LISTED_SIZE = 10_000, 64 << 10

@@ -8,6 +8,7 @@ from typing import Any
 from runner.config import Config, SnapshotterConfig, flattened, plain
 from runner.errors import ConfigError
 from runner.nn import StandardWorkflow
+from runner.snapshots.database import DEFAULT_SPOOL, with_spool
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
@@ -69,8 +70,11 @@ def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:
     if config.odbc:
         from runner.snapshots.stores.odbc import OdbcStore
 
-        return OdbcStore(config.odbc, config.table, config.create_table)
-    return FileStore(config.directory or output_dir)
+        store: Store = OdbcStore(config.odbc, config.table, config.create_table)
+        spool = DEFAULT_SPOOL if config.spool is None else config.spool
+    else:
+        store, spool = FileStore(config.directory or output_dir), config.spool or ""
+    return with_spool(store, spool, config.on_error)
 
 
 def _snapshotter(config: SnapshotterConfig, output_dir: str) -> dict[str, Any]:

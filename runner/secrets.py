@@ -62,7 +62,7 @@ def reveal(text: str) -> str:
     """
     values = iter(_remembered().get(text, ()))
     try:
-        resolved = str(OmegaConf.create({"text": text}).text)
+        resolved = str(OmegaConf.create({"text": text}).text) if "${" in text else text
         return _MASKED.sub(lambda found: found[1] + next(values), resolved)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{text!r} cannot be resolved: {first_line(error)}") from error

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,15 @@ class Server:
     kind: str
     odbc: str
     port: int = 0
+    process: "Process | None" = None
+
+    def kill(self) -> None:
+        """Kills the server with all its processes."""
+        self.process.kill()
+
+    def start(self) -> None:
+        """Starts it again."""
+        self.process.start()
 
 
 @contextmanager
@@ -73,16 +82,16 @@ def mariadb() -> Iterator[Server]:
         subprocess.run(install, check=True, capture_output=True)
         init = folder / "init.sql"
         init.write_text(
-            f"CREATE DATABASE {DATABASE};\n"
-            f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+            f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
+            f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"
         )
         init.chmod(0o644)
         port = free_port()
         listen = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder / 'socket'}", "--skip-name-resolve"]
         files = [f"--pid-file={folder / 'pid'}", f"--init-file={init}"]
-        with _running(["mariadbd", *own, *listen, *files], folder, log, None, signal.SIGKILL):
-            yield Server("mariadb", connection_string("MySQL", port), port)
+        with Process(["mariadbd", *own, *listen, *files], folder, log, None) as process:
+            yield Server("mariadb", connection_string("MySQL", port), port, process)
 
 
 @contextmanager
@@ -97,11 +106,11 @@ def postgresql() -> Iterator[Server]:
         subprocess.run(init, check=True, capture_output=True, user=user, cwd=folder)
         port = free_port()
         command = [binaries / "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", folder]
-        with _running(list(map(str, command)), folder, folder / "log", user, signal.SIGQUIT):
+        with Process(list(map(str, command)), folder, folder / "log", user) as process:
             environment = os.environ | {"PGPASSWORD": PASSWORD}
             create = [binaries / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", USER, DATABASE]
             subprocess.run(create, check=True, capture_output=True, env=environment)
-            yield Server("postgresql", connection_string("PostgreSQL", port), port)
+            yield Server("postgresql", connection_string("PostgreSQL", port), port, process)
 
 
 def connection_string(driver: str, port: int, *, user: str = USER, password: str = PASSWORD, host: str = "127.0.0.1") -> str:
@@ -171,25 +180,44 @@ def _private_folder(user: str) -> Iterator[tuple[Path, str | None]]:
         shutil.rmtree(folder)
 
 
-@contextmanager
-def _running(command: list[str], folder: Path, log: Path, user: str | None, stop: signal.Signals) -> Iterator[None]:
-    """Runs a server, from the moment that it says to be ready in the way of systemd's services.
+class Process:
+    """A server with all its processes. At the end its data are thrown away, so it is killed and need not put them in order."""
 
-    At the end its data are thrown away, so it need not put them in order first.
-    """
-    notify = folder / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(log, "wb") as output:
-        ready.bind(str(notify))
-        notify.chmod(0o777)
-        ready.settimeout(START_LIMIT)
-        environment = os.environ | {"NOTIFY_SOCKET": str(notify)}
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=environment, user=user)
-        try:
-            while b"READY=1" not in ready.recv(4096):
-                pass
-            yield
-        except TimeoutError:
-            raise RuntimeError(f"{command[0]} did not start:\n{log.read_text()}") from None
-        finally:
-            process.send_signal(stop)
-            process.wait()
+    def __init__(self, command: list[str], folder: Path, log: Path, user: str | None) -> None:
+        self._command, self._folder, self._log, self._user = command, folder, log, user
+
+    def __enter__(self) -> "Process":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Starts it, and waits until it says to be ready in the way of systemd's services."""
+        notify = self._folder / "notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(self._log, "ab") as output:
+            notify.unlink(missing_ok=True)
+            ready.bind(str(notify))
+            notify.chmod(0o777)
+            ready.settimeout(START_LIMIT)
+            environment = os.environ | {"NOTIFY_SOCKET": str(notify)}
+            streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, env=environment, user=self._user, process_group=0, **streams
+            )
+            try:
+                while b"READY=1" not in ready.recv(4096):
+                    pass
+            except TimeoutError:
+                self.kill()
+                raise RuntimeError(f"{self._command[0]} did not start:\n{self._log.read_text()}") from None
+
+    def kill(self) -> None:
+        """Kills it."""
+        # PostgreSQL's processes have groups of their own, so they are found as children.
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for pid in (self._process.pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()

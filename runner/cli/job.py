@@ -24,7 +24,7 @@ from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundEr
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.snapshots.header import Header
-from runner.snapshots.location import concealed
+from runner.snapshots.location import SCHEME, Location, concealed, is_of_this_machine
 from runner.snapshots.restore import Restored, folder_stores, restore_latest, restore_with
 from runner.snapshots.trust import Policy
 
@@ -116,6 +116,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     before = _snapshot_config(restored.header)
     now = _overridden(before, request.run_overrides)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
+    _check_database(now, node)
     config = schema.from_hydra(now)
     launcher = _launcher(config, now, request, conf=restored.header.conf)
     launcher.attach(workflow)
@@ -128,9 +129,25 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     if workflow.decision.complete:
         key, value = workflow.decision.limit
         log.info("The run is complete: it has reached decision.%s=%d", key, value)
-        log.info("Extend it: %s", _extend(workflow, restored.location, request))
-        return Outcome(workflow.decision.best)
+        location, exit_code = restored.location, 0
+        if (snapshotter := workflow.snapshotter) is not None:
+            delivered = snapshotter.store.deliver()
+            location = delivered.get(restored.header.uuid, location)
+            exit_code = 1 if snapshotter.store.waiting else 0
+        log.info("Extend it: %s", _extend(workflow, location, request))
+        return Outcome(workflow.decision.best, exit_code)
     return _run(workflow, launcher, request)
+
+
+def _check_database(now: DictConfig, node: DictConfig) -> None:
+    """Raises a ConfigError if only the snapshot names the database that it would have the run write to."""
+    odbc, named = now.snapshotter._get_node("odbc")._value(), node.snapshotter._get_node("odbc")._value()
+    place = Location.parse(node.snapshot).odbc if node.snapshot.startswith(SCHEME) else None
+    if odbc and odbc not in (named, place) and not is_of_this_machine(odbc):
+        raise ConfigError(
+            f"the snapshot's own configuration names the database {odbc!r}, which nobody else has named: confirm it with"
+            " snapshotter.odbc='...', or write to files with snapshotter.odbc=null"
+        )
 
 
 def _evaluate(restored: Restored, node: DictConfig) -> Outcome:

@@ -22,6 +22,8 @@ class SnapshotterConfig(SnapshotterSettings):
     """Table of the snapshots in the database."""
     create_table: bool = True
     """Whether the table is made if it is not there."""
+    spool: str | None = None
+    """Folder for snapshots that cannot be put where they belong; `outputs/spool` with `odbc`, else none; empty for none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,6 +8,10 @@ from runner.graph import Workflow
 from runner.snapshots.location import DEFAULT_TABLE
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.store import Store
+from runner.snapshots.stores.spool import SpoolStore
+
+DEFAULT_SPOOL = "outputs/spool"
+"""The folder for what a database refuses; always the same, so that the next run finds it."""
 
 
 class SnapshotterToStore(Snapshotter):
@@ -21,6 +25,10 @@ class SnapshotterToStore(Snapshotter):
         super().configure(**settings)
         if store is not None:
             self._store = store
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.store.deliver()
 
     @property
     def store(self) -> Store:
@@ -38,6 +46,7 @@ class SnapshotterToDB(SnapshotterToStore):
         odbc: a connection string, `DSN=name`, or the bare name of a data source; `${oc.env:NAME}` may stand in it.
         table: the table.
         create_table: whether it is made if it is not there.
+        spool: the folder for snapshots that the database refuses, until it takes them; none if empty.
     """
 
     def __init__(
@@ -48,12 +57,20 @@ class SnapshotterToDB(SnapshotterToStore):
         odbc: str,
         table: str = DEFAULT_TABLE,
         create_table: bool = True,
+        spool: str = DEFAULT_SPOOL,
+        on_error: str | None = None,
         **settings: Any,
     ) -> None:
         from runner.snapshots.stores.odbc import OdbcStore  # what it imports is not for runs into files
 
-        super().__init__(workflow, name, store=OdbcStore(odbc, table, create_table), **settings)
+        store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error)
+        super().__init__(workflow, name, store=store, on_error=on_error, **settings)
 
     def initialize(self) -> None:
-        super().initialize()
         self.store.prepare()
+        super().initialize()
+
+
+def with_spool(store: Store, spool: str | None, on_error: str | None) -> Store:
+    """Returns the store with a spool in that folder, or as it is if there is none."""
+    return SpoolStore(store, spool, go_on=on_error != "raise") if spool else store

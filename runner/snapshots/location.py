@@ -52,6 +52,18 @@ class Location:
         return SCHEME + "&".join(parts)
 
 
+_NAME_OR_REFERENCE = re.compile(r"(?i)(?:(?:DSN=)?[\w .-]+|\$\{oc\.env:\w+\})")
+
+
+def is_of_this_machine(odbc: str) -> bool:
+    """Whether a connection string is only the name of a data source, or of a variable of the environment.
+
+    What those lead to is chosen by who set up the machine. Any other string may name a library to be loaded, a server to which
+    snapshots and what is in the environment are sent, or a file to be written to.
+    """
+    return _NAME_OR_REFERENCE.fullmatch(odbc) is not None
+
+
 def concealed(location: str) -> str:
     """Returns the location of a snapshot without passwords; that of a file is left as it is.
 

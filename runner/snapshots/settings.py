@@ -38,8 +38,8 @@ class SnapshotterSettings:
     """Bytes of memory for snapshots on their way; a quarter of the machine's unless given."""
     key: str | None = None
     """Key that signs the snapshots: the path of a file, or `env:NAME`; they are unsigned unless given."""
-    on_error: str = "raise"
-    """A snapshot that cannot be written ends the run (`raise`) or is only reported (`warn`)."""
+    on_error: str | None = None
+    """A snapshot that cannot be written ends the run (`raise`) or is reported (`warn`); `raise` unless the spool takes it."""
 
     def __post_init__(self) -> None:
         codecs.find(self.compression).check_level(self.compression_level)
@@ -49,7 +49,7 @@ class SnapshotterSettings:
         at_least("snapshotter.keep_last", self.keep_last, 1, "snapshots")
         at_least("snapshotter.workers", self.workers, 1, "threads")
         at_least("snapshotter.staging", self.staging, 0, "bytes")
-        if self.on_error not in ("raise", "warn"):
+        if self.on_error not in (None, "raise", "warn"):
             raise ConfigError(f"snapshotter.on_error={self.on_error!r} is unknown; known: raise, warn")
 
     @property

@@ -112,8 +112,18 @@ class Snapshotter(Unit):
             launcher.stop()
 
     def finish(self) -> None:
-        """Waits for the snapshot that is on its way."""
+        """Waits for the snapshot that is on its way, and delivers what the store has refused."""
         self._wait()
+        delivered, written = self.store.deliver(), self.written_
+        if written is not None:
+            self.last_location = delivered.get(written.uuid, self.last_location)
+        if waiting := self.store.waiting:
+            self.failed_ = True
+            log.error(
+                "Not in %s: %s. A run can be resumed from there (snapshot=FILE); the next one that writes there delivers it.",
+                self.store,
+                ", ".join(waiting),
+            )
 
     @property
     def finishing(self) -> tuple[int, int] | None:
@@ -157,7 +167,7 @@ class Snapshotter(Unit):
             self.writer_.wait()
         except SnapshotError as error:
             self.failed_ = True
-            if self.settings.on_error == "raise":
+            if self.settings.on_error != "warn":
                 raise
             log.error("No snapshot: %s; the run goes on", error)
 
@@ -173,7 +183,11 @@ class Snapshotter(Unit):
         if keep_best is None and keep_last is None:
             return
         store = self.store
-        own = [entry for entry in store.list() if entry.header.log_id == self.log_id]
+        try:
+            own = [entry for entry in store.list() if entry.header.log_id == self.log_id]
+        except SnapshotError as error:  # the snapshot that was taken is durable all the same
+            log.warning("Old snapshots not deleted: %s", error)
+            return
         for entry in expired(own, keep_best=keep_best, keep_last=keep_last):
             try:
                 store.delete(entry.location)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,3 +47,12 @@ class Store(Protocol):
 
     def delete(self, location: str) -> None:
         """Removes a snapshot."""
+
+    def deliver(self) -> Mapping[str, str]:
+        """Tries again what was refused before; returns, by UUID, where each snapshot that was taken is now."""
+        return {}
+
+    @property
+    def waiting(self) -> Sequence[str]:
+        """Where the snapshots are that this store has refused so far."""
+        return ()

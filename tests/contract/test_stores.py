@@ -18,7 +18,8 @@ from runner.snapshots.format import header_bytes
 from runner.snapshots.header import Header
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.odbc import ROW, OdbcStore
+from runner.snapshots.stores.odbc import OdbcStore
+from runner.snapshots.stores.session import ROW
 from tests.servers import KINDS, PASSWORD, Servers
 
 NONE = codecs.find("none")

@@ -9,7 +9,8 @@ import pytest
 
 from runner.errors import StoreAwayError
 from runner.snapshots.stores.connection import connect
-from runner.snapshots.stores.odbc import ROW, OdbcStore
+from runner.snapshots.stores.odbc import OdbcStore
+from runner.snapshots.stores.session import ROW
 from tests.contract.test_stores import NONE, content, header
 from tests.proxy import proxy
 from tests.servers import DATABASE, SERVERS, Server, Servers, connection_string, execute, free_port

@@ -1,52 +1,171 @@
-"""Connections to databases over ODBC: opened with a time limit, tried again while the server is away, errors translated."""
+"""Connections to databases over ODBC: tried again while the server is away, each call with a time limit."""
 
 from __future__ import annotations
 
 import logging
-import re
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from types import ModuleType
+from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from runner import secrets
-from runner.errors import ConfigError, RunnerError, StoreAccessError, StoreAwayError, StoreError, known
+from runner.errors import StoreAwayError
+from runner.snapshots.stores.driver import load, translated
 
 if TYPE_CHECKING:
     import pyodbc
 
 log = logging.getLogger(__name__)
 
-LIMIT = 15.0
+OPEN_LIMIT = 15.0
 """Seconds that opening a connection may take."""
+CALL_LIMIT = 300.0
+"""Seconds that any other call may take: the slowest, the commit of a large snapshot, waits for the server's disk."""
 
-_LONGEST_PAUSE = 15.0
+LONGEST_PAUSE = 15.0
+"""Seconds between two tries, at most."""
 
-_DRIVER_MISSING = re.compile(r"can't open lib|no default driver|driver's SQL|specified driver could not", re.IGNORECASE)
-_REFUSED = re.compile(
-    r"authentication failed|access denied|permission denied|command denied|readonly database|not allowed to connect",
-    re.IGNORECASE,
-)
-_NO_DATABASE = re.compile(
-    r"unknown database|database \S+ does not exist|unable to open database|^connect failed", re.IGNORECASE
-)
-_AWAY = re.compile(
-    r"can't connect|unknown server host|could not translate host|connection refused|timeout expired|gone away|lost connection"
-    r"|server closed the connection|terminating connection|starting up|shutting down|too many connections|too many clients",
-    re.IGNORECASE,
-)
-_AWAY_STATES = ("08", "HYT")
+_KEPT = 8 << 20
 
 
-@contextmanager
-def connect(odbc: str, patience: float, limit: float = LIMIT) -> Iterator[pyodbc.Connection]:
-    """Opens a connection for the block; what is not committed in it is undone.
+@dataclass(frozen=True)
+class Result:
+    """What a statement gave.
+
+    Attributes:
+        columns: the names of the columns; none for a statement that is no query.
+        rows: the rows of a query.
+        count: rows that were changed.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Any]
+    count: int
+
+
+class _Worker:
+    """A thread that makes calls, one after the other. The next connection uses it again: its memory is warm by then."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        threading.Thread(target=self._serve, name="odbc", daemon=True).start()
+
+    def start(self, action: Callable[[], Any]) -> Future[Any]:
+        """Makes a call as soon as those before it have ended."""
+        call: Future[Any] = Future()
+        self._calls.put((action, call))
+        return call
+
+    def _serve(self) -> None:
+        # glibc keeps freed memory up to twice the largest block ever freed. Otherwise a database in the process, SQLite, would
+        # have its memory made anew for each connection: a third of the time for a snapshot of 1 MB.
+        bytearray(_KEPT)
+        while True:
+            action, call = self._calls.get()
+            try:
+                call.set_result(action())
+            except BaseException as error:
+                call.set_exception(error)
+            del action, call  # they hold rows
+
+
+_idle: list[_Worker] = []
+os.register_at_fork(after_in_child=_idle.clear)  # threads stay behind
+
+
+class Connection:
+    """A connection whose calls end in time, whatever the driver does.
+
+    Not every driver keeps to a time limit, and none does when the network swallows what it sends. So calls are made by another
+    thread, and one that hangs is left behind with its thread, which closes the connection if it ever goes on.
 
     Args:
         odbc: a connection string, `DSN=name`, or the bare name of a data source; its passwords may be masked.
+        limit: seconds that opening it may take.
+    """
+
+    def __init__(self, odbc: str, limit: float = OPEN_LIMIT) -> None:
+        self._raw: pyodbc.Connection | None = None
+        self._hangs = False
+        text = secrets.reveal(odbc)
+        full = text if "=" in text else f"DSN={text}"
+        with translated("connect to the database", odbc):
+            self._manager = load()
+            self._worker = _idle.pop() if _idle else _Worker()
+            try:
+                self._wait(self._worker.start(lambda: self._open(full, int(limit))), limit)
+            except BaseException:
+                self.close()
+                raise
+
+    def execute(self, statement: str, *values: object) -> Result:
+        """Executes a statement."""
+        return self.start(statement, *values)()
+
+    def start(self, statement: str, *values: object) -> Callable[[], Result]:
+        """Begins to execute a statement; the result is had by calling what is returned."""
+        call = self._worker.start(lambda: self._execute(statement, values))
+        return lambda: self._wait(call)
+
+    def info(self, *numbers: int) -> list[str]:
+        """Returns what the driver says of itself."""
+        return self._wait(self._worker.start(lambda: [str(self._opened.getinfo(number)) for number in numbers]))  # type: ignore[no-any-return]
+
+    def commit(self) -> None:
+        """Ends the transaction; its changes are durable."""
+        self._wait(self._worker.start(lambda: self._opened.commit()))
+
+    def rollback(self) -> None:
+        """Ends the transaction; its changes are undone."""
+        self._wait(self._worker.start(lambda: self._opened.rollback()))
+
+    def close(self) -> None:
+        """Ends the connection; what is not committed is undone."""
+        call = self._worker.start(self._close)
+        if not self._hangs:
+            with suppress(TimeoutError):
+                self._wait(call, OPEN_LIMIT)
+
+    def _close(self) -> None:
+        if self._raw is not None:
+            with suppress(self._manager.Error):  # nothing is left to do for a connection that is lost
+                self._raw.close()
+        _idle.append(self._worker)
+
+    @property
+    def _opened(self) -> pyodbc.Connection:
+        assert self._raw is not None
+        return self._raw
+
+    def _open(self, text: str, limit: int) -> None:
+        self._raw = self._manager.connect(text, timeout=limit)
+
+    def _execute(self, statement: str, values: Sequence[object]) -> Result:
+        cursor = self._opened.execute(statement, *values)
+        columns = [str(column[0]) for column in cursor.description or ()]
+        return Result(columns, cursor.fetchall() if columns else (), cursor.rowcount)
+
+    def _wait(self, call: Future[Any], limit: float | None = None) -> Any:
+        limit = CALL_LIMIT if limit is None else limit
+        try:
+            return call.result(limit)
+        except TimeoutError:
+            self._hangs = True
+            raise TimeoutError(f"no answer in {limit:g} s") from None
+
+
+@contextmanager
+def connect(odbc: str, patience: float, limit: float = OPEN_LIMIT) -> Iterator[Connection]:
+    """Opens a connection for the block; what is not committed in it is undone.
+
+    Args:
+        odbc: as for `Connection`.
         patience: seconds during which it is tried again, with growing pauses, while the server is away.
         limit: seconds that one try may take.
 
@@ -57,120 +176,16 @@ def connect(odbc: str, patience: float, limit: float = LIMIT) -> Iterator[pyodbc
     """
     tries = Retrying(
         retry=retry_if_exception_type(StoreAwayError),
-        wait=wait_exponential(multiplier=0.25, max=_LONGEST_PAUSE),
+        wait=wait_exponential(multiplier=0.25, max=LONGEST_PAUSE),
         stop=stop_after_delay(patience),
         before_sleep=_tell,
         reraise=True,
     )
-    connection = tries(_open, odbc, limit)
+    connection = tries(Connection, odbc, limit)
     try:
         yield connection
     finally:
-        with suppress(load().Error):  # nothing is left to do for a connection that is lost
-            connection.close()
-
-
-def shown(odbc: str) -> str:
-    """Returns the connection string for people."""
-    try:
-        return secrets.redact(secrets.reveal(odbc))
-    except ConfigError:
-        return odbc
-
-
-@contextmanager
-def translated(action: str, odbc: str) -> Iterator[None]:
-    """Turns the driver's errors in the block into ours.
-
-    Args:
-        action: what is being done, for the message: `cannot <action>: ...`.
-        odbc: the connection string, for the message.
-    """
-    try:
-        yield
-    except load().Error as error:
-        raise translation(error, action, odbc) from error
-
-
-def translation(error: pyodbc.Error, action: str, odbc: str) -> RunnerError:
-    """Returns the error of ours that says what an error of the driver means, and what to do."""
-    state, text = str(error.args[0]), message(error)
-    failed = f"cannot {action} ({shown(odbc)}): {text}"
-    if _DRIVER_MISSING.search(text) or state.startswith("IM"):
-        return ConfigError(f"{failed}; {_installed()}")
-    if _REFUSED.search(text) or state in ("28000", "42501"):
-        return StoreAccessError(f"{failed}; check user, password and rights")
-    if _NO_DATABASE.search(text):
-        return ConfigError(f"{failed}; check the name of the database")
-    if _AWAY.search(text) or state.startswith(_AWAY_STATES):
-        return StoreAwayError(f"{failed}; check host and port, and whether the server runs")
-    return StoreError(failed)
-
-
-def message(error: pyodbc.Error) -> str:
-    """Returns what the driver says, on one line, without the names of those that passed it on."""
-    text = str(error.args[-1]).partition(" (SQL")[0]
-    text = re.sub(r"^(\[[^\]]*\]\s*)+", "", text)
-    return secrets.redact(" ".join(text.split())).rstrip(";")
-
-
-def load() -> ModuleType:
-    """Returns pyodbc.
-
-    Raises:
-        ConfigError: it or the driver manager is not here.
-    """
-    try:
-        import pyodbc
-    except ImportError as error:
-        raise ConfigError(
-            f"snapshots in databases need an ODBC driver manager and pyodbc ({error}): apt install unixodbc, pip install pyodbc"
-        ) from error
-    pyodbc.pooling = False  # a connection lives for one operation
-    module: ModuleType = pyodbc
-    return module
-
-
-def _open(odbc: str, limit: float) -> pyodbc.Connection:
-    text = secrets.reveal(odbc)
-    full = text if "=" in text else f"DSN={text}"
-    with translated("connect to the database", odbc):
-        return _within(limit, odbc, full)
-
-
-def _within(limit: float, odbc: str, full: str) -> pyodbc.Connection:
-    """Connects in a thread, since not every driver keeps to the login timeout."""
-    manager = load()
-    lock = threading.Lock()
-    outcome: list[Any] = []
-    given_up = False
-
-    def work() -> None:
-        try:
-            result: Any = manager.connect(full, timeout=int(limit))
-        except Exception as error:
-            result = error
-        with lock:
-            outcome.append(result)
-        if given_up and isinstance(result, manager.Connection):
-            result.close()
-
-    thread = threading.Thread(target=work, name="odbc-connect", daemon=True)
-    thread.start()
-    thread.join(limit)
-    with lock:
-        given_up = not outcome
-    if given_up:
-        raise StoreAwayError(f"cannot connect to the database ({shown(odbc)}): no answer in {limit:g} s; check host and port")
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    connection: pyodbc.Connection = outcome[0]
-    return connection
-
-
-def _installed() -> str:
-    manager = load()
-    return f"installed drivers: {known(manager.drivers()) or 'none'}; data sources: {known(manager.dataSources()) or 'none'}"
+        connection.close()
 
 
 def _tell(state: RetryCallState) -> None:

@@ -128,8 +128,6 @@ class Statements:
         )
         self.insert = f"INSERT INTO {main} ({listed}) VALUES (?, ?, ?, ?, ?, ?, ?)"
         self.insert_chunk = f"INSERT INTO {chunks} ({chunk_listed}) VALUES (?, ?, ?, ?)"
-        self.exists = f"SELECT COUNT(*) FROM {main} WHERE {run} = ? AND {name} = ?"
-        self.taken = f"SELECT COUNT(*) FROM {chunks} WHERE {run} = ? AND {name} = ? AND {number} = 0"
         self.list = (
             f"SELECT m.{run}, m.{log}, m.{name}, c.{data} FROM {main} m LEFT JOIN {chunks} c"
             f" ON c.{run} = m.{run} AND c.{name} = m.{name} AND c.{number} = 0"
