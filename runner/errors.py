@@ -10,6 +10,7 @@ RunnerError
 └── SnapshotError
     ├── StateError (pickle.PicklingError)   a part of the workflow cannot be pickled
     ├── StoreError (OSError)                the store refused to write, list or delete
+    │   ├── StoreSyncError                      the snapshot is there, and may not outlive a power failure
     │   ├── StoreAwayError (ConnectionError)    the database does not answer
     │   └── StoreAccessError (PermissionError)  a wrong password, or rights that are missing
     ├── SnapshotNotFoundError (FileNotFoundError)
@@ -69,6 +70,10 @@ class StateError(SnapshotError, pickle.PicklingError):
 
 class StoreError(SnapshotError, OSError):
     """The store refused an operation."""
+
+
+class StoreSyncError(StoreError):
+    """The snapshot is there and complete, but it is not certain that it would outlive a power failure."""
 
 
 class StoreAwayError(StoreError, ConnectionError):

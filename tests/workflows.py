@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.graph import Bool, Repeater, Unit, Workflow
+from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.restore import Restored, restore
-from runner.snapshots.snapshotter import SnapshotterToFile
+from runner.snapshots.snapshotter import Snapshotter, SnapshotterToFile
+from runner.snapshots.store import Store
 
 
 class Holder(Unit):
@@ -42,11 +44,23 @@ def restored(location: str | Path) -> Restored:
 def holding(value: Any, directory: Path, *, limit: int = 1, **settings: Any) -> tuple[Workflow, Holder, SnapshotterToFile]:
     """Returns a workflow whose one unit runs `limit` times, with a snapshot after each."""
     workflow = Workflow(name="holding")
+    snapshotter = SnapshotterToFile(workflow, "snapshotter", directory=directory, **settings)
+    return workflow, _linked(snapshotter, value, limit), snapshotter
+
+
+def stored(value: Any, store: Store, **settings: Any) -> tuple[Workflow, Holder, Snapshotter]:
+    """Returns the same, with the snapshots in any store."""
+    workflow = Workflow(name="holding")
+    snapshotter = SnapshotterToStore(workflow, "snapshotter", store=store, **settings)
+    return workflow, _linked(snapshotter, value, 1), snapshotter
+
+
+def _linked(snapshotter: Snapshotter, value: Any, limit: int) -> Holder:
+    workflow = snapshotter.workflow
     repeater = Repeater(workflow).link_from(workflow.start_point)
     holder = Holder(workflow, value, "holder")
     holder.limit = limit
     holder.link_from(repeater)
-    snapshotter = SnapshotterToFile(workflow, "snapshotter", directory=directory, **settings)
     snapshotter.link_from(holder)
     snapshotter.link_attrs(holder, "suffix", ("complete", "done"))
     repeater.link_from(snapshotter)
@@ -54,4 +68,4 @@ def holding(value: Any, directory: Path, *, limit: int = 1, **settings: Any) -> 
     workflow.end_point.link_from(snapshotter)
     workflow.end_point.gate_block = ~holder.done
     workflow.initialize()
-    return workflow, holder, snapshotter
+    return holder

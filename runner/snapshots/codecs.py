@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from runner.errors import ConfigError, SnapshotDamagedError, known
+from runner.snapshots.limits import Budget
 
 Buffer = bytes | bytearray | memoryview
 
@@ -27,19 +28,27 @@ ISAL_LEVEL = 3
 """The highest level that isal has; beyond it the standard library compresses, ten times slower."""
 
 
+PIECE = 4 << 20
+"""Bytes that a decoder is asked for at a time."""
+
+
 class Decoder(Protocol):
-    """Decodes one member. This is the whole surface that decoding needs."""
+    """Decodes one member: what decoding needs of the standard library's `BZ2Decompressor`."""
 
     @property
     def eof(self) -> bool:
         """Whether the member has ended."""
 
     @property
+    def needs_input(self) -> bool:
+        """Whether all that can be decoded was."""
+
+    @property
     def unused_data(self) -> bytes:
         """What came behind its end."""
 
-    def decompress(self, data: bytes, /) -> bytes:
-        """Returns what the data decodes to."""
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Returns what the data decodes to, or the first part of it, about so long; the rest comes with the next call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,23 +118,29 @@ def detect(start: bytes) -> Codec:
     raise SnapshotDamagedError(f"it is not a snapshot of veles-run: it begins with {start[:8]!r}")
 
 
-def decode(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
+def decode(codec: Codec, blocks: Iterable[bytes], budget: Budget | None = None) -> Iterator[bytes]:
     """Decodes concatenated members strictly.
 
+    Args:
+        codec: how they are encoded.
+        blocks: the encoded stream, cut anywhere.
+        budget: what it may decode to.
+
     Raises:
-        SnapshotDamagedError: a member is damaged or incomplete, or something else follows a member.
+        SnapshotDamagedError: a member is damaged or incomplete, something else follows a member, or it decodes to too much.
     """
+    budget = budget or Budget()
     decoder: Decoder | None = None
     for data in blocks:
-        while data:
+        while data or (decoder is not None and not decoder.needs_input):
             decoder = decoder or codec.decoder()
             try:
-                plain = decoder.decompress(data)
+                plain = decoder.decompress(data, PIECE)
             except _decoding_errors() as error:
                 raise SnapshotDamagedError(f"it is damaged: {codec.name} says {error}") from error
-            data = b""
-            if decoder.eof:
-                data, decoder = decoder.unused_data, None
+            rest = decoder.unused_data if decoder.eof else b""
+            budget.spend(len(data) - len(rest), len(plain))
+            data, decoder = rest, None if decoder.eof else decoder
             if plain:
                 yield plain
     if decoder is not None:
@@ -211,44 +226,12 @@ def _snappy(chunk: Buffer, level: int) -> Buffer:
     return frames
 
 
-def _gzip_decoder() -> Decoder:
-    isal = _optional("isal.isal_zlib")
-    decoder: Decoder = (isal or zlib).decompressobj(31)
-    return decoder
-
-
-class _PlainDecoder:
-    """Passes data through: `none` has no members, and the trailer says whether the whole is there."""
-
-    eof = True
-    unused_data = b""
-
-    def decompress(self, data: bytes) -> bytes:
-        return data
-
-
-class _SnappyDecoder:
-    """Decodes snappy's framing format, whose frames python-snappy reads but whose truncation it does not report."""
-
-    unused_data = b""
+class _GzipDecoder:
+    """Decodes one gzip member."""
 
     def __init__(self) -> None:
-        self._stream: Any = _require("snappy", "python-snappy", "snappy").StreamDecompressor()
-
-    @property
-    def eof(self) -> bool:
-        return not self._stream.remains
-
-    def decompress(self, data: bytes) -> bytes:
-        return bytes(self._stream.decompress(data))
-
-
-class _ZstdDecoder:
-    """Decodes one zstd frame; limits the memory that a frame may ask for to 128 MiB."""
-
-    def __init__(self) -> None:
-        zstandard = _require("zstandard", "zstandard", "zst")
-        self._stream: Any = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        self._stream: Any = (_optional("isal.isal_zlib") or zlib).decompressobj(31)
+        self.needs_input = True
 
     @property
     def eof(self) -> bool:
@@ -258,8 +241,78 @@ class _ZstdDecoder:
     def unused_data(self) -> bytes:
         return bytes(self._stream.unused_data)
 
-    def decompress(self, data: bytes) -> bytes:
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        plain = bytes(self._stream.decompress(self._stream.unconsumed_tail + data, max_length))
+        # A full piece may not be all, even when the whole of the data is taken.
+        self.needs_input = self.eof or (len(plain) < max_length and not self._stream.unconsumed_tail)
+        return plain
+
+
+class _PlainDecoder:
+    """Passes data through: `none` has no members, and the trailer says whether the whole is there."""
+
+    eof = True
+    needs_input = True
+    unused_data = b""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return data
+
+
+class _SnappyDecoder:
+    """Decodes snappy's framing format, whose frames python-snappy reads but whose truncation it does not report.
+
+    Data expand 22-fold at most, so they are decoded in one go.
+    """
+
+    needs_input = True
+    unused_data = b""
+
+    def __init__(self) -> None:
+        self._stream: Any = _require("snappy", "python-snappy", "snappy").StreamDecompressor()
+
+    @property
+    def eof(self) -> bool:
+        return not self._stream.remains
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
         return bytes(self._stream.decompress(data))
+
+
+class _ZstdDecoder:
+    """Decodes one zstd frame; limits the memory that a frame may ask for to 128 MiB.
+
+    Data may expand 32,768-fold, and the library returns all of it: it gets little at a time.
+    """
+
+    step = 2048
+
+    def __init__(self) -> None:
+        zstandard = _require("zstandard", "zstandard", "zst")
+        self._stream: Any = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        self._data = memoryview(b"")
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.eof)
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._data
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._stream.unused_data) + bytes(self._data)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        self._data = memoryview(bytes(self._data) + data)
+        parts, size = [], 0
+        while self._data and not self.eof and size < max_length:
+            part = self._stream.decompress(self._data[: self.step])
+            self._data = self._data[self.step :]
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
 
 
 CODECS = {
@@ -290,7 +343,7 @@ CODECS = {
             levels=range(1, 10),
             default_level=1,
             encode=_gzip,
-            decoder=_gzip_decoder,
+            decoder=_GzipDecoder,
         ),
         Codec(
             name="bz2",

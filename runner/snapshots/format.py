@@ -94,8 +94,10 @@ class Digest:
         expected = self.trailer()
         if trailer == expected:
             return
-        if trailer.startswith(_MARK) and trailer[len(_MARK)] > FORMAT:
-            raise SnapshotMismatchError(newer_format(trailer[len(_MARK)]))
+        version, rest = len(_MARK), len(_MARK) + 1
+        # A trailer that is ours but for its version is damaged: a newer one comes with a newer header.
+        if trailer.startswith(_MARK) and trailer[version] > FORMAT and trailer[rest:] != expected[rest:]:
+            raise SnapshotMismatchError(newer_format(trailer[version]))
         if not trailer.startswith(expected[:23]):
             raise SnapshotDamagedError(f"it is truncated: no trailer after {self.length} bytes")
         raise SnapshotDamagedError("it is damaged: its content does not have the digest that its trailer gives")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, BinaryIO, cast
 
@@ -15,6 +16,7 @@ from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
+from runner.snapshots.limits import Budget
 from runner.snapshots.signing import SIGNATURE_SIZE, check_signature
 
 
@@ -48,17 +50,28 @@ def read_verified(open_blocks: Callable[[], Iterator[bytes]], key: bytes | None 
         SnapshotRefusedError: it is not signed with the key.
         SnapshotMismatchError: of a newer format.
     """
-    codec, blocks = _detected(open_blocks())
-    if codec.prefix or key is not None:
-        held: deque[memoryview] = deque()
-        _verify(_decoded_ahead(codec, blocks), key, held.append)
-        parts = _freed(held)
-    else:
-        trailer = _verify(codecs.decode(codec, blocks), None, len)
-        parts = _verified_again(codecs.decode(codec, open_blocks()), trailer)
+    with _closed(open_blocks()) as opened:
+        codec, blocks = _detected(opened)
+        if codec.prefix or key is not None:
+            held: deque[memoryview] = deque()
+            _verify(_decoded_ahead(codec, blocks), key, held.append)
+            parts = _freed(held)
+        else:
+            trailer = _verify(codecs.decode(codec, blocks), None, len)
+            parts = _verified_again(codecs.decode(codec, open_blocks()), trailer)
     file = io.BufferedReader(_Parts(parts), 1 << 16)
     start = file.peek(8)[:8]
     return parse_header(file.read(header_size(start))), cast(BinaryIO, file)
+
+
+@contextmanager
+def _closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    """Closes what the blocks are read from, also after an error, which would keep a database locked."""
+    try:
+        yield blocks
+    finally:
+        if isinstance(blocks, Generator):
+            blocks.close()
 
 
 def _verify(stream: Iterable[bytes], key: bytes | None, keep: Callable[[memoryview], object]) -> bytes:
@@ -106,12 +119,13 @@ def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
     From the first piece on that turns out to end within a member, the rest is decoded in one go.
     """
     workers = os.cpu_count() or 1
+    budget = Budget()
     ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()
     with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
         pieces = _read_ahead(codecs.members(codec, blocks), reading)
         while True:
             while len(ahead) <= 2 * workers and (piece := next(pieces, None)) is not None:
-                ahead.append((piece, decoding.submit(_decoded_member, codec, piece)))
+                ahead.append((piece, decoding.submit(_decoded_member, codec, piece, budget)))
             if not ahead:
                 return
             try:
@@ -130,8 +144,8 @@ def _read_ahead(members: Iterator[bytes], executor: ThreadPoolExecutor) -> Itera
         yield member
 
 
-def _decoded_member(codec: Codec, member: bytes) -> list[bytes]:
-    return list(codecs.decode(codec, [member]))
+def _decoded_member(codec: Codec, member: bytes, budget: Budget) -> list[bytes]:
+    return list(codecs.decode(codec, [member], budget))
 
 
 def _detected(blocks: Iterable[bytes]) -> tuple[Codec, Iterator[bytes]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from runner.snapshots.limits import memory
 
 CHUNK = 4 << 20
 """Bytes in a chunk; each becomes a member of the codec's format."""
@@ -151,9 +151,4 @@ def _copy_all(pieces: Sequence[_Piece]) -> None:
 
 def default_limit() -> int:
     """Returns a quarter of the memory that this process may have, in bytes."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = Path(path).read_text().strip() if Path(path).is_file() else ""
-        if text.isdigit():
-            memory = min(memory, int(text))
-    return memory // 4
+    return memory() // 4

@@ -130,7 +130,7 @@ def test_complete_run_delivers_its_spool_and_raise_stops_with_nothing_lost(serve
     accept(database)
     end = veles_run("conf=mnist_small", where, "snapshot=auto").stdout
     assert re.search(r"^Extend it: veles-run .*snapshot=odbc://", end.replace("'", ""), re.MULTILINE)
-    assert not list(OdbcStore(database.odbc).list())[0].location.startswith("outputs")
+    assert not next(OdbcStore(database.odbc).list()).location.startswith("outputs")
 
 
 def test_database_that_only_the_snapshot_names_is_refused(servers: Servers, veles_run: Run, tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_database_that_only_the_snapshot_names_is_refused(servers: Servers, vele
     (tmp_path / "foreign.pickle.gz").write_bytes(b"".join(store.open(entry.location)))
     refused = veles_run("snapshot=foreign.pickle.gz", "decision.max_epochs=2", code=2).stderr
     assert re.fullmatch(
-        r"veles-run: the snapshot's own configuration names the database 'DRIVER=\{SQLite3\};Database=.*', which nobody else has"
-        r" named: confirm it with snapshotter\.odbc='\.\.\.', or write to files with snapshotter\.odbc=null\n",
+        r"veles-run: the snapshot's own configuration names the database 'DRIVER=\{SQLite3\};Database=.*', which nobody else"
+        r" has named: confirm it with snapshotter\.odbc='\.\.\.', or write to files with snapshotter\.odbc=null\n",
         refused,
     )
     assert "Epoch 2" in veles_run("snapshot=foreign.pickle.gz", "decision.max_epochs=2", "snapshotter.odbc=null").stdout

@@ -4,34 +4,58 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import ClassVar
 
-from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError
+from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError, StoreSyncError
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.header import Header
 from runner.snapshots.reader import read_header
 from runner.snapshots.store import Entry, Store, Unreadable, ignore
+from runner.snapshots.stores.files import Files
+
+log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 WRITE = "write to"
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
+CURRENT = "_current"
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(tmp|link)")
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+"""What file systems say that have no links, hard or symbolic."""
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
+"""What file systems say that cannot sync a folder."""
+_ELSEWHERE = "or choose another folder with snapshotter.directory=DIR; the snapshots that are there stay as they are"
+_ADVICE = {
+    errno.ENOSPC: f"make room there, {_ELSEWHERE}",
+    errno.EDQUOT: f"make room within the quota, {_ELSEWHERE}",
+    errno.EFBIG: f"raise the limit on the size of files (ulimit -f), {_ELSEWHERE}",
+    errno.EROFS: f"mount it for writing, {_ELSEWHERE}",
+    errno.EACCES: f"allow this user to write there, {_ELSEWHERE}",
+}
 
 
 class FileStore(Store):
     """Keeps snapshots as `<prefix>_<suffix>.5.pickle[.codec]`, and a link `<prefix>_current...` to the newest.
 
-    At a crash, a snapshot is there whole or not at all: it is written under a temporary name in the same folder, synced,
-    and then given its name, which is synced too before `put` returns. The next `put` removes what a crash has left. With
-    two writers, each name is given once; a name that is taken gets a number. The link belongs to whoever wrote last.
+    At a crash, a snapshot is there whole or not at all: it is written under a temporary name in the same folder, synced and
+    closed, and then given its name, which is synced too; then it counts, and the link is moved. The next `put` removes what a
+    crash has left. With two writers, each name is given once; a name that is taken gets a number. The link belongs to whoever
+    wrote last.
 
     Args:
         directory: the folder; it is made when the first snapshot is written.
     """
+
+    files: ClassVar[Files] = Files()
 
     def __init__(self, directory: str | Path) -> None:
         self._directory = str(directory)
@@ -49,15 +73,15 @@ class FileStore(Store):
         return
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
+        extension = PROTOCOL_MARK + codec.extension
         with _translated(WRITE, self.directory):
-            _make_durable_directory(self.directory)
-            _remove_leftovers(self.directory)
-            name, extension = _stem(header.name), PROTOCOL_MARK + codec.extension
-            with _temporary(self.directory) as (file, temporary):
-                _write_synced(file, members)
-                path = self._name(temporary, name, extension)
-            self._point_current(_stem(header.prefix), path, extension)
-            _sync_directory(self.directory)
+            self._make_directory()
+            self._remove_leftovers()
+            with self._temporary() as (file, temporary):
+                self._write(file, members)
+                path = self._name(temporary, _stem(header.name), extension)
+                self._make_certain(path)
+                self._point_current(temporary.with_suffix(".link"), _stem(header.prefix), path, extension)
         return str(path)
 
     def open(self, location: str) -> Iterator[bytes]:
@@ -67,8 +91,8 @@ class FileStore(Store):
 
     def list(self, unreadable: Unreadable = ignore) -> Iterator[Entry]:
         found = []
-        for path in self.directory.glob("*.pickle*"):
-            if path.name.startswith(".") or path.is_symlink() or not path.is_file():
+        for path in self._paths():
+            if path.is_symlink() or not path.is_file():
                 continue
             try:
                 found.append(Entry(str(path), read_header(self.open(str(path)))))
@@ -80,104 +104,164 @@ class FileStore(Store):
 
     def delete(self, location: str) -> None:
         with _translated("delete", Path(location)):
-            os.unlink(location)
-            _sync_directory(self.directory)
+            self.files.unlink(Path(location))
+            self._sync(self.directory)
+
+    def _paths(self) -> Iterator[Path]:
+        """Returns what may be a snapshot by its name."""
+        try:
+            with _translated("list", self.directory):
+                names = self.files.names(self.directory)
+        except SnapshotNotFoundError:
+            return
+        yield from (self.directory / name for name in sorted(names) if ".pickle" in name and not name.startswith("."))
+
+    def _make_directory(self) -> None:
+        """Makes the folder and its parents, and syncs the names of all.
+
+        Those that were there may have been made a moment ago by somebody who has synced nothing; when they are on the disk
+        already, this takes a fraction of a millisecond.
+        """
+        missing = [folder for folder in (self.directory, *self.directory.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            with suppress(FileExistsError):  # another process was quicker
+                self.files.mkdir(folder)
+        for folder in self.directory.parents:
+            with suppress(PermissionError):  # a folder that this user may only pass through; it is older than the run
+                self._sync(folder)
+
+    def _remove_leftovers(self) -> None:
+        """Removes what writers have left that are no more: nobody holds the lock of their temporary files."""
+        with suppress(OSError):
+            for name in self.files.names(self.directory):
+                if _TEMPORARY.fullmatch(name):
+                    with suppress(OSError):
+                        self._remove_leftover(self.directory / name)
+
+    def _remove_leftover(self, path: Path) -> None:
+        if path.suffix == ".link":
+            # A writer that lives has its temporary file, too.
+            if not path.with_suffix(".tmp").exists():
+                self.files.unlink(path)
+            return
+        descriptor = self.files.open(path)
+        try:
+            self.files.lock(descriptor, fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                self.files.unlink(path.with_suffix(".link"))
+            self.files.unlink(path)
+        finally:
+            self.files.close(descriptor)
+
+    @contextmanager
+    def _temporary(self) -> Iterator[tuple[int, Path]]:
+        """Makes a file that is gone afterwards, and locked until then: one that is not locked was left by a crash."""
+        while True:
+            path = self.directory / f".{secrets.token_hex(8)}.tmp"
+            descriptor = self.files.create(path)
+            try:
+                with suppress(OSError):  # a file system without locks
+                    self.files.lock(descriptor)
+                if not os.fstat(descriptor).st_nlink:
+                    continue  # another process took it for a leftover before it was locked
+                yield descriptor, path
+            finally:
+                with suppress(OSError):
+                    self.files.unlink(path)
+                with suppress(OSError):
+                    self.files.close(descriptor)
+            return
+
+    def _write(self, file: int, members: Iterable[Buffer]) -> None:
+        """Writes all and syncs it; what a server reports only when a file is closed is not missed.
+
+        A sync that failed is not tried again: the system may have dropped what it could not write.
+        """
+        descriptor = self.files.duplicate(file)  # the lock stays with the other
+        try:
+            for member in members:
+                view = memoryview(member)
+                while view:
+                    view = view[self.files.write(descriptor, view) :]
+            self.files.sync(descriptor)
+        except BaseException:
+            with suppress(OSError):
+                self.files.close(descriptor)
+            raise
+        self.files.close(descriptor)
 
     def _name(self, temporary: Path, stem: str, extension: str) -> Path:
         """Gives the file its name; one that is taken belongs to another state and is left alone."""
-        number = 1
-        while True:
+        for number in count(2 if stem.endswith(CURRENT) else 1):  # a link will have that name
             path = self.directory / (f"{stem}{extension}" if number == 1 else f"{stem}_{number}{extension}")
             try:
-                os.link(temporary, path)
-                return path
+                self._give(temporary, path)
+                break
             except FileExistsError:
-                number += 1
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS) or path.exists():
-                    raise
-                os.replace(temporary, path)  # a file system without hard links
-                return path
+                continue
+        return path
 
-    def _point_current(self, prefix: str, path: Path, extension: str) -> None:
-        """Makes the `_current` link point to the newest snapshot; there is never a moment without it."""
-        link = self.directory / f"{prefix}_current{extension}"
-        temporary = self.directory / _temporary_name()
+    def _give(self, temporary: Path, path: Path) -> None:
         try:
-            os.symlink(path.name, temporary)
-        except (NotImplementedError, PermissionError):
-            return  # a file system without links does without it
-        os.replace(temporary, link)
-        for codec in CODECS.values():
-            other = self.directory / f"{prefix}_current{PROTOCOL_MARK}{codec.extension}"
-            if other != link and other.is_symlink():
-                other.unlink()
+            self.files.link(temporary, path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # Without hard links, the name belongs to whoever makes the file, empty at first.
+            self.files.close(self.files.create(path))
+            try:
+                self.files.replace(temporary, path)
+            except BaseException:
+                self.files.unlink(path)
+                raise
+
+    def _make_certain(self, path: Path) -> None:
+        try:
+            self._sync(self.directory)
+        except OSError as error:
+            raise StoreSyncError(
+                f"snapshot {str(path)!r} is complete, but may not outlive a power failure: {str(self.directory)!r} cannot be"
+                f" synced: {error.strerror or error}"
+            ) from error
+
+    def _point_current(self, temporary: Path, prefix: str, path: Path, extension: str) -> None:
+        """Makes the `_current` link point to the newest snapshot; there is never a moment without it.
+
+        The snapshot is durable by now, so that a link that cannot be moved is only told of.
+        """
+        link = self.directory / f"{prefix}{CURRENT}{extension}"
+        try:
+            if link.is_file() and not link.is_symlink():
+                raise FileExistsError(errno.EEXIST, "a file has its name")
+            self.files.symlink(path.name, temporary)
+            self.files.replace(temporary, link)
+            for codec in CODECS.values():
+                other = self.directory / f"{prefix}{CURRENT}{PROTOCOL_MARK}{codec.extension}"
+                if other != link and other.is_symlink():
+                    self.files.unlink(other)
+            self._sync(self.directory)
+        except OSError as error:
+            with suppress(OSError):
+                self.files.unlink(temporary)
+            if error.errno not in _NO_LINKS:
+                log.warning("Link %s not moved to the newest snapshot: %s", link, error.strerror)
+
+    def _sync(self, directory: Path) -> None:
+        descriptor = self.files.open(directory, os.O_DIRECTORY)
+        try:
+            self.files.sync(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
+        finally:
+            with suppress(OSError):
+                self.files.close(descriptor)
 
 
 def _stem(name: str) -> str:
     """Returns a name that a file can have: no other folder, and not hidden."""
-    name = name.replace("/", "_").replace(os.sep, "_")
+    name = re.sub(r"[/\\\0]", "_", name)
     return f"_{name[1:]}" if name.startswith(".") else name
-
-
-def _temporary_name() -> str:
-    return f".{secrets.token_hex(8)}.tmp"
-
-
-@contextmanager
-def _temporary(directory: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """Makes a file that is gone afterwards, and locked until then: one that is not locked was left by a crash."""
-    while True:
-        path = directory / _temporary_name()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with open(descriptor, "wb", buffering=0) as file:
-            try:
-                with suppress(OSError):  # a file system without locks
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                if not path.exists():
-                    continue  # another process took it for a leftover before it was locked
-                yield file, path
-            finally:
-                path.unlink(missing_ok=True)
-        return
-
-
-def _remove_leftovers(directory: Path) -> None:
-    """Removes the temporary files of writers that are no more; nobody holds their locks."""
-    for path in directory.glob(".????????????????.tmp"):
-        with suppress(OSError):
-            if path.is_symlink():
-                continue  # the link of a writer that is about to move it
-            with open(path, "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-
-
-def _write_synced(file: BinaryIO, members: Iterable[Buffer]) -> None:
-    for member in members:
-        view = memoryview(member)
-        while view:
-            view = view[file.write(view) :]
-    os.fsync(file.fileno())
-
-
-def _make_durable_directory(directory: Path) -> None:
-    """Makes the folder and its parents, and syncs the parent of each that it made."""
-    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        _sync_directory(folder.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot sync a folder
-            raise
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -191,4 +275,6 @@ def _translated(action: str, path: Path) -> Iterator[None]:
             raise SnapshotNotFoundError(f"there is no snapshot {str(path)!r}") from error
         if isinstance(error, IsADirectoryError) and action != WRITE:
             raise SnapshotNotFoundError(f"{str(path)!r} is a folder, not a snapshot: name a file in it") from error
-        raise StoreError(f"cannot {action} {str(path)!r}: {error.strerror or error}") from error
+        advice = _ADVICE.get(error.errno or 0) if action == WRITE else None
+        reason = f"{error.strerror or error}{f' ({advice})' if advice else ''}"
+        raise StoreError(f"cannot {action} {str(path)!r}: {reason}") from error

@@ -66,11 +66,11 @@ def test_its_settings_can_change_on_resume() -> None:
     workflow.override("optimizer.weight_decay", 0.25)
     step = workflow["gd_out"].weights_step
     assert (step.rate, step.optimizer.param_groups[0]["weight_decay"]) == (0.5, 0.25)
-    with pytest.raises(ConfigError, match="optimizer._target_ cannot change on resume"):
+    with pytest.raises(ConfigError, match=r"optimizer._target_ cannot change on resume"):
         workflow.override("optimizer._target_", "torch.optim.SGD")
-    with pytest.raises(ConfigError, match="optimizer: torch.optim.adamw.AdamW refuses its settings: .*bogus"):
+    with pytest.raises(ConfigError, match=r"optimizer: torch.optim.adamw.AdamW refuses its settings: .*bogus"):
         workflow.override("optimizer.bogus", 1)
-    with pytest.raises(ConfigError, match="optimizer.lr cannot change on resume: the snapshot has no optimizer"):
+    with pytest.raises(ConfigError, match=r"optimizer.lr cannot change on resume: the snapshot has no optimizer"):
         network().override("optimizer.lr", 1)
 
 
@@ -92,9 +92,9 @@ def test_wrong_optimizers_are_refused(settings: dict[str, object], message: str)
 def test_settings_of_a_layer_that_would_have_no_meaning_are_refused() -> None:
     check_optimizer({}, {"fc": {"learning_rate": 3}})
     check_optimizer({"_target_": "x"}, {"fc": {"learning_rate": 0.01}})
-    with pytest.raises(ConfigError, match="layers.fc.learning_rate has no meaning beside optimizer._target_=x"):
+    with pytest.raises(ConfigError, match=r"layers.fc.learning_rate has no meaning beside optimizer._target_=x"):
         check_optimizer({"_target_": "x"}, {"fc": {"learning_rate": 3}})
-    with pytest.raises(ConfigError, match="optimizer has no _target_"):
+    with pytest.raises(ConfigError, match=r"optimizer has no _target_"):
         check_optimizer({"lr": 1}, {})
 
 

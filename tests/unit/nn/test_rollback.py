@@ -78,7 +78,7 @@ def test_its_settings_can_change_on_resume() -> None:
     workflow = network(**SETTINGS)
     workflow.override("rollback.fail_iterations", 5)
     assert workflow.rollback.fail_iterations == 5
-    with pytest.raises(ConfigError, match="rollback.fail_iterations cannot change on resume"):
+    with pytest.raises(ConfigError, match=r"rollback.fail_iterations cannot change on resume"):
         network().override("rollback.fail_iterations", 5)
 
 

@@ -211,7 +211,9 @@ def test_a_full_disk_is_told_of_and_leaves_nothing(tmp_path: Path) -> None:
         "    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout == f"cannot write to '{tmp_path}': File too large\n"
+    assert done.stdout.startswith(
+        f"cannot write to '{tmp_path}': File too large (raise the limit on the size of files (ulimit -f), or"
+    )
     assert files(tmp_path) == []
 
 

@@ -1,0 +1,65 @@
+"""The calls by which a file store changes the file system."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from runner.snapshots.codecs import Buffer
+
+
+class Files:
+    """The file system itself. A test puts one in its place that fails, crashes, or keeps a record."""
+
+    def create(self, path: Path) -> int:
+        """Makes a file and opens it for writing; one that is there already is an error."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    def open(self, path: Path, flags: int = 0) -> int:
+        """Opens a file or a folder, and no symbolic link."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | flags)
+
+    def duplicate(self, descriptor: int) -> int:
+        """Returns another descriptor of the same open file, which has the same lock."""
+        return os.dup(descriptor)
+
+    def lock(self, descriptor: int, flags: int = 0) -> None:
+        """Locks a file for this process alone, until its last descriptor is closed."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+
+    def write(self, descriptor: int, data: Buffer) -> int:
+        """Writes at most all of the data; returns how many bytes."""
+        return os.write(descriptor, data)
+
+    def sync(self, descriptor: int) -> None:
+        """Returns when the content of a file, or the names in a folder, are on the disk."""
+        os.fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Closes a descriptor, which it is afterwards even if this fails."""
+        os.close(descriptor)
+
+    def link(self, path: Path, name: Path) -> None:
+        """Gives a file a second name, which must be free."""
+        os.link(path, name)
+
+    def replace(self, path: Path, name: Path) -> None:
+        """Gives a file another name, whoever has it."""
+        os.replace(path, name)
+
+    def symlink(self, target: str, path: Path) -> None:
+        """Makes a symbolic link."""
+        os.symlink(target, path)
+
+    def unlink(self, path: Path) -> None:
+        """Takes a name away."""
+        os.unlink(path)
+
+    def mkdir(self, path: Path) -> None:
+        """Makes a folder."""
+        os.mkdir(path)
+
+    def names(self, folder: Path) -> list[str]:
+        """Returns the names in a folder, in no order."""
+        return os.listdir(folder)

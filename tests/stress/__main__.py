@@ -1,0 +1,72 @@
+"""Long tests, on demand: `python -m tests.stress kill-writer --count 100000`. What fails is printed with its seed."""
+
+import argparse
+import ast
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Test:
+    """A module that takes a seed and a count, ends with exit code 0 if all is well, and prints a dict of what came of it."""
+
+    module: str
+    what: str
+    count: int
+    """How many in all, unless given."""
+    block: int
+    """How many in one process."""
+
+
+TESTS = {
+    "mutate": Test("tests.mutate", "load mutated pickles under an audit hook", 10_000_000, 100_000),
+    "kill-writer": Test("tests.stress.kill_writer", "kill a writer of snapshots, and restore the latest", 100_000, 1_000),
+    "kill-training": Test("tests.stress.kill_training", "kill a run that trains, and resume it to its end", 1_000, 50),
+    "damage": Test("tests.stress.damage", "restore damaged snapshots, from files and a database", 1_000_000, 5_000),
+}
+
+
+def run(test: Test, count: int, seed: int, jobs: int) -> int:
+    """Runs blocks of the test in several processes; returns the exit code."""
+    blocks = [(seed + number, min(test.block, count - begin)) for number, begin in enumerate(range(0, count, test.block))]
+    began = time.monotonic()
+    total: Counter[str] = Counter()
+    failed = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for block, done in zip(blocks, pool.map(lambda block: run_block(test, *block), blocks), strict=True):
+            print(f"python -m {test.module} {block[0]} {block[1]}: exit code {done.returncode} {done.stdout.strip()[-2000:]}")
+            sys.stdout.flush()
+            if done.returncode:
+                print(done.stderr[-4000:], flush=True)
+                failed += 1
+            else:
+                total.update(ast.literal_eval(done.stdout.splitlines()[-1]))
+    print(f"{count} in {time.monotonic() - began:.0f} s; {failed} of {len(blocks)} blocks failed; {dict(total)}")
+    return 1 if failed else 0
+
+
+def run_block(test: Test, seed: int, count: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", test.module, str(seed), str(count)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.stress", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, test in TESTS.items():
+        command = commands.add_parser(name, help=test.what)
+        command.add_argument("--count", type=int, default=test.count, help="how many in all")
+        command.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the first block")
+        command.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
+    options = parser.parse_args()
+    return run(TESTS[options.command], options.count, options.seed, options.jobs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Kills `veles-run` while it trains, each time at a random moment, and resumes it until it ends.
+
+`python -m tests.stress.kill_training SEED COUNT` prints how many kills there were in how many runs. Each run must end in the
+state, byte for byte, of the same run without interruption, and every snapshot that it said was written must be there. Each
+process is forked from one that has imported everything, and goes through the command's own `main()`.
+"""
+
+import os
+import random
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import torch  # noqa: F401 imported before the fork
+
+from runner.cli import job, run  # noqa: F401 imported before the fork
+from runner.snapshots.codecs import CODECS
+from tests.states import differences, state_of
+
+BASE = (
+    "conf=mnist_small",
+    "loader.train_size=600",
+    "loader.validation_size=200",
+    "layers.fc1.output_sample_shape=20",
+    "layers.fc1.gradient_moment=0.5",
+    "decision.max_epochs=8",
+    "threads=1",
+)
+LONGEST = 1.2
+"""Of the time that an uninterrupted run takes, how long one lives at most."""
+
+
+class Failure(AssertionError):
+    """A run that did not end as it should have."""
+
+
+def start(folder: Path, arguments: list[str], output: Path) -> int:
+    """Starts the command in a process of its own."""
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            os.chdir(folder)
+            descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(descriptor, 1)
+            os.dup2(descriptor, 2)
+            sys.argv = ["veles-run", *arguments]
+            run.main()
+            code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 0
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return process
+
+
+def killed(process: int, delay: float) -> bool:
+    """Kills the process after a while; returns whether it was still there."""
+    end = time.monotonic() + delay
+    while time.monotonic() < end:
+        if (found := os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG)) is not None:
+            if found.si_status != 0:
+                raise Failure(f"exit code {found.si_status}")
+            return False
+        time.sleep(0.001)
+    os.kill(process, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+
+
+def acknowledged(output: Path) -> list[str]:
+    return re.findall(r"^Snapshot written: (\S+) ", output.read_text(), re.MULTILINE)
+
+
+def whole_run(folder: Path, seed: int) -> tuple[dict[str, bytes], float]:
+    """Runs without interruption; returns the final state, and how long it took."""
+    folder.mkdir()
+    output = folder / "output"
+    began = time.monotonic()
+    if killed(start(folder, [*BASE, f"seed={seed}"], output), 600):
+        raise Failure("the uninterrupted run did not end")
+    return state_of(folder / acknowledged(output)[-1]), time.monotonic() - began
+
+
+def interrupted_run(folder: Path, seed: int, rng: random.Random, longest: float, kills: int) -> tuple[dict[str, bytes], int]:
+    """Runs, is killed and resumed; returns the final state, and how many kills there were."""
+    folder.mkdir()
+    output = folder / "output"
+    done = 0
+    while True:
+        codec = f"snapshotter.compression={rng.choice(list(CODECS))}"
+        process = start(folder, [*BASE, f"seed={seed}", "snapshot=auto", codec], output)
+        alive = killed(process, rng.uniform(0, longest) if done < kills else 600)
+        if missing := [location for location in acknowledged(output) if not (folder / location).is_file()]:
+            raise Failure(f"acknowledged and lost: {missing}")
+        if not alive:
+            break
+        done += 1
+    last = re.findall(r"snapshot=(\S+) decision", output.read_text())[-1]
+    return state_of(folder / last), done
+
+
+def main(seed: int, count: int) -> int:
+    rng = random.Random(seed)
+    found = Counter(kills=0, runs=0)
+    while found["kills"] < count:
+        run_seed = rng.randrange(2**32)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            whole, seconds = whole_run(folder / "whole", run_seed)
+            state, kills = interrupted_run(folder / "killed", run_seed, rng, LONGEST * seconds, count - found["kills"])
+            if different := differences(whole, state):
+                raise Failure(f"run {found['runs']}, seed {run_seed}: {different}")
+        found["kills"] += kills
+        found["runs"] += 1
+    print(dict(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
