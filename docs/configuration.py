@@ -8,7 +8,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-from runner.config import config, data, layers, snapshots, training
+from runner.config import config, data, images, layers, snapshots, training
 
 HEAD = """# Configuration
 
@@ -41,7 +41,29 @@ VELES's form is understood too: a list, with the forward settings below `->` and
 | `all2all_str` | max(0, x) |
 | `all2all_sigmoid` | 1 / (1 + e^-x) |
 | `softmax` | softmax; the last layer, with `loss_function: softmax` |
+| `conv`, `conv_tanh`, `conv_relu`, `conv_str`, `conv_sigmoid` | convolution, with the same functions |
+| `deconv` | the transpose of the convolution named by `conv`, back to the shape of its input |
+| `max_pooling`, `maxabs_pooling`, `avg_pooling` | largest, farthest from zero, mean of each window |
+| `stochastic_pooling`, `stochastic_abs_pooling` | a value by chance, the more probably the larger (the farther from zero) |
+| `depooling` | each value back to where the layer named by `pooling` took one, zeros elsewhere |
+| `norm` | local response normalisation |
+| `batch_norm` | batch normalisation, for each channel |
+| `activation_tanh`, `activation_relu`, `activation_str`, `activation_sigmoid` | the functions alone |
+| `activation_log` | log(x + sqrt(x^2 + 1)) |
+| `activation_mul` | the input times a constant |
+| `cutter` | the image without its margins |
 | `dropout` | in training, a share of the values is dropped and the others are scaled up |
+
+Images are (channels, height, width), and one that is (height, width) has one channel. Windows of pooling cover the whole image.
+
+Any `torch.nn.Module` is a layer, made of its class and its arguments; its gradients come from autograd:
+
+```yaml
+layers:
+  conv1: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 8, kernel_size: 3, learning_rate: 0.03}
+```
+
+Modules of torch load from a snapshot as they are; your own need `restore.trusted=[my_module]`.
 """
 
 SECTIONS = (
@@ -49,9 +71,17 @@ SECTIONS = (
     ("workflow", "workflow.", config.WorkflowConfig),
     ("loader", "loader.", data.LoaderConfig),
     ("layers", "layers.NAME.", layers.All2AllForwardConfig),
+    ("Convolution", "layers.NAME.", images.ConvForwardConfig),
+    ("deconv", "layers.NAME.", images.DeconvForwardConfig),
+    ("Pooling", "layers.NAME.", images.PoolingForwardConfig),
+    ("depooling", "layers.NAME.", images.DepoolingForwardConfig),
+    ("norm", "layers.NAME.", images.NormForwardConfig),
+    ("batch_norm", "layers.NAME.", images.BatchNormForwardConfig),
+    ("cutter", "layers.NAME.", images.CutterForwardConfig),
     ("Gradient descent, for each layer with weights", "layers.NAME.", layers.GradientConfig),
     ("dropout", "layers.NAME.", layers.DropoutForwardConfig),
     ("lr_adjuster", "lr_adjuster.", training.LearningRateConfig),
+    ("rollback", "rollback.", training.RollbackConfig),
     ("decision", "decision.", training.DecisionConfig),
     ("snapshotter", "snapshotter.", snapshots.SnapshotterConfig),
     ("restore", "restore.", snapshots.RestoreConfig),
