@@ -19,10 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 from runner import build, randomness
 from runner import config as schema
 from runner.cli import console
-from runner.config import Config, Mode
+from runner.config import Config, Mode, targets
+from runner.config.targets import TARGET
 from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError, first_line, known
+from runner.graph import Workflow
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
+from runner.snapshots.allowed.entries import GIVEN
 from runner.snapshots.header import Header
 from runner.snapshots.location import SCHEME, Location, concealed, is_of_this_machine
 from runner.snapshots.restore import Restored, folder_stores, restore_latest, restore_with
@@ -31,12 +34,12 @@ from runner.snapshots.trust import Policy
 log = logging.getLogger(__name__)
 
 EXIT_CODES = {None: 0, signal.SIGTERM: 75, signal.SIGINT: 130}
-NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "restore")
+NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "restore")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: the best validation error, and the exit code of the process."""
+    """How a job ended: what sweeps minimise, such as the best validation error, and the exit code of the process."""
 
     error: float | None
     exit_code: int = 0
@@ -72,8 +75,8 @@ class Request:
 
     @property
     def restore_overrides(self) -> list[str]:
-        """The overrides that say how far a snapshot is trusted."""
-        return [text for text in self.typed if _section(text) == "restore"]
+        """The overrides that say how far a snapshot is trusted: those of `restore`, and the classes that were typed."""
+        return [text for text in self.typed if _section(text) == "restore" or text.partition("=")[0].endswith(f".{TARGET}")]
 
 
 def _section(override: str) -> str:
@@ -92,27 +95,37 @@ def run(node: DictConfig) -> Outcome:
             raise SnapshotNotFoundError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
         return _fresh(node, request)
     _check_workflow(restored, node, request)
+    if node.graph:
+        return _draw(restored.workflow, node.graph)
     if node.mode is Mode.evaluate:
         return _evaluate(restored, node)
     return _resume(restored, node, request)
 
 
 def _fresh(node: DictConfig, request: Request) -> Outcome:
-    if request.conf is None:
+    name = _name(node, request)
+    if name is None:
         loader = GlobalHydra.instance().config_loader()
         raise ConfigError(f"conf=NAME says what to run; known: {known(loader.get_group_options('conf'))}")
     config = schema.from_hydra(node)
     build.check_seed(config.seed)
     node.seed = config.seed = randomness.draw_seed() if config.seed is None else config.seed
-    randomness.seed_all(config.seed)
-    workflow = build.build(config, name=request.conf, seed=config.seed, output_dir=request.output_dir)
+    workflow = build.build(config, name=name, seed=config.seed, output_dir=request.output_dir)
+    if config.graph:
+        return _draw(workflow, config.graph)
     launcher = _launcher(config, node, request)
     launcher.attach(workflow)
-    return _run(workflow, launcher, request)
+    return _run(workflow, launcher, request, config.seed)
+
+
+def _draw(workflow: Workflow, path: str) -> Outcome:
+    workflow.generate_graph(path)
+    log.info("Graph of %s: %s", workflow.name, path)
+    return Outcome(None)
 
 
 def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
-    workflow = _standard(restored)
+    workflow = restored.workflow
     before = _snapshot_config(restored.header)
     now = _overridden(before, request.run_overrides)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
@@ -120,23 +133,27 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     config = schema.from_hydra(now)
     launcher = _launcher(config, now, request, conf=restored.header.conf)
     launcher.attach(workflow)
-    workflow.loader.allow_changed_data_ = config.restore.allow_changed_data
+    _allow_changed_data(workflow, config.restore.allow_changed_data)
     log.info("Resuming from %s (%s)", restored.location, _position(restored.header))
     changes = build.reconfigure(workflow, schema.from_hydra(before), config, request.output_dir)
     if changes:
         console.print_changes(changes)
     _warn_of_new_code(restored)
-    if workflow.decision.complete:
-        key, value = workflow.decision.limit
-        log.info("The run is complete: it has reached decision.%s=%d", key, value)
-        location, exit_code = restored.location, 0
-        if (snapshotter := workflow.snapshotter) is not None:
-            delivered = snapshotter.store.deliver()
-            location = delivered.get(restored.header.uuid, location)
-            exit_code = 1 if snapshotter.store.waiting else 0
-        log.info("Extend it: %s", _extend(workflow, location, request))
-        return Outcome(workflow.decision.best, exit_code)
-    return _run(workflow, launcher, request)
+    if workflow.complete:
+        return _already_complete(restored, request)
+    return _run(workflow, launcher, request, config.seed)
+
+
+def _already_complete(restored: Restored, request: Request) -> Outcome:
+    """Says how a complete run is extended; snapshots that could not be delivered then are delivered now."""
+    workflow, location, exit_code = restored.workflow, restored.location, 0
+    for snapshotter in build.snapshotters(workflow):
+        location = snapshotter.store.deliver().get(restored.header.uuid, location)
+        exit_code = 1 if snapshotter.store.waiting else exit_code
+    if workflow.limit is not None:
+        log.info("The run is complete: it has reached %s=%d", *workflow.limit)
+        log.info("Extend it: %s", _extend(workflow.limit, location, request))
+    return Outcome(workflow.objective, exit_code)
 
 
 def _check_database(now: DictConfig, node: DictConfig) -> None:
@@ -150,47 +167,63 @@ def _check_database(now: DictConfig, node: DictConfig) -> None:
         )
 
 
+def _allow_changed_data(workflow: Workflow, allow: bool) -> None:
+    if isinstance(workflow, StandardWorkflow):
+        workflow.loader.allow_changed_data_ = allow
+
+
 def _evaluate(restored: Restored, node: DictConfig) -> Outcome:
-    workflow = _standard(restored)
-    workflow.loader.allow_changed_data_ = node.restore.allow_changed_data
+    workflow = restored.workflow
+    _allow_changed_data(workflow, node.restore.allow_changed_data)
     Launcher(device=node.device, threads=node.threads).attach(workflow)
     workflow.initialize()
-    errors = workflow.evaluate()
-    if not errors:
+    scores = workflow.evaluate()
+    if not scores:
         raise ConfigError(f"mode=evaluate: the run of {restored.location!r} has no validation set to score it on")
-    log.info("%s: %s", restored.location, workflow.decision.metric.line(errors))
-    return Outcome(errors.get("validation"))
+    log.info("%s: %s", restored.location, workflow.scores_text(scores))
+    return Outcome(next(iter(scores.values())))
 
 
-def _run(workflow: StandardWorkflow, launcher: Launcher, request: Request) -> Outcome:
+def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | None) -> Outcome:
+    build.prepare_stores(workflow)
     launcher.catch_signals()
     workflow.initialize()
-    log.info("Training %s: seed %d, %s, threads %d", workflow.name, workflow.seed, launcher.device, workflow.threads)
+    where = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
+    log.info("%s %s: seed %d, %s", workflow.activity, workflow.name, seed, where)
     with console.progress_of(workflow):
         workflow.run()
+    complete = workflow.complete
     _summarize(workflow, request)
-    complete = bool(workflow.decision.complete)
     if request.sweep:
         # Between two jobs a signal ends the process; behind a single run it must not change the exit code.
         launcher.release_signals()
         complete = complete and not launcher.stop_requested
-    if workflow.snapshotter is not None and workflow.snapshotter.failed_:
-        return Outcome(workflow.decision.best, exit_code=1)
-    return Outcome(workflow.decision.best, EXIT_CODES[None if complete else launcher.stop_signal])
+    if any(snapshotter.failed_ for snapshotter in build.snapshotters(workflow)):
+        return Outcome(workflow.objective, exit_code=1)
+    return Outcome(workflow.objective, EXIT_CODES[None if complete else launcher.stop_signal])
 
 
-def _summarize(workflow: StandardWorkflow, request: Request) -> None:
-    decision, snapshotter = workflow.decision, workflow.snapshotter
-    if decision.best is not None:
-        metric = decision.metric
-        log.info("Best %s %s: %s (epoch %d)", decision.watched, metric.name, metric.text(decision.best), decision.best_epoch)
-    if snapshotter is None or snapshotter.last_location is None:
+def _summarize(workflow: Workflow, request: Request) -> None:
+    if workflow.summary is not None:
+        log.info("%s", workflow.summary)
+    written = [unit for unit in build.snapshotters(workflow) if unit.last_location is not None]
+    if not written:
+        if not workflow.complete:
+            log.warning("There is no snapshot to continue from")
         return
-    log.info("Snapshots: %s", snapshotter.destination)
-    if decision.complete:
-        log.info("Extend: %s", _extend(workflow, snapshotter.last_location, request))
-    else:
-        log.info("Continue: %s", _command(snapshotter.last_location, request))
+    location = written[-1].last_location
+    assert location is not None
+    log.info("Snapshots: %s", written[-1].destination)
+    if not workflow.complete:
+        log.info("Continue: %s", _command(location, request))
+    elif workflow.limit is not None:
+        log.info("Extend: %s", _extend(workflow.limit, location, request))
+
+
+def _name(node: DictConfig, request: Request) -> str | None:
+    """Returns the name of the workflow that the conf file, or what was typed, describes."""
+    target = str(node.workflow[TARGET] or "").rpartition(".")[2]
+    return node.workflow.name or request.conf or target or None
 
 
 def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
@@ -198,10 +231,10 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     source = node.snapshot
     if not source:
         return None
-    policy = Policy(node.restore.trust, tuple(node.restore.trusted), node.restore.key)
+    policy = Policy(node.restore.trust, (*node.restore.trusted, *_own_packages(node)), node.restore.key)
     if source not in ("latest", "auto"):
         return restore_with(source, policy)
-    wanted = node.workflow.name or request.conf
+    wanted = _name(node, request)
     settings = schema.from_hydra(node).snapshotter
     named = build.snapshot_store(settings, "") if settings.odbc or settings.directory else None
 
@@ -220,7 +253,7 @@ def _find_snapshot(node: DictConfig, request: Request) -> Restored | None:
 
 
 def _check_workflow(restored: Restored, node: DictConfig, request: Request) -> None:
-    wanted = node.workflow.name or request.conf
+    wanted = _name(node, request)
     if request.conf is not None and restored.header.workflow != wanted:
         raise SnapshotMismatchError(
             f"snapshot {restored.location!r} is of workflow {restored.header.workflow!r}, and conf={request.conf} is"
@@ -228,10 +261,13 @@ def _check_workflow(restored: Restored, node: DictConfig, request: Request) -> N
         )
 
 
-def _standard(restored: Restored) -> StandardWorkflow:
-    if not isinstance(restored.workflow, StandardWorkflow):
-        raise SnapshotMismatchError(f"snapshot {restored.location!r} holds a {type(restored.workflow).__name__}")
-    return restored.workflow
+def _own_packages(node: DictConfig) -> list[str]:
+    """Returns the packages of the classes that the user names, in a conf file or on the command line.
+
+    They are run anyway. What the snapshot says that its classes are does not count: its own configuration is not looked at.
+    """
+    named = targets.packages(OmegaConf.to_container(node, resolve=False))
+    return [package for package in named if package.partition(".")[0] not in GIVEN]
 
 
 def _typed(node: DictConfig) -> DictConfig:
@@ -299,9 +335,9 @@ def _position(header: Header) -> str:
     return f"{done} and {header.iteration} minibatches done" if header.iteration else f"{done} done"
 
 
-def _extend(workflow: StandardWorkflow, location: str, request: Request) -> str:
-    key, value = workflow.decision.limit
-    return f"{_command(location, request)} decision.{key}={2 * value}"
+def _extend(limit: tuple[str, int], location: str, request: Request) -> str:
+    key, value = limit
+    return f"{_command(location, request)} {key}={2 * value}"
 
 
 def _command(location: str, request: Request) -> str:
