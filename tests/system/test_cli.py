@@ -42,7 +42,7 @@ BAD = {
     ),
     "unknown layer": (
         ["conf=mnist_small", "layers.fc1.type=fc"],
-        r"layers.fc1.type='fc' is not a type of layer; known: all2all,",
+        r"layers.fc1.type='fc' is not a type of layer; known: activation_log,",
     ),
     "unknown key of a layer": (
         ["conf=mnist_small", "layers.fc1.size=1"],

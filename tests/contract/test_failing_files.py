@@ -1,0 +1,227 @@
+"""Every call to the file system that a save makes fails in turn, or ends the process."""
+
+import errno
+import logging
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from runner.errors import StoreError, StoreSyncError
+from runner.snapshots.codecs import CODECS
+from runner.snapshots.restore import restore_latest
+from runner.snapshots.stores.file import FileStore
+from runner.snapshots.trust import Policy
+from tests.faults.failing import crashing, failing, failing_from, recording, refusing, short, using
+from tests.workflows import stored
+
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EINTR, errno.EACCES)
+POLICY = Policy(trusted=["tests"])
+
+
+class Saves:
+    """Takes a snapshot after another of one workflow, into a folder whose parent is new as well."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder = folder / "parent" / "snapshots"
+        self.store = FileStore(self.folder)
+        _, self.holder, self.snapshotter = stored(None, self.store, blocking=True, **settings)
+        self.holder.runs = 0
+
+    def save(self) -> None:
+        self.holder.runs += 1
+        self.holder.value = random.Random(self.holder.runs).randbytes(10_000)
+        self.snapshotter.export()
+
+    def latest(self) -> int:
+        found = restore_latest([self.store], lambda header: True, POLICY)
+        if found is None:
+            return 0
+        assert found.workflow["holder"].value == random.Random(found.workflow["holder"].runs).randbytes(10_000)
+        return found.workflow["holder"].runs
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
+
+    def hidden(self) -> list[str]:
+        return [name for name in self.names() if name.startswith(".")]
+
+
+def calls_of_a_save(folder: Path, before: int) -> list[str]:
+    saves = Saves(folder)
+    for _ in range(before):
+        saves.save()
+    with using(recording()) as files:
+        saves.save()
+    return files.calls
+
+
+def test_the_order_of_a_save(tmp_path: Path) -> None:
+    calls = calls_of_a_save(tmp_path, 1)
+    parents = len((tmp_path / "parent" / "snapshots").parents)
+    sync = ["open", "sync", "close"]
+    assert calls == [
+        *sync * parents,
+        "names",
+        *["create", "lock", "duplicate", "write", "sync", "close", "link"],
+        *sync,
+        *["symlink", "replace"],
+        *sync,
+        *["unlink", "close"],
+    ]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("code", ERRORS, ids=errno.errorcode.get)
+def test_every_call_fails_in_turn(code: int, before: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outcomes = set()
+    for at, name in enumerate(calls_of_a_save(tmp_path / "counted", before)):
+        saves = Saves(tmp_path / str(at))
+        for _ in range(before):
+            saves.save()
+        kept = saves.names()
+        caplog.clear()
+        with using(failing(at, code)), caplog.at_level(logging.WARNING):
+            error: StoreError | None = None
+            try:
+                saves.save()
+                outcome = "told of" if "not moved" in caplog.text else "done"
+            except StoreError as raised:
+                error = raised
+                outcome = "uncertain" if isinstance(error, StoreSyncError) else "refused"
+        if outcome == "uncertain":
+            assert "is complete, but may not outlive a power failure" in str(error)
+        if outcome == "refused":
+            assert f"cannot write to '{saves.folder}': {os.strerror(code)}" in str(error)
+        outcomes.add((name, outcome))
+        assert set(kept) <= set(saves.names()) | {name for name in kept if "current" in name}
+        assert saves.latest() == (before if outcome == "refused" else before + 1), (at, name, outcome)
+        if name not in ("unlink", "close"):
+            assert saves.hidden() == [], (at, name)
+        saves.save()
+        assert saves.latest() == before + 2
+        assert saves.hidden() == []
+    assert {("write", "refused"), ("sync", "refused"), ("close", "refused"), ("sync", "uncertain")} <= outcomes
+    assert ("replace", "told of") in outcomes
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_nothing_works_any_more_from_any_call_on(code: int, tmp_path: Path) -> None:
+    for at in range(len(calls_of_a_save(tmp_path / "counted", 1))):
+        saves = Saves(tmp_path / str(at))
+        saves.save()
+        with using(failing_from(at, code)):
+            try:
+                saves.save()
+                saved = True
+            except StoreSyncError:
+                saved = True
+            except StoreError:
+                saved = False
+        assert saves.latest() == 1 + saved
+        assert saves.hidden() == []
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_crash_at_every_call(before: int, tmp_path: Path) -> None:
+    for at in range(len(calls_of_a_save(tmp_path / "counted", before))):
+        saves = Saves(tmp_path / str(at))
+        for _ in range(before):
+            saves.save()
+        process = os.fork()
+        if process == 0:
+            FileStore.files = crashing(at)
+            saves.snapshotter.writer_ = None  # a writer belongs to the process that made it
+            try:
+                saves.save()
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 137
+        after = saves.latest()
+        assert after in (before, before + 1)
+        saves.holder.runs = after
+        saves.save()
+        assert saves.latest() == after + 1
+        assert saves.hidden() == [], at
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_short_writes(codec: str, tmp_path: Path) -> None:
+    saves = Saves(tmp_path, compression=codec)
+    with using(short()):
+        saves.save()
+    assert saves.latest() == 1
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+def test_without_hard_links_a_name_is_given_once(code: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    saves = Saves(tmp_path)
+    with using(refusing("link", code)), caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            saves.holder.runs = 0  # the same name each time
+            saves.save()
+    names = [f"holding_run_1{number}.5.pickle.gz" for number in ("", "_2", "_3")]
+    assert saves.names() == sorted([*names, "holding_current.5.pickle.gz"])
+    assert all((saves.folder / name).stat().st_size for name in names)
+    assert caplog.text == ""
+
+
+def test_a_name_without_hard_links_that_cannot_be_given_is_free_again(tmp_path: Path) -> None:
+    saves = Saves(tmp_path)
+    files = refusing("link", errno.EPERM)
+    act = files.act
+
+    def and_replace(number: int, name: str, arguments: tuple[object, ...]) -> None:
+        act(number, name, arguments)
+        if name == "replace":
+            raise OSError(errno.EIO, "as asked for")
+
+    files.act = and_replace
+    with using(files), pytest.raises(StoreError, match="as asked for"):
+        saves.save()
+    assert saves.names() == []
+
+
+def test_without_symbolic_links_there_is_no_current_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    saves = Saves(tmp_path)
+    with using(refusing("symlink", errno.EPERM)), caplog.at_level(logging.WARNING):
+        saves.save()
+    assert saves.names() == ["holding_run_1.5.pickle.gz"]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", ["lock", "sync"])
+def test_file_systems_that_cannot(name: str, tmp_path: Path) -> None:
+    """One without locks, and one that cannot sync folders; files it must sync."""
+    saves = Saves(tmp_path)
+    files = refusing("lock", errno.ENOLCK)
+    if name == "sync":
+
+        def folders(number: int, called: str, arguments: tuple[int, ...]) -> None:
+            if called == "sync" and os.path.isdir(f"/proc/self/fd/{arguments[0]}"):
+                raise OSError(errno.EINVAL, "a folder")
+
+        files.act = folders
+    with using(files):
+        saves.save()
+    assert saves.latest() == 1
+
+
+def test_a_snapshot_is_never_replaced_by_the_link(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    saves = Saves(tmp_path, prefix="a")
+    saves.folder.mkdir(parents=True)
+    (saves.folder / "a_current.5.pickle.gz").write_bytes(b"somebody's")
+    with caplog.at_level(logging.WARNING):
+        saves.save()
+    assert (saves.folder / "a_current.5.pickle.gz").read_bytes() == b"somebody's"
+    assert "a_current.5.pickle.gz not moved to the newest snapshot: a file has its name" in caplog.text
+
+
+def test_orphaned_links_are_removed_and_foreign_hidden_files_are_not(tmp_path: Path) -> None:
+    saves = Saves(tmp_path)
+    saves.folder.mkdir(parents=True)
+    (saves.folder / ".0123456789abcdef.link").symlink_to("nowhere")
+    (saves.folder / ".mine.tmp").touch()
+    saves.save()
+    assert saves.hidden() == [".mine.tmp"]

@@ -1,0 +1,1 @@
+"""File systems that fail or crash, for tests of the file store."""
