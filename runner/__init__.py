@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from runner.graph import Bool, EndPoint, Pickleable, Repeater, StartPoint, Unit, Workflow
     from runner.launcher import Launcher
     from runner.nn import StandardWorkflow
+    from runner.snapshots.database import SnapshotterToDB
     from runner.snapshots.restore import restore
     from runner.snapshots.snapshotter import SnapshotterToFile
 
@@ -15,6 +16,7 @@ __all__ = [
     "Launcher",
     "Pickleable",
     "Repeater",
+    "SnapshotterToDB",
     "SnapshotterToFile",
     "StandardWorkflow",
     "StartPoint",
@@ -26,6 +28,7 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(("Bool", "EndPoint", "Pickleable", "Repeater", "StartPoint", "Unit", "Workflow"), "runner.graph"),
     "Launcher": "runner.launcher",
+    "SnapshotterToDB": "runner.snapshots.database",
     "SnapshotterToFile": "runner.snapshots.snapshotter",
     "StandardWorkflow": "runner.nn",
     "restore": "runner.snapshots.restore",

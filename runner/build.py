@@ -2,47 +2,124 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from runner import randomness
 from runner.config import Config, SnapshotterConfig, flattened, plain
-from runner.errors import ConfigError
+from runner.errors import ConfigError, known
+from runner.graph import Workflow
 from runner.nn import StandardWorkflow
 from runner.snapshots.database import DEFAULT_SPOOL, with_spool
 from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
+from runner.targets import TARGET, locate
 
-LAUNCH_KEYS = frozenset({"mode", "snapshot", "device", "threads", "restore"})
+LAUNCH_KEYS = frozenset({"mode", "graph", "snapshot", "device", "threads", "restore"})
 """Keys that belong to a process, not to a run: they may differ each time."""
 
+NETWORK_SECTIONS = (
+    *("precision", "loader", "loss_function", "layers", "mcdnnic_topology", "mcdnnic_parameters"),
+    *("optimizer", "lr_adjuster", "decision", "rollback"),
+)
+"""What describes a standard workflow, and no other."""
 
-def build(config: Config, *, name: str, seed: int, output_dir: str) -> StandardWorkflow:
-    """Builds the workflow that the configuration describes.
+SIMPLE: dict[Any, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str": (str,), "bool": (bool,)}
+"""The types of values for annotations that can be checked."""
+
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
+    """Builds the workflow that the configuration describes, and seeds the global random generators before.
 
     Args:
         config: the checked configuration.
         name: the workflow's name, where the configuration gives none.
         seed: of everything random.
         output_dir: where snapshots go, where the configuration names no folder.
+
+    Raises:
+        ConfigError: a key is wrong, or unknown to the constructor of the workflow.
     """
-    return StandardWorkflow(
-        config.workflow.name or name,
-        seed=seed,
-        precision=config.precision.value,
-        loader_name=config.loader.name,
-        loader_config=config.loader.settings(),
-        loss_function=config.loss_function.value,
-        layers=config.layers,
-        optimizer_config=config.optimizer,
-        lr_adjuster_config={"policy": config.lr_adjuster.policy, "parameters": config.lr_adjuster.parameters()},
-        decision_config=asdict(config.decision),
-        rollback_config=asdict(config.rollback),
-        snapshotter_config=_snapshotter(config.snapshotter, output_dir),
-    )
+    arguments = dict(config.workflow)
+    name, target = arguments.pop("name") or name, arguments.pop(TARGET)
+    cls: Any = StandardWorkflow if target is None else locate(f"workflow.{TARGET}", target, Workflow)
+    if issubclass(cls, StandardWorkflow):
+        settings = _network(config, seed, output_dir)
+        _check_arguments(cls, settings, arguments)
+        randomness.seed_all(seed)
+        network: StandardWorkflow = cls(name, **settings, **arguments)
+        return network
+    _check_no_network(config, cls)
+    _check_arguments(cls, (), arguments)
+    randomness.seed_all(seed)
+    workflow: Workflow = cls(**arguments)
+    workflow.name = name
+    _configure_snapshotters(workflow, config.snapshotter, output_dir)
+    return workflow
 
 
-def reconfigure(workflow: Any, before: Config, now: Config, output_dir: str) -> dict[str, tuple[Any, Any]]:
+def _network(config: Config, seed: int, output_dir: str) -> dict[str, Any]:
+    """Returns what the configuration says of a standard workflow."""
+    return {
+        "seed": seed,
+        "precision": config.precision.value,
+        "loader_name": config.loader.name,
+        "loader_config": config.loader.settings(),
+        "loss_function": config.loss_function.value,
+        "layers": config.layers,
+        "optimizer_config": config.optimizer,
+        "lr_adjuster_config": {"policy": config.lr_adjuster.policy, "parameters": config.lr_adjuster.parameters()},
+        "decision_config": asdict(config.decision),
+        "rollback_config": asdict(config.rollback),
+        "snapshotter_config": _snapshotter(config.snapshotter, output_dir),
+    }
+
+
+def _check_no_network(config: Config, cls: type) -> None:
+    """Raises a ConfigError if the configuration describes a network, which the workflow is none."""
+    given, defaults = plain(config), plain(Config(layers={}))
+    for section in NETWORK_SECTIONS:
+        if given[section] != defaults[section]:
+            raise ConfigError(f"{section} is for a StandardWorkflow, and {cls.__name__} is none: its keys are below workflow")
+
+
+def _check_arguments(cls: type, given: Collection[str], arguments: Mapping[str, Any]) -> None:
+    """Raises a ConfigError if the keys below `workflow` are not those arguments of the constructor that are not given.
+
+    Where the constructor says that an argument is a plain number or text, so must the value be.
+    """
+    own = {name: kind for name, kind in _parameters(cls).items() if name not in (*given, "workflow", "name")}
+    for key in arguments:
+        if key not in own:
+            raise ConfigError(f"'workflow.{key}' is not a key of {cls.__name__}; known: {known({*own, 'name', TARGET})}")
+        kinds = SIMPLE.get(getattr(own[key].annotation, "__name__", own[key].annotation))
+        if kinds is not None and type(arguments[key]) not in kinds:
+            raise ConfigError(f"workflow.{key}={arguments[key]!r} must be of type {kinds[0].__name__}")
+    for name, kind in own.items():
+        if kind.default is kind.empty and name not in arguments:
+            raise ConfigError(f"workflow.{name} is missing: {cls.__name__} needs it")
+
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of the constructor, and those of the base classes that it passes further ones on to."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        _, *parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        found = {kind.name: kind for kind in parameters if kind.kind not in VARIADIC} | found
+        if not any(kind.kind is inspect.Parameter.VAR_KEYWORD for kind in parameters):
+            break
+    return found
+
+
+def reconfigure(workflow: Workflow, before: Config, now: Config, output_dir: str) -> dict[str, tuple[Any, Any]]:
     """Brings a restored workflow to a changed configuration; returns for each changed key what it was and is.
 
     Raises:
@@ -56,12 +133,11 @@ def reconfigure(workflow: Any, before: Config, now: Config, output_dir: str) -> 
     }
     for key, (_, value) in changes.items():
         section = key.partition(".")[0]
-        if section == "lr_adjuster":
+        if section == "lr_adjuster" and isinstance(workflow, StandardWorkflow):
             workflow.lr_adjuster.reconfigure(policy=now.lr_adjuster.policy, parameters=now.lr_adjuster.parameters())
         elif section != "snapshotter":
             workflow.override(key, value)
-    if workflow.snapshotter is not None:
-        workflow.snapshotter.configure(**_snapshotter(now.snapshotter, output_dir))
+    _configure_snapshotters(workflow, now.snapshotter, output_dir)
     return changes
 
 
@@ -77,11 +153,27 @@ def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:
     return with_spool(store, spool, config.on_error)
 
 
+def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, output_dir: str) -> None:
+    """Gives the snapshotters of a workflow the configuration's settings, whatever its class gave them."""
+    settings = _snapshotter(config, output_dir)
+    for snapshotter in snapshotters(workflow):
+        snapshotter.configure(**settings)
+
+
+def snapshotters(workflow: Workflow) -> list[Snapshotter]:
+    """Returns the snapshotters of a workflow."""
+    return [unit for unit in workflow.units if isinstance(unit, Snapshotter)]
+
+
+def prepare_stores(workflow: Workflow) -> None:
+    """Makes the places of the snapshots ready, such as a table in a database."""
+    for snapshotter in snapshotters(workflow):
+        snapshotter.store.prepare()
+
+
 def _snapshotter(config: SnapshotterConfig, output_dir: str) -> dict[str, Any]:
     settings = {item.name: getattr(config, item.name) for item in fields(SnapshotterSettings)}
-    store = snapshot_store(config, output_dir)
-    store.prepare()
-    return settings | {"store": store}
+    return settings | {"store": snapshot_store(config, output_dir)}
 
 
 def check_seed(seed: int | None) -> None:

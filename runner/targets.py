@@ -1,4 +1,4 @@
-"""Classes that the configuration names: `_target_: my_module.MyDataset`."""
+"""Classes that the configuration names: `_target_: my_module.MyWorkflow`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from runner.errors import ConfigError
+
+TARGET = "_target_"
 
 T = TypeVar("T")
 
@@ -28,7 +30,10 @@ def locate(key: str, target: str, base: type[T]) -> type[T]:
         module = import_module(module_name)
     except Exception as error:  # the module may fail in any way
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"{key}={target!r}: the module {module_name!r} cannot be imported ({reason})") from error
+        raise ConfigError(
+            f"{key}={target!r}: the module {module_name!r} cannot be imported ({reason}); modules are looked for in the current"
+            " folder, and among those that are installed"
+        ) from error
     found: Any = vars(module).get(name)
     if found is None:
         raise ConfigError(f"{key}={target!r}: the module {module_name!r} has no {name!r}")

@@ -3,8 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The codecs' standard tools, which read our files; database servers and drivers, which the tests run by themselves.
-packages=(gzip bzip2 xz-utils unixodbc odbc-mariadb odbc-postgresql libsqliteodbc mariadb-server postgresql)
+# The codecs' standard tools, which read our files; what draws graphs; database servers and drivers, which the tests run by themselves.
+packages=(gzip bzip2 xz-utils graphviz unixodbc odbc-mariadb odbc-postgresql libsqliteodbc mariadb-server postgresql)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -42,10 +42,12 @@ class LossFunction(Enum):
 
 @dataclass(kw_only=True)
 class WorkflowConfig:
-    """Which workflow is built."""
+    """Which workflow is built. Further keys are the arguments of its constructor."""
 
     name: str | None = None
     """Name of the workflow; the conf file's name unless given."""
+    _target_: str | None = None
+    """Class of a workflow of one's own, such as `my_module.MyWorkflow`; the standard workflow unless given."""
 
 
 @dataclass(kw_only=True)
@@ -54,6 +56,8 @@ class Config:
 
     mode: Mode = Mode.train
     """`train`, or `evaluate`: score a snapshot without training."""
+    graph: str | None = None
+    """Draw the workflow into this file (.svg, .png, .pdf, .dot), and do no more."""
     snapshot: str | None = None
     """Snapshot to continue: a path, `odbc://...`, `latest`, or `auto` (latest if there is one)."""
     seed: int | None = None
@@ -64,7 +68,8 @@ class Config:
     """Threads of the numerical library; chosen by the size of the network unless given."""
     precision: Precision = Precision.float32
     """Floating-point type of data and weights."""
-    workflow: WorkflowConfig = field(default_factory=WorkflowConfig)
+    workflow: dict[str, Any] = field(default_factory=lambda: asdict(WorkflowConfig()))
+    """Which workflow: `name`, `_target_`, and the arguments of a class of one's own."""
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     loss_function: LossFunction = LossFunction.softmax
     """What is minimised: `softmax` (cross-entropy), or `mse` (the squared distance to the target, or to the sample itself)."""
@@ -84,6 +89,9 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1, "threads")
+        for key in asdict(WorkflowConfig()):
+            if not isinstance(self.workflow.get(key), str | None):
+                raise ConfigError(f"workflow.{key}={self.workflow[key]!r} must be a text")
         if self.mode is Mode.evaluate and not self.snapshot:
             raise ConfigError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
 

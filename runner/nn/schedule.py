@@ -66,6 +66,7 @@ class LearningRateAdjuster(Unit):
         parameters: the policy's.
     """
 
+    view_group = "trainer"
     adjustable = frozenset({"policy", "parameters"})
     epoch_number: int
 

@@ -28,6 +28,7 @@ from runner.nn.weighted import WeightedForward, WeightedGradient
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
+from runner.targets import TARGET
 
 THREADED_WORK = 1 << 26
 """Multiplications in the largest layer, for one minibatch, from which a second thread pays."""
@@ -57,6 +58,8 @@ class StandardWorkflow(Workflow):
     Raises:
         ConfigError: a name or a setting is wrong.
     """
+
+    activity = "Training"
 
     def __init__(
         self,
@@ -108,7 +111,7 @@ class StandardWorkflow(Workflow):
         self.evaluator.check_data(self.loader)
         if self.launcher is not None:
             # Results may depend on the number of threads, so a run keeps its own.
-            self.threads = self.launcher.threads or self.threads or self._suitable_threads()
+            self.threads = self.launcher.threads = self.launcher.threads or self.threads or self._suitable_threads()
             torch.set_num_threads(self.threads)
 
     def _suitable_threads(self) -> int:
@@ -139,15 +142,41 @@ class StandardWorkflow(Workflow):
             "metrics": metrics,
         }
 
+    @property
+    def complete(self) -> bool:
+        return bool(self.decision.complete)
+
+    @property
+    def objective(self) -> float | None:
+        return self.decision.best
+
+    @property
+    def summary(self) -> str | None:
+        decision = self.decision
+        if decision.best is None:
+            return None
+        metric = decision.metric
+        return f"Best {decision.watched} {metric.name}: {metric.text(decision.best)} (epoch {decision.best_epoch})"
+
+    @property
+    def limit(self) -> tuple[str, int]:
+        key, value = self.decision.limit
+        return f"decision.{key}", value
+
+    def scores_text(self, scores: Mapping[str, float]) -> str:
+        return self.decision.metric.line(scores)
+
     def evaluate(self) -> dict[str, float]:
         """Scores the weights on the validation and the test set; returns the errors by class of samples."""
         errors: dict[str, float] = {}
+        order = self.units_in_dependency_order
+        layers = order[order.index(self.loader) + 1 : order.index(self.evaluator)]  # and what a subclass has put there
         for step in self.loader.evaluation():
             if step.begin == 0:
                 self.evaluator.take(step.sample_class)  # the state may be one in the middle of this class
             self.loader.serve(step)
-            for forward in self.forwards:
-                forward.run()
+            for unit in layers:
+                unit.run()
             self.evaluator.run()
             if step.last:
                 errors[CLASS_NAMES[step.sample_class]] = self.evaluator.take(step.sample_class)
@@ -161,7 +190,7 @@ class StandardWorkflow(Workflow):
             self.loader.reconfigure(**{rest: value})
         elif section == "rollback" and self.rollback is not None and value is not None:
             self.rollback.reconfigure(**{rest: value})
-        elif section == "optimizer" and rest and rest != "_target_":
+        elif section == "optimizer" and rest and rest != TARGET:
             self._override_optimizer(rest, value)
         elif section == "layers" and rest.count("."):
             name, _, setting = rest.partition(".")
