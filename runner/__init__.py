@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from runner.graph import Bool, EndPoint, Pickleable, Repeater, StartPoint, Unit, Workflow
     from runner.launcher import Launcher
     from runner.nn import StandardWorkflow
+    from runner.plots.plotter import Plotter
     from runner.snapshots.database import SnapshotterToDB
     from runner.snapshots.restore import restore
     from runner.snapshots.snapshotter import SnapshotterToFile
@@ -15,6 +16,7 @@ __all__ = [
     "EndPoint",
     "Launcher",
     "Pickleable",
+    "Plotter",
     "Repeater",
     "SnapshotterToDB",
     "SnapshotterToFile",
@@ -28,6 +30,7 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(("Bool", "EndPoint", "Pickleable", "Repeater", "StartPoint", "Unit", "Workflow"), "runner.graph"),
     "Launcher": "runner.launcher",
+    "Plotter": "runner.plots.plotter",
     "SnapshotterToDB": "runner.snapshots.database",
     "SnapshotterToFile": "runner.snapshots.snapshotter",
     "StandardWorkflow": "runner.nn",

@@ -19,7 +19,7 @@ from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
 from runner.targets import TARGET, locate
 
-LAUNCH_KEYS = frozenset({"mode", "graph", "snapshot", "device", "threads", "restore"})
+LAUNCH_KEYS = frozenset({"mode", "graph", "snapshot", "device", "threads", "plotters", "restore"})
 """Keys that belong to a process, not to a run: they may differ each time."""
 
 NETWORK_SECTIONS = (

@@ -20,6 +20,7 @@ from runner.errors import ConfigError, SnapshotNotFoundError, known
 from runner.graph import Workflow
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
+from runner.plots.canvas import can_draw
 from runner.snapshots.header import Header
 from runner.snapshots.location import concealed
 from runner.snapshots.restore import Restored
@@ -177,10 +178,17 @@ def _launcher(config: Config, node: DictConfig, request: Request, conf: str | No
     return Launcher(
         device=config.device,
         threads=config.threads,
+        plots=request.output_dir if _wants_plots(config.plotters, request) else None,
         config=container,
         overrides=request.run_overrides,
         conf=conf or request.conf,
     )
+
+
+def _wants_plots(asked: bool | None, request: Request) -> bool:
+    if asked and not can_draw():
+        raise ConfigError("plotters=true needs matplotlib, which is not installed: pip install 'veles-runner[plot]'")
+    return can_draw() and not request.sweep if asked is None else asked
 
 
 def _save_effective(node: DictConfig, request: Request) -> None:

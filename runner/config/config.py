@@ -66,6 +66,8 @@ class Config:
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int | None = None
     """Threads of the numerical library; chosen by the size of the network unless given."""
+    plotters: bool | None = None
+    """Whether pictures of the run are drawn into its folder; unless given, where matplotlib is installed, but not in sweeps."""
     precision: Precision = Precision.float32
     """Floating-point type of data and weights."""
     workflow: dict[str, Any] = field(default_factory=lambda: asdict(WorkflowConfig()))

@@ -16,15 +16,18 @@ from runner.graph import Repeater, Unit, Workflow
 from runner.nn.decision import Decision
 from runner.nn.evaluator import Evaluator
 from runner.nn.evaluators import EVALUATORS
+from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.layer import Forward, Gradient
 from runner.nn.layers import LAYERS
 from runner.nn.loader import FullBatchLoader
 from runner.nn.loaders import LOADERS
 from runner.nn.optimizer import TorchStep, torch_step
+from runner.nn.plotters import ConfusionPlotter, ErrorPlotter, WeightsPlotter
 from runner.nn.rollback import Rollback
 from runner.nn.samples import CLASS_NAMES
 from runner.nn.schedule import LearningRateAdjuster
 from runner.nn.weighted import WeightedForward, WeightedGradient
+from runner.plots.plotter import Plotter
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
@@ -38,7 +41,7 @@ class StandardWorkflow(Workflow):
     """start -> repeater -> loader -> layers -> evaluator -> decision -> gradients -> snapshotter -> repeater or end.
 
     The snapshotter closes the iteration: the weights are updated, and those of `validation_1.48` score 1.48. The minibatch
-    of an evaluation passes the gradient units by.
+    of an evaluation passes the gradient units by. Plotters stand beside the snapshotter.
 
     Args:
         name: the workflow's name.
@@ -90,6 +93,7 @@ class StandardWorkflow(Workflow):
         self.gradients = self._link_gradients(dict(optimizer_config or {}))
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
         self.rollback = self._link_rollback(dict(rollback_config or {}))
+        self.plotters = self._link_plotters()
         last: Unit = self.lr_adjuster
         self.snapshotter: Snapshotter | None = None
         if snapshotter_config is not None:
@@ -313,6 +317,18 @@ class StandardWorkflow(Workflow):
         rollback.link_attrs(self.decision, "improved")
         rollback.gate_skip = ~self.loader.epoch_ended
         return rollback
+
+    def _link_plotters(self) -> list[Plotter]:
+        """Puts plotters beside the snapshotter; they are always there, so that the state does not depend on who draws."""
+        plotters: list[Plotter] = [ErrorPlotter(self), WeightsPlotter(self, self.forwards)]
+        plotters[0].link_attrs(self.decision, "history", "best_epoch", "metric")
+        if isinstance(self.evaluator, SoftmaxEvaluator):
+            plotters.append(confusion := ConfusionPlotter(self))
+            confusion.link_attrs(self.evaluator, "confusion").link_attrs(self.decision, "watched")
+        for plotter in plotters:
+            plotter.link_from(self.lr_adjuster)
+            plotter.gate_block = ~self.loader.epoch_ended
+        return plotters
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
         own = dict(settings)
