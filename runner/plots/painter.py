@@ -74,10 +74,13 @@ def _curves(figure: Figure, picture: Curves) -> None:
     axes = figure.subplots()
     for number, (name, values) in enumerate(picture.series.items()):
         iterations = range(1, len(values) + 1)
-        axes.plot(iterations, values, label=name, color=f"C{number}", marker="." if len(values) < READABLE else None)
+        style: dict[str, Any] = {"color": f"C{number}", "marker": "." if len(values) < READABLE else None}
+        label = name
         if picture.marked is not None and picture.marked <= len(values):
             value = values[picture.marked - 1]
-            axes.plot(picture.marked, value, "o", color=f"C{number}", label=f"{value:.4g} ({picture.x} {picture.marked})")
+            axes.plot(picture.marked, value, "o", color=f"C{number}")
+            label = f"{name}: {value:.4g} ({picture.x} {picture.marked})"
+        axes.plot(iterations, values, label=label, **style)
     axes.set(xlabel=picture.x, ylabel=picture.y)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _set_scale(axes, picture.series.values())
