@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from runner import Bool, Repeater, SnapshotterToFile, Unit, Workflow
+from runner import Bool, Plotter, Repeater, SnapshotterToFile, Unit, Workflow
+from runner.plots.pictures import Curves
 
 
 class Points(Unit):
@@ -62,6 +63,7 @@ class Move(Unit):
         self.centres: Any = None
         self.seen = np.zeros(clusters)
         self.round, self.spread = 0, 0.0
+        self.spreads: list[float] = []
         self.done = Bool(False)
         self.demand("points_", "chosen_", "labels_", "distance_")
 
@@ -76,6 +78,7 @@ class Move(Unit):
                 self.seen[cluster] += len(mine)
                 self.centres[cluster] += (mine - self.centres[cluster]).sum(0) / self.seen[cluster]
         self.spread += (self.distance_ - self.spread) / 10
+        self.spreads.append(self.spread)
         self.round += 1
         self.done <<= self.round >= self.rounds
 
@@ -89,8 +92,24 @@ class Move(Unit):
         return f"round_{self.round}"
 
 
+class SpreadPlotter(Plotter):
+    """Draws plot_spread.png into the run's folder, where pictures are drawn. It only reads, and has no state."""
+
+    spreads: list[float]
+
+    def __init__(self, workflow: Workflow) -> None:
+        super().__init__(workflow, "plot_spread")
+        self.demand("spreads")
+
+    def picture(self) -> Curves:
+        return Curves(series={"mean squared distance": list(self.spreads)}, x="round")
+
+
 class KMeans(Workflow):
-    """start -> repeater -> assign -> move -> snapshotter -> repeater or end. The arguments are the keys below `workflow`."""
+    """start -> repeater -> assign -> move -> snapshotter -> repeater or end. The arguments are the keys below `workflow`.
+
+    The plotter stands beside the snapshotter: behind `move`, too, and nothing behind it.
+    """
 
     def __init__(self, clusters: int, rounds: int = 100, points: int = 2000, sample: int = 200) -> None:
         super().__init__()
@@ -103,6 +122,7 @@ class KMeans(Workflow):
         self.repeater.gate_block = self.move.done
         self.end_point.link_from(self.snapshotter)
         self.end_point.gate_block = ~self.move.done
+        SpreadPlotter(self).link_from(self.move).link_attrs(self.move, "spreads")
         self.assign.link_attrs(self.points, "points_").link_attrs(self.move, "centres")
         self.move.link_attrs(self.points, "points_").link_attrs(self.assign, "chosen_", "labels_", "distance_")
         self.snapshotter.link_attrs(self.move, "suffix", ("complete", "done"))

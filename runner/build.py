@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
 from runner import randomness
 from runner.config import Config, SnapshotterConfig, flattened, plain
-from runner.errors import ConfigError, known
+from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn import StandardWorkflow
 from runner.snapshots.database import DEFAULT_SPOOL, with_spool
@@ -17,7 +15,7 @@ from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
-from runner.targets import TARGET, locate
+from runner.targets import TARGET, check_arguments, locate
 
 LAUNCH_KEYS = frozenset({"mode", "graph", "snapshot", "device", "threads", "plotters", "restore"})
 """Keys that belong to a process, not to a run: they may differ each time."""
@@ -27,11 +25,6 @@ NETWORK_SECTIONS = (
     *("optimizer", "lr_adjuster", "decision", "rollback"),
 )
 """What describes a standard workflow, and no other."""
-
-SIMPLE: dict[Any, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str": (str,), "bool": (bool,)}
-"""The types of values for annotations that can be checked."""
-
-VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
@@ -51,12 +44,12 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
     cls: Any = StandardWorkflow if target is None else locate(f"workflow.{TARGET}", target, Workflow)
     if issubclass(cls, StandardWorkflow):
         settings = _network(config, seed, output_dir)
-        _check_arguments(cls, settings, arguments)
+        check_arguments("workflow", cls, arguments, given={*settings, "name"})
         randomness.seed_all(seed)
         network: StandardWorkflow = cls(name, **settings, **arguments)
         return network
     _check_no_network(config, cls)
-    _check_arguments(cls, (), arguments)
+    check_arguments("workflow", cls, arguments, given=(), reserved={"workflow", "name"})
     randomness.seed_all(seed)
     workflow: Workflow = cls(**arguments)
     workflow.name = name
@@ -69,7 +62,7 @@ def _network(config: Config, seed: int, output_dir: str) -> dict[str, Any]:
     return {
         "seed": seed,
         "precision": config.precision.value,
-        "loader_name": config.loader.name,
+        "loader_name": config.loader._target_ or config.loader.name,
         "loader_config": config.loader.settings(),
         "loss_function": config.loss_function.value,
         "layers": config.layers,
@@ -87,36 +80,6 @@ def _check_no_network(config: Config, cls: type) -> None:
     for section in NETWORK_SECTIONS:
         if given[section] != defaults[section]:
             raise ConfigError(f"{section} is for a StandardWorkflow, and {cls.__name__} is none: its keys are below workflow")
-
-
-def _check_arguments(cls: type, given: Collection[str], arguments: Mapping[str, Any]) -> None:
-    """Raises a ConfigError if the keys below `workflow` are not those arguments of the constructor that are not given.
-
-    Where the constructor says that an argument is a plain number or text, so must the value be.
-    """
-    own = {name: kind for name, kind in _parameters(cls).items() if name not in (*given, "workflow", "name")}
-    for key in arguments:
-        if key not in own:
-            raise ConfigError(f"'workflow.{key}' is not a key of {cls.__name__}; known: {known({*own, 'name', TARGET})}")
-        kinds = SIMPLE.get(getattr(own[key].annotation, "__name__", own[key].annotation))
-        if kinds is not None and type(arguments[key]) not in kinds:
-            raise ConfigError(f"workflow.{key}={arguments[key]!r} must be of type {kinds[0].__name__}")
-    for name, kind in own.items():
-        if kind.default is kind.empty and name not in arguments:
-            raise ConfigError(f"workflow.{name} is missing: {cls.__name__} needs it")
-
-
-def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """Returns the parameters of the constructor, and those of the base classes that it passes further ones on to."""
-    found: dict[str, inspect.Parameter] = {}
-    for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        _, *parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-        found = {kind.name: kind for kind in parameters if kind.kind not in VARIADIC} | found
-        if not any(kind.kind is inspect.Parameter.VAR_KEYWORD for kind in parameters):
-            break
-    return found
 
 
 def reconfigure(workflow: Workflow, before: Config, now: Config, output_dir: str) -> dict[str, tuple[Any, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from runner.config import layer_sides, normalized_layers
+from runner.config.data import COMMON
 from runner.errors import ConfigError, known
 from runner.graph import Repeater, Unit, Workflow
 from runner.nn.decision import Decision
@@ -31,7 +32,7 @@ from runner.plots.plotter import Plotter
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
-from runner.targets import TARGET
+from runner.targets import TARGET, check_arguments, locate
 
 THREADED_WORK = 1 << 26
 """Multiplications in the largest layer, for one minibatch, from which a second thread pays."""
@@ -47,7 +48,7 @@ class StandardWorkflow(Workflow):
         name: the workflow's name.
         seed: of everything random.
         precision: `float32` or `float64`.
-        loader_name: a name from `LOADERS`.
+        loader_name: a name from `LOADERS`, or the full name of a class.
         loader_config: the loader's settings.
         loss_function: a name from `EVALUATORS`.
         layers: the layers from first to last, as in the configuration.
@@ -190,8 +191,8 @@ class StandardWorkflow(Workflow):
         section, _, rest = key.partition(".")
         if section == "decision":
             self.decision.reconfigure(**{rest: value})
-        elif section == "loader" and rest in self.loader.adjustable:
-            self.loader.reconfigure(**{rest: value})
+        elif section == "loader" and (own := rest.removeprefix("arguments.")) in self.loader.adjustable:
+            self.loader.reconfigure(**{own: value})
         elif section == "rollback" and self.rollback is not None and value is not None:
             self.rollback.reconfigure(**{rest: value})
         elif section == "optimizer" and rest and rest != TARGET:
@@ -231,11 +232,21 @@ class StandardWorkflow(Workflow):
                 raise ConfigError(f"layers.{name} has a name that another unit needs: name it otherwise (taken: {taken})")
 
     def _link_loader(self, name: str, settings: Mapping[str, Any]) -> FullBatchLoader:
-        if name not in LOADERS:
-            raise ConfigError(f"loader.name={name!r} is not a loader; known: {known(LOADERS)}")
-        loader = LOADERS[name](self, seed=self.seed, dtype=self.dtype, **settings)
+        loader = self._loader_class(name, settings)(self, seed=self.seed, dtype=self.dtype, **settings)
         loader.link_from(self.repeater)
         return loader
+
+    @staticmethod
+    def _loader_class(name: str, settings: Mapping[str, Any]) -> type[FullBatchLoader]:
+        if name in LOADERS:
+            return LOADERS[name]
+        if "." not in name:
+            raise ConfigError(f"loader.name={name!r} is not a loader; known: {known(LOADERS)}")
+        cls = locate(f"loader.{TARGET}", name, FullBatchLoader)
+        own = {key: value for key, value in settings.items() if key not in COMMON}
+        given = {"workflow", "seed", "dtype", *(settings.keys() - own)}
+        check_arguments("loader.arguments", cls, own, given=given, reserved={"name", *COMMON})
+        return cls
 
     def _link_forwards(self) -> list[Forward]:
         if not self.layer_settings:

@@ -61,8 +61,14 @@ def state_of(folder: Path, location: str, monkeypatch: pytest.MonkeyPatch, *modu
 
 @pytest.mark.parametrize(
     ("arguments", "module", "odbc"),
-    [(KMEANS, "kmeans", False), (NOISY, "noisy", False), (KMEANS, "kmeans", True)],
-    ids=["kmeans", "noisy", "kmeans in a database"],
+    [
+        (KMEANS, "kmeans", False),
+        (KMEANS, "kmeans", True),
+        (NOISY, "noisy", False),
+        (("conf=maxout", "seed=5"), "maxout", False),
+        (("conf=spirals", "seed=5"), "spirals", False),
+    ],
+    ids=["kmeans", "kmeans in a database", "noisy", "maxout", "spirals"],
 )
 def test_a_run_that_is_stopped_twice_ends_like_one_that_is_not(
     arguments: tuple[str, ...],
@@ -104,6 +110,7 @@ def test_keys_below_workflow_are_the_constructors_arguments(folder: Path, veles_
     graph = folder / "graph.svg"
     assert f"Graph of kmeans: {graph}" in veles_run(*SMALL, f"graph={graph}").stdout
     assert "assign" in graph.read_text()
+    assert next(folder.glob("outputs/*/*/plot_spread.png")).stat().st_size > 1000
     assert len(list(folder.glob("outputs/*/*/*.pickle*"))) == 4  # 20, 40, 50, and the link to the newest
 
 
@@ -142,9 +149,46 @@ def test_a_network_with_a_unit_of_ones_own_scores_what_its_name_says(folder: Pat
 
 def test_bad_input_has_one_clear_message(folder: Path, veles_run: Run) -> None:
     done = veles_run("conf=kmeans", "workflow.cluters=3", code=2)
-    assert done.stderr == (
-        "veles-run: 'workflow.cluters' is not a key of KMeans; known: _target_, clusters, name, points, rounds, sample\n"
-    )
+    assert done.stderr == ("veles-run: 'workflow.cluters' is not a key of KMeans; known: clusters, points, rounds, sample\n")
+
+
+OWN_LOADER = (
+    "from runner.nn.loader import FullBatchLoader\n"
+    "class Closed(FullBatchLoader):\n"
+    "    def __init__(self, workflow, *, seed, dtype):\n"
+    "        super().__init__(workflow, seed=seed, dtype=dtype)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["loader.arguments.noice=1"], "'loader.arguments.noice' is not a key of SpiralsLoader; known: arms, noise, points"),
+        (["loader.arguments.arms=many"], "loader.arguments.arms='many' must be of type int"),
+        (["loader.data_dir=x"], "loader.data_dir does not belong to loader._target_='spirals.SpiralsLoader'"),
+        (["loader._target_=null"], "loader.arguments are for a class of your own: name it with loader._target_"),
+        (["loader._target_=spirals.np"], "loader._target_='spirals.np' is no subclass of runner.nn.loader.FullBatchLoader"),
+        (["loader._target_=Spirals"], "loader._target_='Spirals' must name a class with its module, such as my_module.Spirals"),
+        (
+            ["loader._target_=closed.Closed"],
+            "Closed does not take 'minibatch_size': its constructor needs **settings, and passes them on",
+        ),
+    ],
+    ids=" ".join,
+)
+def test_a_loader_of_ones_own_is_checked(arguments: list[str], message: str, folder: Path, veles_run: Run) -> None:
+    (folder / "closed.py").write_text(OWN_LOADER)
+    assert veles_run("conf=spirals", *arguments, code=2).stderr == f"veles-run: {message}\n"
+
+
+def test_other_data_of_a_loader_of_ones_own_are_noticed(folder: Path, veles_run: Run) -> None:
+    veles_run("conf=spirals", "decision.max_epochs=1")
+    error = veles_run("conf=spirals", "snapshot=latest", "loader.arguments.noise=0.5", code=2).stderr
+    assert error == "veles-run: loader.arguments.noise cannot change on resume: StandardWorkflow('spirals') is built already\n"
+    module = folder / "spirals.py"
+    module.write_text(module.read_text().replace("default_rng(1)", "default_rng(2)"))
+    error = veles_run("conf=spirals", "snapshot=latest", "decision.max_epochs=2", code=2).stderr
+    assert "SpiralsLoader('loader') loads are not those of the snapshot" in error
 
 
 def test_what_cannot_change_on_resume_is_refused(folder: Path, veles_run: Run) -> None:

@@ -69,7 +69,7 @@ def test_arguments_of_base_classes_that_are_passed_on_are_keys_too() -> None:
     assert isinstance(built(target=None, **NETWORK), StandardWorkflow)
 
 
-KNOWN = "known: _target_, label, name, parts, share, size"
+KNOWN = "known: label, parts, share, size"
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ KNOWN = "known: _target_, label, name, parts, share, size"
         ({"size": 1, "layers": NETWORK["layers"]}, "layers is for a StandardWorkflow, and Simple is none"),
         (
             {"target": f"{__name__}.Further", "size": 1, "deep": 2},
-            "'workflow.deep' is not a key of Further; known: _target_, depth,",
+            "'workflow.deep' is not a key of Further; known: depth,",
         ),
         (
             {"target": f"{__name__}.Net", "widht": 1, **NETWORK},
-            "'workflow.widht' is not a key of Net; known: _target_, name, width$",
+            "'workflow.widht' is not a key of Net; known: width$",
         ),
-        ({"target": None, "size": 1, **NETWORK}, "'workflow.size' is not a key of StandardWorkflow; known: _target_, name$"),
+        ({"target": None, "size": 1, **NETWORK}, "'workflow.size' is not a key of StandardWorkflow; known: none$"),
         ({"target": 3}, "workflow._target_=3 must be a text"),
     ],
 )
