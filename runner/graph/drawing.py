@@ -80,7 +80,7 @@ def _statements(workflow: Workflow) -> Iterator[str]:
     number = {unit: f"u{position}" for position, unit in enumerate(workflow.units)}
     for unit, node in number.items():
         shape = ", shape=ellipse" if unit in (workflow.start_point, workflow.end_point) else ""
-        yield f"  {node} [label=<{_label(unit)}>, fillcolor={_quoted(COLOURS[unit.view_group])}{shape}];"
+        yield f"  {node} [label=<{_label(unit)}>, fillcolor={_quoted(COLOURS.get(unit.view_group, 'white'))}{shape}];"
     for unit, node in number.items():
         yield from (f"  {node} -> {number[target]} [{_CONTROL}];" for target in unit.successors if target in number)
     for unit, node in number.items():

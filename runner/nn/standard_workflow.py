@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from runner.config import layer_sides, normalized_layers
-from runner.config.data import COMMON
 from runner.errors import ConfigError, known
 from runner.graph import Repeater, Unit, Workflow
+from runner.nn import overriding
 from runner.nn.decision import Decision
 from runner.nn.evaluator import Evaluator
 from runner.nn.evaluators import EVALUATORS
@@ -21,8 +21,8 @@ from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.layer import Forward, Gradient
 from runner.nn.layers import LAYERS
 from runner.nn.loader import FullBatchLoader
-from runner.nn.loaders import LOADERS
-from runner.nn.optimizer import TorchStep, torch_step
+from runner.nn.loaders import loader_class
+from runner.nn.optimizer import torch_step
 from runner.nn.plotters import ConfusionPlotter, ErrorPlotter, WeightsPlotter
 from runner.nn.rollback import Rollback
 from runner.nn.samples import CLASS_NAMES
@@ -32,7 +32,6 @@ from runner.plots.plotter import Plotter
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
-from runner.targets import TARGET, check_arguments, locate
 
 THREADED_WORK = 1 << 26
 """Multiplications in the largest layer, for one minibatch, from which a second thread pays."""
@@ -188,38 +187,8 @@ class StandardWorkflow(Workflow):
         return errors
 
     def override(self, key: str, value: object) -> None:
-        section, _, rest = key.partition(".")
-        if section == "decision":
-            self.decision.reconfigure(**{rest: value})
-        elif section == "loader" and (own := rest.removeprefix("arguments.")) in self.loader.adjustable:
-            self.loader.reconfigure(**{own: value})
-        elif section == "rollback" and self.rollback is not None and value is not None:
-            self.rollback.reconfigure(**{rest: value})
-        elif section == "optimizer" and rest and rest != TARGET:
-            self._override_optimizer(rest, value)
-        elif section == "layers" and rest.count("."):
-            name, _, setting = rest.partition(".")
-            self._override_layer(name, setting, value)
-        else:
+        if not overriding.apply(self, key, value):
             super().override(key, value)
-
-    def _override_layer(self, name: str, key: str, value: object) -> None:
-        if name not in self.layer_settings:
-            raise ConfigError(f"layers.{name} is not in the snapshot, which has {known(self.layer_settings)}")
-        units = [unit for unit in (*self.forwards, *self.gradients) if unit.name in (name, f"gd_{name}")]
-        for unit in units:
-            if key in unit.adjustable:
-                unit.reconfigure(**{key: value})
-                return
-        can = known(set().union(*(unit.adjustable for unit in units)))
-        raise ConfigError(f"layers.{name}.{key} is fixed once the network is built, so it cannot change on resume (can: {can})")
-
-    def _override_optimizer(self, key: str, value: object) -> None:
-        for gradient in self.gradients:
-            for step, _ in gradient.steps() if isinstance(gradient, WeightedGradient) else ():
-                if not isinstance(step, TorchStep):
-                    raise ConfigError(f"optimizer.{key} cannot change on resume: the snapshot has no optimizer")
-                step.reconfigure(key, value)
 
     def _check_names(self) -> None:
         """Raises a ConfigError if a layer is called like another unit, so that neither could be told from the other."""
@@ -232,21 +201,9 @@ class StandardWorkflow(Workflow):
                 raise ConfigError(f"layers.{name} has a name that another unit needs: name it otherwise (taken: {taken})")
 
     def _link_loader(self, name: str, settings: Mapping[str, Any]) -> FullBatchLoader:
-        loader = self._loader_class(name, settings)(self, seed=self.seed, dtype=self.dtype, **settings)
+        loader = loader_class(name, settings)(self, seed=self.seed, dtype=self.dtype, **settings)
         loader.link_from(self.repeater)
         return loader
-
-    @staticmethod
-    def _loader_class(name: str, settings: Mapping[str, Any]) -> type[FullBatchLoader]:
-        if name in LOADERS:
-            return LOADERS[name]
-        if "." not in name:
-            raise ConfigError(f"loader.name={name!r} is not a loader; known: {known(LOADERS)}")
-        cls = locate(f"loader.{TARGET}", name, FullBatchLoader)
-        own = {key: value for key, value in settings.items() if key not in COMMON}
-        given = {"workflow", "seed", "dtype", *(settings.keys() - own)}
-        check_arguments("loader.arguments", cls, own, given=given, reserved={"name", *COMMON})
-        return cls
 
     def _link_forwards(self) -> list[Forward]:
         if not self.layer_settings:
