@@ -43,6 +43,8 @@ def test_units_are_coloured_by_kind_and_named(workflow, tmp_path: Path) -> None:
     assert f'fillcolor="{COLOURS["plotter"]}"' in workflow.generate_graph()
     workflow.generate_graph(tmp_path / "graph.svg")
     texts = svg_texts(tmp_path / "graph.svg")
+    workflow["plotter"].view_group = "of the user's own"
+    assert 'fillcolor="white"' in workflow.generate_graph()
     assert {'say "<hi>"', "a & b", "Holder", "plotter", "x as mine"} <= set(texts)
     assert texts.count("Holder") == 2  # the class of `a & b`, and the unit that is called like its class
 
