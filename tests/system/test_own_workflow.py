@@ -13,7 +13,7 @@ from runner.snapshots.restore import header_of, restore
 from tests.conftest import VELES_RUN, Run
 from tests.servers import sqlite
 from tests.states import differences, workflow_state
-from tests.system.test_resume import epoch_lines, final_snapshot
+from tests.system.test_resume import epoch_lines, final_snapshot, run_until_signal
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KMEANS = ("conf=kmeans", "seed=5", "workflow.rounds=4000")
@@ -33,24 +33,6 @@ def user_folder(folder: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return user_folder(tmp_path)
-
-
-def run_until_signal(folder: Path, arguments: list[str], number: signal.Signals, rng: random.Random) -> tuple[int, str]:
-    """Starts a run and signals it at a random moment after its first line."""
-    with subprocess.Popen(
-        [*VELES_RUN, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        output = ""
-        for line in process.stdout:
-            output += line
-            if line.startswith(("Running", "Training")):
-                break
-        try:
-            process.wait(timeout=rng.uniform(0, 0.1))
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-        output += process.stdout.read()
-    return process.returncode, output
 
 
 def state_of(folder: Path, location: str, monkeypatch: pytest.MonkeyPatch, *modules: str) -> dict[str, bytes]:
