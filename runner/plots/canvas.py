@@ -15,7 +15,7 @@ from runner.plots.pictures import Picture
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that the end of a run waits for the last pictures."""
 
 _PAINTER = "import sys; sys.path[:] = sys.argv[2:]; from runner.plots.painter import main; main(sys.argv[1])"
