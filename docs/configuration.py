@@ -75,7 +75,8 @@ An optimizer of torch takes the place of the layers' own gradient descent, whose
 optimizer: {_target_: torch.optim.AdamW, lr: 0.001}
 ```
 
-Modules of torch load from a snapshot as they are; your own need `restore.trusted=[my_module]`.
+Modules of torch load from a snapshot as they are; your own do where your conf file names them, or with
+`restore.trusted=[my_module]`.
 """
 
 SECTIONS = (

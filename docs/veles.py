@@ -15,6 +15,8 @@ VALUES: dict[str, str] = {
     "loader.shuffle_limit": "null from 2,000,000,000 on; 0 for less than 0",
     "data_paths.train": "the folder of the binary batches: VELES's Python batches are not read",
     "common.engine.backend": "`numpy` is `cpu`",
+    "common.disable_plotting": "the opposite",
+    "common.plotters_disabled": "the opposite",
 }
 
 

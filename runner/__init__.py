@@ -6,6 +6,8 @@ if TYPE_CHECKING:
     from runner.graph import Bool, EndPoint, Pickleable, Repeater, StartPoint, Unit, Workflow
     from runner.launcher import Launcher
     from runner.nn import StandardWorkflow
+    from runner.plots.plotter import Plotter
+    from runner.snapshots.database import SnapshotterToDB
     from runner.snapshots.restore import restore
     from runner.snapshots.snapshotter import SnapshotterToFile
 
@@ -14,7 +16,9 @@ __all__ = [
     "EndPoint",
     "Launcher",
     "Pickleable",
+    "Plotter",
     "Repeater",
+    "SnapshotterToDB",
     "SnapshotterToFile",
     "StandardWorkflow",
     "StartPoint",
@@ -26,6 +30,8 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(("Bool", "EndPoint", "Pickleable", "Repeater", "StartPoint", "Unit", "Workflow"), "runner.graph"),
     "Launcher": "runner.launcher",
+    "Plotter": "runner.plots.plotter",
+    "SnapshotterToDB": "runner.snapshots.database",
     "SnapshotterToFile": "runner.snapshots.snapshotter",
     "StandardWorkflow": "runner.nn",
     "restore": "runner.snapshots.restore",

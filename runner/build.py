@@ -5,44 +5,84 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
+from runner import randomness
 from runner.config import Config, SnapshotterConfig, flattened, plain
 from runner.errors import ConfigError
+from runner.graph import Workflow
 from runner.nn import StandardWorkflow
 from runner.snapshots.database import DEFAULT_SPOOL, with_spool
 from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
+from runner.targets import TARGET, check_arguments, locate
 
-LAUNCH_KEYS = frozenset({"mode", "snapshot", "device", "threads", "restore"})
+LAUNCH_KEYS = frozenset({"mode", "graph", "snapshot", "device", "threads", "plotters", "restore"})
 """Keys that belong to a process, not to a run: they may differ each time."""
 
+NETWORK_SECTIONS = (
+    *("precision", "loader", "loss_function", "layers", "mcdnnic_topology", "mcdnnic_parameters"),
+    *("optimizer", "lr_adjuster", "decision", "rollback"),
+)
+"""What describes a standard workflow, and no other."""
 
-def build(config: Config, *, name: str, seed: int, output_dir: str) -> StandardWorkflow:
-    """Builds the workflow that the configuration describes.
+
+def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
+    """Builds the workflow that the configuration describes, and seeds the global random generators before.
 
     Args:
         config: the checked configuration.
         name: the workflow's name, where the configuration gives none.
         seed: of everything random.
         output_dir: where snapshots go, where the configuration names no folder.
+
+    Raises:
+        ConfigError: a key is wrong, or unknown to the constructor of the workflow.
     """
-    return StandardWorkflow(
-        config.workflow.name or name,
-        seed=seed,
-        precision=config.precision.value,
-        loader_name=config.loader.name,
-        loader_config=config.loader.settings(),
-        loss_function=config.loss_function.value,
-        layers=config.layers,
-        optimizer_config=config.optimizer,
-        lr_adjuster_config=config.lr_adjuster.settings(),
-        decision_config=asdict(config.decision),
-        rollback_config=asdict(config.rollback),
-        snapshotter_config=_snapshotter(config.snapshotter, output_dir),
-    )
+    arguments = dict(config.workflow)
+    name, target = arguments.pop("name") or name, arguments.pop(TARGET)
+    cls: Any = StandardWorkflow if target is None else locate(f"workflow.{TARGET}", target, Workflow)
+    if issubclass(cls, StandardWorkflow):
+        settings = _network(config, seed, output_dir)
+        check_arguments("workflow", cls, arguments, given={*settings, "name"})
+        randomness.seed_all(seed)
+        network: StandardWorkflow = cls(name, **settings, **arguments)
+        return network
+    _check_no_network(config, cls)
+    check_arguments("workflow", cls, arguments, given=(), reserved={"workflow", "name"})
+    randomness.seed_all(seed)
+    workflow: Workflow = cls(**arguments)
+    workflow.name = name
+    _configure_snapshotters(workflow, config.snapshotter, output_dir)
+    return workflow
 
 
-def reconfigure(workflow: Any, before: Config, now: Config, output_dir: str) -> dict[str, tuple[Any, Any]]:
+def _network(config: Config, seed: int, output_dir: str) -> dict[str, Any]:
+    """Returns what the configuration says of a standard workflow."""
+    return {
+        "seed": seed,
+        "precision": config.precision.value,
+        "loader_name": config.loader._target_ or config.loader.name,
+        "loader_config": config.loader.settings(),
+        "loss_function": config.loss_function.value,
+        "layers": config.layers,
+        "optimizer_config": config.optimizer,
+        "lr_adjuster_config": config.lr_adjuster.settings(),
+        "decision_config": asdict(config.decision),
+        "rollback_config": asdict(config.rollback),
+        "snapshotter_config": _snapshotter(config.snapshotter, output_dir),
+    }
+
+
+def _check_no_network(config: Config, cls: type) -> None:
+    """Raises a ConfigError if the configuration describes a network, which the workflow is none."""
+    given, defaults = plain(config), plain(Config(layers={}))
+    for section in NETWORK_SECTIONS:
+        if given[section] != defaults[section]:
+            raise ConfigError(f"{section} is for a StandardWorkflow, and {cls.__name__} is none: its keys are below workflow")
+
+
+def reconfigure(workflow: Workflow, before: Config, now: Config, output_dir: str) -> dict[str, tuple[Any, Any]]:
     """Brings a restored workflow to a changed configuration; returns for each changed key what it was and is.
 
     Raises:
@@ -56,12 +96,11 @@ def reconfigure(workflow: Any, before: Config, now: Config, output_dir: str) -> 
     }
     for key, (_, value) in changes.items():
         section = key.partition(".")[0]
-        if section == "lr_adjuster":
+        if section == "lr_adjuster" and isinstance(workflow, StandardWorkflow):
             workflow.lr_adjuster.reconfigure(**now.lr_adjuster.settings())
         elif section != "snapshotter":
             workflow.override(key, value)
-    if workflow.snapshotter is not None:
-        workflow.snapshotter.configure(**_snapshotter(now.snapshotter, output_dir))
+    _configure_snapshotters(workflow, now.snapshotter, output_dir)
     return changes
 
 
@@ -77,11 +116,27 @@ def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:
     return with_spool(store, spool, config.on_error)
 
 
+def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, output_dir: str) -> None:
+    """Gives the snapshotters of a workflow the configuration's settings, whatever its class gave them."""
+    settings = _snapshotter(config, output_dir)
+    for snapshotter in snapshotters(workflow):
+        snapshotter.configure(**settings)
+
+
+def snapshotters(workflow: Workflow) -> list[Snapshotter]:
+    """Returns the snapshotters of a workflow."""
+    return [unit for unit in workflow.units if isinstance(unit, Snapshotter)]
+
+
+def prepare_stores(workflow: Workflow) -> None:
+    """Makes the places of the snapshots ready, such as a table in a database."""
+    for snapshotter in snapshotters(workflow):
+        snapshotter.store.prepare()
+
+
 def _snapshotter(config: SnapshotterConfig, output_dir: str) -> dict[str, Any]:
     settings = {item.name: getattr(config, item.name) for item in fields(SnapshotterSettings)}
-    store = snapshot_store(config, output_dir)
-    store.prepare()
-    return settings | {"store": store}
+    return settings | {"store": snapshot_store(config, output_dir)}
 
 
 def check_seed(seed: int | None) -> None:

@@ -7,11 +7,13 @@ import signal
 import sys
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.plots.canvas import Canvas
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -22,11 +24,13 @@ class Launcher:
     Attributes:
         run_id: this process's run (UUID); a resumed run has a new one, and keeps the log id of the first.
         device: the device for tensors, such as `cpu` or `cuda:0`.
+        canvas: where plotters draw, or None.
         stop_signal: the signal that asked the run to stop, or None.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: threads of the numerical library; the workflow chooses if None.
+        plots: the folder for the pictures of plotters; nothing is drawn if None.
         config, overrides, conf: what snapshots say of the configuration.
 
     Raises:
@@ -38,6 +42,7 @@ class Launcher:
         *,
         device: str = "auto",
         threads: int | None = None,
+        plots: str | Path | None = None,
         config: dict[str, Any] | None = None,
         overrides: Sequence[str] = (),
         conf: str | None = None,
@@ -45,6 +50,7 @@ class Launcher:
         self.run_id = str(uuid.uuid4())
         self.device = _resolve_device(device)
         self.threads = threads
+        self.canvas = None if plots is None else Canvas(plots)
         self.stop_signal: signal.Signals | None = None
         self._provenance = {"config": config or {}, "overrides": list(overrides), "conf": conf}
         self._workflow: Workflow | None = None

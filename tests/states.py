@@ -36,6 +36,8 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, bytes]]:
         )
     elif isinstance(value, np.ndarray):
         yield path, f"{value.dtype} {value.shape} ".encode() + value.tobytes()
+    elif isinstance(value, np.random.Generator):
+        yield from _leaves(path, value.bit_generator.state)
     elif isinstance(value, Unit):
         yield path, value.name.encode()
     elif isinstance(value, Link):

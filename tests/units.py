@@ -85,6 +85,7 @@ class Plotter(Recorder):
     """Only draws."""
 
     plotter = True
+    view_group = "plotter"
 
 
 class Holder(Unit):

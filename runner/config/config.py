@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -41,10 +41,12 @@ class LossFunction(Enum):
 
 @dataclass(kw_only=True)
 class WorkflowConfig:
-    """Which workflow is built."""
+    """Which workflow is built. Further keys are the arguments of its constructor."""
 
     name: str | None = None
     """Name of the workflow; the conf file's name unless given."""
+    _target_: str | None = None
+    """Class of a workflow of one's own, such as `my_module.MyWorkflow`; the standard workflow unless given."""
 
 
 @dataclass(kw_only=True)
@@ -53,6 +55,8 @@ class Config:
 
     mode: Mode = Mode.train
     """`train`, or `evaluate`: score a snapshot without training."""
+    graph: str | None = None
+    """Draw the workflow into this file (.svg, .png, .pdf, .dot), and do no more."""
     snapshot: str | None = None
     """Snapshot to continue: a path, `odbc://...`, `latest`, or `auto` (latest if there is one)."""
     seed: int | None = None
@@ -61,9 +65,12 @@ class Config:
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int | None = None
     """Threads of the numerical library; chosen by the size of the network unless given."""
+    plotters: bool | None = None
+    """Whether pictures of the run are drawn into its folder; unless given, where matplotlib is installed, but not in sweeps."""
     precision: Precision = Precision.float32
     """Floating-point type of data and weights."""
-    workflow: WorkflowConfig = field(default_factory=WorkflowConfig)
+    workflow: dict[str, Any] = field(default_factory=lambda: asdict(WorkflowConfig()))
+    """Which workflow: `name`, `_target_`, and the arguments of a class of one's own."""
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     loss_function: LossFunction = LossFunction.softmax
     """What is minimised: `softmax` (cross-entropy), or `mse` (the squared distance to the target, or to the sample itself)."""
@@ -83,6 +90,9 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1, "threads")
+        for key in asdict(WorkflowConfig()):
+            if not isinstance(self.workflow.get(key), str | None):
+                raise ConfigError(f"workflow.{key}={self.workflow[key]!r} must be a text")
         if self.mode is Mode.evaluate and not self.snapshot:
             raise ConfigError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from runner.errors import ConfigError
@@ -58,6 +58,10 @@ class LoaderConfig:
     """A map-style `torch.utils.data.Dataset`: `_target_` and the arguments of its constructor (`dataset`)."""
     validation: Any = None
     """The same for validation (`dataset`)."""
+    _target_: str | None = None
+    """Class of a loader of one's own, such as `my_module.MyLoader`, in place of `name`."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """What its constructor takes besides what all loaders do (`_target_`)."""
 
     NEEDS = {
         "mnist": ((), ("data_dir",)),
@@ -79,14 +83,21 @@ class LoaderConfig:
             raise ConfigError(f"loader.image_size={self.image_size} must be [height, width] in pixels")
         if self.label is not None and self.targets:
             raise ConfigError("loader.label and loader.targets exclude one another: the one is for softmax, the other for mse")
-        if self.name not in self.NEEDS:
-            return  # a loader of the user's own
-        required, optional = self.NEEDS[self.name]
+        if self.arguments and not self._target_:
+            raise ConfigError("loader.arguments are for a class of your own: name it with loader._target_")
+        if self._target_ and "." not in self._target_:
+            raise ConfigError(
+                f"loader._target_={self._target_!r} must name a class with its module, such as my_module.{self._target_}"
+            )
+        if not self._target_ and self.name not in self.NEEDS:
+            return  # the workflow says which there are
+        required, optional = ((), ()) if self._target_ else self.NEEDS[self.name]
         given = self._given()
         if missing := [name for name in required if name not in given]:
             raise ConfigError(f"loader.name={self.name!r} needs loader.{missing[0]}")
         if extra := given - set(required) - set(optional):
-            raise ConfigError(f"loader.{min(extra)} does not belong to loader.name={self.name!r}")
+            owner = f"_target_={self._target_!r}" if self._target_ else f"name={self.name!r}"
+            raise ConfigError(f"loader.{min(extra)} does not belong to loader.{owner}")
 
     def _given(self) -> set[str]:
         """Returns the keys that have been set, of those that not all loaders have."""
@@ -97,4 +108,4 @@ class LoaderConfig:
         """Returns what the loader is made with: what all loaders take, and what has been set besides."""
         given = self._given()
         names = [item.name for item in fields(self) if item.name in (*COMMON, *given)]
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | self.arguments

@@ -1,8 +1,9 @@
 """Where a snapshotter may stand: nowhere that leaves another unit's state uncertain while it runs.
 
 The rules are those of the VELES manual. Every cycle passes through the snapshotter, no path goes around it, nothing but
-plotters runs in parallel with it, and no unit after it or beside it reads data of the minibatch that was made before it:
-such data (attributes ending in `_`) is in no snapshot, so a restored run would not have it.
+plotters runs in parallel with it, and no data of the minibatch is made before it and read after it: such data (attributes
+ending in `_`) is in no snapshot, so a restored run would not have it. What a unit reads of a later one comes from the iteration
+before, and so across the snapshotter too.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ def check(snapshotter: Unit) -> None:
     graph = iteration_graph(units)
     before = networkx.ancestors(graph, snapshotter)
     after = networkx.descendants(graph, snapshotter)
-    without = graph.copy()
-    without.remove_node(snapshotter)
-    _check_bypass(snapshotter, without, before, after)
+    _check_bypass(snapshotter, _without(graph, snapshotter), before, after)
     _check_cycles(snapshotter, units)
-    _check_parallel(snapshotter, without, before | after)
-    for unit in units:
-        if unit is not snapshotter and unit not in before:
-            _check_data(snapshotter, unit, before)
+    _check_parallel(snapshotter, _without(graph, snapshotter), before | after)
+    _check_data(snapshotter, units, before)
+
+
+def _without(graph: networkx.DiGraph, unit: Unit) -> networkx.DiGraph:
+    rest = graph.copy()
+    rest.remove_node(unit)
+    return rest
 
 
 def _check_cycles(snapshotter: Unit, units: list[Unit]) -> None:
-    graph = control_graph(units)
-    graph.remove_node(snapshotter)
     try:
-        cycle = networkx.find_cycle(graph)
+        cycle = networkx.find_cycle(_without(control_graph(units), snapshotter))
     except networkx.NetworkXNoCycle:
         return
     path = path_text([unit for unit, _ in cycle] + [cycle[0][0]])
@@ -81,11 +82,36 @@ def _check_parallel(snapshotter: Unit, without: networkx.DiGraph, ordered: set[U
         )
 
 
-def _check_data(snapshotter: Unit, unit: Unit, before: set[Unit]) -> None:
-    for name, link in unit.links().items():
-        source, attribute = end(link)
-        if source in before and attribute.endswith("_"):
+def _check_data(snapshotter: Unit, units: list[Unit], before: set[Unit]) -> None:
+    """Checks every link to data of the minibatch: between the snapshotter and the unit that reads it, it must be made anew."""
+    assert snapshotter.workflow is not None
+    control = control_graph(units)
+    runs = networkx.descendants(control, snapshotter.workflow.start_point)
+    again = networkx.descendants(control, snapshotter)
+    turn = _without(control, snapshotter)  # from behind the snapshotter until before it; cycles there are none any more
+    for unit in units:
+        if unit is snapshotter or unit not in runs:
+            continue
+        for name, link in unit.links().items():
+            source, attribute = end(link)
+            if not attribute.endswith("_") or source not in runs or source is snapshotter:
+                continue
+            if source in before and unit not in before:
+                way = [source, snapshotter, unit]
+                advice = f"move {unit.name!r} before the snapshotter"
+            elif unit in again and source not in networkx.ancestors(turn, unit) & again:
+                way = _way(control, source, snapshotter, unit)
+                advice = f"link {unit.name!r} behind {source.name!r}, or name the attribute without the final '_'"
+            else:
+                continue
             raise PlacementError(
                 f"{unit.name}.{name} reads {source.name}.{attribute}, which is made before {snapshotter!r} and is in no"
-                f" snapshot ({source.name} -> {snapshotter.name} -> {unit.name}): move {unit.name!r} before the snapshotter"
+                f" snapshot ({path_text(way)}): {advice}"
             )
+
+
+def _way(control: networkx.DiGraph, source: Unit, snapshotter: Unit, unit: Unit) -> list[Unit]:
+    """Returns the shortest path from the source by the snapshotter to the unit."""
+    first = networkx.shortest_path(control, source, snapshotter)
+    second = networkx.shortest_path(control, snapshotter, unit)
+    return [*first, *second[1:]]

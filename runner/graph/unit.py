@@ -38,6 +38,9 @@ class Unit(Pickleable):
     plotter = False
     """True for a unit that only draws: it may run in parallel with a snapshotter."""
 
+    view_group = "worker"
+    """What kind of unit it is, which gives its colour in drawings: one of `runner.graph.drawing.COLOURS`, else white."""
+
     def __init__(self, workflow: Workflow | None, name: str | None = None) -> None:
         self.name = name or type(self).__name__
         self.workflow = workflow

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from runner import randomness
@@ -16,9 +17,13 @@ from runner.graph.unit import Unit
 class StartPoint(Unit):
     """Where a run of the workflow begins."""
 
+    view_group = "service"
+
 
 class EndPoint(Unit):
     """Where a run of the workflow ends."""
+
+    view_group = "service"
 
     def run(self) -> None:
         assert self.workflow is not None
@@ -27,6 +32,8 @@ class EndPoint(Unit):
 
 class Repeater(Unit):
     """Where an iteration begins: it runs when any of the units it is linked from has passed control."""
+
+    view_group = "service"
 
     def __init__(self, workflow: Workflow, name: str | None = None) -> None:
         super().__init__(workflow, name)
@@ -42,7 +49,13 @@ class Workflow(Unit):
     Args:
         workflow: the workflow that this one is a unit of, if any.
         name: the name of the workflow; the class's name unless given.
+
+    A subclass that `veles-run` runs may override, as far as it has something to say: `current_step`, `progress`, `objective`,
+    `summary`, `limit`, `override` and `evaluate`.
     """
+
+    activity = "Running"
+    """What the first line of a run says that it does."""
 
     def __init__(self, workflow: Workflow | None = None, name: str | None = None) -> None:
         self.units: list[Unit] = []
@@ -125,8 +138,17 @@ class Workflow(Unit):
         """The units, each after those it is linked from; within an iteration, from its repeater on."""
         return order.in_dependency_order(self.units)
 
-    def generate_graph(self) -> str:
-        """Returns the graph in the DOT language of Graphviz."""
+    def generate_graph(self, path: str | Path | None = None) -> str:
+        """Returns the graph in the DOT language of Graphviz, and draws it into a file if one is given.
+
+        Args:
+            path: the file, with a suffix from `runner.graph.drawing.FORMATS`, such as `.svg` or `.png`.
+
+        Raises:
+            ConfigError: the file cannot be written, or Graphviz is not installed.
+        """
+        if path is not None:
+            drawing.write(self, Path(path))
         return drawing.dot(self)
 
     @property
@@ -137,6 +159,38 @@ class Workflow(Unit):
     def progress(self) -> dict[str, Any]:
         """Returns what a snapshot's header says of the run: any of `epoch`, `iteration`, `complete` and `metrics`."""
         return {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run is over; otherwise it was stopped, or has not begun."""
+        return not self.control.underway
+
+    @property
+    def objective(self) -> float | None:
+        """What a sweep minimises."""
+        return None
+
+    @property
+    def summary(self) -> str | None:
+        """What is said of the result when a run ends."""
+        return None
+
+    @property
+    def limit(self) -> tuple[str, int] | None:
+        """The key of the configuration that ends the run, and its value; a higher one extends a complete run."""
+        return None
+
+    def evaluate(self) -> dict[str, float]:
+        """Returns scores of what was restored, for `mode=evaluate`; the first is the one that matters.
+
+        Raises:
+            ConfigError: the workflow has none.
+        """
+        raise ConfigError(f"mode=evaluate: {self!r} has nothing to score")
+
+    def scores_text(self, scores: Mapping[str, float]) -> str:
+        """Returns scores as lines show them."""
+        return ", ".join(f"{name} {score:g}" for name, score in scores.items())
 
     def override(self, key: str, value: object) -> None:
         """Applies one changed key of the configuration to the restored workflow.

@@ -39,6 +39,7 @@ class Decision(Unit):
         ConfigError: a number below 1.
     """
 
+    view_group = "evaluator"
     adjustable = frozenset({"max_epochs", "fail_iterations"})
 
     minibatch: Minibatch

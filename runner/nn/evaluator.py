@@ -52,6 +52,8 @@ class Evaluator(Unit):
         err_output_: the error at the network's output.
     """
 
+    view_group = "evaluator"
+
     metric: Metric
     wants: str
     """What the output is compared with: the loader has it as `minibatch_<wants>`."""

@@ -75,6 +75,8 @@ class Gradient(Unit):
         needs_err_input: false for the first layer with weights, whose error at the input nobody reads.
     """
 
+    view_group = "trainer"
+
     err_output_: Tensor
     err_input_: Tensor
 

@@ -51,6 +51,8 @@ class FullBatchLoader(Unit):
         ConfigError: a size out of range, or an unknown normalisation; at `initialize()`, a size larger than the data.
     """
 
+    view_group = "loader"
+
     def __init__(
         self,
         workflow: Workflow,

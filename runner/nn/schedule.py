@@ -70,6 +70,7 @@ class LearningRateAdjuster(Unit):
         by_minibatch: whether the policy counts minibatches of training instead of epochs.
     """
 
+    view_group = "trainer"
     adjustable = frozenset({"policy", "parameters", "by_minibatch"})
     epoch_number: int
     evaluating: Bool

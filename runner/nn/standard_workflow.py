@@ -13,18 +13,22 @@ import torch
 from runner.config import layer_sides, normalized_layers
 from runner.errors import ConfigError, known
 from runner.graph import Repeater, Unit, Workflow
+from runner.nn import overriding
 from runner.nn.decision import Decision
 from runner.nn.evaluator import Evaluator
 from runner.nn.evaluators import EVALUATORS
+from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.layer import Forward, Gradient
 from runner.nn.layers import LAYERS
 from runner.nn.loader import FullBatchLoader
-from runner.nn.loaders import LOADERS
-from runner.nn.optimizer import TorchStep, torch_step
+from runner.nn.loaders import loader_class
+from runner.nn.optimizer import torch_step
+from runner.nn.plotters import ConfusionPlotter, ErrorPlotter, WeightsPlotter
 from runner.nn.rollback import Rollback
 from runner.nn.samples import CLASS_NAMES
 from runner.nn.schedule import LearningRateAdjuster
 from runner.nn.weighted import WeightedForward, WeightedGradient
+from runner.plots.plotter import Plotter
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
@@ -37,13 +41,13 @@ class StandardWorkflow(Workflow):
     """start -> repeater -> loader -> layers -> evaluator -> decision -> gradients -> snapshotter -> repeater or end.
 
     The snapshotter closes the iteration: the weights are updated, and those of `validation_1.48` score 1.48. The minibatch
-    of an evaluation passes the gradient units by.
+    of an evaluation passes the gradient units by. Plotters stand beside the snapshotter.
 
     Args:
         name: the workflow's name.
         seed: of everything random.
         precision: `float32` or `float64`.
-        loader_name: a name from `LOADERS`.
+        loader_name: a name from `LOADERS`, or the full name of a class.
         loader_config: the loader's settings.
         loss_function: a name from `EVALUATORS`.
         layers: the layers from first to last, as in the configuration.
@@ -57,6 +61,8 @@ class StandardWorkflow(Workflow):
     Raises:
         ConfigError: a name or a setting is wrong.
     """
+
+    activity = "Training"
 
     def __init__(
         self,
@@ -87,6 +93,7 @@ class StandardWorkflow(Workflow):
         self.gradients = self._link_gradients(dict(optimizer_config or {}))
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
         self.rollback = self._link_rollback(dict(rollback_config or {}))
+        self.plotters = self._link_plotters()
         last: Unit = self.lr_adjuster
         self.snapshotter: Snapshotter | None = None
         if snapshotter_config is not None:
@@ -108,7 +115,7 @@ class StandardWorkflow(Workflow):
         self.evaluator.check_data(self.loader)
         if self.launcher is not None:
             # Results may depend on the number of threads, so a run keeps its own.
-            self.threads = self.launcher.threads or self.threads or self._suitable_threads()
+            self.threads = self.launcher.threads = self.launcher.threads or self.threads or self._suitable_threads()
             torch.set_num_threads(self.threads)
 
     def _suitable_threads(self) -> int:
@@ -139,53 +146,49 @@ class StandardWorkflow(Workflow):
             "metrics": metrics,
         }
 
+    @property
+    def complete(self) -> bool:
+        return bool(self.decision.complete)
+
+    @property
+    def objective(self) -> float | None:
+        return self.decision.best
+
+    @property
+    def summary(self) -> str | None:
+        decision = self.decision
+        if decision.best is None:
+            return None
+        metric = decision.metric
+        return f"Best {decision.watched} {metric.name}: {metric.text(decision.best)} (epoch {decision.best_epoch})"
+
+    @property
+    def limit(self) -> tuple[str, int]:
+        key, value = self.decision.limit
+        return f"decision.{key}", value
+
+    def scores_text(self, scores: Mapping[str, float]) -> str:
+        return self.decision.metric.line(scores)
+
     def evaluate(self) -> dict[str, float]:
         """Scores the weights on the validation and the test set; returns the errors by class of samples."""
         errors: dict[str, float] = {}
+        order = self.units_in_dependency_order
+        layers = order[order.index(self.loader) + 1 : order.index(self.evaluator)]  # and what a subclass has put there
         for step in self.loader.evaluation():
             if step.begin == 0:
                 self.evaluator.take(step.sample_class)  # the state may be one in the middle of this class
             self.loader.serve(step)
-            for forward in self.forwards:
-                forward.run()
+            for unit in layers:
+                unit.run()
             self.evaluator.run()
             if step.last:
                 errors[CLASS_NAMES[step.sample_class]] = self.evaluator.take(step.sample_class)
         return errors
 
     def override(self, key: str, value: object) -> None:
-        section, _, rest = key.partition(".")
-        if section == "decision":
-            self.decision.reconfigure(**{rest: value})
-        elif section == "loader" and rest in self.loader.adjustable:
-            self.loader.reconfigure(**{rest: value})
-        elif section == "rollback" and self.rollback is not None and value is not None:
-            self.rollback.reconfigure(**{rest: value})
-        elif section == "optimizer" and rest and rest != "_target_":
-            self._override_optimizer(rest, value)
-        elif section == "layers" and rest.count("."):
-            name, _, setting = rest.partition(".")
-            self._override_layer(name, setting, value)
-        else:
+        if not overriding.apply(self, key, value):
             super().override(key, value)
-
-    def _override_layer(self, name: str, key: str, value: object) -> None:
-        if name not in self.layer_settings:
-            raise ConfigError(f"layers.{name} is not in the snapshot, which has {known(self.layer_settings)}")
-        units = [unit for unit in (*self.forwards, *self.gradients) if unit.name in (name, f"gd_{name}")]
-        for unit in units:
-            if key in unit.adjustable:
-                unit.reconfigure(**{key: value})
-                return
-        can = known(set().union(*(unit.adjustable for unit in units)))
-        raise ConfigError(f"layers.{name}.{key} is fixed once the network is built, so it cannot change on resume (can: {can})")
-
-    def _override_optimizer(self, key: str, value: object) -> None:
-        for gradient in self.gradients:
-            for step, _ in gradient.steps() if isinstance(gradient, WeightedGradient) else ():
-                if not isinstance(step, TorchStep):
-                    raise ConfigError(f"optimizer.{key} cannot change on resume: the snapshot has no optimizer")
-                step.reconfigure(key, value)
 
     def _check_names(self) -> None:
         """Raises a ConfigError if a layer is called like another unit, so that neither could be told from the other."""
@@ -198,9 +201,7 @@ class StandardWorkflow(Workflow):
                 raise ConfigError(f"layers.{name} has a name that another unit needs: name it otherwise (taken: {taken})")
 
     def _link_loader(self, name: str, settings: Mapping[str, Any]) -> FullBatchLoader:
-        if name not in LOADERS:
-            raise ConfigError(f"loader.name={name!r} is not a loader; known: {known(LOADERS)}")
-        loader = LOADERS[name](self, seed=self.seed, dtype=self.dtype, **settings)
+        loader = loader_class(name, settings)(self, seed=self.seed, dtype=self.dtype, **settings)
         loader.link_from(self.repeater)
         return loader
 
@@ -288,6 +289,18 @@ class StandardWorkflow(Workflow):
         rollback.link_attrs(self.decision, "improved")
         rollback.gate_skip = ~self.loader.epoch_ended
         return rollback
+
+    def _link_plotters(self) -> list[Plotter]:
+        """Puts plotters beside the snapshotter; they are always there, so that the state does not depend on who draws."""
+        plotters: list[Plotter] = [ErrorPlotter(self), WeightsPlotter(self, self.forwards)]
+        plotters[0].link_attrs(self.decision, "history", "best_epoch", "metric")
+        if isinstance(self.evaluator, SoftmaxEvaluator):
+            plotters.append(confusion := ConfusionPlotter(self))
+            confusion.link_attrs(self.evaluator, "confusion").link_attrs(self.decision, "watched")
+        for plotter in plotters:
+            plotter.link_from(self.lr_adjuster)
+            plotter.gate_block = ~self.loader.epoch_ended
+        return plotters
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
         own = dict(settings)

@@ -50,6 +50,8 @@ class Snapshotter(Unit):
         ConfigError: a setting is unknown or wrong.
     """
 
+    view_group = "service"
+
     suffix: str = ""
     due: Bool | bool = True
     skip: Bool | bool = False
@@ -245,19 +247,23 @@ class SnapshotterToFile(Snapshotter):
 
     Args:
         directory: the folder; `snapshots` unless given.
+        store: another place than a folder, which a configuration may name.
     """
 
-    def configure(self, *, directory: str | Path = "snapshots", **settings: Any) -> None:
+    other_store: Store | None = None
+
+    def configure(self, *, directory: str | Path = "snapshots", store: Store | None = None, **settings: Any) -> None:
         super().configure(**settings)
         self.directory = str(directory)
+        self.other_store = store
 
     @property
     def store(self) -> Store:
-        return FileStore(self.directory)
+        return self.other_store or FileStore(self.directory)
 
     @property
     def destination(self) -> str:
-        return self.directory
+        return str(self.store)
 
 
 def _report(written: Written, settings: SnapshotterSettings) -> None:

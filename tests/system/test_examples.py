@@ -6,27 +6,32 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PLACES = {
+    "monte_carlo.py": lambda output: "snapshots/pi_current.5.pickle.gz",
+    "monte_carlo_db.py": lambda output: re.findall(r"^Snapshot written: (odbc://\S+) ", output, re.MULTILINE)[-1],
+}
+"""For each script, where the newest snapshot is, by what was printed."""
 
 
-def run(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, str(EXAMPLES / "monte_carlo.py"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
-
-
-def test_monte_carlo_is_interrupted_and_continues_identically(tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", PLACES)
+def test_a_script_is_interrupted_and_continues_identically(script: str, tmp_path: Path, odbc_folder: Path) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     whole.mkdir()
     halves.mkdir()
-    expected = run(whole)
-    command = [sys.executable, str(EXAMPLES / "monte_carlo.py")]
+    command = [sys.executable, str(EXAMPLES / script)]
+    expected = subprocess.run(command, cwd=whole, capture_output=True, text=True, check=True).stdout
     with subprocess.Popen(command, cwd=halves, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert "Snapshot written" in process.stderr.readline()
+        told = process.stderr.readline()
+        assert "Snapshot written" in told
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate()
+        output, rest = process.communicate()
     assert process.returncode == 0
     assert output != expected
-    assert run(halves, "snapshots/pi_current.5.pickle.gz") == expected
+    command.append(PLACES[script](told + rest))
+    assert subprocess.run(command, cwd=halves, capture_output=True, text=True, check=True).stdout == expected
 
 
 def test_the_workflow_in_the_readme(tmp_path: Path) -> None:

@@ -33,13 +33,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, b
 
 
 def run_until_signal(folder: Path, arguments: list[str], number: signal.Signals, rng: random.Random) -> tuple[int, str]:
-    """Starts a run and signals it at a random moment after it has begun to train."""
+    """Starts a run and signals it at a random moment after it has begun."""
     command = [*VELES_RUN, *arguments]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         output = ""
         for line in process.stdout:
             output += line
-            if line.startswith("Training"):
+            if line.startswith(("Training", "Running")):
                 break
         try:
             process.wait(timeout=rng.uniform(0, 0.2))

@@ -42,6 +42,11 @@ def size(key: str, value: Any) -> list[int] | None:
     raise ConfigError(f"{key}={value!r} must be [width, height] in pixels")
 
 
+def negated(key: str, value: Any) -> Any:
+    """Returns the opposite of a truth value."""
+    return not value if isinstance(value, bool) else value
+
+
 def limit(key: str, value: Any) -> Any:
     """Returns how often is shuffled; None for always."""
     return None if isinstance(value, int) and value >= 2_000_000_000 else max(value, 0) if isinstance(value, int) else value
@@ -71,6 +76,9 @@ PRECISIONS = {"float": "float32", "double": "float64"}
 
 MOVED: dict[str, tuple[str, Convert]] = {
     "loader_name": ("loader.name", named(LOADERS)),
+    "add_plotters": ("plotters", same),
+    "common.disable_plotting": ("plotters", negated),
+    "common.plotters_disabled": ("plotters", negated),
     "name_workflow": ("workflow.name", same),
     "decision_name": ("loss_function", named({"decision_gd": "softmax", "decision_mse": "mse"})),
     "evaluator_name": ("loss_function", named({"evaluator_softmax": "softmax", "evaluator_mse": "mse"})),
@@ -93,13 +101,12 @@ MOVED: dict[str, tuple[str, Convert]] = {
 }
 """For each of VELES's keys with another name or other values here: the key, and what makes its value."""
 
-_PLOTS = "the errors are in the log and in the snapshots' names"
+_PLOTS = "plotters=true draws errors, confusion and the weights of the first layer"
 _DEVICE = "`device` says where the run computes"
 _DATA = "data are never downloaded: loader.data_dir says where they are"
 _SERVICE = "there is no such service"
 
 DROPPED: dict[str, str] = {
-    "add_plotters": _PLOTS,
     "weights_plotter": _PLOTS,
     "similar_weights_plotter": _PLOTS,
     "accumulator": _PLOTS,
@@ -122,9 +129,7 @@ DROPPED: dict[str, str] = {
     "rollback.plus_steps": "learning rates are not raised after an improvement",
     "common.precision_level": "sums are torch's",
     "common.engine.precision_level": "sums are torch's",
-    "common.disable": "there are no plots and no reports that could be disabled; snapshots are always taken",
-    "common.disable_plotting": _PLOTS,
-    "common.plotters_disabled": _PLOTS,
+    "common.disable": "there are no reports; plotters=false is for the pictures, and snapshots are always taken",
     "common.dirs": "the only folders are loader.data_dir and snapshotter.directory",
     "common.datasets_root": _DATA,
     "common.test_dataset_root": _DATA,
@@ -140,7 +145,7 @@ UNIT_KEYS: dict[str, str] = {
     "force_numpy": _DEVICE,
     "force_cpu": _DEVICE,
     "logger": "a unit's name is its logger's",
-    "view_group": "the drawing of a workflow has no groups",
+    "view_group": "the class of a unit says its group",
     "timings": "units are not timed one by one",
     "cache": "no kernels are compiled",
     "generate_data_for_slave_threadsafe": "a run is one process",

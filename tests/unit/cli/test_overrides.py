@@ -47,7 +47,7 @@ UNTOUCHED = [
     "~a",
     "a=",
     "a=validation_1.48_train_0.05.5.pickle.gz",
-    "workflow.name=two words",
+    "snapshotter.prefix=two words",
     "--cfg",
     "-m",
     "--help",

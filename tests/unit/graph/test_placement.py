@@ -7,6 +7,8 @@ import pytest
 
 from runner.errors import CycleError, GraphError, PlacementError
 from runner.graph import Bool
+from runner.nn import StandardWorkflow
+from tests.networks import network
 from tests.units import Counter, Holder, LoggedWorkflow, Plotter, Recorder, chain, loop, ran, snapshotter
 
 
@@ -156,6 +158,59 @@ def test_minibatch_data_read_by_a_plotter_beside_it_is_refused(workflow) -> None
     refused(workflow, "plotter.data_ reads loader.data_")
 
 
+def test_minibatch_data_of_the_iteration_before_is_refused(workflow) -> None:
+    workflow.loader.link_attrs(workflow.gd, ("feedback", "output_"))
+    path = re.escape("(gd -> decision -> snapshotter -> after -> repeater -> loader)")
+    refused(workflow, f"loader.feedback reads gd.output_, .* {path}: link 'loader' behind 'gd', or name the attribute without")
+
+
+def test_minibatch_data_of_the_iteration_before_of_units_behind_it_is_refused(workflow) -> None:
+    last = Recorder(workflow, "last").link_from(workflow.after)
+    workflow.repeater.unlink_from(workflow.after)
+    workflow.end_point.unlink_from(workflow.after)
+    workflow.repeater.link_from(last)
+    workflow.end_point.link_from(last)
+    workflow.after.link_attrs(last, ("feedback", "output_"))
+    path = re.escape("(last -> repeater -> loader -> gd -> decision -> snapshotter -> after)")
+    refused(workflow, f"after.feedback reads last.output_, .* {path}")
+
+
+def test_minibatch_data_made_behind_it_may_be_read_in_the_next_iteration(workflow) -> None:
+    workflow.after.data_ = 1
+    workflow.loader.link_attrs(workflow.after, ("feedback", "data_"))
+    workflow.initialize()
+
+
+def test_minibatch_data_of_a_branch_that_the_reader_does_not_wait_for_is_refused(workflow) -> None:
+    beside = Recorder(workflow, "beside").link_from(workflow.loader)
+    workflow.counter.link_from(beside)
+    beside.link_attrs(workflow.gd, ("input", "output_"))
+    refused(workflow, r"beside.input reads gd.output_, .*\(gd -> decision -> snapshotter -> .* -> loader -> beside\)")
+
+
+def test_minibatch_data_made_once_before_the_loop_is_refused(workflow) -> None:
+    once = Holder(workflow, "once", data_=1).link_from(workflow.start_point)
+    workflow.repeater.unlink_from(workflow.start_point)
+    workflow.repeater.link_from(once)
+    workflow.loader.link_attrs(once, ("first", "data_"))
+    refused(workflow, r"loader.first reads once.data_, .*\(once -> repeater -> .* -> snapshotter -> .* -> loader\)")
+
+
+def test_data_of_a_unit_that_never_runs_may_be_read_anywhere(workflow) -> None:
+    workflow.after.link_attrs(Holder(workflow, "shared", tables_=1), "tables_")
+    workflow.initialize()
+
+
+def test_minibatch_data_in_a_straight_line_may_be_read_before_it_and_not_after(tmp_path: Path) -> None:
+    workflow = LoggedWorkflow()
+    first, second, third = (Holder(workflow, name, data_=1) for name in ("first", "second", "third"))
+    chain(workflow, first, second, snapshotter(workflow, tmp_path), third)
+    second.link_attrs(first, ("input", "data_"))
+    workflow.initialize()
+    third.link_attrs(second, ("input", "data_"))
+    refused(workflow, r"third.input reads second.data_, .*\(second -> snapshotter -> third\)")
+
+
 def test_data_that_is_state_may_be_read_across_it(workflow) -> None:
     workflow.after.link_attrs(workflow.loader, "size")
     workflow.initialize()
@@ -177,3 +232,40 @@ def test_the_check_comes_before_the_first_unit_runs(workflow) -> None:
     workflow.after.link_from(workflow.counter)
     refused(workflow, "goes around")
     assert workflow.log == []
+
+
+@pytest.fixture
+def standard(tmp_path: Path) -> StandardWorkflow:
+    return network(tmp_path)
+
+
+def test_the_standard_workflow_is_accepted(standard) -> None:
+    standard.initialize()
+
+
+@pytest.mark.parametrize("precursor", ["loader", "fc1", "decision", "lr_adjuster"])
+def test_a_parallel_unit_in_the_standard_workflow_is_refused(precursor: str, standard) -> None:
+    saver = Recorder(standard, "image_saver").link_from(standard[precursor])
+    saver.link_attrs(standard.loader, "minibatch_data_")
+    path = r"start_point -> repeater -> loader.* -> image_saver"
+    refused(standard, rf"'image_saver' \({path}\) would run in parallel with SnapshotterToStore\('snapshotter'\)")
+
+
+def test_a_plotter_beside_the_snapshotter_of_the_standard_workflow_is_accepted(standard) -> None:
+    plotter = Plotter(standard, "plotter").link_from(standard.lr_adjuster)
+    plotter.link_attrs(standard.decision, "history")
+    standard.initialize()
+
+
+@pytest.mark.parametrize("target", ["repeater", "end_point"])
+@pytest.mark.parametrize("precursor", ["decision", "lr_adjuster"])
+def test_a_link_around_the_snapshotter_of_the_standard_workflow_is_refused(precursor: str, target: str, standard) -> None:
+    standard[target].link_from(standard[precursor])
+    around = r"the cycle .*{0}.* goes around" if target == "repeater" else "the link {0} -> end_point goes around"
+    refused(standard, around.format(precursor))
+
+
+def test_minibatch_data_read_behind_the_snapshotter_of_the_standard_workflow_is_refused(standard) -> None:
+    late = Recorder(standard, "late").link_from(standard.snapshotter)
+    late.link_attrs(standard.forwards[-1], "output_")
+    refused(standard, r"late.output_ reads out.output_, .*\(out -> snapshotter -> late\): move 'late' before the snapshotter")

@@ -8,7 +8,7 @@ import torch
 from runner import randomness
 from runner.errors import ConfigError, CycleError
 from runner.graph import Bool, Repeater, Unit, Workflow
-from tests.units import Counter, Holder, LoggedWorkflow, Pickler, Recorder, chain, loop, ran
+from tests.units import Counter, LoggedWorkflow, Pickler, Recorder, chain, loop, ran
 
 
 class Witness(Recorder):
@@ -173,27 +173,6 @@ def test_the_launcher_is_known_to_all_and_in_no_pickle(workflow) -> None:
     workflow.launcher_ = launcher = object()
     assert inner.launcher is launcher
     assert pickle.loads(pickle.dumps(workflow))["inner"].launcher is None
-
-
-def test_the_graph_is_drawn_with_control_and_attribute_links() -> None:
-    workflow = LoggedWorkflow(name='say "hi"')
-    a, b = Holder(workflow, "a", x=1), Holder(workflow, "Holder")
-    chain(workflow, a, b)
-    b.link_attrs(a, "x", ("mine", "x"), two_way=True)
-    assert workflow.generate_graph() == (
-        'digraph "say \\"hi\\"" {\n'
-        "  node [shape=box];\n"
-        '  u0 [label="start_point\\nStartPoint"];\n'
-        '  u1 [label="end_point\\nEndPoint"];\n'
-        '  u2 [label="a\\nHolder"];\n'
-        '  u3 [label="Holder"];\n'
-        "  u0 -> u2;\n"
-        "  u2 -> u3;\n"
-        "  u3 -> u1;\n"
-        '  u2 -> u3 [style=dashed, constraint=false, dir=both, label="x"];\n'
-        '  u2 -> u3 [style=dashed, constraint=false, dir=both, label="x\\nmine"];\n'
-        "}\n"
-    )
 
 
 def test_gates_that_are_shared_stay_shared_in_a_pickle(workflow) -> None:

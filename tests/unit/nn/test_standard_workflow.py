@@ -24,7 +24,8 @@ def test_units_run_in_the_order_of_the_design(tmp_path: Path) -> None:
     names = [unit.name for unit in network(tmp_path).units_in_dependency_order]
     assert names == [
         *("start_point", "repeater", "loader", "fc1", "drop", "out", "evaluator", "decision"),
-        *("gd_out", "gd_drop", "gd_fc1", "lr_adjuster", "snapshotter", "end_point"),
+        *("gd_out", "gd_drop", "gd_fc1", "lr_adjuster"),
+        *("plot_errors", "plot_weights", "plot_confusion", "snapshotter", "end_point"),
     ]
 
 

@@ -1,0 +1,92 @@
+"""What Hydra says of a job, and the commands that continue it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from runner.targets import TARGET
+
+NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "restore")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What Hydra says of the job.
+
+    Attributes:
+        conf: the conf file's name, if there is one.
+        typed: the overrides of this job.
+        output_dir: its folder.
+        run_folders: the folders that hold the folders of all runs.
+        sweep: whether it is one of several.
+    """
+
+    conf: str | None
+    typed: list[str]
+    output_dir: str
+    run_folders: list[Path]
+    sweep: bool
+
+    @classmethod
+    def from_hydra(cls) -> Request:
+        """Reads it from Hydra's own configuration."""
+        config = HydraConfig.get()
+        return cls(
+            conf=config.runtime.choices.get("conf"),
+            # Unresolved, since a reference may lead to a password.
+            typed=OmegaConf.to_container(config.overrides.task),  # type: ignore[arg-type]
+            output_dir=_relative(config.runtime.output_dir),
+            run_folders=[_top(config.run.dir), _top(config.sweep.dir)],
+            sweep=config.mode is RunMode.MULTIRUN,
+        )
+
+    @property
+    def run_overrides(self) -> list[str]:
+        """The overrides that describe the run itself."""
+        return [text for text in self.typed if _section(text) not in NOT_OF_THE_RUN]
+
+    @property
+    def restore_overrides(self) -> list[str]:
+        """The overrides that say how far a snapshot is trusted: those of `restore`, and the classes that were typed."""
+        return [text for text in self.typed if _section(text) == "restore" or _key(text).endswith(f".{TARGET}")]
+
+    def workflow_name(self, node: DictConfig) -> str | None:
+        """Returns the name of the workflow that the conf file, or what was typed, describes."""
+        target = str(node.workflow[TARGET] or "").rpartition(".")[2]
+        return node.workflow.name or self.conf or target or None
+
+    def continuation(self, location: str) -> str:
+        """Returns the command that continues the run from a snapshot."""
+        conf = [f"conf={self.conf}"] if self.conf else []
+        return shlex.join(["veles-run", *conf, f"snapshot={location}", *self.restore_overrides])
+
+    def extension(self, location: str, limit: tuple[str, int]) -> str:
+        """Returns the command that has a complete run go on to twice the limit that has ended it."""
+        key, value = limit
+        return f"{self.continuation(location)} {key}={2 * value}"
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]
+
+
+def _section(override: str) -> str:
+    return _key(override).partition(".")[0]
+
+
+def _top(path: str) -> Path:
+    """Returns the folder that holds all folders of runs: `outputs` for `outputs/2026-11-24/11-24-19`."""
+    folder = Path(_relative(path))
+    return folder.parent if folder.is_absolute() else Path(folder.parts[0])
+
+
+def _relative(path: str) -> str:
+    """Returns the path relative to the current folder, where it is below it."""
+    folder = Path(path)
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else path

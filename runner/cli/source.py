@@ -1,0 +1,140 @@
+"""The snapshot that a job starts from: which it is, how far it is trusted, and what its own configuration is worth."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from runner import build
+from runner import config as schema
+from runner.cli.request import Request
+from runner.config import Config
+from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError, first_line
+from runner.snapshots.allowed.entries import GIVEN
+from runner.snapshots.header import Header
+from runner.snapshots.location import SCHEME, Location, is_of_this_machine
+from runner.snapshots.restore import Restored, folder_stores, restore_latest, restore_with
+from runner.snapshots.trust import Policy
+from runner.targets import TARGET
+
+log = logging.getLogger(__name__)
+
+
+def find_snapshot(node: DictConfig, request: Request) -> Restored | None:
+    """Restores what `snapshot` names; None means a fresh start.
+
+    Raises:
+        SnapshotNotFoundError: there is none, and it was asked for.
+        SnapshotMismatchError: it is of another workflow than the conf file.
+    """
+    source = node.snapshot
+    if not source:
+        return None
+    policy = Policy(node.restore.trust, (*node.restore.trusted, *named_modules(node)), node.restore.key)
+    wanted = request.workflow_name(node)
+    if source in ("latest", "auto"):
+        return _newest(node, request, wanted, policy)
+    restored = restore_with(source, policy)
+    if request.conf is not None and restored.header.workflow != wanted:
+        raise SnapshotMismatchError(
+            f"snapshot {restored.location!r} is of workflow {restored.header.workflow!r}, and conf={request.conf} is"
+            f" {wanted!r}: leave conf out, or name a snapshot of {wanted!r}"
+        )
+    return restored
+
+
+def _newest(node: DictConfig, request: Request, wanted: str | None, policy: Policy) -> Restored | None:
+    source, settings = node.snapshot, schema.from_hydra(node).snapshotter
+    named = build.snapshot_store(settings, "") if settings.odbc or settings.directory else None
+
+    def is_wanted(header: Header) -> bool:
+        same = not request.sweep or source == "latest" or header.overrides == request.run_overrides
+        return same and (wanted is None or header.workflow == wanted)
+
+    found = restore_latest([named] if named else folder_stores(request.run_folders), is_wanted, policy)
+    if found is None:
+        where = named or " and ".join(map(str, request.run_folders))
+        missing = f"there is no snapshot of {wanted or 'any workflow'!r} in {where}"
+        if source == "latest":
+            raise SnapshotNotFoundError(f"snapshot=latest: {missing}")
+        log.info("snapshot=auto: %s; starting afresh", missing)
+    return found
+
+
+def named_modules(node: DictConfig) -> list[str]:
+    """Returns the modules of the classes that the user names with `_target_`, in a conf file or on the command line.
+
+    They are run anyway, so that a snapshot may hold their classes. Of a workflow it is the package that its module is in: a
+    workflow is made of the units around it. What a snapshot says that its classes are does not count: its own configuration
+    is not looked at.
+    """
+    settings: Any = OmegaConf.to_container(node, resolve=False)
+    workflow = str(settings["workflow"].pop(TARGET) or "").rpartition(".")[0]
+    modules = {workflow.rpartition(".")[0] or workflow, *(target.rpartition(".")[0] for target in _targets(settings))}
+    return sorted(module for module in modules if _is_declarable(module))
+
+
+def _targets(settings: Any) -> Iterator[str]:
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            if key == TARGET and isinstance(value, str):
+                yield value
+            else:
+                yield from _targets(value)
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _targets(value)
+
+
+def _is_declarable(module: str) -> bool:
+    first, *_ = parts = module.split(".")
+    return first not in GIVEN and all(part.isidentifier() for part in parts)
+
+
+def snapshot_config(header: Header) -> DictConfig:
+    """Returns the configuration that a snapshot was made with.
+
+    Raises:
+        SnapshotMismatchError: it is not of this version.
+    """
+    try:
+        # A snapshot has no say in how far it, or the next one, is trusted.
+        config = {key: value for key, value in header.config.items() if key != "restore"}
+        node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error
+    node.layers = schema.checked_layers(node)
+    node.mcdnnic_topology, node.mcdnnic_parameters = None, {}
+    return node
+
+
+def overridden(node: DictConfig, overrides: list[str]) -> DictConfig:
+    """Returns the configuration with what was typed over it.
+
+    Raises:
+        ConfigError: an override does not fit it.
+    """
+    result = node.copy()
+    for override in OverridesParser.create().parse_overrides(overrides):
+        try:
+            with open_dict(result.layers):
+                OmegaConf.update(result, override.key_or_group, override.value())
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
+    return result
+
+
+def check_database(now: DictConfig, node: DictConfig) -> None:
+    """Raises a ConfigError if only the snapshot names the database that it would have the run write to."""
+    odbc, named = now.snapshotter._get_node("odbc")._value(), node.snapshotter._get_node("odbc")._value()
+    place = Location.parse(node.snapshot).odbc if node.snapshot.startswith(SCHEME) else None
+    if odbc and odbc not in (named, place) and not is_of_this_machine(odbc):
+        raise ConfigError(
+            f"the snapshot's own configuration names the database {odbc!r}, which nobody else has named: confirm it with"
+            " snapshotter.odbc='...', or write to files with snapshotter.odbc=null"
+        )

@@ -1,0 +1,57 @@
+"""Changed keys of the configuration, applied to a network that was restored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.errors import ConfigError, known
+from runner.nn.optimizer import TorchStep
+from runner.nn.weighted import WeightedGradient
+from runner.targets import TARGET
+
+if TYPE_CHECKING:
+    from runner.nn.standard_workflow import StandardWorkflow
+
+
+def apply(workflow: StandardWorkflow, key: str, value: object) -> bool:
+    """Applies one changed key; returns whether it is one that can change.
+
+    Raises:
+        ConfigError: a setting of a layer or of the optimizer that cannot change, or a wrong value.
+    """
+    section, _, rest = key.partition(".")
+    own = rest.removeprefix("arguments.")
+    if section == "decision":
+        workflow.decision.reconfigure(**{rest: value})
+    elif section == "loader" and own in workflow.loader.adjustable:
+        workflow.loader.reconfigure(**{own: value})
+    elif section == "rollback" and workflow.rollback is not None and value is not None:
+        workflow.rollback.reconfigure(**{rest: value})
+    elif section == "optimizer" and rest and rest != TARGET:
+        _override_optimizer(workflow, rest, value)
+    elif section == "layers" and rest.count("."):
+        name, _, setting = rest.partition(".")
+        _override_layer(workflow, name, setting, value)
+    else:
+        return False
+    return True
+
+
+def _override_layer(workflow: StandardWorkflow, name: str, key: str, value: object) -> None:
+    if name not in workflow.layer_settings:
+        raise ConfigError(f"layers.{name} is not in the snapshot, which has {known(workflow.layer_settings)}")
+    units = [unit for unit in (*workflow.forwards, *workflow.gradients) if unit.name in (name, f"gd_{name}")]
+    for unit in units:
+        if key in unit.adjustable:
+            unit.reconfigure(**{key: value})
+            return
+    can = known(set().union(*(unit.adjustable for unit in units)))
+    raise ConfigError(f"layers.{name}.{key} is fixed once the network is built, so it cannot change on resume (can: {can})")
+
+
+def _override_optimizer(workflow: StandardWorkflow, key: str, value: object) -> None:
+    for gradient in workflow.gradients:
+        for step, _ in gradient.steps() if isinstance(gradient, WeightedGradient) else ():
+            if not isinstance(step, TorchStep):
+                raise ConfigError(f"optimizer.{key} cannot change on resume: the snapshot has no optimizer")
+            step.reconfigure(key, value)

@@ -1,0 +1,120 @@
+"""Where a run's pictures go: to a process of its own, which draws them into a folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Condition, Thread
+
+from runner.plots.pictures import Picture
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds that the end of a run waits for the last pictures."""
+
+_PAINTER = "import sys; sys.path[:] = sys.argv[2:]; from runner.plots.painter import main; main(sys.argv[1])"
+
+
+def can_draw() -> bool:
+    """Returns whether matplotlib is installed. It is not imported: this process never needs it."""
+    return find_spec("matplotlib") is not None
+
+
+class Canvas:
+    """Hands pictures to a painter, a process with a low priority, and never waits for it but in `finish()`.
+
+    Of each name the newest picture is drawn; those that come while the painter is busy are passed over. Whatever goes wrong
+    is told once in the log, and the run goes on: a picture that cannot be written is left out, and a painter that died is
+    not started again.
+
+    Args:
+        folder: where the pictures are written, as `<name>.png`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = str(folder)
+        self._changed = Condition()
+        self._waiting: dict[str, Picture] = {}
+        self._thread: Thread | None = None
+        self._painter: subprocess.Popen[bytes] | None = None
+        self._closing = False
+        self._broken = False
+        self._warned = False
+
+    def draw(self, name: str, picture: Picture) -> None:
+        """Has a picture drawn; returns at once."""
+        with self._changed:
+            if self._broken:
+                return
+            self._waiting[name] = picture
+            if self._thread is None:
+                self._thread = Thread(target=self._work, name="pictures", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def finish(self) -> None:
+        """Waits until all pictures are drawn and the painter has ended."""
+        if (thread := self._thread) is None:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        thread.join(PATIENCE)
+        if thread.is_alive() and self._painter is not None:
+            self._painter.kill()  # which the thread reports
+            thread.join()
+        self._thread, self._closing = None, False
+
+    def _work(self) -> None:
+        try:
+            with _started(self.folder) as self._painter:
+                while (item := self._next()) is not None:
+                    self._paint(self._painter, *item)
+        except (OSError, EOFError) as error:
+            status = None if self._painter is None else self._painter.poll()
+            self._warn(f"{error}" if status is None else f"the process that draws has ended with status {status}")
+            with self._changed:
+                self._broken = True
+                self._waiting.clear()
+
+    def _next(self) -> tuple[str, Picture] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            if not self._waiting:
+                return None
+            name = next(iter(self._waiting))
+            return name, self._waiting.pop(name)
+
+    def _paint(self, painter: subprocess.Popen[bytes], name: str, picture: Picture) -> None:
+        assert painter.stdin is not None
+        assert painter.stdout is not None
+        painter.stdin.write(pickle.dumps((name, picture), protocol=5))
+        painter.stdin.flush()
+        answer = painter.stdout.readline()
+        if not answer:
+            raise EOFError("the process that draws is gone")
+        if problem := answer.decode(errors="replace").strip():
+            self._warn(f"{name}.png: {problem}")
+
+    def _warn(self, problem: str) -> None:
+        if not self._warned:
+            log.warning("Pictures are missing in %s (%s); the run goes on", self.folder, problem)
+        self._warned = True
+
+
+def _started(folder: str) -> subprocess.Popen[bytes]:
+    """Starts the painter: in a session of its own, since Ctrl-C is for the run, and with this process's path of modules."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PAINTER, folder, *sys.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )

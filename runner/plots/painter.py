@@ -1,0 +1,138 @@
+"""The process that draws: it reads pictures, and answers each with a line, which is empty or says what went wrong."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runner.plots.pictures import Curves, Matrix, Tiles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NICENESS = 10
+DPI = 110
+READABLE = 20
+"""Rows or columns up to which a matrix has numbers in its cells."""
+
+
+def main(folder: str) -> None:
+    """Draws into the folder until the input ends."""
+    os.nice(NICENESS)
+    pictures, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed is no answer
+    while True:
+        try:
+            name, picture = pickle.load(pictures)
+        except (EOFError, pickle.UnpicklingError):
+            return  # the run has ended, or was killed
+        print(_painted(picture, Path(folder) / f"{name.replace(os.sep, '_')}.png"), file=answers, flush=True)
+
+
+def _painted(picture: Any, path: Path) -> str:
+    try:
+        paint(picture, path)
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return ""
+
+
+def paint(picture: Any, path: Path) -> None:
+    """Draws a picture into a PNG file, which is there whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+        ImportError: matplotlib is not installed, or broken.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    if picture.title:
+        figure.suptitle(picture.title, fontsize=11)
+    PAINTERS[type(picture)](figure, picture)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        figure.savefig(temporary, format="png", dpi=DPI)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _curves(figure: Figure, picture: Curves) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    figure.set_size_inches(7, 4.2)
+    axes = figure.subplots()
+    for number, (name, values) in enumerate(picture.series.items()):
+        iterations = range(1, len(values) + 1)
+        style: dict[str, Any] = {"color": f"C{number}", "marker": "." if len(values) < READABLE else None}
+        label = name
+        if picture.marked is not None and picture.marked <= len(values):
+            value = values[picture.marked - 1]
+            axes.plot(picture.marked, value, "o", color=f"C{number}")
+            label = f"{name}: {value:.4g} ({picture.x} {picture.marked})"
+        axes.plot(iterations, values, label=label, **style)
+    axes.set(xlabel=picture.x, ylabel=picture.y)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _set_scale(axes, picture.series.values())
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+
+
+def _set_scale(axes: Axes, series: Any) -> None:
+    """Makes the scale logarithmic where the numbers are all positive and differ by more than a factor of 10."""
+    numbers = [value for values in series for value in values if math.isfinite(value)]
+    if numbers and min(numbers) > 0 and max(numbers) > 10 * min(numbers):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _matrix(figure: Figure, picture: Matrix) -> None:
+    values = np.asarray(picture.values)
+    rows, columns = values.shape
+    figure.set_size_inches(_inches(columns), _inches(rows))
+    axes = figure.subplots()
+    shares = values / np.maximum(values.sum(1, keepdims=True), 1)
+    # The diagonal of a good confusion matrix holds nearly all: a root makes the rest visible.
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel=picture.x, ylabel=picture.y)
+    if max(rows, columns) <= READABLE:
+        axes.set(xticks=range(columns), yticks=range(rows))
+        for (row, column), value in np.ndenumerate(values):
+            if value:
+                colour = "white" if shares[row, column] > 0.3 else "black"
+                axes.text(column, row, f"{value:g}", ha="center", va="center", color=colour, fontsize=8)
+
+
+def _inches(cells: int) -> float:
+    return min(max(0.45 * cells + 1.2, 3.5), 10)
+
+
+def _tiles(figure: Figure, picture: Tiles) -> None:
+    images = np.asarray(picture.images, float)
+    number, height, width = images.shape
+    columns = min(number, math.ceil(math.sqrt(number * height / width)))
+    rows = math.ceil(number / columns)
+    # One image of all, each with a scale of its own and a gap around it: an axes for each would take a hundred times as long.
+    scales = np.abs(images).max((1, 2), keepdims=True)
+    cells = np.full((rows * columns, height + 1, width + 1), np.nan)
+    cells[:number, :height, :width] = images / np.where(scales > 0, scales, 1)
+    mosaic = cells.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2).reshape(rows * (height + 1), -1)[:-1, :-1]
+    inches = 6 / max(mosaic.shape)
+    figure.set_size_inches(max(mosaic.shape[1] * inches, 2.5), max(mosaic.shape[0] * inches, 1) + 0.5)
+    axes = figure.subplots()
+    axes.imshow(mosaic, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+
+
+PAINTERS: dict[type, Callable[[Any, Any], None]] = {Curves: _curves, Matrix: _matrix, Tiles: _tiles}
+"""How each kind of picture is drawn into a figure of matplotlib."""

@@ -1,0 +1,59 @@
+"""What a plotter can show. Plain data: the process that draws them knows nothing of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Array = Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """Numbers over the iterations.
+
+    Attributes:
+        series: for each curve its values, from the first iteration on; NaN where there is none.
+        title: above the picture.
+        x, y: what the axes show.
+        marked: an iteration that is marked in all curves, counted from 1.
+    """
+
+    series: Mapping[str, Sequence[float]]
+    title: str = ""
+    x: str = "epoch"
+    y: str = ""
+    marked: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """A table of counts, with a colour for each row's share.
+
+    Attributes:
+        values: an array of shape (rows, columns).
+        title: above the picture.
+        x, y: what columns and rows are.
+    """
+
+    values: Array
+    title: str = ""
+    x: str = ""
+    y: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """Small images side by side, such as the weights of neurons: blue below zero, red above, each on a scale of its own.
+
+    Attributes:
+        images: an array of shape (images, height, width).
+        title: above the picture.
+    """
+
+    images: Array
+    title: str = ""
+
+
+Picture = Curves | Matrix | Tiles

@@ -1,0 +1,47 @@
+"""A unit that shows something of the run."""
+
+from __future__ import annotations
+
+import logging
+
+from runner.graph import Unit
+from runner.plots.pictures import Picture
+
+log = logging.getLogger(__name__)
+
+
+class Plotter(Unit):
+    """Has a picture drawn into the run's folder each time it runs, where the launcher draws at all; else it does nothing.
+
+    It stands beside the snapshotter, linked from the unit before it and with nothing behind it. It has no state of its own and
+    only reads: a run is the same with and without pictures. The file is named after the unit: `errors.png`.
+    """
+
+    plotter = True
+    view_group = "plotter"
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.failed_ = False
+
+    def picture(self) -> Picture | None:
+        """Returns what is drawn: `Curves`, `Matrix` or `Tiles` with copies of the data; None if there is nothing to see yet."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        launcher = None if self.workflow is None else self.workflow.launcher
+        if launcher is None or launcher.canvas is None:
+            return
+        try:
+            picture = self.picture()
+            if picture is not None:
+                launcher.canvas.draw(self.name, picture)
+        except Exception as error:  # the run does not depend on its pictures
+            if not self.failed_:
+                log.warning("%r draws nothing (%s: %s); the run goes on", self, type(error).__name__, error)
+            self.failed_ = True
+
+    def finish(self) -> None:
+        launcher = None if self.workflow is None else self.workflow.launcher
+        if launcher is not None and launcher.canvas is not None:
+            launcher.canvas.finish()

@@ -1,0 +1,273 @@
+"""Workflows of one's own, from the user's folder: run, stopped, resumed, swept, drawn, scored; and what is trusted of them."""
+
+import random
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runner.snapshots.restore import header_of, restore
+from tests.conftest import VELES_RUN, Run
+from tests.servers import sqlite
+from tests.states import differences, workflow_state
+from tests.system.test_resume import epoch_lines, final_snapshot, run_until_signal
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+KMEANS = ("conf=kmeans", "seed=5", "workflow.rounds=4000")
+SMALL = ("conf=kmeans", "seed=5", "workflow.rounds=50", "snapshotter.interval=20")
+NOISY = ("conf=noisy", "seed=5")
+
+
+def user_folder(folder: Path) -> Path:
+    """Makes a user's folder: the examples' modules and conf files, and nothing else."""
+    folder.mkdir(exist_ok=True)
+    shutil.copytree(EXAMPLES / "conf", folder / "conf")
+    for path in EXAMPLES.glob("*.py"):
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return user_folder(tmp_path)
+
+
+def state_of(folder: Path, location: str, monkeypatch: pytest.MonkeyPatch, *modules: str) -> dict[str, bytes]:
+    monkeypatch.syspath_prepend(str(folder))
+    path = location if location.startswith("odbc://") else folder / location
+    return workflow_state(restore(path, trusted=modules).workflow)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "odbc"),
+    [
+        (KMEANS, "kmeans", False),
+        (KMEANS, "kmeans", True),
+        (NOISY, "noisy", False),
+        (("conf=maxout", "seed=5"), "maxout", False),
+        (("conf=spirals", "seed=5"), "spirals", False),
+    ],
+    ids=["kmeans", "kmeans in a database", "noisy", "maxout", "spirals"],
+)
+def test_a_run_that_is_stopped_twice_ends_like_one_that_is_not(
+    arguments: tuple[str, ...],
+    module: str,
+    odbc: bool,
+    folder: Path,
+    veles_run: Run,
+    rng: random.Random,
+    odbc_folder,
+    monkeypatch,
+) -> None:
+    whole = veles_run(*arguments, f"hydra.run.dir={folder / 'whole'}").stdout
+    places = [f"snapshotter.odbc={sqlite(folder).odbc}"] if odbc else []
+    code, output = run_until_signal(folder, [*arguments, *places], signal.SIGTERM, rng)
+    seen = epoch_lines(output)
+    assert code == 75, output
+    resumed = [f"snapshot={final_snapshot(output)}", f"restore.trusted=[{module}]", *places]
+    code, output = run_until_signal(folder, resumed, signal.SIGINT, rng)
+    seen += epoch_lines(output)
+    assert code in (130, 0), output
+    if code:
+        output = veles_run(arguments[0], "snapshot=latest", *places).stdout
+        seen += epoch_lines(output)
+    assert seen == epoch_lines(whole)
+    ends = [state_of(folder, final_snapshot(text), monkeypatch, module) for text in (whole, output)]
+    assert differences(*ends) == []
+
+
+def test_keys_below_workflow_are_the_constructors_arguments(folder: Path, veles_run: Run) -> None:
+    output = veles_run(*SMALL, "workflow.clusters=3", "workflow.name=mine").stdout
+    assert "Running mine: seed 5, cpu" in output
+    assert "Snapshot written: outputs/" in output
+    assert "mine_round_50.5.pickle.gz" in output
+    assert re.search(r"^Mean squared distance: [\d.]+$", output, re.MULTILINE)
+    header = header_of(folder / final_snapshot(output))
+    assert (header.workflow_class, header.epoch, header.complete) == ("kmeans:KMeans", 50, True)
+    assert header.config["workflow"]["clusters"] == 3
+    assert set(header.code) >= {"kmeans"}
+    graph = folder / "graph.svg"
+    assert f"Graph of kmeans: {graph}" in veles_run(*SMALL, f"graph={graph}").stdout
+    assert "assign" in graph.read_text()
+    assert next(folder.glob("outputs/*/*/plot_spread.png")).stat().st_size > 1000
+    assert len(list(folder.glob("outputs/*/*/*.pickle*"))) == 4  # 20, 40, 50, and the link to the newest
+
+
+def test_a_complete_run_is_extended_scored_and_goes_on_identically(folder: Path, veles_run: Run, monkeypatch) -> None:
+    first = veles_run(*SMALL).stdout
+    whole = veles_run(*SMALL[:-2], "workflow.rounds=90", "snapshotter.interval=20").stdout
+    extend = re.search(r"^Extend: veles-run (.*) workflow.rounds=100$", first, re.MULTILINE)[1]
+    extended = veles_run(*extend.split(), "workflow.rounds=90").stdout
+    assert re.search(r"workflow\.rounds +│ 50 +│ 90", extended)
+    states = [state_of(folder, final_snapshot(output), monkeypatch, "kmeans") for output in (whole, extended)]
+    assert differences(*states) == []
+    again = veles_run("conf=kmeans", "snapshot=latest").stdout
+    assert "Mean squared distance" in again
+    scored = veles_run("conf=kmeans", "snapshot=latest", "mode=evaluate").stdout
+    assert re.search(r": distance of all points [\d.]+$", scored, re.MULTILINE)
+
+
+def test_a_sweep_of_arguments_and_its_resumption(folder: Path, veles_run: Run) -> None:
+    sweep = ["-m", *SMALL, "workflow.clusters=2,3"]
+    veles_run(*sweep)
+    made = sorted(folder.glob("multirun/*/*/*/kmeans_round_50*"))
+    assert [header_of(path).config["workflow"]["clusters"] for path in made] == [2, 3]
+    again = veles_run(*sweep, "snapshot=auto").stdout
+    resumed = re.findall(r"Resuming from (\S+) ", again)
+    assert [header_of(folder / path).config["workflow"]["clusters"] for path in resumed] == [2, 3]
+
+
+def test_a_network_with_a_unit_of_ones_own_scores_what_its_name_says(folder: Path, veles_run: Run) -> None:
+    output = veles_run(*NOISY, "decision.max_epochs=2").stdout
+    named = re.findall(r"Snapshot written: (\S+validation_([\d.]+)_train\S+) ", output)
+    location, error = named[-1]
+    assert f"{location}: validation {error} %" in veles_run("conf=noisy", f"snapshot={location}", "mode=evaluate").stdout
+    changed = veles_run("conf=noisy", f"snapshot={location}", "workflow.noise=0.1", "decision.max_epochs=3").stdout
+    assert re.search(r"workflow\.noise +│ 0\.3 +│ 0\.1", changed)
+
+
+def test_bad_input_has_one_clear_message(folder: Path, veles_run: Run) -> None:
+    done = veles_run("conf=kmeans", "workflow.cluters=3", code=2)
+    assert done.stderr == ("veles-run: 'workflow.cluters' is not a key of KMeans; known: clusters, points, rounds, sample\n")
+
+
+OWN_LOADER = (
+    "from runner.nn.loader import FullBatchLoader\n"
+    "class Closed(FullBatchLoader):\n"
+    "    def __init__(self, workflow, *, seed, dtype):\n"
+    "        super().__init__(workflow, seed=seed, dtype=dtype)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["loader.arguments.noice=1"], "'loader.arguments.noice' is not a key of SpiralsLoader; known: arms, noise, points"),
+        (["loader.arguments.arms=many"], "loader.arguments.arms='many' must be of type int"),
+        (["loader.data_dir=x"], "loader.data_dir does not belong to loader._target_='spirals.SpiralsLoader'"),
+        (["loader._target_=null"], "loader.arguments are for a class of your own: name it with loader._target_"),
+        (["loader._target_=spirals.np"], "loader._target_='spirals.np' is no subclass of runner.nn.loader.FullBatchLoader"),
+        (["loader._target_=Spirals"], "loader._target_='Spirals' must name a class with its module, such as my_module.Spirals"),
+        (
+            ["loader._target_=closed.Closed"],
+            "Closed does not take 'minibatch_size': its constructor needs **settings, and passes them on",
+        ),
+    ],
+    ids=" ".join,
+)
+def test_a_loader_of_ones_own_is_checked(arguments: list[str], message: str, folder: Path, veles_run: Run) -> None:
+    (folder / "closed.py").write_text(OWN_LOADER)
+    assert veles_run("conf=spirals", *arguments, code=2).stderr == f"veles-run: {message}\n"
+
+
+def test_other_data_of_a_loader_of_ones_own_are_noticed(folder: Path, veles_run: Run) -> None:
+    veles_run("conf=spirals", "decision.max_epochs=1")
+    error = veles_run("conf=spirals", "snapshot=latest", "loader.arguments.noise=0.5", code=2).stderr
+    assert error == "veles-run: loader.arguments.noise cannot change on resume: StandardWorkflow('spirals') is built already\n"
+    module = folder / "spirals.py"
+    module.write_text(module.read_text().replace("default_rng(1)", "default_rng(2)"))
+    error = veles_run("conf=spirals", "snapshot=latest", "decision.max_epochs=2", code=2).stderr
+    assert "SpiralsLoader('loader') loads are not those of the snapshot" in error
+
+
+def test_what_cannot_change_on_resume_is_refused(folder: Path, veles_run: Run) -> None:
+    veles_run(*SMALL)
+    error = veles_run("conf=kmeans", "snapshot=latest", "workflow.clusters=9", code=2).stderr
+    assert error == "veles-run: workflow.clusters cannot change on resume: KMeans('kmeans') is built already\n"
+
+
+def test_a_workflow_without_a_snapshotter_runs_and_says_that_it_cannot_be_continued(folder: Path, veles_run: Run) -> None:
+    (folder / "plain.py").write_text(
+        "import os, signal\n"
+        "from runner import Unit, Workflow\n"
+        "class Ask(Unit):\n"
+        "    def run(self):\n"
+        "        if self.workflow.stopping:\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "class Plain(Workflow):\n"
+        "    def __init__(self, stopping: bool = False):\n"
+        "        super().__init__()\n"
+        "        self.stopping = stopping\n"
+        "        self.end_point.link_from(Ask(self).link_from(Ask(self).link_from(self.start_point)))\n"
+    )
+    assert "Running Plain: seed" in veles_run("workflow._target_=plain.Plain").stdout
+    stopped = veles_run("workflow._target_=plain.Plain", "workflow.stopping=true", code=75).stdout
+    assert "There is no snapshot to continue from" in stopped
+
+
+# What is trusted: the user's conf file, and what the user types; never what a snapshot says of itself.
+
+EVIL = "import pathlib\npathlib.Path('imported').touch()\nimport kmeans\nclass KMeans(kmeans.KMeans):\n    pass\n"
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a snapshot of a workflow whose module is there but never named; it claims the user's conf file."""
+    folder = user_folder(tmp_path_factory.mktemp("foreign"))
+    (folder / "evil.py").write_text(EVIL)
+    command = [*VELES_RUN, *SMALL, "workflow._target_=evil.KMeans"]
+    output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    (folder / "imported").unlink()
+    header = header_of(folder / final_snapshot(output))
+    assert (header.conf, header.config["workflow"]["_target_"]) == ("kmeans", "evil.KMeans")
+    return folder, final_snapshot(output)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["snapshot={}"],
+        ["conf=kmeans", "snapshot=auto"],
+        ["snapshot={}", "mode=evaluate", "restore.trusted=[kmeans]"],
+        ["snapshot={}", "graph=graph.dot", "workflow._target_=os.system"],
+    ],
+    ids=" ".join,
+)
+def test_a_snapshot_has_no_say_in_what_is_trusted(arguments: list[str], foreign: tuple[Path, str], veles_run: Run) -> None:
+    folder, location = foreign
+    done = veles_run(*(argument.format(location) for argument in arguments), code=2, cwd=folder)
+    assert "it names 'evil.KMeans', which is not allowed" in done.stderr
+    assert "restore.trusted=[evil]" in done.stderr
+    assert not (folder / "imported").exists()
+
+
+def test_what_the_user_types_is_trusted(foreign: tuple[Path, str], veles_run: Run) -> None:
+    folder, location = foreign
+    named = ["conf=kmeans", "workflow._target_=evil.KMeans", "restore.trusted=[kmeans]"]
+    assert "Resuming from" in veles_run(*named, f"snapshot={location}", cwd=folder).stdout
+    assert (folder / "imported").exists()
+    (folder / "imported").unlink()
+
+
+def test_the_package_of_the_workflow_is_trusted_as_a_whole(folder: Path, veles_run: Run) -> None:
+    package = folder / "my_pkg"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "flow.py").write_text("from my_pkg.base import Base\nclass Flow(Base):\n    pass\n")
+    shutil.move(folder / "kmeans.py", package / "base.py")
+    with (package / "base.py").open("a") as file:
+        file.write("\n\nclass Base(KMeans):\n    pass\n")
+    conf = folder / "conf" / "kmeans.yaml"
+    conf.write_text(conf.read_text().replace("kmeans.KMeans", "my_pkg.flow.Flow"))
+    veles_run(*SMALL)
+    assert "Resuming from" in veles_run("conf=kmeans", "snapshot=latest").stdout
+    error = veles_run(f"snapshot={next(folder.glob('outputs/*/*/*_50.5*'))}", code=2).stderr
+    assert "restore.trusted=[my_pkg" in error
+
+
+def test_the_tutorial_as_it_is_written(tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs" / "workflows.md").read_text()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "walk.py").write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    (tmp_path / "conf" / "walk.yaml").write_text(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    commands = re.search(r"```bash\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    told = []
+    for command in commands:
+        program = [*VELES_RUN, *command.split()[1:]]
+        told.append(subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    assert [re.findall(r"^Ended at -?\d+$", text, re.MULTILINE) != [] for text in told] == [True] * 4 + [False]
+    assert "walk_4000.5.pickle.gz" in told[2]
+    assert (tmp_path / "walk.svg").exists()
