@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import count
 
 from runner import secrets
 from runner.errors import (
@@ -120,7 +119,8 @@ class OdbcStore(Store):
             The name, and whether this very snapshot is there already: an earlier try may have arrived without an answer.
         """
         text = header.to_json().encode()
-        for number in count(1):
+        number = 1
+        while True:
             name = _name(header, number)
             try:
                 # Where another try is under way, the server makes this one wait for what becomes of that.
@@ -134,7 +134,7 @@ class OdbcStore(Store):
                     raise
                 if _uuid(taken) == header.uuid:
                     return name, True
-        raise AssertionError("there is always another name")
+                number += 1
 
     @staticmethod
     def _write(session: Session, header: Header, codec: Codec, name: str, members: Iterable[Buffer]) -> None:
