@@ -269,7 +269,7 @@ def test_a_dictionary_in_a_folder_of_ones_own_runs_and_continues(veles_run: Run,
     sizes = ("loader.train_size=200", "loader.validation_size=50")
     done = veles_run("conf=pasted", *sizes, "decision.max_epochs=1", "layers.fc_relu3.output_sample_shape=30", "seed=1")
     assert done.stderr.splitlines() == [
-        "veles-run: weights_plotter of VELES has no effect: plotters=true draws errors, confusion and the weights of the first layer",
+        "veles-run: weights_plotter of VELES has no effect: plotters=true draws errors, confusion and first weights",
         "veles-run: loader.force_numpy of VELES has no effect: `device` says where the run computes",
     ]
     snapshot = final_snapshot(done.stdout)

@@ -101,7 +101,7 @@ MOVED: dict[str, tuple[str, Convert]] = {
 }
 """For each of VELES's keys with another name or other values here: the key, and what makes its value."""
 
-_PLOTS = "plotters=true draws errors, confusion and the weights of the first layer"
+_PLOTS = "plotters=true draws errors, confusion and first weights"
 _DEVICE = "`device` says where the run computes"
 _DATA = "data are never downloaded: loader.data_dir says where they are"
 _SERVICE = "there is no such service"
