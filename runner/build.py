@@ -12,7 +12,7 @@ from runner.graph import Workflow
 from runner.nn import StandardWorkflow
 from runner.snapshots.database import DEFAULT_SPOOL, with_spool
 from runner.snapshots.settings import SnapshotterSettings
-from runner.snapshots.snapshotter import Snapshotter
+from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
 from runner.targets import TARGET, check_arguments, locate
@@ -121,11 +121,6 @@ def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, outpu
     settings = _snapshotter(config, output_dir)
     for snapshotter in snapshotters(workflow):
         snapshotter.configure(**settings)
-
-
-def snapshotters(workflow: Workflow) -> list[Snapshotter]:
-    """Returns the snapshotters of a workflow."""
-    return [unit for unit in workflow.units if isinstance(unit, Snapshotter)]
 
 
 def prepare_stores(workflow: Workflow) -> None:

@@ -24,6 +24,7 @@ from runner.plots.canvas import can_draw
 from runner.snapshots.header import Header
 from runner.snapshots.location import concealed
 from runner.snapshots.restore import Restored
+from runner.snapshots.snapshotter import snapshotters
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
 def _already_complete(restored: Restored, request: Request) -> Outcome:
     """Says how a complete run is extended; snapshots that could not be delivered then are delivered now."""
     workflow, location, exit_code = restored.workflow, restored.location, 0
-    for snapshotter in build.snapshotters(workflow):
+    for snapshotter in snapshotters(workflow):
         location = snapshotter.store.deliver().get(restored.header.uuid, location)
         exit_code = 1 if snapshotter.store.waiting else exit_code
     if workflow.limit is None:
@@ -143,7 +144,7 @@ def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | N
         # Between two jobs a signal ends the process; behind a single run it must not change the exit code.
         launcher.release_signals()
         complete = complete and not launcher.stop_requested
-    if any(snapshotter.failed_ for snapshotter in build.snapshotters(workflow)):
+    if any(snapshotter.failed_ for snapshotter in snapshotters(workflow)):
         return Outcome(workflow.objective, exit_code=1)
     return Outcome(workflow.objective, EXIT_CODES[None if complete else launcher.stop_signal])
 
@@ -151,7 +152,7 @@ def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | N
 def _summarize(workflow: Workflow, request: Request) -> None:
     if workflow.summary is not None:
         log.info("%s", workflow.summary)
-    written = [unit for unit in build.snapshotters(workflow) if unit.last_location is not None]
+    written = [unit for unit in snapshotters(workflow) if unit.last_location is not None]
     if not written:
         if not workflow.complete:
             log.warning("There is no snapshot to continue from")

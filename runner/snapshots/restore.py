@@ -20,7 +20,7 @@ from runner.graph import Workflow
 from runner.snapshots.header import Header
 from runner.snapshots.location import SCHEME, Location
 from runner.snapshots.reader import read_header, read_verified
-from runner.snapshots.snapshotter import Snapshotter
+from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.store import Entry, Store
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.trust import Policy
@@ -64,9 +64,8 @@ def restore_with(location: str | Path, policy: Policy) -> Restored:
     """Restores as `restore` does."""
     store, location = located(str(location))
     restored = _restore(store, location, policy)
-    for unit in restored.workflow.units:
-        if isinstance(unit, Snapshotter):
-            unit.branch()
+    for snapshotter in snapshotters(restored.workflow):
+        snapshotter.branch()
     return restored
 
 
@@ -125,6 +124,8 @@ def _restore(store: Store, location: str, policy: Policy) -> Restored:
         workflow = policy.load(file)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
+        for snapshotter in snapshotters(workflow):
+            snapshotter.last_location = location  # not the one before, which the state has, and not where it was once
         return Restored(workflow, location, header)
 
 

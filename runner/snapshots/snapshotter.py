@@ -242,6 +242,11 @@ class Snapshotter(Unit):
         )
 
 
+def snapshotters(workflow: Workflow) -> list[Snapshotter]:
+    """Returns the snapshotters of a workflow."""
+    return [unit for unit in workflow.units if isinstance(unit, Snapshotter)]
+
+
 class SnapshotterToFile(Snapshotter):
     """Takes snapshots into files of a folder.
 

@@ -106,6 +106,8 @@ def test_a_complete_run_is_extended_scored_and_goes_on_identically(folder: Path,
     assert differences(*states) == []
     again = veles_run("conf=kmeans", "snapshot=latest").stdout
     assert "Mean squared distance" in again
+    newest = re.search(r"^Resuming from (\S+) ", again, re.MULTILINE)[1]
+    assert f"Extend: veles-run conf=kmeans snapshot={newest} workflow.rounds=" in again
     scored = veles_run("conf=kmeans", "snapshot=latest", "mode=evaluate").stdout
     assert re.search(r": distance of all points [\d.]+$", scored, re.MULTILINE)
 
