@@ -4,10 +4,11 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from runner.errors import StoreAwayError
+from runner.errors import StoreAwayError, StoreError
 from runner.snapshots.stores.connection import connect
 from runner.snapshots.stores.odbc import OdbcStore
 from runner.snapshots.stores.session import ROW
@@ -79,3 +80,22 @@ def test_answer_to_the_commit_that_is_lost(server: Server) -> None:
         assert [entry.header for entry in OdbcStore(server.odbc).list()] == [one]
         assert b"".join(through(server, relay.port).open(location)) == b"".join(content(one))
     assert DATABASE in location
+
+
+def test_commit_behind_which_nothing_is_there(servers: Servers, tmp_path: Path) -> None:
+    server = servers.database("postgresql", tmp_path)
+    store = OdbcStore(server.odbc)
+    store.prepare()
+    execute(server, "CREATE RULE lose AS ON INSERT TO veles_chunks DO INSTEAD NOTHING")
+    with pytest.raises(StoreAwayError, match="the transaction was lost"):
+        store.put(header(), NONE, content(header()))
+
+
+def test_first_row_that_is_refused(servers: Servers, tmp_path: Path, odbc_folder: object) -> None:
+    server = servers.database("sqlite", tmp_path)
+    store = OdbcStore(server.odbc)
+    store.prepare()
+    execute(server, "CREATE TRIGGER quota BEFORE INSERT ON veles_chunks BEGIN SELECT RAISE(ABORT, 'quota exceeded'); END")
+    with pytest.raises(StoreError, match=r"cannot write to table 'veles'.*quota exceeded"):
+        store.put(header(), NONE, content(header()))
+    assert list(store.list()) == []
