@@ -93,7 +93,7 @@ def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool], po
     found = [(entry, store) for store in stores for entry in store.list(_tell_unreadable) if wanted(entry.header)]
     for entry, store in sorted(found, key=_newest_last, reverse=True):
         try:
-            return _restore(store, entry.location, policy)
+            return _restore(store, entry.location, policy, listed=True)
         except (SnapshotDamagedError, SnapshotNotFoundError) as error:  # not found: it has just been deleted
             log.warning("%s; taking the one before", error)
     return None
@@ -114,9 +114,15 @@ def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
         yield FileStore(folder)
 
 
-def _restore(store: Store, location: str, policy: Policy) -> Restored:
+def _restore(store: Store, location: str, policy: Policy, listed: bool = False) -> Restored:
+    """Restores a snapshot; of one that was listed the store has said that it is of this format."""
     with _Located(location):
-        read_header(store.open(location))  # a newer format may have another digest, too
+        try:
+            read_header(store.open(location))  # a newer format may have another digest, too
+        except SnapshotMismatchError as error:
+            if listed:
+                raise SnapshotDamagedError(f"its header is not the one that is listed: {error}") from error
+            raise
         try:
             header, file = read_verified(lambda: store.open(location), policy.secret)
         except SnapshotMismatchError as error:

@@ -98,6 +98,14 @@ def test_header_of_a_newer_format_is_told_of(store: Store) -> None:
     assert told == [(location, SnapshotMismatchError)]
 
 
+def test_format_that_only_the_content_gives_is_damage(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    _, _, snapshotter = stored(b"", store, blocking=True)
+    snapshotter.export()
+    store.put(header(), NONE, content(header(format=5)))
+    assert restore_latest([store], lambda header: True, TRUSTED).location == snapshotter.last_location
+    assert "format version 5" in caplog.text
+
+
 def test_name_that_is_taken_is_given_a_number(store: Store) -> None:
     headers = [header(epoch=epoch) for epoch in range(3)]
     locations = [store.put(one, NONE, content(one, bytes([one.epoch]))) for one in headers]

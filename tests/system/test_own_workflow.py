@@ -15,6 +15,7 @@ from tests.servers import sqlite
 from tests.states import differences, workflow_state
 from tests.system.test_resume import epoch_lines, final_snapshot, run_until_signal
 
+PICTURES = True
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KMEANS = ("conf=kmeans", "seed=5", "workflow.rounds=4000")
 SMALL = ("conf=kmeans", "seed=5", "workflow.rounds=50", "snapshotter.interval=20")

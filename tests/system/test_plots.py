@@ -18,6 +18,7 @@ from tests.states import differences, workflow_state
 from tests.system.test_full_disk import mounted
 from tests.system.test_resume import epoch_lines, final_snapshot, run_until_signal
 
+PICTURES = True
 BASE = ("conf=mnist_small", "seed=7", "decision.max_epochs=6")
 WANTED = {"plot_confusion.png", "plot_errors.png", "plot_weights.png"}
 
