@@ -51,7 +51,8 @@ def veles_run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
 
     def run(*arguments: str | Path, code: int | None = 0, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         texts = [str(argument) for argument in arguments]
-        single = "-m" not in texts and any(text.startswith(("conf=", "snapshot=", "+snapshot=")) for text in texts)
+        options = any(text.startswith("-") for text in texts)
+        single = not options and any(text.startswith(("conf=", "snapshot=", "+snapshot=")) for text in texts)
         command = [*VELES_RUN, *texts, *(["plotters=false"] if single and not pictures else [])]
         # A user's new process knows no password that was given to another one.
         environment = {key: value for key, value in os.environ.items() if key != secrets.ENVIRONMENT}
