@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from runner import Bool, Plotter, Repeater, SnapshotterToFile, Unit, Workflow
+from runner import Bool, ConfigError, Plotter, Repeater, SnapshotterToFile, Unit, Workflow
 from runner.plots.pictures import Curves
 
 
@@ -113,6 +113,8 @@ class KMeans(Workflow):
 
     def __init__(self, clusters: int, rounds: int = 100, points: int = 2000, sample: int = 200) -> None:
         super().__init__()
+        if not 1 <= clusters <= points:
+            raise ConfigError(f"workflow.clusters={clusters} must be at least 1, and at most the number of points, {points}")
         self.points = Points(self, points)
         self.repeater = Repeater(self, "repeater").link_from(self.start_point)
         self.assign = Assign(self, sample).link_from(self.repeater)

@@ -8,7 +8,7 @@ veles-run conf=noisy graph=noisy.svg
 
 from typing import Any
 
-from runner import StandardWorkflow, Unit
+from runner import ConfigError, StandardWorkflow, Unit
 from runner.nn.stream import Stream
 
 
@@ -29,9 +29,14 @@ class Noise(Unit):
 
     def __init__(self, workflow: StandardWorkflow, *, seed: int, noise: float) -> None:
         super().__init__(workflow, "noise")
-        self.noise = noise
+        self.reconfigure(noise=noise)
         self.stream = Stream(seed, "noise")  # random numbers whose state is part of the snapshot
         self.demand("input_", "evaluating")
+
+    def reconfigure(self, **changes: Any) -> None:
+        super().reconfigure(**changes)
+        if self.noise < 0:
+            raise ConfigError(f"workflow.noise={self.noise} must be at least 0")
 
     def run(self) -> None:
         self.output_ = self.input_

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runner.errors import ConfigError
     from runner.graph import Bool, EndPoint, Pickleable, Repeater, StartPoint, Unit, Workflow
     from runner.launcher import Launcher
     from runner.nn import StandardWorkflow
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bool",
+    "ConfigError",
     "EndPoint",
     "Launcher",
     "Pickleable",
@@ -29,6 +31,7 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(("Bool", "EndPoint", "Pickleable", "Repeater", "StartPoint", "Unit", "Workflow"), "runner.graph"),
+    "ConfigError": "runner.errors",
     "Launcher": "runner.launcher",
     "Plotter": "runner.plots.plotter",
     "SnapshotterToDB": "runner.snapshots.database",

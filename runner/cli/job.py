@@ -188,7 +188,7 @@ def _launcher(config: Config, node: DictConfig, request: Request, conf: str | No
 
 def _wants_plots(asked: bool | None, request: Request) -> bool:
     if asked and not can_draw():
-        raise ConfigError("plotters=true needs matplotlib, which is not installed: pip install 'veles-runner[plot]'")
+        raise ConfigError("plotters=true needs matplotlib, which is not installed: pip install matplotlib")
     return can_draw() and not request.sweep if asked is None else asked
 
 

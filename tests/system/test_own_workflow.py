@@ -176,6 +176,20 @@ def test_other_data_of_a_loader_of_ones_own_are_noticed(folder: Path, veles_run:
     assert "SpiralsLoader('loader') loads are not those of the snapshot" in error
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("conf=kmeans", "workflow.clusters=0"),
+            "workflow.clusters=0 must be at least 1, and at most the number of points, 2000",
+        ),
+        (("conf=noisy", "workflow.noise=-1"), "workflow.noise=-1 must be at least 0"),
+    ],
+)
+def test_what_a_class_refuses_is_one_line(arguments: tuple[str, str], message: str, folder: Path, veles_run: Run) -> None:
+    assert veles_run(*arguments, code=2).stderr == f"veles-run: {message}\n"
+
+
 def test_what_cannot_change_on_resume_is_refused(folder: Path, veles_run: Run) -> None:
     veles_run(*SMALL)
     error = veles_run("conf=kmeans", "snapshot=latest", "workflow.clusters=9", code=2).stderr
