@@ -36,6 +36,7 @@ from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.header import Header
 from runner.snapshots.snapshotter import SnapshotterToFile
 from runner.snapshots.staging import CHUNK
+from runner.snapshots.store import Store
 
 SLOW = ("bz2", "xz")
 IN_MEMORY = ("zst", "snappy")
@@ -168,7 +169,7 @@ def threaded_library(codec: str, data: bytes) -> Callable[[], None]:
     return compress
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """Drops what it is given, as is done with what the libraries give that it is compared with."""
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:

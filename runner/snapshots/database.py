@@ -26,10 +26,6 @@ class SnapshotterToStore(Snapshotter):
         if store is not None:
             self._store = store
 
-    def initialize(self) -> None:
-        super().initialize()
-        self.store.deliver()
-
     @property
     def store(self) -> Store:
         return self._store

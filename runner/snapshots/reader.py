@@ -17,7 +17,7 @@ from runner.snapshots.codecs import Codec
 from runner.snapshots.format import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.header import Header
 from runner.snapshots.limits import Budget
-from runner.snapshots.signing import SIGNATURE_SIZE, Signer
+from runner.snapshots.signing import SIGNATURE_SIZE, Seal
 
 HEADER_STEP = 1 << 14
 """Encoded bytes that are decoded at a time in search of the end of the header."""
@@ -80,19 +80,14 @@ def _closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
 
 def _verify(stream: Iterable[bytes], key: bytes | None, keep: Callable[[memoryview], object]) -> bytes:
     """Verifies a plain stream; passes on all of it but the trailer, and returns that."""
-    digest, signer = Digest(), None if key is None else Signer(key)
+    seal = Seal(key)
     parts = _HeldBack(stream, SIGNATURE_SIZE + TRAILER_SIZE)
     for part in parts:
-        digest.update(part)
-        if signer is not None:
-            signer.update(part)
+        seal.update(part)
         keep(part)
     # What may be a signature stands before the trailer; it signs all before it.
     end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
-    digest.update(end)
-    digest.check(trailer)
-    if signer is not None:
-        signer.check(end)
+    seal.check(end, trailer)
     keep(memoryview(end))
     return trailer
 

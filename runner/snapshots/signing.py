@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from runner.errors import ConfigError, SnapshotRefusedError
+from runner.snapshots.format import Digest
 from runner.snapshots.header import FORMAT
 
 # PROTO 5, MARK, SHORT_BINUNICODE, BININT1, SHORT_BINUNICODE, SHORT_BINBYTES, TUPLE, STOP
@@ -80,3 +81,40 @@ class Signer:
             raise SnapshotRefusedError(
                 "its signature is not by the key that restore.key names, or it was changed after signing"
             )
+
+
+class Seal:
+    """What follows the pickle of a stream: the signature, if there is a key, and the trailer. It is made, or checked.
+
+    Args:
+        key: what the stream is, or must be, signed with; it is not signed, or may be, if None.
+    """
+
+    def __init__(self, key: bytes | None) -> None:
+        self._digest = Digest()
+        self._signer = None if key is None else Signer(key)
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Takes the next bytes of header and pickle."""
+        self._digest.update(data)
+        if self._signer is not None:
+            self._signer.update(data)
+
+    def end(self) -> bytes:
+        """Returns signature and trailer for what was taken."""
+        signature = b"" if self._signer is None else self._signer.signature()
+        self._digest.update(signature)
+        return signature + self._digest.trailer()
+
+    def check(self, signature: bytes, trailer: bytes) -> None:
+        """Checks the last bytes of a stream: the trailer, and what stands in the place of a signature.
+
+        Raises:
+            SnapshotDamagedError: the trailer is missing, or digest or length differ.
+            SnapshotMismatchError: the trailer is of a newer format.
+            SnapshotRefusedError: there is a key, and the stream is not signed with it.
+        """
+        self._digest.update(signature)
+        self._digest.check(trailer)
+        if self._signer is not None:
+            self._signer.check(signature)

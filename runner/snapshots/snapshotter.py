@@ -96,6 +96,7 @@ class Snapshotter(Unit):
     def initialize(self) -> None:
         placement.check(self)
         self.secret_ = self._read_key()
+        self.store.deliver()
 
     def _read_key(self) -> bytes | None:
         return None if self.settings.key is None else read_key(self.settings.key)

@@ -20,10 +20,10 @@ from runner.errors import SnapshotError
 from runner.graph import Workflow
 from runner.snapshots import pickler
 from runner.snapshots.codecs import Buffer, Codec
-from runner.snapshots.format import Digest, header_bytes
+from runner.snapshots.format import header_bytes
 from runner.snapshots.header import Header
 from runner.snapshots.memory import keep_freed
-from runner.snapshots.signing import Signer
+from runner.snapshots.signing import Seal
 from runner.snapshots.staging import Staging, StagingPool
 from runner.snapshots.store import Store
 
@@ -206,7 +206,7 @@ class Writer:
     def _members(self, job: _Job, source: Iterator[_Chunk], executor: ThreadPoolExecutor) -> Iterator[Buffer]:
         """Yields the encoded chunks in order; compression runs ahead in other threads, digest and store in this one."""
         request, written = job.request, job.written
-        seal = _Seal(request.key)
+        seal = Seal(request.key)
         ahead: deque[tuple[_Chunk, list[Future[Buffer]]]] = deque()
         last = False
         try:
@@ -246,22 +246,3 @@ def _parts(content: bytes, workers: int) -> list[Buffer]:
 
 class _CaptureError(SnapshotError):
     """The capture ended early, so there is nothing to write."""
-
-
-class _Seal:
-    """What follows the pickle: the signature, if there is a key, and the trailer."""
-
-    def __init__(self, key: bytes | None) -> None:
-        self._digest = Digest()
-        self._signer = None if key is None else Signer(key)
-
-    def update(self, data: Buffer) -> None:
-        """Takes the next bytes of header and pickle."""
-        self._digest.update(data)
-        if self._signer is not None:
-            self._signer.update(data)
-
-    def end(self) -> bytes:
-        signature = b"" if self._signer is None else self._signer.signature()
-        self._digest.update(signature)
-        return signature + self._digest.trailer()

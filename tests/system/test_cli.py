@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,15 +178,20 @@ def test_two_runs_in_one_second_have_folders_of_their_own(tmp_path: Path) -> Non
     assert len(list(tmp_path.glob("outputs/*/*"))) == 3
 
 
+def configs_of_a_sweep_and_its_resumption(
+    veles_run: Run, folder: Path, sweep: list[str], names: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Runs a sweep twice; returns the configurations of the jobs' snapshots, and of those that were resumed."""
+    veles_run(*sweep)
+    made = sorted(folder.glob(f"multirun/*/*/*/{names}"))
+    resumed = re.findall(r"Resuming from (\S+) ", veles_run(*sweep, "snapshot=auto").stdout)
+    return [header_of(path).config for path in made], [header_of(folder / path).config for path in resumed]
+
+
 def test_a_sweep_runs_each_job_and_auto_resumes_its_own(tmp_path: Path, veles_run: Run) -> None:
     sweep = ["-m", *SMALL, "decision.max_epochs=1", "layers.fc1.learning_rate=0.1,0.01", "snapshotter.compression=xz"]
-    veles_run(*sweep)
-    made = sorted(tmp_path.glob("multirun/*/*/*/*validation*.pickle.xz"))
-    assert len(made) == 2
-    rates = [header_of(path).config["layers"]["fc1"]["learning_rate"] for path in made]
-    output = veles_run(*sweep, "snapshot=auto").stdout
-    resumed = re.findall(r"Resuming from (\S+) ", output)
-    assert [header_of(tmp_path / path).config["layers"]["fc1"]["learning_rate"] for path in resumed] == rates == [0.1, 0.01]
+    for configs in configs_of_a_sweep_and_its_resumption(veles_run, tmp_path, sweep, "*validation*.pickle.xz"):
+        assert [config["layers"]["fc1"]["learning_rate"] for config in configs] == [0.1, 0.01]
 
 
 def test_main_gives_sweepers_the_best_validation_error(tmp_path: Path, veles_run: Run) -> None:

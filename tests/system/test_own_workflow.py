@@ -13,6 +13,7 @@ from runner.snapshots.restore import header_of, restore
 from tests.conftest import VELES_RUN, Run
 from tests.servers import sqlite
 from tests.states import differences, workflow_state
+from tests.system.test_cli import configs_of_a_sweep_and_its_resumption
 from tests.system.test_resume import epoch_lines, final_snapshot, run_until_signal
 
 PICTURES = True
@@ -115,12 +116,8 @@ def test_a_complete_run_is_extended_scored_and_goes_on_identically(folder: Path,
 
 def test_a_sweep_of_arguments_and_its_resumption(folder: Path, veles_run: Run) -> None:
     sweep = ["-m", *SMALL, "workflow.clusters=2,3"]
-    veles_run(*sweep)
-    made = sorted(folder.glob("multirun/*/*/*/kmeans_round_50*"))
-    assert [header_of(path).config["workflow"]["clusters"] for path in made] == [2, 3]
-    again = veles_run(*sweep, "snapshot=auto").stdout
-    resumed = re.findall(r"Resuming from (\S+) ", again)
-    assert [header_of(folder / path).config["workflow"]["clusters"] for path in resumed] == [2, 3]
+    for configs in configs_of_a_sweep_and_its_resumption(veles_run, folder, sweep, "kmeans_round_50*"):
+        assert [config["workflow"]["clusters"] for config in configs] == [2, 3]
 
 
 def test_a_network_with_a_unit_of_ones_own_scores_what_its_name_says(folder: Path, veles_run: Run) -> None:

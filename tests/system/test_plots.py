@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -155,11 +156,12 @@ def test_a_killed_painter_is_told_once_and_changes_nothing(tmp_path: Path, witho
 
 def test_the_painter_ends_when_the_run_is_killed(tmp_path: Path) -> None:
     with started(tmp_path, "conf=mnist_small", "decision.max_epochs=1000") as process:
-        painter = painter_of(process)
+        painter = os.pidfd_open(painter_of(process))
         process.kill()
         process.stdout.read()
-    while Path(f"/proc/{painter}").exists():
-        time.sleep(0.01)
+    ended, _, _ = select.select([painter], [], [], 60)
+    os.close(painter)
+    assert ended
 
 
 def test_a_full_disk_is_told_once_and_changes_nothing(tmp_path: Path, without) -> None:
