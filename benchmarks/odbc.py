@@ -30,6 +30,7 @@ from runner.snapshots import codecs
 from runner.snapshots.codecs import Buffer
 from runner.snapshots.format import Digest, header_bytes
 from runner.snapshots.header import Header
+from runner.snapshots.memory import keep_freed
 from runner.snapshots.staging import CHUNK
 from runner.snapshots.stores.odbc import OdbcStore
 from runner.snapshots.stores.session import ROW, in_rows
@@ -169,6 +170,7 @@ def main() -> None:
         odbc, megabytes, codec = arguments.memory
         print(memory_of_one(odbc, int(megabytes), codec))
         return
+    keep_freed()  # as a run's writer does
     with ExitStack() as stack:
         stack.enter_context(servers.odbc_settings())
         running = servers.Servers(stack)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import secrets
+from tests import forked
 from tests.servers import KINDS, Server, Servers, odbc_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -53,12 +54,12 @@ def veles_run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
         texts = [str(argument) for argument in arguments]
         options = any(text.startswith("-") for text in texts)
         single = not options and any(text.startswith(("conf=", "snapshot=", "+snapshot=")) for text in texts)
-        command = [*VELES_RUN, *texts, *(["plotters=false"] if single and not pictures else [])]
+        texts += ["plotters=false"] if single and not pictures else []
         # A user's new process knows no password that was given to another one.
         environment = {key: value for key, value in os.environ.items() if key != secrets.ENVIRONMENT}
-        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        done = forked.run(texts, cwd=cwd, environment=environment, timeout=300)
         if code is not None:
-            assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == code, f"{texts}\n{done.stdout}\n{done.stderr}"
         return done
 
     return run

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.config import Trust
 from runner.errors import (
+    RunnerError,
     SnapshotDamagedError,
     SnapshotError,
     SnapshotMismatchError,
@@ -149,7 +150,7 @@ class _Located:
             return
         if isinstance(error, SnapshotDamagedError | SnapshotMismatchError | SnapshotRefusedError):
             raise type(error)(f"snapshot {self.location!r} cannot be used: {error}") from error
-        if isinstance(error, SnapshotError):
+        if isinstance(error, RunnerError):
             return
         if isinstance(error, ImportError | AttributeError):
             raise SnapshotMismatchError(

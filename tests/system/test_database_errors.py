@@ -49,10 +49,11 @@ def refused(error: type[RunnerError], odbc: str, message: str, **options: object
 def test_without_a_driver_manager(veles_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libodbc.so.2").touch()
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    assert said(veles_run, *BASE, "snapshotter.odbc=DSN=x", code=2) == (
-        f"veles-run: snapshots in databases need an ODBC driver manager and pyodbc ({tmp_path}/libodbc.so.2: file too short):"
-        " apt install unixodbc, pip install pyodbc"
-    )
+    for arguments in ([*BASE, "snapshotter.odbc=DSN=x"], ["snapshot=odbc://DSN=x&&abc&"]):
+        assert said(veles_run, *arguments, code=2) == (
+            "veles-run: snapshots in databases need an ODBC driver manager and pyodbc"
+            f" ({tmp_path}/libodbc.so.2: file too short): apt install unixodbc, pip install pyodbc"
+        )
 
 
 def test_unknown_driver_lists_the_installed_ones(veles_run: Run, odbc_folder: Path) -> None:

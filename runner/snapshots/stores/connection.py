@@ -16,7 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from runner import secrets
 from runner.errors import StoreAwayError
-from runner.snapshots.memory import keep_freed
+from runner.snapshots.stores.dialects import DIALECTS, STANDARD
 from runner.snapshots.stores.driver import load, translated
 
 if TYPE_CHECKING:
@@ -62,14 +62,17 @@ class _Worker:
         return call
 
     def _serve(self) -> None:
-        keep_freed()  # for a database in the process, SQLite
         while True:
             action, call = self._calls.get()
-            try:
-                call.set_result(action())
-            except BaseException as error:
-                call.set_exception(error)
+            _make(action, call)
             del action, call  # they hold rows
+
+
+def _make(action: Callable[[], Any], call: Future[Any]) -> None:
+    try:
+        call.set_result(action())
+    except BaseException as error:
+        call.set_exception(error)
 
 
 _idle: list[_Worker] = []
@@ -80,10 +83,11 @@ class Connection:
     """A connection whose calls end in time, whatever the driver does.
 
     Not every driver keeps to a time limit, and none does when the network swallows what it sends. So calls are made by another
-    thread, and one that hangs is left behind with its thread, which closes the connection if it ever goes on.
+    thread, and one that hangs is left behind with its thread, which closes the connection if it ever goes on. To wake it takes
+    longer than small calls to a database in this process, which need no such care once it is open.
 
     Attributes:
-        system: the database system, as its driver names it.
+        dialect: what is particular to the database system.
         quote: what it quotes identifiers with; a space if it does not.
 
     Args:
@@ -94,6 +98,7 @@ class Connection:
     def __init__(self, odbc: str, limit: float = OPEN_LIMIT) -> None:
         self._raw: pyodbc.Connection | None = None
         self._hangs = False
+        self.dialect = STANDARD
         text = secrets.reveal(odbc)
         full = text if "=" in text else f"DSN={text}"
         with translated("connect to the database", odbc):
@@ -111,23 +116,30 @@ class Connection:
 
     def start(self, statement: str, *values: object) -> Callable[[], Result]:
         """Begins to execute a statement; the result is had by calling what is returned."""
-        call = self._worker.start(lambda: self._execute(statement, values))
+        call = self._start(lambda: self._execute(statement, values))
         return lambda: self._wait(call)
 
     def commit(self) -> None:
         """Ends the transaction; its changes are durable."""
-        self._wait(self._worker.start(lambda: self._opened.commit()))
+        self._wait(self._start(lambda: self._opened.commit()))
 
     def rollback(self) -> None:
         """Ends the transaction; its changes are undone."""
-        self._wait(self._worker.start(lambda: self._opened.rollback()))
+        self._wait(self._start(lambda: self._opened.rollback()))
 
     def close(self) -> None:
         """Ends the connection; what is not committed is undone."""
-        call = self._worker.start(self._close)
+        call = self._start(self._close)
         if not self._hangs:
             with suppress(TimeoutError):
                 self._wait(call, OPEN_LIMIT)
+
+    def _start(self, action: Callable[[], Any]) -> Future[Any]:
+        if not self.dialect.embedded:
+            return self._worker.start(action)
+        call: Future[Any] = Future()
+        _make(action, call)
+        return call
 
     def _close(self) -> None:
         if self._raw is not None:
@@ -143,7 +155,7 @@ class Connection:
     def _open(self, text: str, limit: int) -> None:
         pyodbc = self._manager
         self._raw = pyodbc.connect(text, timeout=limit)
-        self.system = str(self._raw.getinfo(pyodbc.SQL_DBMS_NAME))
+        self.dialect = DIALECTS.get(str(self._raw.getinfo(pyodbc.SQL_DBMS_NAME)), STANDARD)
         self.quote = str(self._raw.getinfo(pyodbc.SQL_IDENTIFIER_QUOTE_CHAR))
 
     def _execute(self, statement: str, values: Sequence[object]) -> Result:

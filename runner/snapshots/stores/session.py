@@ -14,7 +14,7 @@ from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 from runner.snapshots.codecs import Buffer
 from runner.snapshots.header import Header
 from runner.snapshots.stores.connection import Connection, Result
-from runner.snapshots.stores.dialects import DIALECTS, STANDARD, Statements
+from runner.snapshots.stores.dialects import Statements
 from runner.snapshots.stores.driver import load
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Session:
 
     def __init__(self, connection: Connection, table: str) -> None:
         self.connection = connection
-        self.dialect = DIALECTS.get(connection.system, STANDARD)
+        self.dialect = connection.dialect
         self.sql = Statements(table, self.dialect, connection.quote)
 
     def attempt(self, statement: str, commit: bool = False) -> Result | pyodbc.Error:
