@@ -198,7 +198,8 @@ def writing(megabytes: int, rounds: int) -> dict[str, dict[str, float]]:
             few = 1 if (codec.name in SLOW and megabytes > 1) or megabytes > 105 else rounds
             workflow, snapshotter = make_workflow(megabytes, path / "ours", compression=codec.name, blocking=True)
             actions: dict[str, Callable[[], object]] = {"file": snapshotter.export}
-            other = path / "other"
+            other = path / "theirs" / "other"
+            other.parent.mkdir()
             if codec.name in IN_MEMORY:
                 actions["other"] = threaded_library(codec.name, pickle.dumps(workflow, protocol=5))
                 settings = {"compression": codec.name, "blocking": True}

@@ -3,7 +3,11 @@
 import random
 import secrets
 import sys
+from struct import Struct
 from typing import Any
+
+_WORDS = Struct("<625I")
+"""The words of Python's generator; as bytes they are pickled and restored at once, not one by one."""
 
 
 def draw_seed() -> int:
@@ -22,7 +26,8 @@ def seed_all(seed: int) -> None:
 
 def get_states() -> dict[str, Any]:
     """Returns the states of the global generators that are loaded, by library."""
-    states: dict[str, Any] = {"python": random.getstate()}
+    version, words, gauss = random.getstate()
+    states: dict[str, Any] = {"python": (version, _WORDS.pack(*words), gauss)}
     if numpy := sys.modules.get("numpy"):
         states["numpy"] = numpy.random.get_state()
     if torch := sys.modules.get("torch"):
@@ -34,7 +39,8 @@ def get_states() -> dict[str, Any]:
 
 def set_states(states: dict[str, Any]) -> None:
     """Puts the global generators into the given states; a library is loaded if it has one there."""
-    random.setstate(states["python"])
+    version, words, gauss = states["python"]
+    random.setstate((version, _WORDS.unpack(words), gauss))
     if "numpy" in states:
         import numpy as np
 

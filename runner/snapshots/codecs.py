@@ -20,6 +20,12 @@ from typing import Any, Protocol
 from runner.errors import ConfigError, SnapshotDamagedError, known
 from runner.snapshots.limits import Budget
 
+_gzip_library: ModuleType
+try:
+    from isal import isal_zlib as _gzip_library
+except ModuleNotFoundError:
+    _gzip_library = zlib
+
 Buffer = bytes | bytearray | memoryview
 
 _LOCAL = threading.local()
@@ -63,6 +69,7 @@ class Codec:
         default_level: the level that pays: more costs much time and gains little on weights.
         encode: makes one member of a chunk.
         decoder: makes a decoder of one member.
+        smallest: bytes that are worth a member, and a thread, of their own.
     """
 
     name: str
@@ -72,6 +79,7 @@ class Codec:
     default_level: int
     encode: Callable[[Buffer, int], Buffer]
     decoder: Callable[[], Decoder]
+    smallest: int = 1 << 18
 
     @property
     def extension(self) -> str:
@@ -188,13 +196,6 @@ def _require(module: str, package: str, codec: str) -> ModuleType:
         raise ConfigError(f"codec {codec!r} needs the package {package}: pip install {package}") from error
 
 
-def _optional(module: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        return None
-
-
 def _decoding_errors() -> tuple[type[Exception], ...]:
     """The errors of damaged data; each library has its own, known once it is loaded."""
     modules = {"isal.isal_zlib": "error", "zstandard": "ZstdError", "cramjam": "DecompressionError"}
@@ -203,9 +204,8 @@ def _decoding_errors() -> tuple[type[Exception], ...]:
 
 
 def _gzip(chunk: Buffer, level: int) -> Buffer:
-    isal = _optional("isal.isal_zlib")
-    if isal is not None and level <= ISAL_LEVEL:
-        return bytes(isal.compress(chunk, level, 31))
+    if _gzip_library is not zlib and level <= ISAL_LEVEL:
+        return bytes(_gzip_library.compress(chunk, level, 31))
     compressor = zlib.compressobj(level, wbits=31)
     return compressor.compress(chunk) + compressor.flush()
 
@@ -230,7 +230,7 @@ class _GzipDecoder:
     """Decodes one gzip member."""
 
     def __init__(self) -> None:
-        self._stream: Any = (_optional("isal.isal_zlib") or zlib).decompressobj(31)
+        self._stream: Any = _gzip_library.decompressobj(31)
         self.needs_input = True
 
     @property
@@ -343,6 +343,7 @@ CODECS = {
             default_level=0,
             encode=lambda chunk, level: chunk,
             decoder=_PlainDecoder,
+            smallest=PIECE,
         ),
         Codec(
             name="snappy",
@@ -352,6 +353,7 @@ CODECS = {
             default_level=0,
             encode=_snappy,
             decoder=_SnappyDecoder,
+            smallest=PIECE,
         ),
         Codec(
             name="gz",

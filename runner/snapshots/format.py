@@ -13,8 +13,8 @@ import struct
 
 import xxhash
 
-from runner.errors import SnapshotDamagedError, SnapshotMismatchError
-from runner.snapshots.header import FORMAT, Header, newer_format
+from runner.errors import SnapshotDamagedError
+from runner.snapshots.header import FORMAT, Header
 
 HEADER_START = b"\x80\x05X"  # PROTO 5, BINUNICODE
 HEADER_END = b"0"  # POP
@@ -22,8 +22,7 @@ HEADER_LIMIT = 16 << 20
 _LENGTH = struct.Struct("<I")
 
 # PROTO 5, MARK, SHORT_BINUNICODE, BININT1, SHORT_BINUNICODE, SHORT_BINBYTES, LONG1 of 9 bytes, TUPLE, STOP
-_MARK = b"\x80\x05(\x8c\x09veles-runK"
-_TRAILER = _MARK + bytes([FORMAT]) + b"\x8c\x08xxh3-128C\x10%b\x8a\x09%bt."
+_TRAILER = b"\x80\x05(\x8c\x09veles-runK" + bytes([FORMAT]) + b"\x8c\x08xxh3-128C\x10%b\x8a\x09%bt."
 _DIGEST_AT = _TRAILER.index(b"%b")
 TRAILER_SIZE = len(_TRAILER) - 4 + 16 + 9
 
@@ -81,19 +80,14 @@ class Digest:
         return _TRAILER % (self._hash.digest(), self.length.to_bytes(9, "little"))
 
     def check(self, trailer: bytes) -> None:
-        """Compares a trailer with what was taken.
+        """Compares a trailer with what was taken, for a stream whose header is of this format.
 
         Raises:
             SnapshotDamagedError: the trailer is missing, or digest or length differ.
-            SnapshotMismatchError: the trailer is of a newer format.
         """
         expected = self.trailer()
         if trailer == expected:
             return
-        version, rest = len(_MARK), len(_MARK) + 1
-        # A trailer that is ours but for its version is damaged: a newer one comes with a newer header.
-        if trailer.startswith(_MARK) and trailer[version] > FORMAT and trailer[rest:] != expected[rest:]:
-            raise SnapshotMismatchError(newer_format(trailer[version]))
         if not trailer.startswith(expected[:_DIGEST_AT]):
             raise SnapshotDamagedError(f"it is truncated: no trailer after {self.length} bytes")
         raise SnapshotDamagedError("it is damaged: its content does not have the digest that its trailer gives")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import uuid
 from dataclasses import dataclass, field
@@ -21,11 +20,6 @@ def utc_now(after: str | None = None) -> str:
     if after is not None:
         now = max(now, datetime.fromisoformat(after) + timedelta(microseconds=1))
     return now.isoformat(timespec="microseconds")
-
-
-def newer_format(version: int) -> str:
-    """Returns what is said of a snapshot of a newer format."""
-    return f"it has format version {version}, and this veles-run reads up to {FORMAT}: upgrade veles-run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +93,11 @@ class Header:
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise SnapshotDamagedError("its header cannot be read") from error
         if version > FORMAT:
-            raise SnapshotMismatchError(newer_format(version))
-        kinds = _kinds()
-        known = {name: value for name, value in values.items() if name in kinds}
-        if wrong := [name for name, value in known.items() if not isinstance(value, kinds[name])]:
+            raise SnapshotMismatchError(
+                f"it has format version {version}, and this veles-run reads up to {FORMAT}: upgrade veles-run"
+            )
+        known = {name: value for name, value in values.items() if name in _KINDS}
+        if wrong := [name for name, value in known.items() if not isinstance(value, _KINDS[name])]:
             raise SnapshotDamagedError(f"its header cannot be read: {wrong[0]!r} is a {type(known[wrong[0]]).__name__}")
         try:
             header = cls(**known)
@@ -112,7 +107,6 @@ class Header:
         return header
 
 
-@functools.cache
 def _kinds() -> dict[str, tuple[type, ...]]:
     """Returns the types that the values of a header have in JSON, by field; a number may be written without a point."""
     kinds = {}
@@ -120,3 +114,6 @@ def _kinds() -> dict[str, tuple[type, ...]]:
         types = [get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
         kinds[name] = (*types, int) if float in types else tuple(types)
     return kinds
+
+
+_KINDS = _kinds()

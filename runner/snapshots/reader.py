@@ -20,7 +20,7 @@ from runner.snapshots.limits import Budget
 from runner.snapshots.signing import SIGNATURE_SIZE, Seal
 
 HEADER_STEP = 1 << 14
-"""Encoded bytes that are decoded at a time in search of the end of the header."""
+"""Bytes that are taken at a time in search of the end of the header."""
 
 
 def read_header(blocks: Iterable[bytes]) -> Header:
@@ -31,12 +31,7 @@ def read_header(blocks: Iterable[bytes]) -> Header:
         SnapshotMismatchError: of a newer format.
     """
     codec, blocks = _detected(blocks)
-    start = bytearray()
-    for plain in codecs.decode(codec, _small(blocks)):
-        start += plain
-        if len(start) >= 8 and len(start) >= (size := header_size(start)):
-            return parse_header(start[:size])
-    raise SnapshotDamagedError("it is truncated: it ends within its header")
+    return _begun(codecs.decode(codec, _small(blocks)))[0]
 
 
 def read_verified(open_blocks: Callable[[], Iterator[bytes]], key: bytes | None = None) -> tuple[Header, BinaryIO]:
@@ -52,20 +47,22 @@ def read_verified(open_blocks: Callable[[], Iterator[bytes]], key: bytes | None 
     Raises:
         SnapshotDamagedError: anything is missing, altered, or too much.
         SnapshotRefusedError: it is not signed with the key.
-        SnapshotMismatchError: of a newer format.
+        SnapshotMismatchError: of a newer format, which may have another digest, too.
     """
     with _closed(open_blocks()) as opened:
         codec, blocks = _detected(opened)
         if codec.prefix or key is not None:
             held: deque[memoryview] = deque()
-            _verify(_decoded_ahead(codec, blocks), key, held.append)
+            header, stream = _begun(_decoded_ahead(codec, blocks))
+            _verify(stream, key, held.append)
             parts = _freed(held)
         else:
-            trailer = _verify(codecs.decode(codec, blocks), None, len)
+            header, stream = _begun(codecs.decode(codec, blocks))
+            trailer = _verify(stream, None, len)
             parts = _verified_again(codecs.decode(codec, open_blocks()), trailer)
     file = io.BufferedReader(_Parts(parts), 1 << 16)
-    start = file.peek(8)[:8]
-    return parse_header(file.read(header_size(start))), cast(BinaryIO, file)
+    file.read(header_size(file.peek(8)[:8]))
+    return header, cast(BinaryIO, file)
 
 
 @contextmanager
@@ -76,6 +73,18 @@ def _closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
     finally:
         if isinstance(blocks, Generator):
             blocks.close()
+
+
+def _begun(stream: Iterator[bytes]) -> tuple[Header, Iterator[bytes]]:
+    """Reads the header at the beginning of a plain stream; returns it, and the whole stream."""
+    start, taken = bytearray(), []
+    for part in stream:
+        taken.append(part)
+        for piece in _small([part]):
+            start += piece
+            if len(start) >= 8 and len(start) >= (size := header_size(start)):
+                return parse_header(start[:size]), chain(taken, stream)
+    raise SnapshotDamagedError("it is truncated: it ends within its header")
 
 
 def _verify(stream: Iterable[bytes], key: bytes | None, keep: Callable[[memoryview], object]) -> bytes:
@@ -108,7 +117,7 @@ def _verified_again(stream: Iterable[bytes], trailer: bytes) -> Iterator[memoryv
 
 
 def _small(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cuts blocks so that little is decoded at a time."""
+    """Cuts blocks so that little is taken at a time."""
     for block in blocks:
         for begin in range(0, len(block), HEADER_STEP):
             yield block[begin : begin + HEADER_STEP]

@@ -111,7 +111,6 @@ class Seal:
 
         Raises:
             SnapshotDamagedError: the trailer is missing, or digest or length differ.
-            SnapshotMismatchError: the trailer is of a newer format.
             SnapshotRefusedError: there is a key, and the stream is not signed with it.
         """
         self._digest.update(signature)

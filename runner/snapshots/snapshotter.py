@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import uuid
 from pathlib import Path
@@ -150,12 +151,12 @@ class Snapshotter(Unit):
         # What the restored run must find is set before the state is captured.
         self.put_off, self.due_states, self.last_uuid, self.last_time = False, 0, header.uuid, header.time
         settings = self.settings
-        if self.writer_ is None:
+        if self.writer_ is None or self.writer_.process != os.getpid():
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
         request = Request(header, settings.codec, settings.level, self.secret_, self.store, self._on_written)
         try:
-            self.written_ = self.writer_.submit(self.workflow, request)
+            self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
         except BaseException:
             self.put_off, self.due_states, self.last_uuid, self.last_time = before
             raise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from runner.snapshots.memory import memory
+from runner.snapshots.threads import Threads
 
 CHUNK = 4 << 20
 """Bytes in a chunk; each becomes a member of the codec's format."""
@@ -73,7 +73,7 @@ class Staging:
         self._threads = threads
         self._pass_on = pass_on
         self._on_empty = on_empty
-        self._executor: ThreadPoolExecutor | None = None
+        self._others = Threads(threads - 1, "snapshot-capture")  # made for each snapshot: threads do not survive a fork
         self._pieces: list[_Piece] = []
         self._full: list[bytearray] = []
         self._buffer = pool.take(on_empty)
@@ -96,11 +96,13 @@ class Staging:
         self._copy()
         return size
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Passes the last chunk on."""
         self._pass_on(self._buffer, self._used, True)
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
+
+    def close(self) -> None:
+        """Ends the threads that copy."""
+        self._others.close()
 
     def _next(self) -> None:
         """Goes on in a new buffer. The full one is passed on when all of it is copied: at the latest when there is no other."""
@@ -125,11 +127,8 @@ class Staging:
         self._full.clear()
 
     def _copy_in_threads(self) -> None:
-        if self._executor is None:
-            # Made for each snapshot: threads do not survive a fork.
-            self._executor = ThreadPoolExecutor(self._threads, "snapshot-capture")
         shares = [self._pieces[first :: self._threads] for first in range(self._threads)]
-        others = [self._executor.submit(_copy_all, share) for share in shares[1:]]
+        others = [self._others.start(_copy_all, share) for share in shares[1:]]
         _copy_all(shares[0])
         for other in others:
             other.result()

@@ -48,8 +48,7 @@ def rebuild_storage(data: bytes | bytearray | torch.Tensor, device: str) -> torc
 
     if not isinstance(data, torch.Tensor):
         memory = empty_memory(len(data))
-        if len(data):
-            memory.copy_(torch.frombuffer(data if isinstance(data, bytearray) else bytearray(data), dtype=torch.uint8))
+        memory.numpy().data[:] = data
         data = memory
     if device.startswith("cuda") and torch.cuda.is_available():
         data = data.to(device)

@@ -6,12 +6,14 @@ compression, store. A state larger than the staging memory makes the capture wai
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -26,9 +28,9 @@ from runner.snapshots.memory import keep_freed
 from runner.snapshots.signing import Seal
 from runner.snapshots.staging import Staging, StagingPool
 from runner.snapshots.store import Store
+from runner.snapshots.threads import Threads, made
 
-SMALLEST = 1 << 18
-"""Bytes that are worth a member of their own: fewer compress worse, and a thread takes longer to wake."""
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -85,9 +87,6 @@ class _Chunk:
     used: int
     last: bool
 
-    def content(self) -> Buffer:
-        return self.buffer if self.used == len(self.buffer) else memoryview(self.buffer)[: self.used]
-
 
 @dataclass
 class _Job:
@@ -104,6 +103,9 @@ class _Job:
 class Writer:
     """Writes one snapshot at a time.
 
+    Attributes:
+        process: the process that it works in; threads do not survive a fork.
+
     Args:
         workers: threads that compress; one for each core if None.
         staging: bytes of staging memory.
@@ -112,14 +114,19 @@ class Writer:
     def __init__(self, workers: int | None, staging: int) -> None:
         self.workers = workers or os.cpu_count() or 1
         self.pool = StagingPool(staging)
+        self.process = os.getpid()
         self._job: _Job | None = None
-        self._process = os.getpid()
         keep_freed()
 
-    def submit(self, workflow: Workflow, request: Request) -> Written:
+    def submit(self, workflow: Workflow, request: Request, blocking: bool = False) -> Written:
         """Captures the workflow; the rest happens in the background, and fills in what is returned.
 
         Waits for the snapshot before, and raises what happened to it, as `wait` does.
+
+        Args:
+            workflow: what is captured.
+            request: what becomes of it.
+            blocking: that `wait` follows at once, so that one that is not worth a thread is written without.
 
         Raises:
             StateError: something in the workflow cannot be pickled.
@@ -134,8 +141,9 @@ class Writer:
             lambda: self._start(job),
         )
         try:
-            staging.write(header_bytes(request.header))
-            pickler.dump(workflow, staging)
+            with closing(staging):
+                staging.write(header_bytes(request.header))
+                pickler.dump(workflow, staging)
         except BaseException:
             job.chunks.put(None)
             self._start(job)
@@ -144,8 +152,11 @@ class Writer:
             raise
         job.written.state = staging.size
         job.written.pause = time.perf_counter() - began
-        staging.close()
-        self._start(job)
+        staging.finish()
+        if blocking and job.thread is None and staging.size <= request.codec.smallest:
+            self._work(job)
+        else:
+            self._start(job)
         return job.written
 
     def wait(self) -> None:
@@ -155,7 +166,7 @@ class Writer:
             SnapshotError: the last snapshot was not written.
         """
         job, self._job = self._job, None
-        if job is None or self._process != os.getpid():  # threads do not survive a fork; the parent's goes on there
+        if job is None or self.process != os.getpid():  # the parent's goes on there
             return
         self._join(job)
         if job.error is not None:
@@ -180,68 +191,96 @@ class Writer:
 
     def _work(self, job: _Job) -> None:
         request, written = job.request, job.written
-        source = self._from_queue(job)
         try:
-            with ThreadPoolExecutor(self.workers, "snapshot-codec") as executor:
-                members = self._members(job, source, executor)
-                written.location = request.store.put(request.header, request.codec, members)
+            with closing(_Encoding(job, self.pool, self.workers)) as encoding:
+                encoding.begin()
+                written.location = request.store.put(request.header, request.codec, encoding)
             written.seconds = time.perf_counter() - job.began
             request.done(written)
         except _CaptureError:
             pass  # the capture raises its own error
         except BaseException as error:
             job.error = error
-        finally:
-            # A capture that waits for a buffer must get it, whatever happened here.
-            for chunk in source:
-                self.pool.give(chunk.buffer)
-
-    @staticmethod
-    def _from_queue(job: _Job) -> Iterator[_Chunk]:
-        while (chunk := job.chunks.get()) is not None:
-            yield chunk
-            if chunk.last:
-                return
-
-    def _members(self, job: _Job, source: Iterator[_Chunk], executor: ThreadPoolExecutor) -> Iterator[Buffer]:
-        """Yields the encoded chunks in order; compression runs ahead in other threads, digest and store in this one."""
-        request, written = job.request, job.written
-        seal = Seal(request.key)
-        ahead: deque[tuple[_Chunk, list[Future[Buffer]]]] = deque()
-        last = False
-        try:
-            while not last and (chunk := next(source, None)) is not None:
-                last = chunk.last
-                content = chunk.content()
-                if last:
-                    seal.update(content)
-                    parts = _parts(bytes(content) + seal.end(), self.workers)
-                else:
-                    parts = [content]
-                ahead.append((chunk, [executor.submit(request.codec.encode, part, request.level) for part in parts]))
-                if not last:
-                    seal.update(content)
-                while len(ahead) > (0 if last else self.workers + 1):
-                    chunk, members = ahead[0]
-                    for encoded in members:
-                        written.stored += len(encoded.result())
-                        yield encoded.result()
-                    written.progress += chunk.used
-                    ahead.popleft()
-                    self.pool.give(chunk.buffer)
-            if not last:
-                raise _CaptureError
-        finally:
-            for chunk, members in ahead:
-                for encoded in members:
-                    encoded.exception()  # waits: it reads the buffer
-                self.pool.give(chunk.buffer)
+            if not threading.main_thread().is_alive():  # the process ends, and nobody will ask
+                log.error("No snapshot: %s", error)
 
 
-def _parts(content: bytes, workers: int) -> list[Buffer]:
+class _Encoding:
+    """The chunks of a snapshot on their way through its codec; iterates over the encoded ones, in order.
+
+    Compression runs ahead in other threads; digest and store work in the one that iterates.
+    """
+
+    def __init__(self, job: _Job, pool: StagingPool, workers: int) -> None:
+        self._job = job
+        self._pool = pool
+        self._workers = workers
+        self._threads = Threads(workers, "snapshot-codec")
+        self._seal = Seal(job.request.key)
+        self._ahead: deque[tuple[_Chunk, list[Future[Buffer]]]] = deque()
+        self._all = False
+
+    def __iter__(self) -> Iterator[Buffer]:
+        while self._ahead:
+            # What is there is taken; nothing is waited for, since the capture may wait for the buffers that are held here.
+            while not self._all and len(self._ahead) <= self._workers and not self._job.chunks.empty():
+                self.begin()
+            chunk, members = self._ahead[0]
+            for encoded in members:
+                self._job.written.stored += len(encoded.result())
+                yield encoded.result()
+            self._job.written.progress += chunk.used
+            self._ahead.popleft()
+            self._pool.give(chunk.buffer)
+            if not self._ahead and not self._all:
+                self.begin()
+
+    def close(self) -> None:
+        """Gives all buffers back: a capture that waits for one must get it, whatever happened here."""
+        for chunk, members in self._ahead:
+            for encoded in members:
+                encoded.exception()  # waits: it reads the buffer
+            self._pool.give(chunk.buffer)
+        while not self._all and (rest := self._next()) is not None:
+            self._pool.give(rest.buffer)
+        self._threads.close()
+
+    def _next(self) -> _Chunk | None:
+        chunk: _Chunk | None = self._job.chunks.get()
+        self._all = chunk is None or chunk.last
+        return chunk
+
+    def begin(self) -> None:
+        """Waits for the next chunk, and begins to encode it."""
+        chunk = self._next()
+        if chunk is None:
+            raise _CaptureError
+        content = memoryview(chunk.buffer)[: chunk.used]
+        codec, level = self._job.request.codec, self._job.request.level
+        if chunk.last:
+            self._seal.update(content)
+            parts = _parts(self._sealed(chunk), codec, self._workers)
+            start = self._threads.start if len(parts) > 1 else made
+            members = [start(codec.encode, part, level) for part in parts]
+        else:
+            members = [self._threads.start(codec.encode, content, level)]
+            self._seal.update(content)
+        self._ahead.append((chunk, members))
+
+    def _sealed(self, chunk: _Chunk) -> memoryview:
+        """Returns the last chunk with signature and trailer, which have room in its buffer unless it is full."""
+        end = self._seal.end()
+        sealed = memoryview(chunk.buffer)[: chunk.used + len(end)]
+        if len(sealed) < chunk.used + len(end):
+            return memoryview(bytes(sealed[: chunk.used]) + end)
+        sealed[chunk.used :] = end
+        return sealed
+
+
+def _parts(content: memoryview, codec: Codec, workers: int) -> list[memoryview]:
     """Cuts the last chunk so that all workers have something of it: a small snapshot is nothing but its last chunk."""
-    size = max(SMALLEST, -(-len(content) // workers))
-    return [memoryview(content)[begin : begin + size] for begin in range(0, len(content), size)]
+    size = max(codec.smallest, -(-len(content) // workers))
+    return [content[begin : begin + size] for begin in range(0, len(content), size)]
 
 
 class _CaptureError(SnapshotError):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
@@ -18,6 +16,7 @@ from runner import secrets
 from runner.errors import StoreAwayError
 from runner.snapshots.stores.dialects import DIALECTS, STANDARD
 from runner.snapshots.stores.driver import load, translated
+from runner.snapshots.threads import Threads, made
 
 if TYPE_CHECKING:
     import pyodbc
@@ -48,34 +47,8 @@ class Result:
     count: int
 
 
-class _Worker:
-    """A thread that makes calls, one after the other. The next connection uses it again: its memory is warm by then."""
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
-        threading.Thread(target=self._serve, name="odbc", daemon=True).start()
-
-    def start(self, action: Callable[[], Any]) -> Future[Any]:
-        """Makes a call as soon as those before it have ended."""
-        call: Future[Any] = Future()
-        self._calls.put((action, call))
-        return call
-
-    def _serve(self) -> None:
-        while True:
-            action, call = self._calls.get()
-            _make(action, call)
-            del action, call  # they hold rows
-
-
-def _make(action: Callable[[], Any], call: Future[Any]) -> None:
-    try:
-        call.set_result(action())
-    except BaseException as error:
-        call.set_exception(error)
-
-
-_idle: list[_Worker] = []
+_idle: list[Threads] = []
+"""Threads without a connection. The next connection uses one again: its memory is warm by then."""
 os.register_at_fork(after_in_child=_idle.clear)  # threads stay behind
 
 
@@ -103,9 +76,9 @@ class Connection:
         full = text if "=" in text else f"DSN={text}"
         with translated("connect to the database", odbc):
             self._manager = load()
-            self._worker = _idle.pop() if _idle else _Worker()
+            self._thread = _idle.pop() if _idle else Threads(1, "odbc", daemon=True)
             try:
-                self._wait(self._worker.start(lambda: self._open(full, int(limit))), limit)
+                self._wait(self._thread.start(lambda: self._open(full, int(limit))), limit)
             except BaseException:
                 self.close()
                 raise
@@ -135,17 +108,13 @@ class Connection:
                 self._wait(call, OPEN_LIMIT)
 
     def _start(self, action: Callable[[], Any]) -> Future[Any]:
-        if not self.dialect.embedded:
-            return self._worker.start(action)
-        call: Future[Any] = Future()
-        _make(action, call)
-        return call
+        return made(action) if self.dialect.embedded else self._thread.start(action)
 
     def _close(self) -> None:
         if self._raw is not None:
             with suppress(self._manager.Error):  # nothing is left to do for a connection that is lost
                 self._raw.close()
-        _idle.append(self._worker)
+        _idle.append(self._thread)
 
     @property
     def _opened(self) -> pyodbc.Connection:

@@ -1,4 +1,5 @@
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -19,11 +20,11 @@ def test_what_is_written_is_passed_on_whole_and_in_order(threads: int, chunks: i
         ends.append(last)
         pool.give(buffer)
 
-    staging = Staging(pool, threads, pass_on, lambda: None)
     written = [bytes([number + 1]) * size for number, size in enumerate(SIZES)]
-    for data in written:
-        assert staging.write(data) == len(data)
-    staging.close()
+    with closing(Staging(pool, threads, pass_on, lambda: None)) as staging:
+        for data in written:
+            assert staging.write(data) == len(data)
+        staging.finish()
     assert b"".join(passed) == b"".join(written)
     assert staging.size == sum(SIZES)
     assert ends == [False] * (len(ends) - 1) + [True]
@@ -32,11 +33,11 @@ def test_what_is_written_is_passed_on_whole_and_in_order(threads: int, chunks: i
 def test_data_may_change_as_soon_as_they_are_written() -> None:
     pool = StagingPool(64 * CHUNK)
     passed: list[bytes] = []
-    staging = Staging(pool, 2, lambda buffer, used, last: passed.append(bytes(buffer[:used])), lambda: None)
     data = bytearray(b"a" * (5 * CHUNK))
-    staging.write(data)
-    data[:] = b"b" * len(data)
-    staging.close()
+    with closing(Staging(pool, 2, lambda buffer, used, last: passed.append(bytes(buffer[:used])), lambda: None)) as staging:
+        staging.write(data)
+        data[:] = b"b" * len(data)
+        staging.finish()
     assert b"".join(passed) == b"a" * len(data)
 
 
@@ -51,6 +52,6 @@ def test_a_full_pool_makes_the_writer_wait_for_the_chunks_that_are_passed_on() -
             pool.give(buffer)
         passed.clear()
 
-    staging = Staging(pool, 2, lambda buffer, used, last: passed.append(buffer), give_back)
-    staging.write(b"x" * (9 * CHUNK))
+    with closing(Staging(pool, 2, lambda buffer, used, last: passed.append(buffer), give_back)) as staging:
+        staging.write(b"x" * (9 * CHUNK))
     assert waited.is_set()

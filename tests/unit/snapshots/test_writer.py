@@ -3,6 +3,8 @@
 import gc
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from runner.errors import StateError, StoreError
 from runner.graph import Unit, Workflow
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Buffer, Codec
+from runner.snapshots.format import TRAILER_SIZE
 from runner.snapshots.header import Header
 from runner.snapshots.snapshotter import SnapshotterToFile
 from runner.snapshots.staging import CHUNK, StagingPool
@@ -194,13 +197,66 @@ def test_fork_while_a_snapshot_is_written(tmp_path: Path, gate: threading.Event)
     snapshotter.export()
     child = os.fork()
     if child == 0:
-        # The child has no writer thread: it neither waits for one, nor touches its parent's file.
+        # The child has no writer thread: it neither waits for one, nor touches its parent's file. It can write its own.
+        snapshotter.finish()
+        gate.set()
+        snapshotter.directory = str(tmp_path / "child")
+        snapshotter.export()
         snapshotter.finish()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".gz"]
     gate.set()
     snapshotter.finish()
-    assert torch.equal(restored(snapshotter.last_location).workflow["holder"].value, holder.value)
+    for location in (snapshotter.last_location, tmp_path / "child" / Path(snapshotter.last_location).name):
+        assert torch.equal(restored(location).workflow["holder"].value, holder.value)
+
+
+UNFINISHED = """
+import sys
+from pathlib import Path
+from tests.units import *
+from tests.workflows import holding
+_, _, snapshotter = holding(bytes(12 << 20), Path(sys.argv[1]), compression="bz2")
+snapshotter.export()
+"""
+
+
+def test_a_process_that_ends_waits_for_its_snapshot(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", UNFINISHED, tmp_path], check=True)
+    (name,) = snapshot_files(tmp_path)
+    assert restored(tmp_path / name).workflow["holder"].value == bytes(12 << 20)
+
+
+def test_what_goes_wrong_at_the_end_of_a_process_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-c", UNFINISHED, tmp_path / "file" / "below"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert said.startswith("No snapshot: cannot write to ")
+
+
+@pytest.mark.parametrize("workers", [1, 3, 16])
+def test_more_threads_than_chunks_in_the_pool(tmp_path: Path, workers: int) -> None:
+    value = torch.arange(12 * CHUNK // 8)
+    _, _, snapshotter = holding(value, tmp_path, staging=0, workers=workers)
+    snapshotter.export()
+    snapshotter.finish()
+    assert torch.equal(restored(snapshotter.last_location).workflow["holder"].value, value)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("codec", ["none", "snappy", "gz"])
+@pytest.mark.parametrize("left", [0, 1, TRAILER_SIZE - 1, TRAILER_SIZE, CHUNK - 1])
+def test_trailer_at_the_end_of_a_chunk(tmp_path: Path, left: int, codec: str, blocking: bool) -> None:
+    _, _, snapshotter = holding(bytes(CHUNK), tmp_path, compression=codec, blocking=blocking)
+    snapshotter.export()
+    snapshotter.finish()
+    size = 4 * CHUNK - left - snapshotter.written_.state
+    _, holder, snapshotter = holding(os.urandom(size), tmp_path, compression=codec, blocking=blocking)
+    snapshotter.export()
+    snapshotter.finish()
+    assert -snapshotter.written_.state % CHUNK == left
+    assert restored(snapshotter.last_location).workflow["holder"].value == holder.value
 
 
 def test_no_thread_is_left(tmp_path: Path) -> None:
