@@ -17,6 +17,7 @@ class TorchStep:
     Attributes:
         rate: learning rate; None until the optimizer has told its own.
         optimizer: holds the parameter and its state; part of snapshots.
+        device: where the parameter is.
 
     Args:
         cls: the class of the optimizer.
@@ -31,6 +32,7 @@ class TorchStep:
         self.settings = settings
         self.rate: float | None = None
         self.optimizer: torch.optim.Optimizer | None = None
+        self.device: torch.device | None = None
 
     def fresh(self) -> TorchStep:
         """Returns a step of the same kind for another parameter."""
@@ -38,15 +40,24 @@ class TorchStep:
 
     def update(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
         """Updates a parameter with its gradient, of the same shape; `factor` multiplies the learning rate."""
-        if self.optimizer is None:
-            self.optimizer = self.make(parameter)
-        (group,) = self.optimizer.param_groups
+        optimizer = self._of(parameter)
+        (group,) = optimizer.param_groups
         if self.rate is None:
             self.rate = float(group["lr"])
         group["lr"] = self.rate * factor
         parameter.grad = gradient
-        self.optimizer.step()
+        optimizer.step()
         parameter.grad = None
+
+    def _of(self, parameter: Tensor) -> torch.optim.Optimizer:
+        """Returns the optimizer of a parameter; one that was brought to another device has one there, in its state."""
+        before = self.optimizer
+        if before is not None and self.device == parameter.device:
+            return before
+        self.optimizer, self.device = self.make(parameter), parameter.device
+        if before is not None:
+            self.optimizer.load_state_dict(before.state_dict())
+        return self.optimizer
 
     def update_matrix(self, parameter: Tensor, error: Tensor, inputs: Tensor, factor: float) -> None:
         """Updates a matrix whose gradient is error^T inputs."""

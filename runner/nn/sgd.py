@@ -69,6 +69,8 @@ class SGD:
     def _velocity(self, parameter: Tensor) -> Tensor:
         if self.velocity is None:
             self.velocity = torch.zeros_like(parameter)
+        elif self.velocity.device != parameter.device:  # resumed on another
+            self.velocity = self.velocity.to(parameter.device)
         return self.velocity
 
     def _apply(self, parameter: Tensor, velocity: Tensor, rate: float) -> None:

@@ -101,3 +101,19 @@ def test_a_fresh_step_has_an_optimizer_of_its_own() -> None:
     step = TorchStep(torch.optim.SGD, {"lr": 1.0})
     step.update(torch.zeros(1), torch.ones(1), 1.0)
     assert step.fresh().optimizer is None
+
+
+@pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: settings["_target_"])
+def test_what_it_remembers_follows_the_parameter_to_another_device(settings: dict[str, object]) -> None:
+    step = torch_step(settings)
+    parameter = torch.randn(3, 2)
+    step.update(parameter, torch.ones(3, 2), 1.0)
+    remembered = step.optimizer.state_dict()["state"][0]
+    moved = parameter.to("meta")
+    step.update(moved, torch.ones(3, 2, device="meta"), 0.5)
+    (group,) = step.optimizer.param_groups
+    assert group["params"] == [moved]
+    assert group["lr"] == settings["lr"] * 0.5
+    state = step.optimizer.state[moved]
+    assert {name: value.shape for name, value in state.items()} == {name: value.shape for name, value in remembered.items()}
+    assert {value.device.type for value in state.values() if value.shape == moved.shape} == {"meta"}

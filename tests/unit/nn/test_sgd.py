@@ -66,3 +66,10 @@ def test_kernels_are_driven_apart_as_rows_of_a_matrix_are() -> None:
     for weights in (kernels, matrix):
         SGD(0.1, ortho=0.5).update(weights, torch.zeros_like(weights), 1.0)
     assert torch.equal(kernels.flatten(1), matrix)
+
+
+def test_the_velocity_follows_the_parameter_to_another_device() -> None:
+    step = SGD(0.1, moment=0.9)
+    step.update(torch.ones(2), torch.ones(2), 1.0)
+    step.update(torch.ones(2, device="meta"), torch.ones(2, device="meta"), 1.0)
+    assert step.velocity.device.type == "meta"
