@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import torch
 
 from runner.errors import ConfigError
 from runner.snapshots import codecs
-from runner.snapshots.codecs import CODECS
+from runner.snapshots.codecs import CODECS, encoders, libraries
 from runner.snapshots.staging import CHUNK
 from tests.workflows import holding, restored
 
@@ -172,13 +173,13 @@ def test_unknown_codec_lists_the_known_ones() -> None:
 def test_missing_package_is_named_with_the_command(
     codec: str, module: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codecs, "_LOCAL", type(codecs._LOCAL)())
+    monkeypatch.setattr(encoders, "_LOCAL", threading.local())
     monkeypatch.setitem(sys.modules, module, None)  # what Python does for a module that cannot be imported
     with pytest.raises(ConfigError, match=rf"codec '{codec}' needs the package {package}: pip install {package}"):
         CODECS[codec].encode(b"data", 1)
 
 
 def test_gz_does_without_isal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codecs, "_gzip_library", zlib)
+    monkeypatch.setattr(libraries, "gzip_library", zlib)
     encoded = CODECS["gz"].encode(b"data" * 1000, 1)
     assert b"".join(codecs.decode(CODECS["gz"], [bytes(encoded)])) == b"data" * 1000

@@ -1,0 +1,54 @@
+"""A row of the table of codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runner.errors import ConfigError
+from runner.snapshots.codecs.decoders import Decoder
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """A row of the table.
+
+    Attributes:
+        name: as in `snapshotter.compression`.
+        magic: the first bytes of every member.
+        prefix: how many bytes all full members begin with; 0 when a stream cannot be cut into members.
+        levels: the levels it takes; empty when it has none.
+        default_level: the level that pays: more costs much time and gains little on weights.
+        encode: makes one member of a chunk.
+        decoder: makes a decoder of one member.
+        smallest: bytes that are worth a member, and a thread, of their own.
+    """
+
+    name: str
+    magic: bytes
+    prefix: int
+    levels: range
+    default_level: int
+    encode: Callable[[Buffer, int], Buffer]
+    decoder: Callable[[], Decoder]
+    smallest: int = 1 << 18
+
+    @property
+    def extension(self) -> str:
+        """The end of a file's name: `.pickle.gz`, `.pickle` for none."""
+        return ".pickle" if self.name == "none" else f".pickle.{self.name}"
+
+    def check_level(self, level: int | None) -> int:
+        """Returns the level to use.
+
+        Raises:
+            ConfigError: the codec does not take that level.
+        """
+        if level is None:
+            return self.default_level
+        if level not in self.levels:
+            takes = f"{self.levels[0]} to {self.levels[-1]}" if self.levels else "none"
+            raise ConfigError(f"snapshotter.compression_level={level} is not a level of {self.name!r}, which takes {takes}")
+        return level

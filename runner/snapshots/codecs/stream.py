@@ -1,0 +1,77 @@
+"""Decoding a stream of members, and cutting one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from runner.errors import SnapshotDamagedError
+from runner.snapshots.codecs.codec import Codec
+from runner.snapshots.codecs.decoders import Decoder
+from runner.snapshots.codecs.libraries import decoding_errors
+from runner.snapshots.limits import Budget
+
+PIECE = 4 << 20
+"""Bytes that a decoder is asked for at a time."""
+
+
+class IncompleteMemberError(SnapshotDamagedError):
+    """The data end within a member."""
+
+
+def decode(codec: Codec, blocks: Iterable[bytes], budget: Budget | None = None) -> Iterator[bytes]:
+    """Decodes concatenated members strictly.
+
+    Args:
+        codec: how they are encoded.
+        blocks: the encoded stream, cut anywhere.
+        budget: what it may decode to.
+
+    Raises:
+        SnapshotDamagedError: a member is damaged or incomplete, something else follows a member, or it decodes to too much.
+    """
+    budget = budget or Budget()
+    decoder: Decoder | None = None
+    for data in blocks:
+        while data or (decoder is not None and not decoder.needs_input):
+            decoder = decoder or codec.decoder()
+            try:
+                plain = decoder.decompress(data, PIECE)
+            except decoding_errors() as error:
+                raise SnapshotDamagedError(f"it is damaged: {codec.name} says {error}") from error
+            rest = decoder.unused_data if decoder.eof else b""
+            budget.spend(len(data) - len(rest), len(plain))
+            data, decoder = rest, None if decoder.eof else decoder
+            if plain:
+                yield plain
+    if decoder is not None:
+        raise IncompleteMemberError(f"it is truncated within a member of {codec.name}")
+
+
+def members(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cuts an encoded stream where members begin, so that they can be decoded in parallel.
+
+    A member begins with the same few bytes as the first one. These may also stand within a member, where a state holds data of
+    the same codec: a piece that ends within a member goes on in the next. A stream of one member, made by another tool, is not
+    cut.
+    """
+    if not codec.prefix:
+        yield from blocks
+        return
+    blocks = iter(blocks)
+    pending = bytearray()
+    while len(pending) < codec.prefix and (block := next(blocks, b"")):
+        pending += block
+    prefix = bytes(pending[: codec.prefix])
+    searched = len(prefix)
+    while True:
+        begin = 0
+        while (found := pending.find(prefix, searched)) >= 0:
+            yield bytes(memoryview(pending)[begin:found])
+            begin, searched = found, found + len(prefix)
+        del pending[:begin]
+        searched = max(len(prefix), len(pending) - len(prefix))
+        block = next(blocks, b"")
+        if not block:
+            yield bytes(pending)
+            return
+        pending += block
