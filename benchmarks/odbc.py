@@ -121,6 +121,11 @@ def memory_of_one(odbc: str, megabytes: int, codec: str) -> int:
     return peak() - before
 
 
+def rounds_of(megabytes: int, rounds: int) -> int:
+    """Small ones take milliseconds, which vary much; the largest take a minute."""
+    return 7 * rounds if megabytes == 1 else rounds if megabytes < 1000 else 1
+
+
 def _each(encoded: list[bytes]) -> Iterator[Buffer]:
     yield from encoded
 
@@ -177,7 +182,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="veles-benchmark-")))
         databases = [running.database(kind, folder) for kind in arguments.systems]
         cases = [(one, size, codec) for size in arguments.sizes for codec in ("none", "gz") for one in databases]
-        rows = [measure(*case, arguments.rounds if case[1] < 1000 else 1) for case in cases]
+        rows = [measure(*case, rounds_of(case[1], arguments.rounds)) for case in cases]
         columns = ("database", "state", "codec", "store MB/s", "plain MB/s", "read MB/s", "store / plain", "client memory, MB")
         print_table("Snapshots in databases", columns, rows)
         columns = ("database", "snapshots", "headers", "seconds to list")

@@ -14,7 +14,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from runner import secrets
 from runner.errors import StoreAwayError
-from runner.snapshots.stores.dialects import DIALECTS, STANDARD
+from runner.snapshots.stores.dialects import DIALECTS, STANDARD, Dialect
 from runner.snapshots.stores.driver import load, translated
 from runner.snapshots.threads import Threads, made
 
@@ -51,13 +51,16 @@ _idle: list[Threads] = []
 """Threads without a connection. The next connection uses one again: its memory is warm by then."""
 os.register_at_fork(after_in_child=_idle.clear)  # threads stay behind
 
+_dialects: dict[str, Dialect] = {}
+"""Of the databases that were connected to, by connection string."""
+
 
 class Connection:
     """A connection whose calls end in time, whatever the driver does.
 
     Not every driver keeps to a time limit, and none does when the network swallows what it sends. So calls are made by another
     thread, and one that hangs is left behind with its thread, which closes the connection if it ever goes on. To wake it takes
-    longer than small calls to a database in this process, which need no such care once it is open.
+    longer than small calls to a database in this process, which need no such care once it was opened.
 
     Attributes:
         dialect: what is particular to the database system.
@@ -71,17 +74,18 @@ class Connection:
     def __init__(self, odbc: str, limit: float = OPEN_LIMIT) -> None:
         self._raw: pyodbc.Connection | None = None
         self._hangs = False
-        self.dialect = STANDARD
+        self.dialect = _dialects.get(odbc, STANDARD)
         text = secrets.reveal(odbc)
         full = text if "=" in text else f"DSN={text}"
         with translated("connect to the database", odbc):
             self._manager = load()
             self._thread = _idle.pop() if _idle else Threads(1, "odbc", daemon=True)
             try:
-                self._wait(self._thread.start(lambda: self._open(full, int(limit))), limit)
+                self._wait(self._start(lambda: self._open(full, int(limit))), limit)
             except BaseException:
                 self.close()
                 raise
+        _dialects[odbc] = self.dialect
 
     def execute(self, statement: str, *values: object) -> Result:
         """Executes a statement."""
