@@ -194,7 +194,7 @@ class Writer:
         try:
             with closing(_Encoding(job, self.pool, self.workers)) as encoding:
                 encoding.begin()
-                written.location = request.store.put(request.header, request.codec, encoding)
+                written.location = request.store.put(request.header, request.codec, iter(encoding))
             written.seconds = time.perf_counter() - job.began
             request.done(written)
         except _CaptureError:
