@@ -134,11 +134,12 @@ def test_retention_takes_links_and_what_they_point_to_for_nobodys(folder: Path, 
     """A snapshot that was moved elsewhere, with a link in its place, and links to what is still there."""
     archive = folder.parent / "archive"
     archive.mkdir()
-    workflow, holder, _ = holding(7, folder, limit=6, keep_last=1)
+    workflow, holder, snapshotter = holding(7, folder, limit=6, keep_last=1)
     links = [folder / "link.5.pickle.gz", folder / "dangling.5.pickle.gz"]
 
     def move() -> None:
         if holder.runs == 3:
+            snapshotter.finish()  # the one before may still be on its way, and with it the end of the one before that
             (first,) = [path for path in folder.glob("holding_run_*") if not path.is_symlink()]
             shutil.move(first, archive / first.name)
             first.symlink_to(archive / first.name)
