@@ -42,6 +42,7 @@ class GzipDecoder:
         return bytes(self._stream.unused_data)
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Decodes as `Decoder` says."""
         plain = bytes(self._stream.decompress(self._stream.unconsumed_tail + data, max_length))
         # A full piece may not be all, even when the whole of the data is taken.
         self.needs_input = self.eof or (len(plain) < max_length and not self._stream.unconsumed_tail)
@@ -56,6 +57,7 @@ class PlainDecoder:
     unused_data = b""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Decodes as `Decoder` says."""
         return data
 
 
@@ -88,6 +90,7 @@ class SteppingDecoder:
         return bytes(self._data)
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Decodes as `Decoder` says."""
         self._data = memoryview(bytes(self._data) + data)
         parts, size = [], 0
         while self._data and not self.eof and size < max_length:
