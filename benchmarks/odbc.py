@@ -122,7 +122,7 @@ def memory_of_one(odbc: str, megabytes: int, codec: str) -> int:
 
 
 def rounds_of(megabytes: int, rounds: int) -> int:
-    """Small ones take milliseconds, which vary much; the largest take a minute."""
+    """Returns how often a size is measured: small ones take milliseconds, which vary much, the largest a minute."""
     return 7 * rounds if megabytes == 1 else rounds if megabytes < 1000 else 1
 
 

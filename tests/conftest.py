@@ -3,7 +3,6 @@
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,7 +38,7 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-VELES_RUN = (sys.executable, "-m", "runner")
+VELES_RUN = forked.VELES_RUN
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+VELES_RUN = (sys.executable, "-m", "runner")
+
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["runner.cli.run", "runner.cli.job"])
 
@@ -29,7 +31,7 @@ def run(
     An environment that an interpreter would see when it starts, such as another PYTHONPATH, has a new interpreter.
     """
     if _interpreter(environment) != _HERE:
-        command = [sys.executable, "-m", "runner", *arguments]
+        command = [*VELES_RUN, *arguments]
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder, name) for name in ("stdout", "stderr")]

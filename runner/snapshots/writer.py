@@ -193,7 +193,7 @@ class Writer:
         request, written = job.request, job.written
         try:
             with closing(_Encoding(job, self.pool, self.workers)) as encoding:
-                encoding.begin()
+                encoding.begin()  # while the store gets ready
                 written.location = request.store.put(request.header, request.codec, iter(encoding))
             written.seconds = time.perf_counter() - job.began
             request.done(written)

@@ -51,6 +51,7 @@ def test_a_trailer_of_a_newer_format_under_a_header_of_this_one(tmp_path: Path) 
     data = path.read_bytes()
     trailer = bytearray(data[-TRAILER_SIZE:])
     trailer[trailer.index(b"veles-runK") + len(b"veles-runK")] = FORMAT + 1
+    trailer[-20] ^= 1
     path.write_bytes(data[:-TRAILER_SIZE] + trailer)
     with pytest.raises(SnapshotDamagedError, match="it is truncated: no trailer after"):
         restore(path)
