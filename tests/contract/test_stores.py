@@ -23,12 +23,12 @@ from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.odbc import OdbcStore
 from runner.snapshots.stores.session import ROW
 from runner.snapshots.trust import Policy
-from tests.servers import KINDS, PASSWORD, Servers
+from tests.servers import KINDS, PASSWORD, Servers, execute, query
 from tests.workflows import stored
 
 NONE = codecs.find("none")
 TRUSTED = Policy(trusted=["tests"])
-SIZES = (0, 1, 65_536, ROW, ROW + 1, 17_500_000)
+SIZES = (0, 1, 65_536, 65_537, ROW, ROW + 1, 17_500_000)
 RUN = str(uuid.uuid4())
 
 
@@ -63,6 +63,21 @@ def test_content_comes_back_byte_for_byte(store: Store, size: int, rng: random.R
     location = store.put(header(), NONE, members)
     assert read(store, location) == data
     assert read(store, location) == data
+
+
+@pytest.mark.parametrize("packet", [1 << 20, 32 << 10])
+def test_server_that_takes_small_packets(packet: int, servers: Servers, tmp_path: Path, rng: random.Random) -> None:
+    database = servers.database("mariadb", tmp_path)
+    default = query(database, "SELECT @@global.max_allowed_packet")[0][0]
+    execute(database, f"SET GLOBAL max_allowed_packet = {packet}")
+    try:
+        store = OdbcStore(database.odbc)
+        store.prepare()
+        data = rng.randbytes(3_000_000)
+        assert read(store, store.put(header(), NONE, [data])) == data
+        assert query(database, "SELECT count(*) FROM veles_chunks")[0][0] > len(data) // packet
+    finally:
+        execute(database, f"SET GLOBAL max_allowed_packet = {default}")
 
 
 def test_member_may_be_reused_when_the_next_is_asked_for(store: Store) -> None:

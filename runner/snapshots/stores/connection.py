@@ -130,6 +130,8 @@ class Connection:
         self._raw = pyodbc.connect(text, timeout=limit)
         self.dialect = DIALECTS.get(str(self._raw.getinfo(pyodbc.SQL_DBMS_NAME)), STANDARD)
         self.quote = str(self._raw.getinfo(pyodbc.SQL_IDENTIFIER_QUOTE_CHAR))
+        if self.dialect.portion is not None:
+            self._raw.maxwrite = self.dialect.portion
 
     def _execute(self, statement: str, values: Sequence[object]) -> Result:
         cursor = self._opened.execute(statement, *values)

@@ -29,6 +29,7 @@ class Dialect:
         read: how bytes are selected from a column.
         options: what the definition of a table ends with.
         packet: query for the largest message that the server takes, in bytes; None where there is no such limit.
+        portion: bytes that the driver is given at a time; None for as many as it asks for.
         embedded: whether it works in this process, without a connection that can break.
     """
 
@@ -37,6 +38,7 @@ class Dialect:
     read: str = "{}"
     options: str = ""
     packet: str | None = None
+    portion: int | None = None
     embedded: bool = False
 
 
@@ -44,7 +46,11 @@ STANDARD = Dialect(timestamp="timestamp", blob="blob")
 """The types of the SQL standard, for a system that is not in the table."""
 
 _MYSQL = Dialect(
-    timestamp="datetime(6)", blob="longblob", options=" DEFAULT CHARSET=utf8mb4", packet="SELECT @@max_allowed_packet"
+    timestamp="datetime(6)",
+    blob="longblob",
+    options=" DEFAULT CHARSET=utf8mb4",
+    packet="SELECT @@max_allowed_packet",
+    portion=64 << 10,  # MariaDB's asks for 256, and sends a packet for each
 )
 
 DIALECTS = {
