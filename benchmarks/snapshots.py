@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from runner.snapshots.header import Header
 from runner.snapshots.snapshotter import SnapshotterToFile
 from runner.snapshots.staging import CHUNK
 from runner.snapshots.store import Store
+from runner.snapshots.stores.file import CLOCK_STEP
 
 SLOW = ("bz2", "xz")
 IN_MEMORY = ("zst", "snappy")
@@ -125,6 +127,17 @@ def pauses(megabytes: int, rounds: int) -> None:
         print(f"ours / dcp.async_save: {verdict(medians['ours'] / medians['dcp.async_save'], 1.0)}")
 
 
+def exporter(snapshotter: SnapshotterToFile) -> Callable[[], None]:
+    """Takes snapshots, each with a name of its own, as a run does."""
+    numbers = count()
+
+    def export() -> None:
+        snapshotter.suffix = str(next(numbers))
+        snapshotter.export()
+
+    return export
+
+
 def standard_writer(codec: str, path: Path, workflow: Workflow, level: int) -> Callable[[], None]:
     """What one would write with the standard library; like ours, to a new file each time."""
     openers = {
@@ -197,7 +210,7 @@ def writing(megabytes: int, rounds: int) -> dict[str, dict[str, float]]:
         with folder() as path:
             few = 1 if (codec.name in SLOW and megabytes > 1) or megabytes > 105 else rounds
             workflow, snapshotter = make_workflow(megabytes, path / "ours", compression=codec.name, blocking=True)
-            actions: dict[str, Callable[[], object]] = {"file": snapshotter.export}
+            actions: dict[str, Callable[[], object]] = {"file": exporter(snapshotter)}
             other = path / "theirs" / "other"
             other.parent.mkdir()
             if codec.name in IN_MEMORY:
@@ -206,6 +219,7 @@ def writing(megabytes: int, rounds: int) -> dict[str, dict[str, float]]:
                 actions["ours"] = make_workflow(megabytes, path, SnapshotterToMemory, **settings)[1].export
             else:
                 actions["other"] = standard_writer(codec.name, other, workflow, codec.default_level)
+            time.sleep(CLOCK_STEP / 1e9)  # in a run, the folder was not made a moment ago
             times = in_turns(actions, few)
             written = snapshotter.written_
             size = f"{written.stored / other.stat().st_size:.4f}" if other.exists() else ""

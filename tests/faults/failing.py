@@ -16,6 +16,7 @@ class ActingFiles(Files):
     """Calls `act` before each call, with its number and name, and hands on what it returns unless that is None."""
 
     def __init__(self, act: Callable[[int, str, tuple[Any, ...]], Any]) -> None:
+        super().__init__()
         self.act = act
         self.calls: list[str] = []
 

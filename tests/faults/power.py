@@ -56,7 +56,7 @@ class RecordingFiles(ActingFiles):
         self.opened: dict[int, File | Path] = {}
 
     def called(self, name: str, real: Any, arguments: tuple[Any, ...]) -> Any:
-        if name == "sync":
+        if name == "sync" and self.knows(self.opened[arguments[0]]):
             self.syncs += 1
             if self.syncs - 1 == self.dropped:
                 return None
@@ -64,6 +64,10 @@ class RecordingFiles(ActingFiles):
         self.calls.append(name)
         self.record(name, arguments, result)
         return result
+
+    def knows(self, what: File | Path) -> bool:
+        """Returns whether it is a file or a folder of the disk, not one above it."""
+        return isinstance(what, File) or any(path.parent == what for path in self.now)
 
     def change(self, path: Path, node: Node) -> None:
         self.now[path] = node

@@ -41,6 +41,7 @@ CODECS = {
             default_level=1,
             encode=encoders.gzip,
             decoder=decoders.GzipDecoder,
+            smallest=1 << 20,
         ),
         Codec(
             name="bz2",

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,12 +19,14 @@ from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.header import Header
 from runner.snapshots.reader import read_header
 from runner.snapshots.store import Entry, Store, Unreadable, ignore
-from runner.snapshots.stores.files import Files
+from runner.snapshots.stores.files import Files, Version
 
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 WRITE = "write to"
+CLOCK_STEP = 2_000_000_000
+"""Nanoseconds in which a folder may change twice without another time of change: the longest of any file system (FAT)."""
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 CURRENT = "_current"
 
@@ -125,16 +128,18 @@ class FileStore(Store):
     def _make_directory(self) -> None:
         """Makes the folder and its parents, and syncs the names of all.
 
-        Those that were there may have been made a moment ago by somebody who has synced nothing; when they are on the disk
-        already, this takes a fraction of a millisecond.
+        Those that were there may have been made a moment ago by somebody who has synced nothing. A parent that has not changed
+        since it was synced is not synced again.
         """
         missing = [folder for folder in (self.directory, *self.directory.parents) if not folder.exists()]
         for folder in reversed(missing):
             with suppress(FileExistsError):  # another process was quicker
                 self.files.mkdir(folder)
         for folder in self.directory.parents:
-            with suppress(PermissionError):  # a folder that this user may only pass through; it is older than the run
-                self._sync(folder)
+            if (version := _version(folder)) is None or self.files.synced.get(folder) != version:
+                with suppress(PermissionError):  # a folder that this user may only pass through; it is older than the run
+                    self._sync(folder)
+                self.files.synced[folder] = version
 
     def _remove_leftovers(self) -> None:
         """Removes what writers have left that are no more: nobody holds the lock of their temporary files."""
@@ -184,11 +189,16 @@ class FileStore(Store):
         A sync that failed is not tried again: the system may have dropped what it could not write.
         """
         descriptor = self.files.duplicate(file)  # the lock stays with the other
+        written = 0
         try:
             for member in members:
                 view = memoryview(member)
                 while view:
-                    view = view[self.files.write(descriptor, view) :]
+                    size = self.files.write(descriptor, view)
+                    with suppress(OSError):  # a file system that takes no hints
+                        self.files.flush(descriptor, written, size)
+                    view = view[size:]
+                    written += size
             self.files.sync(descriptor)
         except BaseException:
             with suppress(OSError):
@@ -262,6 +272,13 @@ class FileStore(Store):
         finally:
             with suppress(OSError):
                 self.files.close(descriptor)
+
+
+def _version(folder: Path) -> Version | None:
+    """Returns what changes with the names in a folder; None if it is too young to tell."""
+    status = folder.stat()
+    settled = time.time_ns() - status.st_mtime_ns > CLOCK_STEP
+    return (status.st_dev, status.st_ino, status.st_mtime_ns) if settled else None
 
 
 def _stem(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from runner.snapshots.format import TRAILER_SIZE, Digest, header_bytes
 from runner.snapshots.header import Header
 from runner.snapshots.reader import read_header
 from runner.snapshots.stores.file import FileStore
+from tests.faults.failing import ActingFiles, using
 
 GZ, NONE = CODECS["gz"], CODECS["none"]
 
@@ -96,6 +99,35 @@ def test_the_folder_can_be_moved(tmp_path: Path) -> None:
 def test_missing_parents_are_made(tmp_path: Path) -> None:
     location = put(FileStore(tmp_path / "a" / "b" / "c"))
     assert Path(location).is_file()
+
+
+def test_a_parent_is_synced_again_only_when_it_has_changed(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "a" / "b")
+    opened: list[Path] = []
+
+    def look(number: int, name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "open" and arguments[0] in (tmp_path, tmp_path / "a"):
+            opened.append(arguments[0])
+
+    def synced() -> list[Path]:
+        opened.clear()
+        put(store)
+        return opened
+
+    def age() -> None:
+        for folder in (tmp_path, tmp_path / "a"):
+            os.utime(folder, (0, folder.stat().st_mtime - 10))
+
+    with using(ActingFiles(look)):
+        assert synced() == [tmp_path / "a", tmp_path]
+        assert synced() == [tmp_path / "a", tmp_path]  # in the same moment they may have changed again
+        age()
+        assert synced() == [tmp_path / "a", tmp_path]
+        assert synced() == []
+        (tmp_path / "a" / "other").mkdir()
+        assert synced() == [tmp_path / "a"]
+        shutil.rmtree(tmp_path / "a")
+        assert synced() == [tmp_path / "a", tmp_path]
 
 
 @pytest.mark.parametrize("name", ["group/mnist_x", "../mnist_x", ".hidden_x", "a b'\"$x", "-x", "ü_x"])
