@@ -400,8 +400,9 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     for megabytes in options.sizes:
-        pauses(megabytes, options.rounds)
-        written = writing(megabytes, options.rounds)
+        rounds = 7 * options.rounds if megabytes == 1 else options.rounds  # small ones take milliseconds, which vary much
+        pauses(megabytes, rounds)
+        written = writing(megabytes, rounds)
         summary(megabytes, written, restoring(megabytes, options.rounds), options.picture if megabytes == 105 else None)
     memory(max(options.sizes))
     effect(options.rounds)

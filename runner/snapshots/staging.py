@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from runner.snapshots.memory import memory
+from runner.snapshots.memory import large_buffer, memory
 from runner.snapshots.threads import Threads
 
 CHUNK = 4 << 20
@@ -27,15 +27,15 @@ class StagingPool:
     def __init__(self, limit: int) -> None:
         self.size = max(4, limit // CHUNK)
         self._made = 0
-        self._free: list[bytearray] = []
+        self._free: list[memoryview] = []
         self._changed = threading.Condition()
 
-    def take(self, on_empty: Callable[[], object]) -> bytearray:
+    def take(self, on_empty: Callable[[], object]) -> memoryview:
         """Returns a buffer; if all are in use, calls `on_empty` and waits for one."""
         with self._changed:
             if not self._free and self._made < self.size:
                 self._made += 1
-                return bytearray(CHUNK)
+                return large_buffer(CHUNK)
             if self._free:
                 return self._free.pop()
         on_empty()
@@ -43,7 +43,7 @@ class StagingPool:
             self._changed.wait_for(lambda: self._free)
             return self._free.pop()
 
-    def give(self, buffer: bytearray) -> None:
+    def give(self, buffer: memoryview) -> None:
         """Takes a buffer back."""
         with self._changed:
             self._free.append(buffer)
@@ -66,7 +66,7 @@ class Staging:
         self,
         pool: StagingPool,
         threads: int,
-        pass_on: Callable[[bytearray, int, bool], object],
+        pass_on: Callable[[memoryview, int, bool], object],
         on_empty: Callable[[], object],
     ) -> None:
         self._pool = pool
@@ -75,7 +75,7 @@ class Staging:
         self._on_empty = on_empty
         self._others = Threads(threads - 1, "snapshot-capture")  # made for each snapshot: threads do not survive a fork
         self._pieces: list[_Piece] = []
-        self._full: list[bytearray] = []
+        self._full: list[memoryview] = []
         self._buffer = pool.take(on_empty)
         self._used = 0
         self.size = 0
@@ -137,7 +137,7 @@ class Staging:
 class _Piece(NamedTuple):
     """What is to be copied to a place in a buffer."""
 
-    buffer: bytearray
+    buffer: memoryview
     begin: int
     data: memoryview
 

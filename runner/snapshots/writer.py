@@ -83,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True)
 class _Chunk:
-    buffer: bytearray
+    buffer: memoryview
     used: int
     last: bool
 
@@ -255,7 +255,7 @@ class _Encoding:
         chunk = self._next()
         if chunk is None:
             raise _CaptureError
-        content = memoryview(chunk.buffer)[: chunk.used]
+        content = chunk.buffer[: chunk.used]
         codec, level = self._job.request.codec, self._job.request.level
         if chunk.last:
             self._seal.update(content)
@@ -270,7 +270,7 @@ class _Encoding:
     def _sealed(self, chunk: _Chunk) -> memoryview:
         """Returns the last chunk with signature and trailer, which have room in its buffer unless it is full."""
         end = self._seal.end()
-        sealed = memoryview(chunk.buffer)[: chunk.used + len(end)]
+        sealed = chunk.buffer[: chunk.used + len(end)]
         if len(sealed) < chunk.used + len(end):
             return memoryview(bytes(sealed[: chunk.used]) + end)
         sealed[chunk.used :] = end

@@ -15,7 +15,7 @@ def test_what_is_written_is_passed_on_whole_and_in_order(threads: int, chunks: i
     passed: list[bytes] = []
     ends: list[bool] = []
 
-    def pass_on(buffer: bytearray, used: int, last: bool) -> None:
+    def pass_on(buffer: memoryview, used: int, last: bool) -> None:
         passed.append(bytes(buffer[:used]))
         ends.append(last)
         pool.give(buffer)
@@ -44,7 +44,7 @@ def test_data_may_change_as_soon_as_they_are_written() -> None:
 def test_a_full_pool_makes_the_writer_wait_for_the_chunks_that_are_passed_on() -> None:
     pool = StagingPool(4 * CHUNK)
     waited = threading.Event()
-    passed: list[bytearray] = []
+    passed: list[memoryview] = []
 
     def give_back() -> None:
         waited.set()
