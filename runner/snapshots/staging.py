@@ -57,7 +57,7 @@ class Staging:
 
     Args:
         pool: where the buffers come from.
-        threads: how many copy.
+        threads: what copies, beside the thread that writes.
         pass_on: takes a buffer, how many bytes of it are used, and whether it is the last one.
         on_empty: called before waiting for a buffer.
     """
@@ -65,7 +65,7 @@ class Staging:
     def __init__(
         self,
         pool: StagingPool,
-        threads: int,
+        threads: Threads,
         pass_on: Callable[[memoryview, int, bool], object],
         on_empty: Callable[[], object],
     ) -> None:
@@ -73,7 +73,6 @@ class Staging:
         self._threads = threads
         self._pass_on = pass_on
         self._on_empty = on_empty
-        self._others = Threads(threads - 1, "snapshot-capture")  # made for each snapshot: threads do not survive a fork
         self._pieces: list[_Piece] = []
         self._full: list[memoryview] = []
         self._buffer = pool.take(on_empty)
@@ -100,10 +99,6 @@ class Staging:
         """Passes the last chunk on."""
         self._pass_on(self._buffer, self._used, True)
 
-    def close(self) -> None:
-        """Ends the threads that copy."""
-        self._others.close()
-
     def _next(self) -> None:
         """Goes on in a new buffer. The full one is passed on when all of it is copied: at the latest when there is no other."""
         self._full.append(self._buffer)
@@ -127,8 +122,8 @@ class Staging:
         self._full.clear()
 
     def _copy_in_threads(self) -> None:
-        shares = [self._pieces[first :: self._threads] for first in range(self._threads)]
-        others = [self._others.start(_copy_all, share) for share in shares[1:]]
+        shares = [self._pieces[first :: self._threads.limit] for first in range(self._threads.limit)]
+        others = [self._threads.start(_copy_all, share) for share in shares[1:]]
         _copy_all(shares[0])
         for other in others:
             other.result()

@@ -17,6 +17,9 @@ class Threads:
     Unlike those of an executor of the standard library they take calls until the process has ended: while the interpreter waits
     for a snapshot on its way, too.
 
+    Attributes:
+        limit: how many.
+
     Args:
         limit: how many.
         name: theirs.
@@ -24,19 +27,21 @@ class Threads:
     """
 
     def __init__(self, limit: int, name: str, daemon: bool = False) -> None:
-        self._limit = limit
+        self.limit = limit
         self._name = name
         self._daemon = daemon
         self._calls: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = SimpleQueue()
         self._started = 0
+        self._starting = threading.Lock()
 
     def start(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """Makes a call as soon as a thread is free; those before it begin first."""
         call: Future[T] = Future()
         self._calls.put((call, function, arguments))
-        if self._started < self._limit:
-            self._started += 1
-            threading.Thread(target=self._serve, name=self._name, daemon=self._daemon).start()
+        with self._starting:
+            if self._started < self.limit:
+                threading.Thread(target=self._serve, name=self._name, daemon=self._daemon).start()
+                self._started += 1
         return call
 
     def close(self) -> None:

@@ -94,7 +94,9 @@ class _Job:
 
     request: Request
     written: Written
-    began: float = field(default_factory=time.perf_counter)
+    began: float
+    threads: Threads
+    """What copies and encodes; made for each snapshot, since threads do not survive a fork."""
     chunks: SimpleQueue[_Chunk | None] = field(default_factory=SimpleQueue)
     thread: threading.Thread | None = None
     error: BaseException | None = None
@@ -133,17 +135,16 @@ class Writer:
         """
         began = time.perf_counter()
         self.wait()
-        job = self._job = _Job(request, Written(request.header.uuid), began)
+        job = self._job = _Job(request, Written(request.header.uuid), began, Threads(self.workers, "snapshot-worker"))
         staging = Staging(
             self.pool,
-            self.workers,
+            job.threads,
             lambda buffer, used, last: job.chunks.put(_Chunk(buffer, used, last)),
             lambda: self._start(job),
         )
         try:
-            with closing(staging):
-                staging.write(header_bytes(request.header))
-                pickler.dump(workflow, staging)
+            staging.write(header_bytes(request.header))
+            pickler.dump(workflow, staging)
         except BaseException:
             job.chunks.put(None)
             self._start(job)
@@ -192,7 +193,7 @@ class Writer:
     def _work(self, job: _Job) -> None:
         request, written = job.request, job.written
         try:
-            with closing(_Encoding(job, self.pool, self.workers)) as encoding:
+            with closing(_Encoding(job, self.pool)) as encoding:
                 encoding.begin()  # while the store gets ready
                 written.location = request.store.put(request.header, request.codec, iter(encoding))
             written.seconds = time.perf_counter() - job.began
@@ -211,11 +212,10 @@ class _Encoding:
     Compression runs ahead in other threads; digest and store work in the one that iterates.
     """
 
-    def __init__(self, job: _Job, pool: StagingPool, workers: int) -> None:
+    def __init__(self, job: _Job, pool: StagingPool) -> None:
         self._job = job
         self._pool = pool
-        self._workers = workers
-        self._threads = Threads(workers, "snapshot-codec")
+        self._threads = job.threads
         self._seal = Seal(job.request.key)
         self._ahead: deque[tuple[_Chunk, list[Future[Buffer]]]] = deque()
         self._all = False
@@ -223,7 +223,7 @@ class _Encoding:
     def __iter__(self) -> Iterator[Buffer]:
         while self._ahead:
             # What is there is taken; nothing is waited for, since the capture may wait for the buffers that are held here.
-            while not self._all and len(self._ahead) <= self._workers and not self._job.chunks.empty():
+            while not self._all and len(self._ahead) <= self._threads.limit and not self._job.chunks.empty():
                 self.begin()
             chunk, members = self._ahead[0]
             for encoded in members:
@@ -259,7 +259,7 @@ class _Encoding:
         codec, level = self._job.request.codec, self._job.request.level
         if chunk.last:
             self._seal.update(content)
-            parts = _parts(self._sealed(chunk), codec, self._workers)
+            parts = _parts(self._sealed(chunk), codec, self._threads.limit)
             start = self._threads.start if len(parts) > 1 else made
             members = [start(codec.encode, part, level) for part in parts]
         else:

@@ -4,6 +4,7 @@ from contextlib import closing
 import pytest
 
 from runner.snapshots.staging import CHUNK, ROUND, Staging, StagingPool
+from runner.snapshots.threads import Threads
 
 SIZES = (0, 1, 100, CHUNK - 101, CHUNK, 5 * CHUNK + 3, 7, (ROUND + 3) * CHUNK + 11)
 
@@ -21,7 +22,8 @@ def test_what_is_written_is_passed_on_whole_and_in_order(threads: int, chunks: i
         pool.give(buffer)
 
     written = [bytes([number + 1]) * size for number, size in enumerate(SIZES)]
-    with closing(Staging(pool, threads, pass_on, lambda: None)) as staging:
+    with closing(Threads(threads, "test")) as workers:
+        staging = Staging(pool, workers, pass_on, lambda: None)
         for data in written:
             assert staging.write(data) == len(data)
         staging.finish()
@@ -34,7 +36,8 @@ def test_data_may_change_as_soon_as_they_are_written() -> None:
     pool = StagingPool(64 * CHUNK)
     passed: list[bytes] = []
     data = bytearray(b"a" * (5 * CHUNK))
-    with closing(Staging(pool, 2, lambda buffer, used, last: passed.append(bytes(buffer[:used])), lambda: None)) as staging:
+    with closing(Threads(2, "test")) as workers:
+        staging = Staging(pool, workers, lambda buffer, used, last: passed.append(bytes(buffer[:used])), lambda: None)
         staging.write(data)
         data[:] = b"b" * len(data)
         staging.finish()
@@ -52,6 +55,7 @@ def test_a_full_pool_makes_the_writer_wait_for_the_chunks_that_are_passed_on() -
             pool.give(buffer)
         passed.clear()
 
-    with closing(Staging(pool, 2, lambda buffer, used, last: passed.append(buffer), give_back)) as staging:
+    with closing(Threads(2, "test")) as workers:
+        staging = Staging(pool, workers, lambda buffer, used, last: passed.append(buffer), give_back)
         staging.write(b"x" * (9 * CHUNK))
     assert waited.is_set()
