@@ -377,7 +377,7 @@ def effect(rounds: int) -> None:
 
 
 def epoch(snapshotter: dict[str, object] | None = None) -> float:
-    """Returns the seconds of an epoch of a run from the beginning: the error falls in each, so that each is worth a snapshot."""
+    """Returns the seconds of an epoch in a run of five: the error falls in each, so that each is worth a snapshot."""
     from runner.nn import StandardWorkflow
 
     layers = {
