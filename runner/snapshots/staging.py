@@ -34,8 +34,9 @@ class StagingPool:
         """Returns a buffer; if all are in use, calls `on_empty` and waits for one."""
         with self._changed:
             if not self._free and self._made < self.size:
+                buffer = large_buffer(CHUNK)
                 self._made += 1
-                return large_buffer(CHUNK)
+                return buffer
             if self._free:
                 return self._free.pop()
         on_empty()
