@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -19,14 +18,12 @@ from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.header import Header
 from runner.snapshots.reader import read_header
 from runner.snapshots.store import Entry, Store, Unreadable, ignore
-from runner.snapshots.stores.files import Files, Version
+from runner.snapshots.stores.files import Files, version
 
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 WRITE = "write to"
-CLOCK_STEP = 2_000_000_000
-"""Nanoseconds in which a folder may change twice without another time of change: the longest of any file system (FAT)."""
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 CURRENT = "_current"
 
@@ -136,10 +133,10 @@ class FileStore(Store):
             with suppress(FileExistsError):  # another process was quicker
                 self.files.mkdir(folder)
         for folder in self.directory.parents:
-            if (version := _version(folder)) is None or self.files.synced.get(folder) != version:
+            if (now := version(folder)) is None or self.files.synced.get(folder) != now:
                 with suppress(PermissionError):  # a folder that this user may only pass through; it is older than the run
                     self._sync(folder)
-                self.files.synced[folder] = version
+                self.files.synced[folder] = now
 
     def _remove_leftovers(self) -> None:
         """Removes what writers have left that are no more: nobody holds the lock of their temporary files."""
@@ -272,13 +269,6 @@ class FileStore(Store):
         finally:
             with suppress(OSError):
                 self.files.close(descriptor)
-
-
-def _version(folder: Path) -> Version | None:
-    """Returns what changes with the names in a folder; None if it is too young to tell."""
-    status = folder.stat()
-    settled = time.time_ns() - status.st_mtime_ns > CLOCK_STEP
-    return (status.st_dev, status.st_ino, status.st_mtime_ns) if settled else None
 
 
 def _stem(name: str) -> str:

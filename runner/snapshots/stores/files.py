@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from runner.snapshots.codecs import Buffer
 
+CLOCK_STEP = 2_000_000_000
+"""Nanoseconds in which a folder may change twice without another time of change: the longest of any file system (FAT)."""
+
 Version = tuple[int, int, int]
 """A state of a folder: device, inode, and time of the last change of a name."""
+
+
+def version(folder: Path) -> Version | None:
+    """Returns what changes with the names in a folder; None if it is too young to tell."""
+    status = folder.stat()
+    settled = time.time_ns() - status.st_mtime_ns > CLOCK_STEP
+    return (status.st_dev, status.st_ino, status.st_mtime_ns) if settled else None
 
 
 class Files:

@@ -16,6 +16,9 @@ from runner.plots.canvas import Canvas
 from runner.plots.pictures import Curves, Matrix
 from tests.system.test_full_disk import mounted
 
+LIMIT = 60
+"""Seconds until a process that was asked for is missed."""
+
 PICTURE = Curves(series={"x": [1.0, 2.0]})
 
 
@@ -25,7 +28,9 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def pid_of(canvas: Canvas) -> int:
     """Returns the process that draws, which a thread may be about to start."""
+    until = time.monotonic() + LIMIT
     while canvas._painter is None:
+        assert time.monotonic() < until, "no process was started"
         time.sleep(0.001)
     return canvas._painter.pid
 

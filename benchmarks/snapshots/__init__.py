@@ -1,0 +1,1 @@
+"""Snapshots against their alternatives: `python -m benchmarks.snapshots`."""
