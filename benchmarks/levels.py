@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from benchmarks.measure import in_turns, print_table
+from runner.snapshots.capture.staging import CHUNK
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.staging import CHUNK
 
 LEVELS = {"none": [0], "snappy": [0], "gz": [1, 2, 3, 4, 6, 9], "bz2": [1, 5, 9], "xz": [0, 1, 3, 6], "zst": [1, 3, 6, 9, 15]}
 MEGABYTES = 26

@@ -27,13 +27,13 @@ import torch
 
 from benchmarks.measure import in_turns, print_table, seconds, verdict
 from runner.snapshots import codecs
+from runner.snapshots.capture.memory import keep_freed
+from runner.snapshots.capture.staging import CHUNK
 from runner.snapshots.codecs import Buffer
-from runner.snapshots.format import Digest, header_bytes
-from runner.snapshots.header import Header
-from runner.snapshots.memory import keep_freed
-from runner.snapshots.staging import CHUNK
-from runner.snapshots.stores.odbc import OdbcStore
-from runner.snapshots.stores.session import ROW, in_rows
+from runner.snapshots.format.header import Header
+from runner.snapshots.format.layout import Digest, header_bytes
+from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.odbc.session import ROW, in_rows
 from tests import servers
 
 LISTED, LISTED_SIZE = 10_000, 64 << 10

@@ -8,7 +8,11 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-from runner.config import config, data, images, layers, snapshots, training
+from runner.config import config, training
+from runner.config import loading as data
+from runner.config import snapshotting as snapshots
+from runner.config.layers import image_layers as images
+from runner.config.layers import schema as layers
 
 HEAD = """# Configuration
 

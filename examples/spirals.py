@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from runner import Workflow
-from runner.nn.loader import FullBatchLoader
-from runner.nn.samples import TRAIN, Samples
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.samples import TRAIN, Samples
 
 
 class SpiralsLoader(FullBatchLoader):

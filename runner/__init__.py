@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from runner.nn import StandardWorkflow
     from runner.plots.plotter import Plotter
     from runner.snapshots.database import SnapshotterToDB
-    from runner.snapshots.restore import restore
+    from runner.snapshots.restoring.restore import restore
     from runner.snapshots.snapshotter import SnapshotterToFile
 
 __all__ = [
@@ -37,7 +37,7 @@ _MODULES = {
     "SnapshotterToDB": "runner.snapshots.database",
     "SnapshotterToFile": "runner.snapshots.snapshotter",
     "StandardWorkflow": "runner.nn",
-    "restore": "runner.snapshots.restore",
+    "restore": "runner.snapshots.restoring.restore",
 }
 
 

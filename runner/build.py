@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-from runner import randomness
 from runner.config import Config, SnapshotterConfig, flattened, plain
 from runner.errors import ConfigError
-from runner.graph import Workflow
+from runner.graph import Workflow, random_state
 from runner.nn import StandardWorkflow
 from runner.snapshots.database import DEFAULT_SPOOL, with_spool
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.snapshotter import snapshotters
-from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.store import Store
 from runner.targets import TARGET, check_arguments, locate
 
 LAUNCH_KEYS = frozenset({"mode", "graph", "snapshot", "device", "threads", "plotters", "restore"})
@@ -45,12 +44,12 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
     if issubclass(cls, StandardWorkflow):
         settings = _network(config, seed, output_dir)
         check_arguments("workflow", cls, arguments, given={*settings, "name"})
-        randomness.seed_all(seed)
+        random_state.seed_all(seed)
         network: StandardWorkflow = cls(name, **settings, **arguments)
         return network
     _check_no_network(config, cls)
     check_arguments("workflow", cls, arguments, given=(), reserved={"workflow", "name"})
-    randomness.seed_all(seed)
+    random_state.seed_all(seed)
     workflow: Workflow = cls(**arguments)
     workflow.name = name
     _configure_snapshotters(workflow, config.snapshotter, output_dir)
@@ -107,7 +106,7 @@ def reconfigure(workflow: Workflow, before: Config, now: Config, output_dir: str
 def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:
     """Returns where snapshots go: to a database if the configuration names one, else to a folder."""
     if config.odbc:
-        from runner.snapshots.stores.odbc import OdbcStore
+        from runner.snapshots.odbc.odbc_store import OdbcStore
 
         store: Store = OdbcStore(config.odbc, config.table, config.create_table)
         spool = DEFAULT_SPOOL if config.spool is None else config.spool

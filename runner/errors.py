@@ -114,13 +114,3 @@ class SnapshotRefusedError(SnapshotError, pickle.UnpicklingError):
     """The snapshot holds what may not be loaded, or lacks the signature that was asked for. Nothing of it was run."""
 
     exit_code = 2
-
-
-def known(names: object) -> str:
-    """Returns the names as they are listed at the end of an "unknown X" message."""
-    return ", ".join(sorted(map(str, names)))  # type: ignore[call-overload]
-
-
-def first_line(error: Exception) -> str:
-    """Returns what an error of a library says first; the rest is about the library."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

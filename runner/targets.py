@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from runner.errors import ConfigError, known
+from runner.checks import known
+from runner.errors import ConfigError
 
 TARGET = "_target_"
 

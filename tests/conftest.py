@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import secrets
+from runner import passwords
 from tests import forked
 from tests.servers import KINDS, Server, Servers, odbc_settings
 
@@ -55,7 +55,7 @@ def veles_run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
         single = not options and any(text.startswith(("conf=", "snapshot=", "+snapshot=")) for text in texts)
         texts += ["plotters=false"] if single and not pictures else []
         # A user's new process knows no password that was given to another one.
-        environment = {key: value for key, value in os.environ.items() if key != secrets.ENVIRONMENT}
+        environment = {key: value for key, value in os.environ.items() if key != passwords.ENVIRONMENT}
         done = forked.run(texts, cwd=cwd, environment=environment, timeout=300)
         if code is not None:
             assert done.returncode == code, f"{texts}\n{done.stdout}\n{done.stderr}"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from runner.errors import StoreError
 from runner.snapshots import codecs
+from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.odbc.session import ROW
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.odbc import OdbcStore
-from runner.snapshots.stores.session import ROW
 from runner.snapshots.stores.spool import SpoolStore
 from tests.contract.test_stores import content, header
 from tests.proxy import proxy

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from runner.nn import StandardWorkflow
-from runner.nn.loader import FullBatchLoader
-from runner.nn.loaders import LOADERS
-from runner.nn.samples import TEST, TRAIN, VALIDATION, Samples
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.loader_types import LOADERS
+from runner.nn.loading.samples import TEST, TRAIN, VALIDATION, Samples
 
 SIZES = {TEST: 0, VALIDATION: 21, TRAIN: 50}
 FEATURES = (2, 3)

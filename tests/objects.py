@@ -22,8 +22,8 @@ import torch
 
 from runner.graph import Bool, Unit, Workflow
 from runner.graph.links import Link
-from runner.nn.minibatches import Minibatch
-from runner.nn.stream import Stream
+from runner.nn.loading.minibatches import Minibatch
+from runner.nn.random_stream import Stream
 from tests import own
 
 nn = torch.nn

@@ -78,7 +78,8 @@ def mariadb() -> Iterator[Server]:
     """Runs a MariaDB server with its default settings."""
     with _private_folder("mysql") as (folder, user):
         data, log = folder / "data", folder / "log"
-        own = ["--no-defaults", f"--datadir={data}", *([f"--user={user}"] if user else [])]
+        # Two servers that share /tmp take each other's temporary tables for their own, and delete them.
+        own = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}", *([f"--user={user}"] if user else [])]
         install = ["mariadb-install-db", *own, "--auth-root-authentication-method=normal", "--skip-test-db"]
         _run(install)
         init = folder / "init.sql"

@@ -9,7 +9,7 @@ import torch
 
 from runner.graph import Bool, Pickleable, Unit, Workflow
 from runner.graph.links import Link
-from runner.snapshots.restore import restore
+from runner.snapshots.restoring.restore import restore
 
 
 def state_of(location: str | Path) -> dict[str, bytes]:

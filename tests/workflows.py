@@ -6,9 +6,9 @@ from typing import Any
 
 from runner.graph import Bool, Repeater, Unit, Workflow
 from runner.snapshots.database import SnapshotterToStore
-from runner.snapshots.restore import Restored, restore
+from runner.snapshots.restoring.restore import Restored, restore
 from runner.snapshots.snapshotter import Snapshotter, SnapshotterToFile
-from runner.snapshots.store import Store
+from runner.snapshots.stores.store import Store
 
 
 class Holder(Unit):

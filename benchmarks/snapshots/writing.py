@@ -17,12 +17,12 @@ from pathlib import Path
 from benchmarks.measure import in_turns, print_table, verdict
 from benchmarks.snapshots.states import SLOW, codecs_for, folder, make_workflow
 from runner.graph import Workflow
+from runner.snapshots.capture.staging import CHUNK
 from runner.snapshots.codecs import Buffer, Codec
-from runner.snapshots.header import Header
+from runner.snapshots.format.header import Header
 from runner.snapshots.snapshotter import SnapshotterToFile
-from runner.snapshots.staging import CHUNK
-from runner.snapshots.store import Store
-from runner.snapshots.stores.files import CLOCK_STEP
+from runner.snapshots.stores.file_system import CLOCK_STEP
+from runner.snapshots.stores.store import Store
 
 IN_MEMORY = ("zst", "snappy")
 

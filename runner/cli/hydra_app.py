@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets as tokens
+import secrets
 import sys
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,7 +19,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from runner import secrets
+from runner import passwords
 from runner.config import Config
 from runner.config.veles import translated
 
@@ -61,7 +61,7 @@ class App(Config):
 
 _JOB_LOGGING = {
     "version": 1,
-    "filters": {"secrets": {"()": "runner.secrets.RedactingFilter"}},
+    "filters": {"secrets": {"()": "runner.passwords.RedactingFilter"}},
     "formatters": {"file": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {
         "console": {"class": "runner.cli.console.LineHandler", "filters": ["secrets"]},
@@ -122,7 +122,7 @@ def register() -> None:
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
-    token = tokens.token_hex(3)
+    token = secrets.token_hex(3)
     OmegaConf.register_new_resolver("run_token", lambda: token, replace=True)
 
 
@@ -131,7 +131,7 @@ def _conceal_connection(config: DictConfig) -> None:
     settings: Any = OmegaConf.to_container(config)
     settings = settings.get("snapshotter")
     if isinstance(settings, dict) and isinstance(settings.get("odbc"), str):
-        config.snapshotter.odbc = secrets.conceal(settings["odbc"])
+        config.snapshotter.odbc = passwords.conceal(settings["odbc"])
 
 
 @cache

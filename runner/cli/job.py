@@ -11,20 +11,21 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from runner import build, randomness
+from runner import build
 from runner import config as schema
+from runner.checks import known
 from runner.cli import console, source
 from runner.cli.request import Request
 from runner.config import Config, Mode
-from runner.errors import ConfigError, SnapshotNotFoundError, known
-from runner.graph import Workflow
+from runner.errors import ConfigError, SnapshotNotFoundError
+from runner.graph import Workflow, random_state
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.plots.canvas import can_draw
-from runner.snapshots.header import Header
-from runner.snapshots.location import concealed
-from runner.snapshots.restore import Restored
+from runner.snapshots.format.header import Header
+from runner.snapshots.restoring.restore import Restored
 from runner.snapshots.snapshotter import snapshotters
+from runner.snapshots.stores.location import concealed
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def _fresh(node: DictConfig, request: Request) -> Outcome:
         raise ConfigError(f"conf=NAME says what to run; known: {known(loader.get_group_options('conf'))}")
     config = schema.from_hydra(node)
     build.check_seed(config.seed)
-    node.seed = config.seed = randomness.draw_seed() if config.seed is None else config.seed
+    node.seed = config.seed = random_state.draw_seed() if config.seed is None else config.seed
     workflow = build.build(config, name=name, seed=config.seed, output_dir=request.output_dir)
     if config.graph:
         return _draw(workflow, config.graph)

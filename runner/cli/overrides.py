@@ -13,9 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 
-from runner import secrets
+from runner import passwords
 from runner.errors import ConfigError
-from runner.snapshots.location import SCHEME, concealed
+from runner.snapshots.stores.location import SCHEME, concealed
 
 SNAPSHOT_FLAGS = ("--snapshot", "-w")
 FREE_SECTIONS = ("layers.", "workflow.", "loader.arguments.", "optimizer.", "mcdnnic_parameters.")
@@ -59,7 +59,7 @@ def _without_flags(arguments: Sequence[str]) -> Iterator[str]:
 
 def _concealed(argument: str) -> str:
     """Masks the passwords in an argument, before Hydra or a message shows it."""
-    if not secrets.is_secret(argument):
+    if not passwords.is_secret(argument):
         return argument
     key, _, value = argument.partition("=")
     parsed = OverridesParser.create().parse_override(f"{key}={value}").value() if _readable(key, value) else value
@@ -69,7 +69,7 @@ def _concealed(argument: str) -> str:
 
 
 def _without_password(text: str) -> str:
-    return concealed(text) if text.startswith(SCHEME) else secrets.conceal(text)
+    return concealed(text) if text.startswith(SCHEME) else passwords.conceal(text)
 
 
 def _hydra_override(argument: str) -> str:

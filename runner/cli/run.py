@@ -16,9 +16,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from runner import secrets
+from runner import passwords
+from runner.checks import known
 from runner.cli import hydra_app, overrides
-from runner.errors import RunnerError, known
+from runner.errors import RunnerError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _HINT = (
@@ -51,7 +52,7 @@ def main() -> None:
     os.environ["VELES_RUN_TRACEBACK"] = "1" if full_error else ""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a workflow of the user's own
-    if any(map(secrets.is_secret, sys.argv)):
+    if any(map(passwords.is_secret, sys.argv)):
         print(f"veles-run: {_HINT}", file=sys.stderr)
     try:
         sys.argv[1:] = overrides.normalize(sys.argv[1:])
@@ -68,9 +69,9 @@ def main() -> None:
 def _report(error: Exception) -> int:
     """Prints an error as one message, or with its traceback where that is asked for; returns the exit code."""
     if os.environ["VELES_RUN_TRACEBACK"]:
-        print(secrets.redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+        print(passwords.redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     else:
-        print(f"veles-run: {secrets.redact(_message(error))}", file=sys.stderr)
+        print(f"veles-run: {passwords.redact(_message(error))}", file=sys.stderr)
     return error.exit_code if isinstance(error, RunnerError) else 2
 
 

@@ -12,14 +12,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner import build
 from runner import config as schema
+from runner.checks import first_line
 from runner.cli.request import Request
 from runner.config import Config
-from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError, first_line
-from runner.snapshots.allowed.entries import GIVEN
-from runner.snapshots.header import Header
-from runner.snapshots.location import SCHEME, Location, is_of_this_machine
-from runner.snapshots.restore import Restored, folder_stores, restore_latest, restore_with
-from runner.snapshots.trust import Policy
+from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError
+from runner.snapshots.format.header import Header
+from runner.snapshots.restoring.allowed.entries import GIVEN
+from runner.snapshots.restoring.restore import Restored, folder_stores, restore_latest, restore_with
+from runner.snapshots.restoring.trust import Policy
+from runner.snapshots.stores.location import SCHEME, Location, is_of_this_machine
 from runner.targets import TARGET
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 from runner.config.config import Config, LossFunction, Mode, Precision, checked_layers, from_hydra, plain
 from runner.config.flat import flattened
-from runner.config.network import layer_sides, named_layers, normalized_layers
-from runner.config.snapshots import SnapshotterConfig, Trust
+from runner.config.layers.network import layer_sides, named_layers, normalized_layers
+from runner.config.snapshotting import SnapshotterConfig, Trust
 
 __all__ = [
     "Config",

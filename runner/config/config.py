@@ -9,13 +9,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.config.data import LoaderConfig
-from runner.config.mcdnnic import mcdnnic_layers
-from runner.config.network import normalized_layers
-from runner.config.snapshots import RestoreConfig, SnapshotterConfig
+from runner.checks import at_least, first_line
+from runner.config.layers.mcdnnic import mcdnnic_layers
+from runner.config.layers.network import normalized_layers
+from runner.config.loading import LoaderConfig
+from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
 from runner.config.training import DecisionConfig, LearningRateConfig, RollbackConfig, check_optimizer
-from runner.errors import ConfigError, first_line
-from runner.snapshots.settings import at_least
+from runner.errors import ConfigError
 
 
 class Mode(Enum):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from runner.config.weights import MatrixGradientConfig
-from runner.errors import ConfigError, known
-from runner.snapshots.settings import at_least
+from runner.checks import at_least, known
+from runner.config.layers.weighted_layers import MatrixGradientConfig
+from runner.errors import ConfigError
 
 
 @dataclass(kw_only=True)

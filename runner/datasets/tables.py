@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runner.checks import first_line, known
 from runner.datasets.files import needs
-from runner.errors import ConfigError, first_line, known
+from runner.errors import ConfigError
 
 Column = npt.NDArray[Any]
 Table = dict[str, Column]

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.errors import ConfigError, known
+from runner.checks import known
+from runner.errors import ConfigError
 
 if TYPE_CHECKING:
     from runner.graph.unit import Unit

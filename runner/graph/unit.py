@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import ConfigError, DemandError, GraphError, LinkError, known
+from runner.checks import known
+from runner.errors import ConfigError, DemandError, GraphError, LinkError
 from runner.graph.bool import Bool
 from runner.graph.links import Link, install
 from runner.graph.pickleable import Pickleable

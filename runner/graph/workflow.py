@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner import randomness
 from runner.errors import ConfigError, GraphError
-from runner.graph import drawing, order
+from runner.graph import drawing, order, random_state
 from runner.graph.bool import Bool
 from runner.graph.loop import Control
 from runner.graph.unit import Unit
@@ -95,7 +94,7 @@ class Workflow(Unit):
         random_states = None
         if self.workflow is None:
             # States that were restored are put in place when the run goes on; until then they are still the run's.
-            random_states = self.random_states_ or randomness.get_states()
+            random_states = self.random_states_ or random_state.get_states()
         # The list of shells comes first: whatever refers to a unit afterwards finds it made already.
         return {"shells": self.units, "own": super().__getstate__(), "states": states, "random_states": random_states}
 
@@ -212,7 +211,7 @@ class Workflow(Unit):
     def run(self) -> None:
         """Runs from the start point, or goes on from where control stands: after a restore, behind the snapshotter."""
         if self.random_states_ is not None:
-            randomness.set_states(self.random_states_)
+            random_state.set_states(self.random_states_)
             self.random_states_ = None
         try:
             self.control.run(self.start_point)

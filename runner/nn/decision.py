@@ -7,9 +7,9 @@ import math
 
 from runner.errors import ConfigError
 from runner.graph import Bool, Unit, Workflow
-from runner.nn.evaluator import Evaluator, Metric
-from runner.nn.minibatches import Minibatch
-from runner.nn.samples import CLASS_NAMES, TRAIN, VALIDATION
+from runner.nn.evaluators.evaluator import Evaluator, Metric
+from runner.nn.loading.minibatches import Minibatch
+from runner.nn.loading.samples import CLASS_NAMES, TRAIN, VALIDATION
 
 log = logging.getLogger(__name__)
 

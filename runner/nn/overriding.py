@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.errors import ConfigError, known
-from runner.nn.optimizer import TorchStep
-from runner.nn.weighted import WeightedGradient
+from runner.checks import known
+from runner.errors import ConfigError
+from runner.nn.layers.weighted import WeightedGradient
+from runner.nn.training.torch_optim import TorchStep
 from runner.targets import TARGET
 
 if TYPE_CHECKING:

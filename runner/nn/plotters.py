@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from runner.graph import Workflow
-from runner.nn.evaluator import Metric
-from runner.nn.layer import Forward
-from runner.nn.samples import CLASS_NAMES
+from runner.nn.evaluators.evaluator import Metric
+from runner.nn.layers.base import Forward
+from runner.nn.loading.samples import CLASS_NAMES
 from runner.plots.pictures import Curves, Matrix, Tiles
 from runner.plots.plotter import Plotter
 

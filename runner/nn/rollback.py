@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from runner.graph import Bool, Unit, Workflow
-from runner.nn.layer import Forward
+from runner.nn.layers.base import Forward
 from runner.nn.schedule import LearningRateAdjuster
 
 log = logging.getLogger(__name__)

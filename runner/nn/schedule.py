@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.errors import ConfigError
 from runner.graph import Bool, Unit, Workflow
-from runner.nn.weighted import WeightedGradient
+from runner.nn.layers.weighted import WeightedGradient
 
 
 def fixed(epoch: int) -> float:

@@ -10,24 +10,25 @@ from typing import Any
 
 import torch
 
+from runner.checks import known
 from runner.config import layer_sides, normalized_layers
-from runner.errors import ConfigError, known
+from runner.errors import ConfigError
 from runner.graph import Repeater, Unit, Workflow
 from runner.nn import overriding
 from runner.nn.decision import Decision
-from runner.nn.evaluator import Evaluator
-from runner.nn.evaluators import EVALUATORS
+from runner.nn.evaluators.evaluator import Evaluator
+from runner.nn.evaluators.loss_functions import EVALUATORS
 from runner.nn.evaluators.softmax import SoftmaxEvaluator
-from runner.nn.layer import Forward, Gradient
-from runner.nn.layers import LAYERS
-from runner.nn.loader import FullBatchLoader
-from runner.nn.loaders import loader_class
-from runner.nn.optimizer import torch_step
+from runner.nn.layers.base import Forward, Gradient
+from runner.nn.layers.layer_types import LAYERS
+from runner.nn.layers.weighted import WeightedForward, WeightedGradient
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.loader_types import loader_class
+from runner.nn.loading.samples import CLASS_NAMES
 from runner.nn.plotters import ConfusionPlotter, ErrorPlotter, WeightsPlotter
 from runner.nn.rollback import Rollback
-from runner.nn.samples import CLASS_NAMES
 from runner.nn.schedule import LearningRateAdjuster
-from runner.nn.weighted import WeightedForward, WeightedGradient
+from runner.nn.training.torch_optim import torch_step
 from runner.plots.plotter import Plotter
 from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter

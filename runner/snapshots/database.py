@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from runner.graph import Workflow
-from runner.snapshots.location import DEFAULT_TABLE
 from runner.snapshots.snapshotter import Snapshotter
-from runner.snapshots.store import Store
+from runner.snapshots.stores.location import DEFAULT_TABLE
 from runner.snapshots.stores.spool import SpoolStore
+from runner.snapshots.stores.store import Store
 
 DEFAULT_SPOOL = "outputs/spool"
 """The folder for what a database refuses; always the same, so that the next run finds it."""
@@ -57,7 +57,7 @@ class SnapshotterToDB(SnapshotterToStore):
         on_error: str | None = None,
         **settings: Any,
     ) -> None:
-        from runner.snapshots.stores.odbc import OdbcStore  # what it imports is not for runs into files
+        from runner.snapshots.odbc.odbc_store import OdbcStore  # what it imports is not for runs into files
 
         store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error)
         super().__init__(workflow, name, store=store, on_error=on_error, **settings)

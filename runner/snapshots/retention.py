@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.snapshots.store import Entry
+from runner.snapshots.stores.store import Entry
 
 
 def expired(entries: Sequence[Entry], *, keep_best: int | None, keep_last: int | None) -> list[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runner.checks import at_least
 from runner.errors import ConfigError
 from runner.snapshots import codecs
 
@@ -61,9 +62,3 @@ class SnapshotterSettings:
     def level(self) -> int:
         """The level to compress with."""
         return self.codec.check_level(self.compression_level)
-
-
-def at_least(key: str, value: float | None, minimum: int, unit: str) -> None:
-    """Raises a ConfigError if a value is given and below the minimum."""
-    if value is not None and value < minimum:
-        raise ConfigError(f"{key}={value} must be at least {minimum} ({unit})")

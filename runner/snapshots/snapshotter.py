@@ -12,15 +12,15 @@ from typing import Any
 from runner.errors import SnapshotError
 from runner.graph import Bool, Unit, Workflow, placement
 from runner.snapshots import provenance
-from runner.snapshots.header import Header, utc_now
+from runner.snapshots.capture.sizes import largest_units
+from runner.snapshots.capture.staging import default_limit
+from runner.snapshots.capture.writer import Request, Writer, Written
+from runner.snapshots.format.header import Header, utc_now
+from runner.snapshots.format.seal import read_key
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
-from runner.snapshots.signing import read_key
-from runner.snapshots.sizes import largest_units
-from runner.snapshots.staging import default_limit
-from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.writer import Request, Writer, Written
+from runner.snapshots.stores.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ import torch
 
 from runner.errors import ConfigError
 from runner.snapshots import codecs
+from runner.snapshots.capture.staging import CHUNK
 from runner.snapshots.codecs import CODECS, encoders, libraries
-from runner.snapshots.staging import CHUNK
 from tests.workflows import holding, restored
 
 each_codec = pytest.mark.parametrize("codec", CODECS)

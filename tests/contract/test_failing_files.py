@@ -13,9 +13,9 @@ import pytest
 
 from runner.errors import StoreError, StoreSyncError
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.restore import restore_latest
+from runner.snapshots.restoring.restore import restore_latest
+from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.trust import Policy
 from tests.faults.failing import ActingFiles, crashing, failing, failing_from, recording, refusing, short, using
 from tests.workflows import stored
 

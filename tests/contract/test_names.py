@@ -8,13 +8,13 @@ import pytest
 
 from runner.errors import SnapshotNotFoundError, StoreError
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.reader import read_header
-from runner.snapshots.restore import restore, restore_latest
-from runner.snapshots.store import Store
+from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.restoring.reader import read_header
+from runner.snapshots.restoring.restore import restore, restore_latest
+from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.odbc import OdbcStore
 from runner.snapshots.stores.spool import SpoolStore
-from runner.snapshots.trust import Policy
+from runner.snapshots.stores.store import Store
 from tests.conftest import Run
 from tests.contract.test_stores import NONE, content, header
 from tests.servers import Server, execute

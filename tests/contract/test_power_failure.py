@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.restore import header_of, restore_latest
+from runner.snapshots.restoring.restore import header_of, restore_latest
+from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.trust import Policy
 from tests.faults.failing import using
 from tests.faults.power import RecordingFiles, build
 from tests.workflows import stored

@@ -15,14 +15,14 @@ import pytest
 
 from runner.errors import SnapshotMismatchError, SnapshotNotFoundError
 from runner.snapshots import codecs
-from runner.snapshots.format import header_bytes
-from runner.snapshots.header import Header
-from runner.snapshots.restore import restore_latest, restore_with
-from runner.snapshots.store import Store
+from runner.snapshots.format.header import Header
+from runner.snapshots.format.layout import header_bytes
+from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.odbc.session import ROW
+from runner.snapshots.restoring.restore import restore_latest, restore_with
+from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.odbc import OdbcStore
-from runner.snapshots.stores.session import ROW
-from runner.snapshots.trust import Policy
+from runner.snapshots.stores.store import Store
 from tests.servers import KINDS, PASSWORD, Servers, execute, query
 from tests.workflows import stored
 

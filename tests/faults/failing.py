@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.files import Files
+from runner.snapshots.stores.file_system import Files
 
 CALLS = tuple(name for name in vars(Files) if not name.startswith("_"))
 

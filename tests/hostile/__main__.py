@@ -25,8 +25,8 @@ TRUSTED = ("tests.own",)
 
 
 def load_restricted(data: bytes) -> Any:
-    from runner.snapshots.allowed import Allowed
-    from runner.snapshots.unpickler import Unpickler
+    from runner.snapshots.restoring.allowed import Allowed
+    from runner.snapshots.restoring.unpickler import Unpickler
 
     return Unpickler(io.BufferedReader(io.BytesIO(data)), Allowed(TRUSTED)).load()
 

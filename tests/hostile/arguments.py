@@ -66,7 +66,11 @@ ALLOWED_CALLS = (
         "torch._utils:_rebuild_parameter_with_state",
     ),
     *("torch._utils:_rebuild_sparse_tensor", "torch._utils:_rebuild_qtensor", "torch._tensor:_rebuild_from_type_v2"),
-    *("runner.snapshots.tensors:rebuild_storage", "runner.snapshots.tensors:rebuild_tensor", "runner.graph.unit:_shell"),
+    *(
+        "runner.snapshots.capture.tensors:rebuild_storage",
+        "runner.snapshots.capture.tensors:rebuild_tensor",
+        "runner.graph.unit:_shell",
+    ),
 )
 HARMLESS = {
     *(("builtins:range", 99), ("collections:OrderedDict", 0), ("collections:deque", 0)),
@@ -93,7 +97,7 @@ ALLOWED_STATES = (
     ),
     *("numpy.random.bit_generator:SeedSequence", "torch._C:Generator", "torch.nn.modules.linear:Linear", "torch.optim.sgd:SGD"),
     *("torch.nn.modules.rnn:GRU", "tests.own:Plain", "tests.own:Slotted", "tests.own:Stateful", "runner.graph.unit:Unit"),
-    *("runner.graph.workflow:Workflow", "runner.nn.stream:Stream", "runner.graph.bool:Bool"),
+    *("runner.graph.workflow:Workflow", "runner.nn.random_stream:Stream", "runner.graph.bool:Bool"),
 )
 
 

@@ -71,9 +71,9 @@ def instance(name: str) -> bytes:
 
 
 def tensor(content: bytes, size: int, stride: int = 1, offset: int = 0, dtype: str = "float32") -> bytes:
-    storage = call("runner.snapshots.tensors:rebuild_storage", data(content), text("cpu"))
+    storage = call("runner.snapshots.capture.tensors:rebuild_storage", data(content), text("cpu"))
     return call(
-        "runner.snapshots.tensors:rebuild_tensor",
+        "runner.snapshots.capture.tensors:rebuild_tensor",
         storage,
         text(dtype),
         number(offset),

@@ -140,11 +140,11 @@ def dotted() -> Rows:
         *(
             "numpy._core._methods:os.mkdir",
             "runner.launcher:os.mkdir",
-            "runner.snapshots.writer:os.mkdir",
+            "runner.snapshots.capture.writer:os.mkdir",
             "tests.own:os.mkdir",
         ),
         *("runner.snapshots.stores.file:os.mkdir", "tests.own:Bound.__init__.__globals__.get", "runner.cli.job:shlex.os.mkdir"),
-        *("runner.snapshots.restore:Path.mkdir", "pathlib:Path.mkdir", "tests.own:Plain.__init__.__builtins__"),
+        *("runner.snapshots.restoring.restore:Path.mkdir", "pathlib:Path.mkdir", "tests.own:Plain.__init__.__builtins__"),
     )
     for number_, chain in enumerate(chains):
         fires = chain.endswith(("os.mkdir", "Path.mkdir")) and resolves(chain)
@@ -172,9 +172,9 @@ def reexported() -> Rows:
     yield "module", lambda m: call("tests.own:os", m), {"message": "no class that is defined there"}
     yield "unregistered", lambda m: call("tests.own:unregistered", m), {"fires": True, "message": "snapshot_safe"}
     yield "runner_os", lambda m: named("runner.launcher:os"), {"message": "no class that is defined there"}
-    yield "runner_pickle", lambda m: named("runner.snapshots.pickler:pickle"), {}
-    yield "runner_function", lambda m: call("runner.snapshots.restore:restore", m), {}
-    yield "runner_path", lambda m: call("runner.snapshots.restore:Path", m), {}
+    yield "runner_pickle", lambda m: named("runner.snapshots.capture.pickler:pickle"), {}
+    yield "runner_function", lambda m: call("runner.snapshots.restoring.restore:restore", m), {}
+    yield "runner_path", lambda m: call("runner.snapshots.restoring.restore:Path", m), {}
     yield "runner_main", lambda m: named("runner.__main__:main"), {}
     yield "own_main", lambda m: named("tests.own.__main__:main"), {}
     yield "undeclared", lambda m: named("tests.hostile:Sample"), {"message": r"restore\.trusted=\[tests\.hostile\]"}
@@ -187,6 +187,6 @@ def reexported() -> Rows:
     yield "long_name", lambda m: text("a" * 60_000) + text("b" * 60_000) + b"\x93", {}
     yield "bytes_name", lambda m: data(b"os") + data(b"mkdir") + b"\x93", {"message": "a name is not text"}
     yield "str_subclass", lambda m: named("tests.own:Label") + pair(text("os")) + b"\x81" + text("mkdir") + b"\x93", {}
-    yield "finalizer", lambda m: named("runner.snapshots.reader:_Parts"), {"message": "finalizer"}
+    yield "finalizer", lambda m: named("runner.snapshots.restoring.reader:_Parts"), {"message": "finalizer"}
     yield "kept_function", lambda m: listed(named("logging:getLogger")), {"message": "may use but not hold"}
     yield "kept_function_alone", lambda m: named("builtins:getattr"), {"message": "may use but not hold"}

@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from contextlib import ExitStack
 
-from runner.snapshots.stores import connection
+from runner.snapshots.odbc import connection
 from tests.database_faults import cut_often, kill_often
 from tests.servers import SERVERS, Servers, odbc_settings
 

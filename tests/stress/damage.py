@@ -18,11 +18,12 @@ from typing import Any
 
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError, SnapshotNotFoundError, SnapshotRefusedError
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.restore import Restored, restore_latest, restore_with
-from runner.snapshots.store import Store
-from runner.snapshots.stores import odbc, session
+from runner.snapshots.odbc import odbc_store as odbc
+from runner.snapshots.odbc import session
+from runner.snapshots.restoring.restore import Restored, restore_latest, restore_with
+from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.trust import Policy
+from runner.snapshots.stores.store import Store
 from tests.servers import odbc_settings
 from tests.stress.kill_writer import folder_in_memory
 from tests.workflows import stored

@@ -26,14 +26,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from runner.errors import SnapshotError
-from runner.snapshots import codecs, staging
+from runner.snapshots import codecs
+from runner.snapshots.capture import staging
 from runner.snapshots.codecs import CODECS, Buffer, Codec
-from runner.snapshots.header import Header
-from runner.snapshots.restore import restore_latest
+from runner.snapshots.format.header import Header
+from runner.snapshots.restoring.restore import restore_latest
+from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.snapshotter import Snapshotter
-from runner.snapshots.store import Store
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.trust import Policy
+from runner.snapshots.stores.store import Store
 from tests.workflows import Holder, stored
 
 POLICY = Policy("full")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.snapshots.restore import header_of, restore
+from runner.snapshots.restoring.restore import header_of, restore
 from tests.conftest import VELES_RUN, Run
 from tests.system.test_resume import final_snapshot
 

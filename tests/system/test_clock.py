@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.snapshots.restore import header_of
+from runner.snapshots.restoring.restore import header_of
 from tests.conftest import VELES_RUN, Run
 from tests.states import differences, state_of
 from tests.system.test_resume import final_snapshot

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from runner import build, randomness
+from runner import build
 from runner.config import Config, from_hydra
 from runner.errors import SnapshotRefusedError
+from runner.graph import random_state
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
-from runner.snapshots.restore import restore
+from runner.snapshots.restoring.restore import restore
 from tests import data
 from tests.conftest import Run
 from tests.states import differences, workflow_state
@@ -78,7 +79,7 @@ class Stopping(Launcher):
 
 
 def workflow(config: Config, folder: Path) -> StandardWorkflow:
-    randomness.seed_all(7)
+    random_state.seed_all(7)
     return build.build(config, name="tested", seed=7, output_dir=str(folder))
 
 

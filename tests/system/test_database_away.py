@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import StoreAwayError, StoreError
-from runner.snapshots.stores.connection import connect
-from runner.snapshots.stores.odbc import OdbcStore
-from runner.snapshots.stores.session import ROW
+from runner.snapshots.odbc.connection import connect
+from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.odbc.session import ROW
 from tests.contract.test_stores import NONE, content, header
 from tests.proxy import proxy
 from tests.servers import DATABASE, SERVERS, Server, Servers, connection_string, execute, free_port

@@ -15,8 +15,8 @@ from runner.errors import (
     StoreAccessError,
     StoreAwayError,
 )
-from runner.snapshots.restore import header_of
-from runner.snapshots.stores.odbc import OdbcStore
+from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.restoring.restore import header_of
 from tests.conftest import Run
 from tests.contract.test_stores import NONE, content, header
 from tests.servers import PASSWORD, Server, Servers, connection_string, execute, free_port, query

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import StoreAwayError
-from runner.snapshots.stores import connection
-from runner.snapshots.stores.odbc import OdbcStore
+from runner.snapshots.odbc import connection
+from runner.snapshots.odbc.odbc_store import OdbcStore
 from tests.conftest import Run
 from tests.contract.test_stores import NONE, content, header
 from tests.database_faults import cut_often, kill_often

@@ -11,7 +11,7 @@ import pytest
 
 from runner.graph import Workflow
 from runner.snapshots.database import SnapshotterToDB
-from runner.snapshots.stores.odbc import OdbcStore
+from runner.snapshots.odbc.odbc_store import OdbcStore
 from tests.conftest import VELES_RUN, Run
 from tests.servers import PASSWORD, Server, query
 from tests.states import differences, state_of

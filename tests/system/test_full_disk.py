@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.snapshots.restore import restore
+from runner.snapshots.restoring.restore import restore
 from tests.conftest import VELES_RUN, Run
 
 BASE = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=200", "decision.max_epochs=4", "seed=7")

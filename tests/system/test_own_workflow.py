@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.snapshots.restore import header_of, restore
+from runner.snapshots.restoring.restore import header_of, restore
 from tests.conftest import VELES_RUN, Run
 from tests.servers import sqlite
 from tests.states import differences, workflow_state
@@ -135,7 +135,7 @@ def test_bad_input_has_one_clear_message(folder: Path, veles_run: Run) -> None:
 
 
 OWN_LOADER = (
-    "from runner.nn.loader import FullBatchLoader\n"
+    "from runner.nn.loading.loader import FullBatchLoader\n"
     "class Closed(FullBatchLoader):\n"
     "    def __init__(self, workflow, *, seed, dtype):\n"
     "        super().__init__(workflow, seed=seed, dtype=dtype)\n"
@@ -149,7 +149,10 @@ OWN_LOADER = (
         (["loader.arguments.arms=many"], "loader.arguments.arms='many' must be of type int"),
         (["loader.data_dir=x"], "loader.data_dir does not belong to loader._target_='spirals.SpiralsLoader'"),
         (["loader._target_=null"], "loader.arguments are for a class of your own: name it with loader._target_"),
-        (["loader._target_=spirals.np"], "loader._target_='spirals.np' is no subclass of runner.nn.loader.FullBatchLoader"),
+        (
+            ["loader._target_=spirals.np"],
+            "loader._target_='spirals.np' is no subclass of runner.nn.loading.loader.FullBatchLoader",
+        ),
         (["loader._target_=Spirals"], "loader._target_='Spirals' must name a class with its module, such as my_module.Spirals"),
         (
             ["loader._target_=closed.Closed"],

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import secrets
+from runner import passwords
 from runner.snapshots import codecs
-from runner.snapshots.stores.odbc import OdbcStore
+from runner.snapshots.odbc.odbc_store import OdbcStore
 from tests.conftest import Run
 from tests.servers import PASSWORD, Server, Servers, connection_string, free_port
 from tests.system.test_resume import final_snapshot
@@ -71,7 +71,7 @@ def test_in_the_environment_and_in_a_conf_file(server: Server, veles_run: Run, t
     resumed = veles_run(f"snapshot={final_snapshot(whole.stdout)}", "decision.max_epochs=2")
     assert traces(tmp_path, *[text for done in (whole, part, resumed) for text in (done.stdout, done.stderr)]) == []
     (tmp_path / "conf").mkdir()
-    package = Path(secrets.__file__).parent.parent / "conf" / "mnist_small.yaml"
+    package = Path(passwords.__file__).parent.parent / "conf" / "mnist_small.yaml"
     (tmp_path / "conf" / "mine.yaml").write_text(f"{package.read_text()}\nsnapshotter:\n  odbc: {server.odbc}\n")
     outputs = []
     for arguments in (["conf=mine"], ["-m", "conf=mine", "loader.minibatch_size=60,100"]):

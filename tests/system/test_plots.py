@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from runner.snapshots.restore import restore
+from runner.snapshots.restoring.restore import restore
 from tests.conftest import VELES_RUN, Run
 from tests.states import differences, workflow_state
 from tests.system.test_full_disk import mounted

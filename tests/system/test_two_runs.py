@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.snapshots.restore import restore
+from runner.snapshots.restoring.restore import restore
 from tests.states import differences, state_of
 from tests.system.test_interrupted import SMALL, end, hidden, start
 

@@ -16,8 +16,8 @@ from runner.config import Config, from_hydra
 from runner.config.veles import translated
 from runner.errors import ConfigError
 from runner.nn import StandardWorkflow
+from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 from runner.nn.schedule import POLICIES
-from runner.nn.weighted import WeightedForward, WeightedGradient
 from tests import data
 from tests.conftest import Run
 from tests.system.test_data import Stopping, check, workflow

@@ -7,14 +7,14 @@ from omegaconf import OmegaConf
 
 from runner import config
 from runner.config import Config, LossFunction, SnapshotterConfig, from_hydra, layer_sides, normalized_layers, plain
-from runner.config.data import LoaderConfig
-from runner.config.layers import LAYER_CONFIGS, All2AllForwardConfig
+from runner.config.layers.schema import LAYER_CONFIGS, All2AllForwardConfig
+from runner.config.layers.weighted_layers import Filling, GradientConfig
+from runner.config.loading import LoaderConfig
 from runner.config.training import LearningRateConfig
-from runner.config.weights import Filling, GradientConfig
 from runner.errors import ConfigError
-from runner.nn.evaluators import EVALUATORS
-from runner.nn.layers import LAYERS
-from runner.nn.loaders import LOADERS
+from runner.nn.evaluators.loss_functions import EVALUATORS
+from runner.nn.layers.layer_types import LAYERS
+from runner.nn.loading.loader_types import LOADERS
 from runner.nn.schedule import POLICIES
 from runner.snapshots.codecs import CODECS
 

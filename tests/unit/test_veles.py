@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from runner.config import Config
-from runner.config.layers import LAYER_CONFIGS
+from runner.config.layers.schema import LAYER_CONFIGS
 from runner.config.veles import keys, translated
 from runner.errors import ConfigError
 from tests.networks import network

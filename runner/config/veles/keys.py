@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.errors import ConfigError, known
+from runner.checks import known
+from runner.errors import ConfigError
 
 Convert = Callable[[str, Any], Any]
 

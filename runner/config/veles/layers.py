@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
-from runner.config.layers import LAYER_CONFIGS
+from runner.config.layers.schema import LAYER_CONFIGS
+from runner.config.layers.weighted_layers import FillingConfig, GradientConfig, MatrixGradientConfig
 from runner.config.veles import keys
 from runner.config.veles.learning_rate import Rates
-from runner.config.weights import FillingConfig, GradientConfig, MatrixGradientConfig
 from runner.errors import ConfigError
 
 DEFAULTS: dict[type, dict[str, Any]] = {

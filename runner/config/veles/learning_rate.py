@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from runner.checks import known
 from runner.config.veles.keys import LR_PARAMETERS
-from runner.errors import ConfigError, known
+from runner.errors import ConfigError
 
 KEYS = ("do", "lr_policy_name", "bias_lr_policy_name", "lr_parameters", "bias_lr_parameters")
 

@@ -6,11 +6,12 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runner.checks import known
 from runner.config.flat import flattened
-from runner.config.network import named_layers
+from runner.config.layers.network import named_layers
 from runner.config.veles import keys, layers
 from runner.config.veles.learning_rate import adjuster
-from runner.errors import ConfigError, known
+from runner.errors import ConfigError
 
 MISSING = object()
 

@@ -1,7 +1,1 @@
-"""The evaluators, by `loss_function` in the configuration."""
-
-from runner.nn.evaluator import Evaluator
-from runner.nn.evaluators.mse import MSEEvaluator
-from runner.nn.evaluators.softmax import SoftmaxEvaluator
-
-EVALUATORS: dict[str, type[Evaluator]] = {"mse": MSEEvaluator, "softmax": SoftmaxEvaluator}
+"""Evaluators: how wrong the output is."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.evaluator import Evaluator, Metric
-from runner.nn.loader import FullBatchLoader
+from runner.nn.evaluators.evaluator import Evaluator, Metric
+from runner.nn.loading.loader import FullBatchLoader
 
 
 class MSEEvaluator(Evaluator):

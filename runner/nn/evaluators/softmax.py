@@ -9,9 +9,9 @@ from torch import Tensor
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.evaluator import Evaluator, Metric
-from runner.nn.loader import FullBatchLoader
-from runner.nn.samples import CLASS_NAMES
+from runner.nn.evaluators.evaluator import Evaluator, Metric
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.samples import CLASS_NAMES
 
 CONFUSION_LIMIT = 1000
 """Classes up to which a confusion matrix is counted: its size is their square."""

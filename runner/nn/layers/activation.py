@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from runner.graph import Workflow
-from runner.nn.activations import ACTIVATIONS
-from runner.nn.layer import Forward, Gradient
+from runner.nn.layers.activation_functions import ACTIVATIONS
+from runner.nn.layers.base import Forward, Gradient
 
 
 class ActivationLayer(Forward):

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from runner.config.images import spread
+from runner.config.layers.image_layers import spread
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.activations import ACTIVATIONS
-from runner.nn.images import as_images, check_fits, image_shape, windows
-from runner.nn.weighted import WeightedForward, WeightedGradient
+from runner.nn.layers.activation_functions import ACTIVATIONS
+from runner.nn.layers.image_shapes import as_images, check_fits, image_shape, windows
+from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 
 Padding = tuple[int, ...]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch.nn import functional
 
-from runner.config.images import spread
+from runner.config.layers.image_layers import spread
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.images import as_images, image_shape
-from runner.nn.layer import Forward, Gradient
+from runner.nn.layers.base import Forward, Gradient
+from runner.nn.layers.image_shapes import as_images, image_shape
 
 
 class Cutter(Forward):

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.images import as_images, image_shape
 from runner.nn.layers.conv import Conv, convolution_backward
-from runner.nn.weighted import WeightedForward, WeightedGradient
+from runner.nn.layers.image_shapes import as_images, image_shape
+from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 
 
 class Deconv(WeightedForward):

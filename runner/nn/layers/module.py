@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runner.errors import ConfigError, first_line
+from runner.checks import first_line
+from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.layer import Forward
-from runner.nn.optimizer import TorchStep
-from runner.nn.sgd import SGD
-from runner.nn.stream import Stream
-from runner.nn.weighted import Step, WeightedGradient
+from runner.nn.layers.base import Forward
+from runner.nn.layers.weighted import Step, WeightedGradient
+from runner.nn.random_stream import Stream
+from runner.nn.training.sgd import SGD
+from runner.nn.training.torch_optim import TorchStep
 
 SAMPLES = 3
 """Samples that a module is tried with."""

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.images import as_images, image_shape
-from runner.nn.layer import Forward, Gradient
-from runner.nn.weighted import WeightedGradient
+from runner.nn.layers.base import Forward, Gradient
+from runner.nn.layers.image_shapes import as_images, image_shape
+from runner.nn.layers.weighted import WeightedGradient
 
 
 class Norm(Forward):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from runner.config.images import spread
+from runner.config.layers.image_layers import spread
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.images import as_images, check_fits, image_shape, windows
-from runner.nn.layer import Forward, Gradient, Shape
+from runner.nn.layers.base import Forward, Gradient, Shape
+from runner.nn.layers.image_shapes import as_images, check_fits, image_shape, windows
 
 
 class Pooling(Forward):

@@ -8,7 +8,7 @@ from runner.errors import SnapshotDamagedError
 from runner.snapshots.codecs.codec import Codec
 from runner.snapshots.codecs.decoders import Decoder
 from runner.snapshots.codecs.libraries import decoding_errors
-from runner.snapshots.limits import Budget
+from runner.snapshots.format.limits import Budget
 
 PIECE = 4 << 20
 """Bytes that a decoder is asked for at a time."""

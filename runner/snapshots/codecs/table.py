@@ -5,7 +5,8 @@ from __future__ import annotations
 import bz2
 import lzma
 
-from runner.errors import ConfigError, SnapshotDamagedError, known
+from runner.checks import known
+from runner.errors import ConfigError, SnapshotDamagedError
 from runner.snapshots.codecs import decoders, encoders
 from runner.snapshots.codecs.codec import Codec
 from runner.snapshots.codecs.stream import PIECE

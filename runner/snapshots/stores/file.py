@@ -15,10 +15,10 @@ from typing import ClassVar
 
 from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError, StoreSyncError
 from runner.snapshots.codecs import CODECS, Buffer, Codec
-from runner.snapshots.header import Header
-from runner.snapshots.reader import read_header
-from runner.snapshots.store import Entry, Store, Unreadable, ignore
-from runner.snapshots.stores.files import Files, version
+from runner.snapshots.format.header import Header
+from runner.snapshots.restoring.reader import read_header
+from runner.snapshots.stores.file_system import Files, version
+from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 
 log = logging.getLogger(__name__)
 

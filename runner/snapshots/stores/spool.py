@@ -14,9 +14,9 @@ from typing import IO
 from runner.errors import ConfigError, StoreAwayError, StoreError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Buffer, Codec
-from runner.snapshots.header import Header
-from runner.snapshots.store import Entry, Store, Unreadable, ignore
+from runner.snapshots.format.header import Header
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from runner import randomness
 from runner.errors import ConfigError, CycleError
-from runner.graph import Bool, Repeater, Unit, Workflow
+from runner.graph import Bool, Repeater, Unit, Workflow, random_state
 from tests.units import Counter, LoggedWorkflow, Pickler, Recorder, chain, loop, ran
 
 
@@ -139,7 +138,7 @@ def test_random_states_go_on_where_they_were() -> None:
     for copies in range(3):
         restored = pickle.loads(data)
         for _ in range(copies):  # a snapshot of what was restored and has not run yet is the same snapshot
-            randomness.seed_all(3)
+            random_state.seed_all(3)
             restored = pickle.loads(pickle.dumps(restored))
         ran(restored)
         assert restored["second"].drawn == workflow["second"].drawn
@@ -149,16 +148,16 @@ def test_seeding_repeats_all_generators() -> None:
     def draw() -> tuple[float, ...]:
         return random.random(), float(np.random.random()), float(torch.rand(()))
 
-    randomness.seed_all(5)
+    random_state.seed_all(5)
     first = draw()
-    randomness.seed_all(5)
+    random_state.seed_all(5)
     assert draw() == first
-    randomness.seed_all(6)
+    random_state.seed_all(6)
     assert all(a != b for a, b in zip(draw(), first, strict=True))
 
 
 def test_drawn_seeds_fit_every_generator() -> None:
-    seeds = {randomness.draw_seed() for _ in range(20)}
+    seeds = {random_state.draw_seed() for _ in range(20)}
     assert len(seeds) == 20
     assert all(0 <= seed < 2**32 for seed in seeds)
 

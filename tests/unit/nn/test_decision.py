@@ -5,10 +5,10 @@ import pytest
 
 from runner.errors import ConfigError
 from runner.nn.decision import Decision
-from runner.nn.evaluator import Metric
-from runner.nn.evaluators import EVALUATORS
-from runner.nn.minibatches import Minibatch
-from runner.nn.samples import CLASS_NAMES, TEST, TRAIN, VALIDATION
+from runner.nn.evaluators.evaluator import Metric
+from runner.nn.evaluators.loss_functions import EVALUATORS
+from runner.nn.loading.minibatches import Minibatch
+from runner.nn.loading.samples import CLASS_NAMES, TEST, TRAIN, VALIDATION
 from tests.units import Holder, LoggedWorkflow
 
 

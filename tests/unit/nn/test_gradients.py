@@ -12,9 +12,9 @@ from torch.nn import functional
 from runner.config import layer_sides, normalized_layers
 from runner.errors import ConfigError
 from runner.graph import Bool
-from runner.nn.layer import Forward
-from runner.nn.layers import LAYERS
-from runner.nn.weighted import WeightedGradient
+from runner.nn.layers.base import Forward
+from runner.nn.layers.layer_types import LAYERS
+from runner.nn.layers.weighted import WeightedGradient
 from tests.unit.nn.test_layers import REFERENCE
 from tests.units import Holder, LoggedWorkflow
 

@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from runner.config import normalized_layers
-from runner.config.layers import LAYER_CONFIGS
+from runner.config.layers.schema import LAYER_CONFIGS
 from runner.errors import ConfigError
 from runner.graph import Bool
-from runner.nn.activations import ACTIVATIONS
 from runner.nn.evaluators.softmax import SoftmaxEvaluator
-from runner.nn.layers import LAYERS
-from runner.nn.minibatches import Minibatch
-from runner.nn.samples import TRAIN
-from runner.nn.weighted import WeightedGradient
+from runner.nn.layers.activation_functions import ACTIVATIONS
+from runner.nn.layers.layer_types import LAYERS
+from runner.nn.layers.weighted import WeightedGradient
+from runner.nn.loading.minibatches import Minibatch
+from runner.nn.loading.samples import TRAIN
 from tests.units import Holder, LoggedWorkflow
 
 SAMPLES, INPUTS, OUTPUTS = 7, (3, 5), 4

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from runner.errors import ConfigError, SnapshotMismatchError
-from runner.nn.normalization import NORMALIZERS
-from runner.nn.samples import TEST, TRAIN, VALIDATION, Samples
+from runner.nn.loading.normalizers import NORMALIZERS
+from runner.nn.loading.samples import TEST, TRAIN, VALIDATION, Samples
 from tests.networks import SIZES, BlobsLoader, TestedBlobsLoader
 from tests.units import LoggedWorkflow
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from runner.nn.normalization import NORMALIZERS, normalized
+from runner.nn.loading.normalizers import NORMALIZERS, normalized
 
 TRAIN = torch.tensor([[0.0, 5.0, -2.0], [4.0, 5.0, 2.0], [2.0, 5.0, 6.0]])
 OTHER = torch.tensor([[8.0, 5.0, 2.0], [2.0, 6.0, -6.0]])

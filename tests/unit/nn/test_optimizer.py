@@ -9,8 +9,8 @@ import torch
 from runner.config import normalized_layers
 from runner.config.training import check_optimizer
 from runner.errors import ConfigError
-from runner.nn.optimizer import TorchStep, torch_step
-from runner.snapshots.restore import restore
+from runner.nn.training.torch_optim import TorchStep, torch_step
+from runner.snapshots.restoring.restore import restore
 from tests.networks import extended, network, trained
 from tests.states import differences, workflow_state
 

@@ -6,7 +6,7 @@ import torch
 
 from runner.config.training import RollbackConfig
 from runner.errors import ConfigError
-from runner.snapshots.restore import restore
+from runner.snapshots.restoring.restore import restore
 from tests.networks import extended, network, trained
 from tests.states import differences, workflow_state
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from runner.errors import ConfigError
-from runner.nn.samples import TRAIN, VALIDATION, Samples, fingerprint, split
+from runner.nn.loading.samples import TRAIN, VALIDATION, Samples, fingerprint, split
 
 WHOLE = Samples(np.arange(20.0).reshape(10, 2), np.arange(10), np.arange(10.0)[:, None])
 

@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 
-from runner.nn.sgd import SGD
+from runner.nn.training.sgd import SGD
 
 SETTINGS = [
     {"rate": rate, "decay": decay, "l1": l1, "moment": moment, "ortho": ortho}

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from runner.errors import ConfigError
 from runner.launcher import Launcher
-from runner.nn.samples import TRAIN, VALIDATION
-from runner.snapshots.restore import restore
+from runner.nn.loading.samples import TRAIN, VALIDATION
+from runner.snapshots.restoring.restore import restore
 from tests.data import write_idx
 from tests.networks import LAYERS, extended, network, trained
 from tests.states import differences, workflow_state

@@ -11,7 +11,8 @@ import pytest
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.format import (
+from runner.snapshots.format.header import FORMAT, Header
+from runner.snapshots.format.layout import (
     HEADER_END,
     HEADER_LIMIT,
     HEADER_START,
@@ -21,8 +22,7 @@ from runner.snapshots.format import (
     header_size,
     parse_header,
 )
-from runner.snapshots.header import FORMAT, Header
-from runner.snapshots.reader import read_header, read_verified
+from runner.snapshots.restoring.reader import read_header, read_verified
 from runner.snapshots.stores.file import FileStore
 from tests.unit.snapshots.stores.test_file import header, put
 from tests.workflows import holding

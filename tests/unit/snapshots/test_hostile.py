@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import SnapshotRefusedError
-from runner.snapshots.format import Digest, header_bytes
-from runner.snapshots.header import Header
-from runner.snapshots.restore import restore
+from runner.snapshots.format.header import Header
+from runner.snapshots.format.layout import Digest, header_bytes
+from runner.snapshots.restoring.restore import restore
 from tests.conftest import Run
 from tests.hostile import samples
 from tests.hostile.assemble import call, named, text, whole

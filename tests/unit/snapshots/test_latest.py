@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.snapshots.restore import folder_stores, restore_latest
-from runner.snapshots.trust import Policy
+from runner.snapshots.restoring.restore import folder_stores, restore_latest
+from runner.snapshots.restoring.trust import Policy
 from tests.workflows import holding
 
 POLICY = Policy(trusted=["tests"])

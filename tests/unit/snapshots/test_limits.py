@@ -12,14 +12,15 @@ import pytest
 import zstandard
 
 from runner.errors import SnapshotDamagedError
-from runner.snapshots import limits, memory
+from runner.snapshots.capture import memory
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.format import HEADER_LIMIT, HEADER_START, Digest, header_bytes
-from runner.snapshots.limits import RATIO, SLACK, Budget
-from runner.snapshots.reader import read_header, read_verified
-from runner.snapshots.restore import restore
-from runner.snapshots.stores import session
-from runner.snapshots.stores.odbc import OdbcStore
+from runner.snapshots.format import limits
+from runner.snapshots.format.layout import HEADER_LIMIT, HEADER_START, Digest, header_bytes
+from runner.snapshots.format.limits import RATIO, SLACK, Budget
+from runner.snapshots.odbc import session
+from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.restoring.reader import read_header, read_verified
+from runner.snapshots.restoring.restore import restore
 from tests.stress.damage import peak_memory
 from tests.unit.snapshots.stores.test_file import header
 from tests.workflows import stored

@@ -8,9 +8,9 @@ import pytest
 
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.format import TRAILER_SIZE, Digest, header_bytes
-from runner.snapshots.header import FORMAT
-from runner.snapshots.restore import restore
+from runner.snapshots.format.header import FORMAT
+from runner.snapshots.format.layout import TRAILER_SIZE, Digest, header_bytes
+from runner.snapshots.restoring.restore import restore
 from tests.unit.snapshots.stores.test_file import header
 from tests.workflows import holding, restored
 

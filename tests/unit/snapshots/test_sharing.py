@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from runner.snapshots.pickler import StatePickler
+from runner.snapshots.capture.pickler import StatePickler
 from tests.contract.test_codecs import trained_optimizer
 
 

@@ -9,11 +9,11 @@ import torch
 
 from runner.errors import ConfigError
 from runner.graph import Bool
-from runner.snapshots.header import Header, utc_now
-from runner.snapshots.restore import header_of
+from runner.snapshots.capture.sizes import largest_units
+from runner.snapshots.format.header import Header, utc_now
+from runner.snapshots.restoring.restore import header_of
 from runner.snapshots.retention import expired
-from runner.snapshots.sizes import largest_units
-from runner.snapshots.store import Entry
+from runner.snapshots.stores.store import Entry
 from tests.workflows import holding, restored
 
 

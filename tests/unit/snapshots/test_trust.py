@@ -11,12 +11,12 @@ import pytest
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.snapshots import codecs
-from runner.snapshots.header import Header
-from runner.snapshots.restore import restore
-from runner.snapshots.signing import Signer, is_signature, read_key
+from runner.snapshots.capture.writer import Request, Writer
+from runner.snapshots.format.header import Header
+from runner.snapshots.format.seal import Signer, is_signature, read_key
+from runner.snapshots.restoring.restore import restore
+from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.trust import Policy
-from runner.snapshots.writer import Request, Writer
 from tests.conftest import Run
 from tests.hostile.assemble import call, text, whole
 from tests.own import Doubler

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from runner.snapshots.allowed import Allowed
-from runner.snapshots.pickler import StatePickler
-from runner.snapshots.unpickler import Unpickler
+from runner.snapshots.capture.pickler import StatePickler
+from runner.snapshots.restoring.allowed import Allowed
+from runner.snapshots.restoring.unpickler import Unpickler
 from tests.canonical import canonical
 from tests.objects import OBJECTS
 

@@ -15,11 +15,11 @@ import torch
 from runner.errors import StateError, StoreError
 from runner.graph import Unit, Workflow
 from runner.snapshots import codecs
+from runner.snapshots.capture.staging import CHUNK, StagingPool
 from runner.snapshots.codecs import Buffer, Codec
-from runner.snapshots.format import TRAILER_SIZE
-from runner.snapshots.header import Header
+from runner.snapshots.format.header import Header
+from runner.snapshots.format.layout import TRAILER_SIZE
 from runner.snapshots.snapshotter import SnapshotterToFile
-from runner.snapshots.staging import CHUNK, StagingPool
 from runner.snapshots.stores.file import FileStore
 from tests.workflows import Holder, holding, restored
 

@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional
 
 from runner.errors import ConfigError
-from runner.nn.loader import FullBatchLoader
-from runner.nn.loaders import LOADERS
-from runner.nn.samples import TRAIN, VALIDATION, Samples
-from runner.snapshots.restore import restore
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.loader_types import LOADERS
+from runner.nn.loading.samples import TRAIN, VALIDATION, Samples
+from runner.snapshots.restoring.restore import restore
 from tests.networks import network, trained
 
 AUTOENCODER = {

@@ -8,8 +8,8 @@ from runner.errors import ConfigError
 from runner.graph import Bool
 from runner.nn.evaluators import softmax
 from runner.nn.evaluators.softmax import SoftmaxEvaluator
-from runner.nn.minibatches import Minibatch
-from runner.nn.samples import TRAIN, VALIDATION
+from runner.nn.loading.minibatches import Minibatch
+from runner.nn.loading.samples import TRAIN, VALIDATION
 from tests.networks import BlobsLoader, network, trained
 from tests.units import Holder, LoggedWorkflow
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from runner.errors import ConfigError
-from runner.nn.loaders.dataset import DatasetLoader
-from runner.nn.samples import TRAIN, VALIDATION
+from runner.nn.loading.dataset_loader import DatasetLoader
+from runner.nn.loading.samples import TRAIN, VALIDATION
 from tests import data
 from tests.units import LoggedWorkflow
 

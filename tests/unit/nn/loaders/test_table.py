@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from runner.errors import ConfigError
-from runner.nn.loaders.table import TableLoader
-from runner.nn.samples import TRAIN, VALIDATION
+from runner.nn.loading.samples import TRAIN, VALIDATION
+from runner.nn.loading.table_loader import TableLoader
 from tests import data
 from tests.units import LoggedWorkflow
 

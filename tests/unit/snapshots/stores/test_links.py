@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import SnapshotNotFoundError, StoreError
-from runner.snapshots.restore import folder_stores, restore_latest
+from runner.snapshots.restoring.restore import folder_stores, restore_latest
+from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores import file
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.trust import Policy
 from tests.faults.failing import refusing, using
 from tests.unit.snapshots.stores.test_file import files, put
 from tests.workflows import holding, restored

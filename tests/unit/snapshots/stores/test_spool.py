@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError, StoreError
+from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.odbc.session import Session, header_from_row
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.odbc import OdbcStore
-from runner.snapshots.stores.session import Session, header_from_row
 from runner.snapshots.stores.spool import SpoolStore
 from tests.contract.test_stores import NONE, content, header
 from tests.servers import Server, Servers, execute, query

@@ -1,0 +1,62 @@
+"""Where snapshots go, and how far one that is restored is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from runner.snapshots.odbc.dialects import check_table
+from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.stores.location import DEFAULT_TABLE
+
+
+@dataclass(kw_only=True)
+class SnapshotterConfig(SnapshotterSettings):
+    """When snapshots are taken, and where they go."""
+
+    directory: str | None = None
+    """Folder of the snapshots; the run's output folder unless given."""
+    odbc: str | None = None
+    """Database of the snapshots, instead of a folder: a connection string, `DSN=name`, or the name of a data source."""
+    table: str = DEFAULT_TABLE
+    """Table of the snapshots in the database."""
+    create_table: bool = True
+    """Whether the table is made if it is not there."""
+    spool: str | None = None
+    """Folder for snapshots that cannot be put where they belong; `outputs/spool` with `odbc`, else none; empty for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_table(self.table)
+
+
+class Trust(Enum):
+    """How a snapshot's pickle is loaded."""
+
+    restricted = "restricted"
+    """By a machine that builds known objects and never runs what the snapshot names."""
+    signed = "signed"
+    """By Python's own unpickler, if the signature is right."""
+    full = "full"
+    """By Python's own unpickler: the snapshot can do whatever its maker wants."""
+
+
+@dataclass(kw_only=True)
+class RestoreConfig:
+    """How far the snapshot that is restored is trusted."""
+
+    trust: Trust = Trust.restricted
+    """How it is loaded: `restricted`, `signed` or `full`."""
+    trusted: list[str] = field(default_factory=list)
+    """Modules and packages of your own whose classes it may hold, for `restricted`."""
+    key: str | None = None
+    """Key of its signature, for `signed`: the path of a file, or `env:NAME`."""
+    allow_changed_data: bool = False
+    """Whether the run goes on although the data set is not the one that the snapshot was made with."""
+
+    def __post_init__(self) -> None:
+        if self.trust is Trust.restricted and not self.trusted and self.key is None:
+            return  # the defaults: `--help` must not wait for the imports below
+        from runner.snapshots.restoring.trust import Policy
+
+        Policy(self.trust, tuple(self.trusted), self.key)

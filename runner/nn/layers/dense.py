@@ -1,0 +1,91 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from runner.graph import Workflow
+from runner.nn.layers.activation_functions import ACTIVATIONS
+from runner.nn.layers.weighted import WeightedForward, WeightedGradient
+
+
+class All2All(WeightedForward):
+    """output = activation(input weights^T + bias).
+
+    Attributes:
+        weights: of shape (outputs, inputs).
+        bias: of shape (outputs,), or None.
+
+    Linked attributes:
+        label_count: the number of labels, where the number of outputs is not given.
+
+    Args:
+        workflow: the workflow.
+        name: the layer's name.
+        seed: the seed of the run.
+        activation: a name from `ACTIVATIONS`.
+        output_sample_shape: the number of outputs, or the shape of one sample of them; the number of labels if None.
+        filling: as in `WeightedForward`.
+    """
+
+    label_count: int
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        name: str,
+        *,
+        seed: int,
+        activation: str,
+        output_sample_shape: int | Sequence[int] | None,
+        **filling: Any,
+    ) -> None:
+        super().__init__(workflow, name, seed=seed, **filling)
+        self.activation = activation
+        shape = (output_sample_shape,) if isinstance(output_sample_shape, int) else output_sample_shape
+        self.output_shape = tuple(shape or ())
+        if not self.output_shape:
+            self.demand("label_count")
+
+    def initialize(self) -> None:
+        self.function_ = ACTIVATIONS[self.activation]
+        if not self.output_shape:
+            self.output_shape = (self.label_count,)
+        outputs = math.prod(self.output_shape)
+        self.fill((outputs, math.prod(self.input_shape)), outputs)
+
+    def run(self) -> None:
+        assert self.weights is not None
+        inputs = self.input_
+        if inputs.dim() > 2:
+            inputs = inputs.flatten(1)
+        weights, gain = self.weights.t(), self.function_.gain
+        if self.bias is None:
+            linear = torch.mm(inputs, weights).mul_(gain)
+        else:
+            linear = torch.addmm(self.bias, inputs, weights, beta=gain, alpha=gain)
+        self.output_ = self.function_.apply(linear)
+
+
+class All2AllGradient(WeightedGradient):
+    """The backward step of `All2All`."""
+
+    def run(self) -> None:
+        forward: All2All = self.forward
+        assert forward.weights is not None
+        error = self.err_output_
+        output, inputs = forward.output_, forward.input_
+        if error.dim() > 2:
+            error = error.flatten(1)
+        error = forward.function_.derive(error, output)
+        if self.needs_err_input:
+            self.err_input_ = torch.mm(error, forward.weights).view(inputs.shape)
+        if inputs.dim() > 2:
+            inputs = inputs.flatten(1)
+        self.weights_step.update_matrix(forward.weights, error, inputs, self.rate_factor)
+        if forward.bias is not None:
+            self.bias_step.update(forward.bias, error.sum(0), self.rate_factor)

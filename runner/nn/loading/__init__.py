@@ -1,0 +1,1 @@
+"""Loaders: data sets, served minibatch by minibatch."""

@@ -1,0 +1,49 @@
+"""Images in folders, one for each class."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from runner.datasets import image_files
+from runner.graph import Workflow
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.samples import TRAIN, VALIDATION, Samples
+
+
+class ImagesLoader(FullBatchLoader):
+    """Loads images from folders whose sub-folders are the classes.
+
+    Args:
+        workflow: the workflow.
+        data_dir, validation_dir: the folders.
+        grayscale: whether to load shades of grey.
+        image_size: height and width to resize to.
+        settings: as in `FullBatchLoader`.
+    """
+
+    adjustable = frozenset({"data_dir", "validation_dir"})
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        *,
+        data_dir: str,
+        validation_dir: str | None = None,
+        grayscale: bool = False,
+        image_size: Sequence[int] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(workflow, **settings)
+        self.data_dir = data_dir
+        self.validation_dir = validation_dir
+        self.grayscale = grayscale
+        self.image_size = None if image_size is None else (image_size[0], image_size[1])
+
+    def load_data(self) -> dict[int, Samples]:
+        classes = image_files.classes_of("loader.data_dir", self.data_dir)
+        samples = {TRAIN: self._load("loader.data_dir", self.data_dir, classes)}
+        if self.validation_dir is not None:
+            samples[VALIDATION] = self._load("loader.validation_dir", self.validation_dir, classes)
+        return samples
+
+    def _load(self, key: str, folder: str, classes: list[str]) -> Samples:
+        return Samples(*image_files.load(key, folder, classes, grayscale=self.grayscale, size=self.image_size))

@@ -1,0 +1,31 @@
+"""MNIST from the package, or another data set of its format from a folder."""
+
+from typing import Any
+
+from runner.datasets import idx, mnist
+from runner.graph import Workflow
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.samples import TRAIN, VALIDATION, Samples
+
+
+class MnistLoader(FullBatchLoader):
+    """Loads 60,000 images of 28 x 28 for training and 10,000 for validation.
+
+    Args:
+        workflow: the workflow.
+        data_dir: a folder of IDX files named as MNIST's, such as Fashion-MNIST, to load instead.
+        settings: as in `FullBatchLoader`.
+    """
+
+    adjustable = frozenset({"data_dir"})
+
+    def __init__(self, workflow: Workflow, *, data_dir: str | None = None, **settings: Any) -> None:
+        super().__init__(workflow, **settings)
+        self.data_dir = data_dir
+
+    def load_data(self) -> dict[int, Samples]:
+        if self.data_dir is None:
+            train, validation = mnist.load()
+            return {TRAIN: Samples(*train), VALIDATION: Samples(*validation)}
+        sets = idx.load_folder(self.data_dir)
+        return {key: Samples(*sets[name]) for key, name in ((TRAIN, "train"), (VALIDATION, "t10k")) if name in sets}

@@ -1,0 +1,64 @@
+"""Samples, their classes, and the fingerprint by which a data set is known again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.errors import ConfigError
+from runner.nn.random_stream import Stream
+
+TEST, VALIDATION, TRAIN = range(3)
+CLASS_NAMES = ("test", "validation", "train")
+
+Array = npt.NDArray[np.generic]
+
+
+class Samples(NamedTuple):
+    """Samples of one class.
+
+    Attributes:
+        data: of shape (samples, ...).
+        labels: integers of shape (samples,), for classification; None where there are none.
+        targets: what the output shall be, of shape (samples, ...); None where it is the data themselves, or nothing is.
+    """
+
+    data: Array
+    labels: Array | None = None
+    targets: Array | None = None
+
+    def taken(self, which: slice | Array) -> Samples:
+        """Returns some of the samples."""
+        labels, targets = (None if array is None else array[which] for array in self[1:])
+        return Samples(self.data[which], labels, targets)
+
+
+def split(samples: Samples, ratio: float, seed: int) -> tuple[Samples, Samples]:
+    """Returns a training and a validation set, of which the latter has a share of the samples, drawn at random.
+
+    Both keep the order of the samples; the same samples, ratio and seed give the same sets.
+
+    Raises:
+        ConfigError: one of the sets would be empty.
+    """
+    size = len(samples.data)
+    count = round(size * ratio)
+    if not 0 < count < size:
+        raise ConfigError(f"loader.validation_ratio={ratio} of {size} samples leaves nothing to train on, or to validate on")
+    order = Stream(seed, "validation split").permutation(size).numpy()
+    return samples.taken(np.sort(order[count:])), samples.taken(np.sort(order[:count]))
+
+
+def fingerprint(samples: Mapping[int, Samples]) -> str:
+    """Returns a digest of a data set: values, types, shapes, and which sample is of which class."""
+    digest = hashlib.sha256()
+    for key in sorted(samples):
+        for array in samples[key]:
+            if array is not None:
+                digest.update(f"{key} {array.dtype} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,24 @@
+"""Small data sets that come with scikit-learn."""
+
+from runner.datasets.files import needs
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.samples import TRAIN, Samples
+
+
+class WineLoader(FullBatchLoader):
+    """Loads 178 wines of 3 cultivars, each with 13 measurements."""
+
+    def load_data(self) -> dict[int, Samples]:
+        with needs("scikit-learn", "loader.name='wine'"):
+            from sklearn.datasets import load_wine
+        return {TRAIN: Samples(*load_wine(return_X_y=True))}
+
+
+class DigitsLoader(FullBatchLoader):
+    """Loads 1,797 images of handwritten digits, of 8 x 8 pixels."""
+
+    def load_data(self) -> dict[int, Samples]:
+        with needs("scikit-learn", "loader.name='digits'"):
+            from sklearn.datasets import load_digits
+        data, labels = load_digits(return_X_y=True)
+        return {TRAIN: Samples(data.reshape(-1, 8, 8), labels)}

@@ -1,6 +1,0 @@
-"""What a snapshot may name: exact tables for Python's, numpy's and torch's names, and classes of the run's own modules."""
-
-from runner.snapshots.allowed.allowed import Allowed
-from runner.snapshots.allowed.own import snapshot_safe
-
-__all__ = ["Allowed", "snapshot_safe"]

@@ -1,0 +1,1 @@
+"""Taking the state of a workflow: pickled, copied, encoded and handed to a store."""

@@ -1,0 +1,101 @@
+"""Pickles a workflow: protocol 5, tensors as plain buffers, errors that name the unit and the attribute."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from runner.errors import StateError
+from runner.graph import Unit, Workflow
+from runner.snapshots.capture import arrays, tensors
+
+
+class Sink(Protocol):
+    """Takes the bytes of the pickle in order."""
+
+    def write(self, data: Any, /) -> object:
+        """Takes bytes-like data, which is only valid during the call."""
+
+
+def dump(workflow: Workflow, sink: Sink) -> None:
+    """Writes the pickle of the workflow.
+
+    Raises:
+        StateError: something in it cannot be pickled; the message names the unit and the attribute.
+    """
+    try:
+        StatePickler(sink).dump(workflow)
+    except StateError:
+        raise
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+        raise StateError(_culprit(workflow, error)) from error
+
+
+class StatePickler(pickle.Pickler):
+    """The C pickler, taught to write tensors and arrays as buffers, and to keep shared memory shared."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink, protocol=5)
+        self._torch: Any = sys.modules.get("torch")
+        self._numpy: Any = sys.modules.get("numpy")
+        self._storages: dict[int, Any] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Returns how to write a tensor, a storage, a generator or a view; NotImplemented for everything else."""
+        if self._numpy is not None and type(obj) is self._numpy.ndarray:
+            return arrays.reduce_view(obj)
+        torch = self._torch
+        if torch is None:
+            return NotImplemented
+        cls = type(obj)
+        if cls is torch.Tensor or cls is torch.nn.Parameter:
+            return self._reduce_tensor(obj)
+        if cls is torch.UntypedStorage:
+            return tensors.reduce_storage(obj)
+        if cls is torch.Generator:
+            return tensors.rebuild_generator, (str(obj.device), obj.get_state())
+        return NotImplemented
+
+    def _reduce_tensor(self, tensor: Any) -> Any:
+        plain = tensor.layout is self._torch.strided and not tensor.is_quantized and not vars(tensor)
+        if not plain or tensor.is_conj() or tensor.is_neg():
+            return NotImplemented
+        storage = tensor.untyped_storage()
+        # torch may wrap one storage in several objects; the pickle must see one.
+        return tensors.reduce_tensor(tensor, self._storages.setdefault(storage._cdata, storage))
+
+
+class _Probe(StatePickler):
+    """Pickles one attribute by itself: the units that it refers to are left out."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (str, (obj.name,)) if isinstance(obj, Unit) else super().reducer_override(obj)
+
+
+def _all_units(workflow: Workflow) -> Iterator[Unit]:
+    """Yields the workflow and its units, and those of the workflows among them."""
+    yield workflow
+    for unit in workflow.units:
+        if isinstance(unit, Workflow):
+            yield from _all_units(unit)
+        else:
+            yield unit
+
+
+def _culprit(workflow: Workflow, error: Exception) -> str:
+    """Finds the attribute that cannot be pickled, by pickling each by itself."""
+    for unit in _all_units(workflow):
+        for name, value in vars(unit).items():
+            if name.endswith("_") or name == "units":
+                continue
+            try:
+                _Probe(io.BytesIO()).dump(value)
+            except Exception as cause:
+                return (
+                    f"{unit!r}.{name} cannot be pickled ({cause}): name the attribute '{name}_' to leave it out of snapshots,"
+                    " and make it in init_unpickled()"
+                )
+    return f"{workflow!r} cannot be pickled: {error}"

@@ -1,0 +1,149 @@
+"""The memory between the run and the writer: what a pickler writes is copied into chunks of a bounded pool."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from runner.snapshots.capture.memory import large_buffer, memory
+from runner.snapshots.capture.thread_pool import Threads
+
+CHUNK = 4 << 20
+"""Bytes in a chunk; each becomes a member of the codec's format."""
+ROUND = 16
+"""Chunks that are copied before the first of them is passed on."""
+
+
+class StagingPool:
+    """Chunk buffers that are used again, so that their memory stays warm.
+
+    Args:
+        limit: bytes in all; at least four chunks are made, whatever the limit.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.size = max(4, limit // CHUNK)
+        self._made = 0
+        self._free: list[memoryview] = []
+        self._changed = threading.Condition()
+
+    def take(self, on_empty: Callable[[], object]) -> memoryview:
+        """Returns a buffer; if all are in use, calls `on_empty` and waits for one."""
+        with self._changed:
+            if not self._free and self._made < self.size:
+                buffer = large_buffer(CHUNK)
+                self._made += 1
+                return buffer
+            if self._free:
+                return self._free.pop()
+        on_empty()
+        with self._changed:
+            self._changed.wait_for(lambda: self._free)
+            return self._free.pop()
+
+    def give(self, buffer: memoryview) -> None:
+        """Takes a buffer back."""
+        with self._changed:
+            self._free.append(buffer)
+            self._changed.notify()
+
+
+class Staging:
+    """What a pickler writes to: it copies everything into chunks and passes each full one on.
+
+    Large data are copied by several threads, since one core alone does not use the bandwidth of the memory.
+
+    Args:
+        pool: where the buffers come from.
+        threads: what copies, beside the thread that writes.
+        pass_on: takes a buffer, how many bytes of it are used, and whether it is the last one.
+        on_empty: called before waiting for a buffer.
+    """
+
+    def __init__(
+        self,
+        pool: StagingPool,
+        threads: Threads,
+        pass_on: Callable[[memoryview, int, bool], object],
+        on_empty: Callable[[], object],
+    ) -> None:
+        self._pool = pool
+        self._threads = threads
+        self._pass_on = pass_on
+        self._on_empty = on_empty
+        self._pieces: list[_Piece] = []
+        self._full: list[memoryview] = []
+        self._buffer = pool.take(on_empty)
+        self._used = 0
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        """Copies the data in; it may change when this returns."""
+        view = memoryview(data).cast("B")
+        size = len(view)
+        self.size += size
+        done = 0
+        while done < size:
+            if self._used == CHUNK:
+                self._next()
+            step = min(CHUNK - self._used, size - done)
+            self._pieces.append(_Piece(self._buffer, self._used, view[done : done + step]))
+            self._used += step
+            done += step
+        self._copy()
+        return size
+
+    def finish(self) -> None:
+        """Passes the last chunk on."""
+        self._pass_on(self._buffer, self._used, True)
+
+    def _next(self) -> None:
+        """Goes on in a new buffer. The full one is passed on when all of it is copied: at the latest when there is no other."""
+        self._full.append(self._buffer)
+        if len(self._full) == ROUND:
+            self._copy()
+        self._buffer = self._pool.take(self._wait)
+        self._used = 0
+
+    def _wait(self) -> None:
+        self._copy()
+        self._on_empty()
+
+    def _copy(self) -> None:
+        if len(self._pieces) > 2:
+            self._copy_in_threads()
+        else:
+            _copy_all(self._pieces)
+        for buffer in self._full:
+            self._pass_on(buffer, CHUNK, False)
+        self._pieces.clear()
+        self._full.clear()
+
+    def _copy_in_threads(self) -> None:
+        shares = [self._pieces[first :: self._threads.limit] for first in range(self._threads.limit)]
+        others = [self._threads.start(_copy_all, share) for share in shares[1:]]
+        _copy_all(shares[0])
+        for other in others:
+            other.result()
+
+
+class _Piece(NamedTuple):
+    """What is to be copied to a place in a buffer."""
+
+    buffer: memoryview
+    begin: int
+    data: memoryview
+
+
+def _copy_all(pieces: Sequence[_Piece]) -> None:
+    for buffer, begin, data in pieces:
+        # numpy gives the interpreter's lock away meanwhile; assigning to a slice does not.
+        np.copyto(np.frombuffer(buffer, np.uint8, len(data), begin), np.frombuffer(data, np.uint8))
+
+
+def default_limit() -> int:
+    """Returns a quarter of the memory that this process may have, in bytes."""
+    return memory() // 4

@@ -1,0 +1,1 @@
+"""Snapshots as rows of a database table."""

@@ -1,0 +1,181 @@
+"""Connections to databases over ODBC: tried again while the server is away, each call with a time limit."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from runner import passwords
+from runner.errors import StoreAwayError
+from runner.snapshots.capture.thread_pool import Threads, made
+from runner.snapshots.odbc.dialects import DIALECTS, STANDARD, Dialect
+from runner.snapshots.odbc.driver import load, translated
+
+if TYPE_CHECKING:
+    import pyodbc
+
+log = logging.getLogger(__name__)
+
+OPEN_LIMIT = 15.0
+"""Seconds that opening a connection may take."""
+CALL_LIMIT = 300.0
+"""Seconds that any other call may take: the slowest, the commit of a large snapshot, waits for the server's disk."""
+
+LONGEST_PAUSE = 15.0
+"""Seconds between two tries, at most."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a statement gave.
+
+    Attributes:
+        columns: the names of the columns; none for a statement that is no query.
+        rows: the rows of a query.
+        count: rows that were changed.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Any]
+    count: int
+
+
+_idle: list[Threads] = []
+"""Threads without a connection. The next connection uses one again: its memory is warm by then."""
+os.register_at_fork(after_in_child=_idle.clear)  # threads stay behind
+
+_dialects: dict[str, Dialect] = {}
+"""Of the databases that were connected to, by connection string."""
+
+
+class Connection:
+    """A connection whose calls end in time, whatever the driver does.
+
+    Not every driver keeps to a time limit, and none does when the network swallows what it sends. So calls are made by another
+    thread, and one that hangs is left behind with its thread, which closes the connection if it ever goes on. To wake it takes
+    longer than small calls to a database in this process, which need no such care once it was opened.
+
+    Attributes:
+        dialect: what is particular to the database system.
+        quote: what it quotes identifiers with; a space if it does not.
+
+    Args:
+        odbc: a connection string, `DSN=name`, or the bare name of a data source; its passwords may be masked.
+        limit: seconds that opening it may take.
+    """
+
+    def __init__(self, odbc: str, limit: float = OPEN_LIMIT) -> None:
+        self._raw: pyodbc.Connection | None = None
+        self._hangs = False
+        self.dialect = _dialects.get(odbc, STANDARD)
+        text = passwords.reveal(odbc)
+        full = text if "=" in text else f"DSN={text}"
+        with translated("connect to the database", odbc):
+            self._manager = load()
+            self._thread = _idle.pop() if _idle else Threads(1, "odbc", daemon=True)
+            try:
+                self._wait(self._start(lambda: self._open(full, int(limit))), limit)
+            except BaseException:
+                self.close()
+                raise
+        _dialects[odbc] = self.dialect
+
+    def execute(self, statement: str, *values: object) -> Result:
+        """Executes a statement."""
+        return self.start(statement, *values)()
+
+    def start(self, statement: str, *values: object) -> Callable[[], Result]:
+        """Begins to execute a statement; the result is had by calling what is returned."""
+        call = self._start(lambda: self._execute(statement, values))
+        return lambda: self._wait(call)
+
+    def commit(self) -> None:
+        """Ends the transaction; its changes are durable."""
+        self._wait(self._start(lambda: self._opened.commit()))
+
+    def rollback(self) -> None:
+        """Ends the transaction; its changes are undone."""
+        self._wait(self._start(lambda: self._opened.rollback()))
+
+    def close(self) -> None:
+        """Ends the connection; what is not committed is undone."""
+        call = self._start(self._close)
+        if not self._hangs:
+            with suppress(TimeoutError):
+                self._wait(call, OPEN_LIMIT)
+
+    def _start(self, action: Callable[[], Any]) -> Future[Any]:
+        return made(action) if self.dialect.embedded else self._thread.start(action)
+
+    def _close(self) -> None:
+        if self._raw is not None:
+            with suppress(self._manager.Error):  # nothing is left to do for a connection that is lost
+                self._raw.close()
+        _idle.append(self._thread)
+
+    @property
+    def _opened(self) -> pyodbc.Connection:
+        assert self._raw is not None
+        return self._raw
+
+    def _open(self, text: str, limit: int) -> None:
+        pyodbc = self._manager
+        self._raw = pyodbc.connect(text, timeout=limit)
+        self.dialect = DIALECTS.get(str(self._raw.getinfo(pyodbc.SQL_DBMS_NAME)), STANDARD)
+        self.quote = str(self._raw.getinfo(pyodbc.SQL_IDENTIFIER_QUOTE_CHAR))
+        if self.dialect.portion is not None:
+            self._raw.maxwrite = self.dialect.portion
+
+    def _execute(self, statement: str, values: Sequence[object]) -> Result:
+        cursor = self._opened.execute(statement, *values)
+        columns = [str(column[0]) for column in cursor.description or ()]
+        return Result(columns, cursor.fetchall() if columns else (), cursor.rowcount)
+
+    def _wait(self, call: Future[Any], limit: float | None = None) -> Any:
+        limit = CALL_LIMIT if limit is None else limit
+        try:
+            return call.result(limit)
+        except TimeoutError:
+            self._hangs = True
+            raise TimeoutError(f"no answer in {limit:g} s") from None
+
+
+@contextmanager
+def connect(odbc: str, patience: float, limit: float = OPEN_LIMIT) -> Iterator[Connection]:
+    """Opens a connection for the block; what is not committed in it is undone.
+
+    Args:
+        odbc: as for `Connection`.
+        patience: seconds during which it is tried again, with growing pauses, while the server is away.
+        limit: seconds that one try may take.
+
+    Raises:
+        ConfigError: no driver manager, no such driver, data source or database.
+        StoreAwayError: the server is still away.
+        StoreAccessError: the server refuses the user.
+    """
+    tries = Retrying(
+        retry=retry_if_exception_type(StoreAwayError),
+        wait=wait_exponential(multiplier=0.25, max=LONGEST_PAUSE),
+        stop=stop_after_delay(patience),
+        before_sleep=_tell,
+        reraise=True,
+    )
+    connection = tries(Connection, odbc, limit)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _tell(state: RetryCallState) -> None:
+    assert state.outcome is not None
+    assert state.next_action is not None
+    log.warning("%s; trying again in %.1f s", state.outcome.exception(), state.next_action.sleep)

@@ -1,0 +1,214 @@
+"""Names of torch: tensors, storages, data types and generators.
+
+`torch.storage._load_from_bytes`, which stands within every tensor that torch itself pickled, is `torch.load` of a nested pickle
+with everything allowed. Here it loads weights alone, in the one form in which torch writes them there.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from runner.snapshots.capture import tensors
+from runner.snapshots.restoring.allowed.entries import Call, Entry, Table, are, as_data, check, named
+from runner.snapshots.restoring.allowed.states import builder_of
+
+if TYPE_CHECKING:
+    from runner.snapshots.restoring.allowed.allowed import Allowed
+
+_torch_rebuild_tensor_v2: Any = torch._utils._rebuild_tensor_v2
+_torch_rebuild_qtensor: Any = torch._utils._rebuild_qtensor
+_sparse_compressed: Any = torch.sparse_compressed_tensor
+_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_LAYOUTS = frozenset(
+    {"torch.strided", "torch.sparse_coo", "torch.sparse_csr", "torch.sparse_csc", "torch.sparse_bsr", "torch.sparse_bsc"}
+)
+_DTYPES = {str(value).removeprefix("torch."): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+_SCHEMES = [value for value in vars(torch).values() if isinstance(value, torch.qscheme)]
+_TENSORS = (torch.Tensor, torch.nn.Parameter)
+_ACTIVATIONS = ("relu", "gelu", "elu", "celu", "selu", "silu", "mish", "leaky_relu", "relu6", "sigmoid", "tanh", "softplus")
+
+
+def table() -> Table:
+    """Returns the entries."""
+    functional = vars(torch.nn.functional)
+    return (
+        {("torch", name): Entry(value=dtype) for name, dtype in _DTYPES.items()}
+        | {("torch", str(scheme).removeprefix("torch.")): Entry(value=scheme) for scheme in _SCHEMES}
+        | {("torch.nn.functional", name): Entry(value=functional[name]) for name in _ACTIVATIONS}
+        | {("torch._C._nn", name): Entry(value=functional[name]) for name in ("gelu", "softplus")}
+        | as_data(*_TENSORS)
+        | named({torch.Size: Entry(value=torch.Size, call=_size), torch.device: Entry(value=torch.device, call=_device)})
+        | {
+            ("torch._C", "Generator"): Entry(value=torch.Generator, call=_generator, build=_build_generator),
+            ("torch.serialization", "_get_layout"): Entry(call=_layout),
+            ("torch.storage", "_load_from_bytes"): Entry(call=_load_from_bytes),
+            ("torch._utils", "_rebuild_tensor_v2"): Entry(call=_rebuild_tensor_v2),
+            ("torch._utils", "_rebuild_parameter"): Entry(call=_rebuild_parameter),
+            ("torch._utils", "_rebuild_parameter_with_state"): Entry(call=_rebuild_parameter_with_state),
+            ("torch._utils", "_rebuild_sparse_tensor"): Entry(call=_rebuild_sparse_tensor),
+            ("torch._utils", "_rebuild_qtensor"): Entry(call=_rebuild_qtensor),
+            ("torch._tensor", "_rebuild_from_type_v2"): Entry(call=_rebuild_from_type, context=True),
+            ("runner.snapshots.capture.tensors", "rebuild_storage"): Entry(call=_rebuild_storage),
+            ("runner.snapshots.capture.tensors", "rebuild_tensor"): Entry(call=_rebuild_tensor),
+            ("runner.snapshots.capture.tensors", "rebuild_generator"): Entry(call=_rebuild_generator),
+        }
+    )
+
+
+def _sizes(values: Any) -> tuple[int, ...]:
+    check(
+        type(values) in (tuple, torch.Size) and are(values, int) and min(values, default=0) >= 0,
+        "sizes are no tuple of numbers",
+    )
+    return tuple(values)
+
+
+def _size(values: Any) -> torch.Size:
+    return torch.Size(_sizes(values))
+
+
+def _device(kind: Any, index: Any = None) -> torch.device:
+    check(type(kind) is str and type(index) in (int, type(None)), "a device has no such name")
+    return torch.device(kind, index)
+
+
+def _layout(name: Any) -> torch.layout:
+    check(type(name) is str and name in _LAYOUTS, "a layout has no such name")
+    layout: torch.layout = getattr(torch, name.removeprefix("torch."))
+    return layout
+
+
+def _generator(device: Any) -> torch.Generator:
+    check(type(device) is torch.device, "a generator has no device")
+    return torch.Generator(device)
+
+
+def _build_generator(instance: Any, state: Any) -> None:
+    check(type(state) is tuple and len(state) == 3, "a generator's state is no tuple of three")
+    seed, offset, numbers = state
+    check(
+        type(seed) is int and type(offset) in (int, type(None)) and type(numbers) is torch.Tensor,
+        "a generator's state is wrong",
+    )
+    instance.__setstate__(state)
+
+
+def _load_from_bytes(data: Any) -> Any:
+    check(type(data) is bytes and data.startswith(_LEGACY_MAGIC), "a storage is not written as torch writes one")
+    device = None if torch.cuda.is_available() else "cpu"
+    return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+
+
+def _check_extent(size: Any, stride: Any, offset: Any, capacity: int) -> None:
+    """Checks that a tensor lies within its storage, which torch would enlarge; all counts are of elements."""
+    check(len(_sizes(size)) == len(_sizes(stride)) and type(offset) is int and offset >= 0, "a tensor's layout is wrong")
+    last = sum((count - 1) * step for count, step in zip(size, stride, strict=True))
+    check(math.prod(size) == 0 or offset + last < capacity, "a tensor goes beyond its storage")
+
+
+def _check_hooks(hooks: Any) -> None:
+    check(hooks is None or (type(hooks) is collections.OrderedDict and not hooks), "a tensor has hooks")
+
+
+def _rebuild_storage(data: Any, device: Any) -> torch.UntypedStorage:
+    is_memory = type(data) is torch.Tensor and data.dtype is torch.uint8 and data.layout is torch.strided
+    check((is_memory or type(data) in (bytes, bytearray)) and type(device) is str, "a storage is no bytes")
+    return tensors.rebuild_storage(data, device)
+
+
+def _rebuild_tensor(
+    storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, parameter: Any
+) -> torch.Tensor:
+    check(
+        type(storage) is torch.UntypedStorage and type(dtype) is str and dtype in _DTYPES, "a tensor has no storage or no type"
+    )
+    check(are((requires_grad, parameter), bool), "a tensor's flags are wrong")
+    _check_extent(size, stride, offset, storage.nbytes() // _DTYPES[dtype].itemsize)
+    return tensors.rebuild_tensor(storage, dtype, offset, size, stride, requires_grad, parameter)
+
+
+def _check_typed(
+    storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None
+) -> None:
+    check(type(storage) is torch.storage.TypedStorage and type(requires_grad) is bool, "a tensor has no storage")
+    _check_hooks(hooks)
+    _check_extent(size, stride, offset, storage._untyped_storage.nbytes() // storage.dtype.itemsize)
+    is_flags = type(metadata) is dict and set(metadata) <= {"conj", "neg"} and are(metadata.values(), bool)
+    check(metadata is None or is_flags, "a tensor's metadata are wrong")
+
+
+def _rebuild_tensor_v2(
+    storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None
+) -> torch.Tensor:
+    _check_typed(storage, offset, size, stride, requires_grad, hooks, metadata)
+    tensor: torch.Tensor = _torch_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata)
+    return tensor
+
+
+def _rebuild_parameter(data: Any, requires_grad: Any, hooks: Any) -> torch.nn.Parameter:
+    check(isinstance(data, torch.Tensor) and type(requires_grad) is bool, "a parameter is no tensor")
+    _check_hooks(hooks)
+    return torch.nn.Parameter(data, requires_grad)
+
+
+def _rebuild_parameter_with_state(data: Any, requires_grad: Any, hooks: Any, state: Any) -> torch.nn.Parameter:
+    parameter = _rebuild_parameter(data, requires_grad, hooks)
+    _set_attributes(parameter, state)
+    return parameter
+
+
+def _rebuild_sparse_tensor(layout: Any, data: Any) -> torch.Tensor:
+    check(type(layout) is torch.layout and type(data) is tuple and len(data) in (3, 4), "a sparse tensor's parts are wrong")
+    if layout is torch.sparse_coo:
+        indices, values, size, *coalesced = data
+        check(are((indices, values), torch.Tensor) and are(coalesced, bool), "a sparse tensor's parts are wrong")
+        return torch.sparse_coo_tensor(
+            indices, values, _sizes(size), check_invariants=True, is_coalesced=coalesced[0] if coalesced else None
+        )
+    check(len(data) == 4 and are(data[:3], torch.Tensor), "a sparse tensor's parts are wrong")
+    *parts, size = data
+    tensor: torch.Tensor = _sparse_compressed(*parts, _sizes(size), layout=layout, check_invariants=True)
+    return tensor
+
+
+def _rebuild_generator(device: Any, state: Any) -> torch.Generator:
+    check(type(device) is str and type(state) is torch.Tensor and state.dtype is torch.uint8, "a generator's state is wrong")
+    return tensors.rebuild_generator(device, state)
+
+
+def _rebuild_qtensor(
+    storage: Any, offset: Any, size: Any, stride: Any, quantizer: Any, requires_grad: Any, hooks: Any
+) -> torch.Tensor:
+    _check_typed(storage, offset, size, stride, requires_grad, hooks)
+    check(type(quantizer) is tuple and len(quantizer) in (3, 4) and quantizer[0] in _SCHEMES, "a quantizer is of no known kind")
+    check(are(quantizer[1:], int, float, torch.Tensor), "a quantizer's parameters are wrong")
+    if len(quantizer) == 4:
+        _, scales, zeros, axis = quantizer
+        check(are((scales, zeros), torch.Tensor) and type(axis) is int and 0 <= axis < len(size), "a quantizer has no axis")
+        check(scales.numel() == zeros.numel() == size[axis], "a quantizer's parameters do not agree with the tensor")
+    tensor: torch.Tensor = _torch_rebuild_qtensor(storage, offset, size, stride, quantizer, requires_grad, hooks)
+    return tensor
+
+
+def _rebuild_from_type(allowed: Allowed, function: Any, cls: Any, arguments: Any, state: Any) -> Any:
+    """Makes a tensor of a subclass, or one with attributes."""
+    is_tensor = isinstance(cls, type) and issubclass(cls, torch.Tensor) and (cls in _TENSORS or cls in allowed.own)
+    check(
+        is_tensor and type(function) is Call and function.name.startswith("torch._utils._rebuild_"),
+        "a tensor is of no known kind",
+    )
+    tensor = allowed.call(function, arguments)
+    if type(tensor) is not cls:
+        tensor = tensor.as_subclass(cls)
+    _set_attributes(tensor, state)
+    return tensor
+
+
+def _set_attributes(tensor: torch.Tensor, state: Any) -> None:
+    # `Tensor.__setstate__` is for states of long ago; torch, too, passes it over.
+    builder_of(type(tensor), passed_over=torch.Tensor.__setstate__)(tensor, state)

@@ -1,0 +1,216 @@
+"""Reads encoded snapshots: the header alone, or the whole, verified before anything of it is used."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, BinaryIO, cast
+
+from runner.errors import SnapshotDamagedError
+from runner.snapshots import codecs
+from runner.snapshots.codecs import Codec
+from runner.snapshots.format.header import Header
+from runner.snapshots.format.layout import TRAILER_SIZE, Digest, header_size, parse_header
+from runner.snapshots.format.limits import Budget
+from runner.snapshots.format.seal import SIGNATURE_SIZE, Seal
+
+HEADER_STEP = 1 << 14
+"""Bytes that are taken at a time in search of the end of the header."""
+
+
+def read_header(blocks: Iterable[bytes]) -> Header:
+    """Reads the header, decoding no more than it needs.
+
+    Raises:
+        SnapshotDamagedError: empty, not a snapshot, or damaged within the header.
+        SnapshotMismatchError: of a newer format.
+    """
+    codec, blocks = _detected(blocks)
+    return _begun(codecs.decode(codec, _small(blocks)))[0]
+
+
+def read_verified(open_blocks: Callable[[], Iterator[bytes]], key: bytes | None = None) -> tuple[Header, BinaryIO]:
+    """Decodes and verifies a whole snapshot; returns its header and its pickle as a file to read once.
+
+    A compressed stream is held in memory, and freed as the file is read. One that is not is read a second time, which costs
+    less, and its digest is taken again: the end of the file is an error if anything has changed.
+
+    Args:
+        open_blocks: gives the encoded snapshot, from its beginning.
+        key: it must be signed with; any snapshot will do without one.
+
+    Raises:
+        SnapshotDamagedError: anything is missing, altered, or too much.
+        SnapshotRefusedError: it is not signed with the key.
+        SnapshotMismatchError: of a newer format, which may have another digest, too.
+    """
+    with _closed(open_blocks()) as opened:
+        codec, blocks = _detected(opened)
+        if codec.prefix or key is not None:
+            held: deque[memoryview] = deque()
+            header, stream = _begun(_decoded_ahead(codec, blocks))
+            _verify(stream, key, held.append)
+            parts = _freed(held)
+        else:
+            header, stream = _begun(codecs.decode(codec, blocks))
+            trailer = _verify(stream, None, len)
+            parts = _verified_again(codecs.decode(codec, open_blocks()), trailer)
+    file = io.BufferedReader(_Parts(parts), 1 << 16)
+    file.read(header_size(file.peek(8)[:8]))
+    return header, cast(BinaryIO, file)
+
+
+@contextmanager
+def _closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    """Closes what the blocks are read from, also after an error, which would keep a database locked."""
+    try:
+        yield blocks
+    finally:
+        if isinstance(blocks, Generator):
+            blocks.close()
+
+
+def _begun(stream: Iterator[bytes]) -> tuple[Header, Iterator[bytes]]:
+    """Reads the header at the beginning of a plain stream; returns it, and the whole stream."""
+    start, taken = bytearray(), []
+    for part in stream:
+        taken.append(part)
+        for piece in _small([part]):
+            start += piece
+            if len(start) >= 8 and len(start) >= (size := header_size(start)):
+                return parse_header(start[:size]), chain(taken, stream)
+    raise SnapshotDamagedError("it is truncated: it ends within its header")
+
+
+def _verify(stream: Iterable[bytes], key: bytes | None, keep: Callable[[memoryview], object]) -> bytes:
+    """Verifies a plain stream; passes on all of it but the trailer, and returns that."""
+    seal = Seal(key)
+    parts = _HeldBack(stream, SIGNATURE_SIZE + TRAILER_SIZE)
+    for part in parts:
+        seal.update(part)
+        keep(part)
+    # What may be a signature stands before the trailer; it signs all before it.
+    end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
+    seal.check(end, trailer)
+    keep(memoryview(end))
+    return trailer
+
+
+def _freed(held: deque[memoryview]) -> Iterator[memoryview]:
+    while held:
+        yield held.popleft()
+
+
+def _verified_again(stream: Iterable[bytes], trailer: bytes) -> Iterator[memoryview]:
+    digest = Digest()
+    parts = _HeldBack(stream, TRAILER_SIZE)
+    for part in parts:
+        digest.update(part)
+        yield part
+    if not parts.tail == digest.trailer() == trailer:
+        raise SnapshotDamagedError("it has changed while it was read")
+
+
+def _small(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cuts blocks so that little is taken at a time."""
+    for block in blocks:
+        for begin in range(0, len(block), HEADER_STEP):
+            yield block[begin : begin + HEADER_STEP]
+
+
+def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields the plain stream; members are read and decoded ahead in other threads.
+
+    A stream of one block is not worth the threads. From the first piece on that turns out to end within a member, the rest is
+    decoded in one go.
+    """
+    first, second = next(blocks, b""), next(blocks, b"")
+    if not second:
+        yield from codecs.decode(codec, [first])
+        return
+    blocks = chain([first, second], blocks)
+    workers = os.cpu_count() or 1
+    budget = Budget()
+    ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()
+    with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
+        pieces = _read_ahead(codecs.members(codec, blocks), reading)
+        while True:
+            while len(ahead) <= 2 * workers and (piece := next(pieces, None)) is not None:
+                ahead.append((piece, decoding.submit(_decoded_member, codec, piece, budget)))
+            if not ahead:
+                return
+            try:
+                plain = ahead[0][1].result()
+            except codecs.IncompleteMemberError:
+                yield from codecs.decode(codec, chain([piece for piece, _ in ahead], pieces))
+                return
+            ahead.popleft()
+            yield from plain
+
+
+def _read_ahead(members: Iterator[bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:
+    following = executor.submit(next, members, None)
+    while (member := following.result()) is not None:
+        following = executor.submit(next, members, None)
+        yield member
+
+
+def _decoded_member(codec: Codec, member: bytes, budget: Budget) -> list[bytes]:
+    return list(codecs.decode(codec, [member], budget))
+
+
+def _detected(blocks: Iterable[bytes]) -> tuple[Codec, Iterator[bytes]]:
+    blocks = iter(blocks)
+    first = next(blocks, b"")
+    return codecs.detect(first), chain([first], blocks)
+
+
+class _HeldBack:
+    """Iterates over a stream but for its last bytes, which are in `tail` at the end."""
+
+    def __init__(self, parts: Iterable[bytes], size: int) -> None:
+        self._parts = parts
+        self._size = size
+        self.tail = b""
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for part in self._parts:
+            if len(part) < self._size:
+                part = self.tail + part
+            elif self.tail:
+                yield memoryview(self.tail)
+            body = max(0, len(part) - self._size)
+            yield memoryview(part)[:body]
+            self.tail = part[body:]
+
+
+class _Parts(io.RawIOBase):
+    """Parts of a stream as one file to read once."""
+
+    def __init__(self, parts: Iterator[memoryview]) -> None:
+        super().__init__()
+        self._parts = parts
+        self._part = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        target = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(target):
+            if not self._part:
+                following = next(self._parts, None)
+                if following is None:
+                    break
+                self._part = following
+            part = self._part[: len(target) - done]
+            target[done : done + len(part)] = part
+            self._part = self._part[len(part) :]
+            done += len(part)
+        return done

@@ -1,0 +1,156 @@
+"""Restores a workflow from a snapshot, and finds the newest snapshot of a workflow."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.config import Trust
+from runner.errors import (
+    RunnerError,
+    SnapshotDamagedError,
+    SnapshotError,
+    SnapshotMismatchError,
+    SnapshotNotFoundError,
+    SnapshotRefusedError,
+)
+from runner.graph import Workflow
+from runner.snapshots.format.header import Header
+from runner.snapshots.restoring.reader import read_header, read_verified
+from runner.snapshots.restoring.trust import Policy
+from runner.snapshots.snapshotter import snapshotters
+from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.location import SCHEME, Location
+from runner.snapshots.stores.store import Entry, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A workflow that was restored, where from, and what its header said."""
+
+    workflow: Workflow
+    location: str
+    header: Header
+
+
+def restore(
+    location: str | Path, *, trust: Trust | str = Trust.restricted, trusted: Sequence[str] = (), key: str | None = None
+) -> Restored:
+    """Restores a workflow from a snapshot. `initialize()` and `run()` continue it.
+
+    Nothing of the snapshot is used before the whole of it is verified.
+
+    Args:
+        location: the file, or `odbc://...` as in `Location`.
+        trust: how far it is trusted: `restricted`, `signed` or `full`, as in `Policy`.
+        trusted: for `restricted`, modules whose classes it may hold.
+        key: for `signed`, where the key is: the path of a file, or `env:NAME`.
+
+    Raises:
+        ConfigError: the policy is wrong.
+        SnapshotRefusedError: it holds what the policy does not allow, or is not signed as the policy asks.
+        SnapshotNotFoundError: there is no such snapshot.
+        SnapshotDamagedError: it is empty, truncated, altered, or no snapshot.
+        SnapshotMismatchError: it is of a newer format, or needs a class that is not here.
+    """
+    return restore_with(location, Policy(trust, trusted, key))
+
+
+def restore_with(location: str | Path, policy: Policy) -> Restored:
+    """Restores as `restore` does."""
+    store, location = located(str(location))
+    restored = _restore(store, location, policy)
+    for snapshotter in snapshotters(restored.workflow):
+        snapshotter.branch()
+    return restored
+
+
+def header_of(location: str | Path) -> Header:
+    """Returns the header of a snapshot; it raises as `restore` does."""
+    store, location = located(str(location))
+    with _Located(location):
+        return read_header(store.open(location))
+
+
+def located(location: str) -> tuple[Store, str]:
+    """Returns the store that a snapshot is in, a table of a database or the folder of a file, and its full location there."""
+    if location.startswith(SCHEME):
+        from runner.snapshots.odbc.odbc_store import OdbcStore
+
+        place = Location.parse(location)
+        store = OdbcStore(place.odbc, place.table)
+        with _Located(str(place)):
+            return store, store.find(place)
+    return FileStore(Path(location).parent), location
+
+
+def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool], policy: Policy) -> Restored | None:
+    """Restores the newest good snapshot that is wanted; tells of those that had to be passed over."""
+    found = [(entry, store) for store in stores for entry in store.list(_tell_unreadable) if wanted(entry.header)]
+    for entry, store in sorted(found, key=_newest_last, reverse=True):
+        try:
+            return _restore(store, entry.location, policy, listed=True)
+        except (SnapshotDamagedError, SnapshotNotFoundError) as error:  # not found: it has just been deleted
+            log.warning("%s; taking the one before", error)
+    return None
+
+
+def _tell_unreadable(location: str, error: SnapshotError) -> None:
+    log.warning("snapshot %r cannot be used: %s; passing it over", location, error)
+
+
+def _newest_last(found: tuple[Entry, Store]) -> str:
+    return found[0].header.time
+
+
+def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
+    """Yields a store for each folder at or below the given ones that has snapshots."""
+    folders = {path.parent for root in roots for path in root.rglob("*.pickle*")}
+    for folder in sorted(folders):
+        yield FileStore(folder)
+
+
+def _restore(store: Store, location: str, policy: Policy, listed: bool = False) -> Restored:
+    """Restores a snapshot; of one that was listed the store has said that it is of this format."""
+    with _Located(location):
+        try:
+            header, file = read_verified(lambda: store.open(location), policy.secret)
+        except SnapshotMismatchError as error:
+            if listed:
+                raise SnapshotDamagedError(f"its header is not the one that is listed: {error}") from error
+            raise
+        workflow = policy.load(file)
+        if not isinstance(workflow, Workflow):
+            raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
+        for snapshotter in snapshotters(workflow):
+            snapshotter.last_location = location  # not the one before, which the state has, and not where it was once
+        return Restored(workflow, location, header)
+
+
+class _Located:
+    """Says in errors which snapshot they are about."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, cls: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SnapshotNotFoundError):
+            return
+        if isinstance(error, SnapshotDamagedError | SnapshotMismatchError | SnapshotRefusedError):
+            raise type(error)(f"snapshot {self.location!r} cannot be used: {error}") from error
+        if isinstance(error, RunnerError):
+            return
+        if isinstance(error, ImportError | AttributeError):
+            raise SnapshotMismatchError(
+                f"snapshot {self.location!r} needs code that is not here ({error}): run where its modules can be imported"
+            ) from error
+        if isinstance(error, pickle.UnpicklingError | EOFError | ValueError | TypeError | KeyError | IndexError):
+            raise SnapshotDamagedError(f"snapshot {self.location!r} cannot be used: its pickle is wrong ({error})") from error

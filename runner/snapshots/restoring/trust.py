@@ -1,0 +1,72 @@
+"""How far a snapshot is trusted when it is restored: three modes, and never a fall-back from one to another."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from runner.checks import known
+from runner.config import Trust
+from runner.errors import ConfigError, SnapshotRefusedError
+from runner.snapshots.format.seal import SIGNATURE_SIZE, is_signature, read_key
+from runner.snapshots.restoring.allowed import Allowed
+from runner.snapshots.restoring.unpickler import Unpickler
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is trusted.
+
+    Args:
+        trust: the mode, or its name.
+        trusted: for `restricted`, the run's own modules, whose classes snapshots may hold.
+        key: for `signed`, where the key is: the path of a file, or `env:NAME`.
+
+    Raises:
+        ConfigError: an unknown mode, `signed` without a key or with a bad one, a key that is not for the mode, or a module
+            that cannot be declared.
+    """
+
+    trust: Trust | str = Trust.restricted
+    trusted: Sequence[str] = ()
+    key: str | None = None
+    secret: bytes | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        try:
+            mode = Trust(self.trust)
+        except ValueError as error:
+            raise ConfigError(
+                f"restore.trust={self.trust!r} is unknown; known: {known(mode.value for mode in Trust)}"
+            ) from error
+        object.__setattr__(self, "trust", mode)
+        Allowed(self.trusted)
+        if mode is Trust.signed:
+            if self.key is None:
+                raise ConfigError("restore.trust=signed needs restore.key=FILE or restore.key=env:NAME")
+            object.__setattr__(self, "secret", read_key(self.key))
+        elif self.key is not None:
+            raise ConfigError(f"restore.key is for restore.trust=signed: restore.trust={mode.value} looks at no signature")
+
+    def load(self, file: BinaryIO) -> Any:
+        """Loads the pickle of a snapshot whose digest, and for `signed` whose signature, were found right.
+
+        Raises:
+            SnapshotRefusedError: the pickle holds what may not be loaded.
+            SnapshotMismatchError: a class is not here.
+        """
+        if self.trust is Trust.full:
+            log.warning("restore.trust=full: the snapshot is loaded without any check of what it does")
+        if self.trust is Trust.restricted:
+            value = Unpickler(file, Allowed(self.trusted)).load()
+        else:
+            value = pickle.Unpickler(file).load()
+        rest = file.read(SIGNATURE_SIZE + 1)
+        if rest and not is_signature(rest):
+            raise SnapshotRefusedError("it goes on after the end of its pickle")
+        return value

@@ -1,0 +1,73 @@
+"""Where a snapshot in a database is, as one line of text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from runner import passwords
+from runner.errors import ConfigError
+
+SCHEME = "odbc://"
+DEFAULT_TABLE = "veles"
+
+_SHAPE = re.compile(r"(?s)odbc://(.+)&([^&]*)&([0-9A-Fa-f-]+)&([0-9A-Fa-f-]*)(?:&([^&]+))?")
+
+
+@dataclass(frozen=True)
+class Location:
+    """`odbc://<connection string>&<table>&<id>&<log id>[&<name>]`.
+
+    Attributes:
+        odbc: the connection string, its passwords masked.
+        table: the table.
+        id: the process that wrote it, or how its id begins.
+        log_id: the run it belongs to, or how its id begins.
+        name: the snapshot's name; empty for the newest.
+    """
+
+    odbc: str
+    table: str
+    id: str
+    log_id: str
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Location:
+        """Reads a location: an empty table means `veles`, an empty log id the id.
+
+        Raises:
+            ConfigError: a part is missing.
+        """
+        if (found := _SHAPE.fullmatch(text)) is None:
+            raise ConfigError(
+                f"{passwords.redact(text)!r} is not the place of a snapshot in a database:"
+                " odbc://<connection string>&<table>&<id>&<log id>[&<name>]"
+            )
+        odbc, table, run, log, name = found.groups()
+        return cls(passwords.conceal(odbc), table or DEFAULT_TABLE, run.lower(), (log or run).lower(), name or "")
+
+    def __str__(self) -> str:
+        parts = [self.odbc, self.table, self.id, self.log_id, *([self.name] if self.name else [])]
+        return SCHEME + "&".join(parts)
+
+
+_NAME_OR_REFERENCE = re.compile(r"(?i)(?:(?:DSN=)?[\w .-]+|\$\{oc\.env:\w+\})")
+
+
+def is_of_this_machine(odbc: str) -> bool:
+    """Whether a connection string is only the name of a data source, or of a variable of the environment.
+
+    What those lead to is chosen by who set up the machine. Any other string may name a library to be loaded, a server to which
+    snapshots and what is in the environment are sent, or a file to be written to.
+    """
+    return _NAME_OR_REFERENCE.fullmatch(odbc) is not None
+
+
+def concealed(location: str) -> str:
+    """Returns the location of a snapshot without passwords; that of a file is left as it is.
+
+    Raises:
+        ConfigError: it begins with `odbc://` and is no such location.
+    """
+    return str(Location.parse(location)) if location.startswith(SCHEME) else location
