@@ -1,11 +1,18 @@
 """Attributes of one unit that are read through another: `forward.link_attrs(loader, ("input_", "minibatch_data_"))`."""
 
 import inspect
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from runner.errors import LinkError
 
 _MISSING = object()
+
+T = TypeVar("T")
+
+LINKED = "linked"
+"""What marks the annotation of an attribute that another unit may provide."""
+Linked = Annotated[T, LINKED]
+"""The type of an attribute that may be linked: `minibatch: Linked[Minibatch]`. No other may be a link in a snapshot."""
 
 
 class Link(NamedTuple):
