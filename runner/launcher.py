@@ -79,6 +79,7 @@ class Launcher:
         self.attach(workflow)
         self.catch_signals()
         try:
+            _prepare_snapshotters(workflow)
             workflow.initialize()
             if not self.stop_requested or _takes_snapshots(workflow):
                 workflow.run()
@@ -109,6 +110,13 @@ class Launcher:
         os.write(2, f"{self.stop_signal.name}: stopping at the next safe point (once more stops at once)\n".encode())
         if self._workflow is not None and not _takes_snapshots(self._workflow):
             self.stop()
+
+
+def _prepare_snapshotters(workflow: Workflow) -> None:
+    from runner.snapshots.snapshotter import snapshotters
+
+    for snapshotter in snapshotters(workflow):
+        snapshotter.prepare()
 
 
 def _takes_snapshots(workflow: Workflow) -> bool:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner import build
 from runner import config as schema
 from runner.checks import known
-from runner.cli import console, source
+from runner.cli import authority, console, source
 from runner.cli.request import Request
 from runner.config import Config, Mode
 from runner.errors import ConfigError, SnapshotNotFoundError
@@ -82,10 +82,10 @@ def _draw(workflow: Workflow, path: str) -> Outcome:
 
 def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = restored.workflow
-    before = source.snapshot_config(restored.header)
+    before = source.snapshot_config(restored.header, node, request)
     now = source.overridden(before, request.run_overrides)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
-    source.check_database(now, node)
+    authority.check_places(now, node, restored.location)
     config = schema.from_hydra(now)
     launcher = _launcher(config, now, request, conf=restored.header.conf)
     launcher.attach(workflow)
@@ -160,7 +160,7 @@ def _summarize(workflow: Workflow, request: Request) -> None:
         return
     location = written[-1].last_location
     assert location is not None
-    log.info("Snapshots: %s", written[-1].destination)
+    log.info("Snapshots: %s", written[-1].store)
     if not workflow.complete:
         log.info("Continue: %s", request.continuation(location))
     elif workflow.limit is not None:

@@ -30,7 +30,6 @@ from runner.nn.rollback import Rollback
 from runner.nn.schedule import LearningRateAdjuster
 from runner.nn.training.torch_optim import torch_step
 from runner.plots.plotter import Plotter
-from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
 
@@ -56,8 +55,8 @@ class StandardWorkflow(Workflow):
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
         rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; there is none without the former.
-        snapshotter_config: the settings of `SnapshotterToStore`, or of `SnapshotterToFile` if they name no store; no
-            snapshotter if None.
+        snapshotter_config: the settings of `Snapshotter`, or of `SnapshotterToFile` if they name no store. Default: no
+            snapshotter.
 
     Raises:
         ConfigError: a name or a setting is wrong.
@@ -306,7 +305,7 @@ class StandardWorkflow(Workflow):
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
         own = dict(settings)
         store = own.pop("store", None) or FileStore(own.pop("directory", "snapshots"))
-        snapshotter = SnapshotterToStore(self, "snapshotter", store=store, **own)
+        snapshotter = Snapshotter(self, "snapshotter", store=store, **own)
         snapshotter.link_from(self.lr_adjuster)
         snapshotter.link_attrs(self.decision, ("suffix", "snapshot_suffix"), "complete")
         snapshotter.link_attrs(self.loader, ("due", "epoch_ended"))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from runner import pickled
 from runner.errors import StateError
 from runner.graph import Unit, Workflow
 from runner.snapshots.capture import arrays, tensors
@@ -44,7 +45,10 @@ class StatePickler(pickle.Pickler):
         self._storages: dict[int, Any] = {}
 
     def reducer_override(self, obj: Any) -> Any:
-        """Returns how to write a tensor, a storage, a generator or a view; NotImplemented for everything else."""
+        """Returns how to write a class of veles-run, a tensor, a storage, a generator or a view; else NotImplemented."""
+        if isinstance(obj, type):
+            name = pickled.name_of(obj)
+            return NotImplemented if name is None else (pickled.class_, (name,))
         if self._numpy is not None and type(obj) is self._numpy.ndarray:
             return arrays.reduce_view(obj)
         torch = self._torch
@@ -56,7 +60,7 @@ class StatePickler(pickle.Pickler):
         if cls is torch.UntypedStorage:
             return tensors.reduce_storage(obj)
         if cls is torch.Generator:
-            return tensors.rebuild_generator, (str(obj.device), obj.get_state())
+            return tensors.reduce_generator(obj)
         return NotImplemented
 
     def _reduce_tensor(self, tensor: Any) -> Any:

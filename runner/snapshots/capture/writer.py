@@ -21,13 +21,13 @@ from typing import Any
 from runner.errors import SnapshotError
 from runner.graph import Workflow
 from runner.snapshots.capture import pickler
-from runner.snapshots.capture.memory import keep_freed
 from runner.snapshots.capture.staging import Staging, StagingPool
 from runner.snapshots.capture.thread_pool import Threads, made
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import header_bytes
 from runner.snapshots.format.seal import Seal
+from runner.snapshots.memory import keep_freed
 from runner.snapshots.stores.store import Store
 
 log = logging.getLogger(__name__)
