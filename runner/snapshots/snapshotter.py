@@ -207,7 +207,7 @@ class Snapshotter(Unit):
         if self.writer_ is None or self.writer_.process != os.getpid():
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
-        request = Request(header, settings.codec, settings.level, self.key_, store, self._on_written)
+        request = Request(header, settings.codec, settings.level, self.key_, store, self._on_written, settings.on_unrestorable)
         try:
             self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
         except BaseException:

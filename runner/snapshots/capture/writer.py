@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from runner.errors import SnapshotError
+from runner.errors import SnapshotError, StateError
 from runner.graph import Workflow
 from runner.snapshots.capture import pickler
+from runner.snapshots.capture.restorable import Recording, check_state
 from runner.snapshots.capture.staging import Staging, StagingPool
 from runner.snapshots.capture.thread_pool import Threads, made
 from runner.snapshots.codecs import Buffer, Codec
@@ -71,6 +73,7 @@ class Request:
         key: what it is signed with, or None.
         store: where it goes.
         done: called in the background when it is durable.
+        on_unrestorable: whether a state that the default restore would refuse is an error (`raise`) or reported (`warn`).
     """
 
     header: Header
@@ -79,6 +82,7 @@ class Request:
     key: bytes | None
     store: Store
     done: Callable[[Written], object]
+    on_unrestorable: str = "raise"
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class _Job:
     chunks: SimpleQueue[_Chunk | None] = field(default_factory=SimpleQueue)
     thread: threading.Thread | None = None
     error: BaseException | None = None
+    check: Callable[[], None] | None = None
+    """Raises an error if the default restore would refuse the state; None if that was found out before."""
 
 
 class Writer:
@@ -118,6 +124,7 @@ class Writer:
         self.pool = StagingPool(staging)
         self.process = os.getpid()
         self._job: _Job | None = None
+        self._checked: set[Any] = set()
         keep_freed()
 
     def submit(self, workflow: Workflow, request: Request, blocking: bool = False) -> Written:
@@ -144,7 +151,8 @@ class Writer:
         )
         try:
             staging.write(header_bytes(request.header))
-            pickler.dump(workflow, staging)
+            recording = None if self._checked else Recording(staging)
+            job.check = self._check_for(workflow, recording, pickler.dump(workflow, recording or staging))
         except BaseException:
             job.chunks.put(None)
             self._start(job)
@@ -159,6 +167,13 @@ class Writer:
         else:
             self._start(job)
         return job.written
+
+    def _check_for(self, workflow: Workflow, recording: Recording | None, kinds: set[Any]) -> Callable[[], None] | None:
+        """Returns what checks that a state can be restored, if kinds of objects are in it that were in none before."""
+        if kinds <= self._checked:
+            return None
+        self._checked |= kinds
+        return partial(check_state, workflow, recording)
 
     def wait(self) -> None:
         """Waits until nothing is on its way.
@@ -198,12 +213,24 @@ class Writer:
                 written.location = request.store.put(request.header, request.codec, iter(encoding))
             written.seconds = time.perf_counter() - job.began
             request.done(written)
+            self._check(job)
         except _CaptureError:
             pass  # the capture raises its own error
         except BaseException as error:
             job.error = error
             if not threading.main_thread().is_alive():  # the process ends, and nobody will ask
                 log.error("No snapshot: %s", error)
+
+    @staticmethod
+    def _check(job: _Job) -> None:
+        """Checks that the default restore would take the snapshot, which is durable by now: nothing is lost by an error."""
+        try:
+            if job.check is not None:
+                job.check()
+        except StateError as error:
+            if job.request.on_unrestorable == "raise":
+                raise
+            log.warning("%s; the run goes on", error)
 
 
 class _Encoding:

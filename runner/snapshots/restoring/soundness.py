@@ -42,7 +42,7 @@ def check_sound(workflow: Workflow, made: Iterable[Any]) -> None:
         _check_links(unit)
     owners: dict[int, str] = {}
     for item in objects:
-        _check_attributes(item, owners)
+        check_attributes_of(item, owners)
     _check_bools([item for item in objects if isinstance(item, Bool)])
 
 
@@ -116,7 +116,7 @@ def _check_end(what: str, link: Link) -> None:
         link = vars(link.source).get(link.attribute)
 
 
-def _check_attributes(item: Any, owners: dict[int, str]) -> None:
+def check_attributes_of(item: Any, owners: dict[int, str]) -> None:
     """Checks what one of veles-run's classes declares of an object, and that no two attributes of ours share a container."""
     cls: Any = type(item)
     types = declared(cls)

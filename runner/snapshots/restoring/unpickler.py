@@ -7,6 +7,7 @@ into anything, and its look-ups follow what the stream has put into an instance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import Any, BinaryIO
 
@@ -150,7 +151,7 @@ class Unpickler:
             self.unframed = 0
             layout, convert = LARGE[opcode]
             (size,) = layout.unpack(self._read(layout.size))
-            self.stack.append(self._buffer(size) if convert is bytearray else convert(self._read(size)))
+            self.stack.append(self._argument(size, convert))
             self.base += 1 + layout.size + size
 
     def _check_growth(self) -> None:
@@ -185,6 +186,10 @@ class Unpickler:
         if len(data) != size:
             raise SnapshotRefusedError(f"it ends within {size} bytes that it claims")
         return data
+
+    def _argument(self, size: int, convert: Callable[[bytes], object]) -> Any:
+        """Reads an argument that stands outside of frames."""
+        return self._buffer(size) if convert is bytearray else convert(self._read(size))
 
     def _buffer(self, size: int) -> Any:
         """Reads a buffer into its place: that of a storage, if one is to be made of it, or a bytearray."""

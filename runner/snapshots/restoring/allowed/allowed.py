@@ -53,7 +53,7 @@ class Allowed:
         self._keys = KeyBudget()
         self.check_keys: Callable[[Iterable[Any]], None] = self._keys.check
         self._found: dict[tuple[str, str], Any] = {}
-        self._builders: dict[type, tuple[Callable[..., Any], bool]] = {}
+        self._builders: dict[type, Entry] = {}
         self._placeholders: list[weakref.ref[Name | Unbuilt]] = []
 
     def find(self, module: str, name: str) -> Any:
@@ -87,6 +87,10 @@ class Allowed:
             )
             raise SnapshotRefusedError(f"it calls {described(function)}, which a snapshot may not call{hint}")
         check(type(arguments) is tuple, "the arguments of a call are not a tuple")
+        return self._call(entry, arguments)
+
+    def _call(self, entry: Entry, arguments: tuple[Any, ...]) -> Any:
+        assert entry.call is not None
         result = entry.call(self, *arguments) if entry.context else entry.call(*arguments)
         if type(result) is Unbuilt:
             self._placeholders.append(weakref.ref(result))
@@ -98,6 +102,9 @@ class Allowed:
         if entry is None or not entry.new:
             raise SnapshotRefusedError(f"it makes an instance of {described(cls)}, which a snapshot may not do so")
         check(type(arguments) is tuple and type(keywords) is dict, "the arguments of an instance are not a tuple and a dict")
+        return self._make(entry, arguments, keywords)
+
+    def _make(self, entry: Entry, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         found: Any = entry.cls
         if entry.arguments is not None:
             check(are(arguments, *entry.arguments) and not keywords, f"it gives wrong arguments to a {found.__name__}")
@@ -111,10 +118,11 @@ class Allowed:
 
     def build(self, instance: Any, state: Any) -> Any:
         """Gives an instance its state, if its class was found by name; returns what takes its place, or None."""
-        build, context = self._builders.get(type(instance), (None, False))
-        if build is None:
+        entry = self._builders.get(type(instance))
+        if entry is None or entry.build is None:
             raise SnapshotRefusedError(f"it gives a state to {described(instance)}, which cannot have one from a snapshot")
-        return build(self, instance, state) if context else build(instance, state)
+        state = checked_state(entry, state)
+        return entry.build(self, instance, state) if entry.build_context else entry.build(instance, state)
 
     def check_key_of(self, target: Any, key: Any) -> None:
         """Checks a key that a container is about to get."""
@@ -141,7 +149,7 @@ class Allowed:
     def _enter(self, text: str, entry: Entry) -> Any:
         if entry.build is not None:
             of = entry.makes or ((entry.cls,) if entry.cls is not None else ())
-            self._builders |= dict.fromkeys(of, (entry.build, entry.build_context))
+            self._builders |= dict.fromkeys(of, entry)
         if entry.constant is not NOTHING:
             return entry.constant
         name = Name(text, entry)
@@ -169,6 +177,16 @@ class Allowed:
 
     def _is_trusted(self, module: str) -> bool:
         return any(module == declared or module.startswith(f"{declared}.") for declared in self.trusted)
+
+
+def checked_state(entry: Entry, state: Any) -> Any:
+    """Returns a state that an entry admits, with functions of the library where its objects have them."""
+    if entry.check_state is not None:
+        entry.check_state(state)
+    functions = {name: state.get(name) for name in entry.holds} if type(state) is dict else {}
+    held = {name: value.entry.function for name, value in functions.items() if type(value) is Name}
+    check(all(function is not None for function in held.values()), "an object holds a function that is not its library's")
+    return state | held if held else state
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from runner import pickled
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError
 from runner.graph import Unit, Workflow
 from runner.snapshots.restoring.allowed.entries import GIVEN, Entry, Name, Table, check, class_of
-from runner.snapshots.restoring.allowed.states import Build, builder_of
+from runner.snapshots.restoring.allowed.states import builder_of
 
 if TYPE_CHECKING:
     from runner.snapshots.restoring.allowed.allowed import Allowed
@@ -83,16 +83,13 @@ def find(module_name: str, name: str) -> Entry:
         )
     if issubclass(value, Enum):
         return Entry(cls=value, call=_by_value(value), context=True)
-    return Entry(cls=value, call=_call_of(value), context=True, new=True, arguments=_arguments_of(value), build=_builder(value))
-
-
-def _builder(cls: type) -> Build:
     torch = sys.modules.get("torch")
-    if torch is None or not issubclass(cls, torch.nn.Module):
-        return builder_of(cls)
-    from runner.snapshots.restoring.allowed.torch_networks import module_builder
+    if torch is not None and issubclass(value, torch.nn.Module):
+        from runner.snapshots.restoring.allowed.torch_networks import module_entry
 
-    return module_builder(cls)
+        return module_entry(value)
+    build, arguments = builder_of(value), _arguments_of(value)
+    return Entry(cls=value, call=_call_of(value), context=True, new=True, arguments=arguments, build=build)
 
 
 _BASIC = {str: (str,), bytes: (bytes,), int: (int,), float: (float,), complex: (float,), tuple: (tuple,), frozenset: ()}
@@ -170,7 +167,7 @@ def _unit(allowed: Allowed, cls: Any, workflow: Any) -> Unit:
 
 
 TABLE: Table = {
-    ("runner.pickled", "class_"): Entry(call=_class, context=True),
+    ("runner.pickled", "class_"): Entry(call=_class, context=True, symbolic=True),
     ("runner.pickled", "unit"): Entry(call=_unit, context=True),
 }
 """The functions of veles-run that name its classes and make its units."""

@@ -26,7 +26,11 @@ class Entry:
         build: how BUILD gives an instance its state; what it returns, if anything, takes the instance's place.
         build_context: whether `build` takes the `Allowed` first.
         makes: the types whose instances `build` is for, where they are not `cls`.
-        function: a function of a library that certain objects hold: the builders of these put it in its place.
+        check_state: checks a state before `build` takes it.
+        holds: the attributes in which an instance has a function of its library; BUILD puts it there.
+        function: that function. Its name stands for it in those attributes, and is nothing elsewhere.
+        symbolic: whether a call gives another name, or a member of an enum, rather than an object.
+        takes_names: whether classes stand within the arguments of a call.
     """
 
     constant: Any = NOTHING
@@ -38,7 +42,11 @@ class Entry:
     build: Callable[..., Any] | None = None
     build_context: bool = False
     makes: tuple[type, ...] = ()
+    check_state: Callable[[Any], None] | None = None
+    holds: tuple[str, ...] = ()
     function: Any = None
+    symbolic: bool = False
+    takes_names: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)

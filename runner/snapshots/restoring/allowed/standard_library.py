@@ -153,7 +153,7 @@ TABLE: Table = (
     | {
         ("builtins", "Ellipsis"): Entry(constant=Ellipsis),
         ("builtins", "NotImplemented"): Entry(constant=NotImplemented),
-        ("builtins", "getattr"): Entry(call=_attribute, context=True),
+        ("builtins", "getattr"): Entry(call=_attribute, context=True, symbolic=True),
         ("zoneinfo", "ZoneInfo._unpickle"): Entry(call=_zone),
         ("array", "_array_reconstructor"): Entry(call=_array),
         ("logging", "getLogger"): Entry(call=exact(logging.getLogger, (str, _NONE), optional=1)),
@@ -177,7 +177,7 @@ TABLE: Table = (
             Entry(cls=datetime.timezone, call=_timezone),
             Entry(cls=zoneinfo.ZoneInfo),
             Entry(cls=decimal.Decimal, call=_decimal),
-            Entry(cls=decimal.Context, call=_context),
+            Entry(cls=decimal.Context, call=_context, takes_names=True),
             Entry(cls=Fraction, call=_fraction),
             Entry(cls=uuid.UUID, new=True, build=_build_uuid),
             _plain(random.Random, call=exact(random.Random)),

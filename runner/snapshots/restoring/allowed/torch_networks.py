@@ -19,12 +19,14 @@ from torch.nn.modules.rnn import RNNBase
 from torch.optim import lr_scheduler, swa_utils
 from torch.utils.data import dataset, sampler
 
-from runner.snapshots.restoring.allowed.entries import Entry, Name, Table, check, named
-from runner.snapshots.restoring.allowed.states import Build, builder_of, check_attributes
+from runner.snapshots.restoring.allowed.entries import Entry, Table, check, named
+from runner.snapshots.restoring.allowed.states import builder_of, check_attributes
 
 _LAYERS = 10_000
 _HELD = {"_parameters": torch.Tensor, "_buffers": torch.Tensor, "_modules": torch.nn.Module}
 """What a module keeps by name, and of which type."""
+_HOLD: dict[type, tuple[str, ...]] = {lr_scheduler.CyclicLR: ("_scale_fn_ref",)}
+"""Attributes in which schedulers have a function of torch's."""
 
 
 def table() -> Table:
@@ -37,10 +39,9 @@ def table() -> Table:
         *_classes(dataset, dataset.Dataset),
         *_classes(sampler, sampler.Sampler),
     }
-    entries = [Entry(cls=cls, new=True, build=module_builder(cls)) for cls in modules]
-    entries += [Entry(cls=cls, new=True, build=builder_of(cls)) for cls in others - {lr_scheduler.CyclicLR}]
+    entries = [module_entry(cls) for cls in modules]
+    entries += [Entry(cls=cls, new=True, build=builder_of(cls), holds=_HOLD.get(cls, ())) for cls in others]
     entries += [
-        Entry(cls=lr_scheduler.CyclicLR, new=True, build=_with_function(lr_scheduler.CyclicLR, "_scale_fn_ref")),
         Entry(cls=torch.amp.GradScaler, new=True, build=_build_scaler),
         Entry(cls=grad_scaler.OptState, call=grad_scaler.OptState),
     ]
@@ -57,44 +58,38 @@ def _classes(module: ModuleType, base: type) -> Iterator[type]:
             yield value
 
 
-def module_builder(cls: type) -> Build:
-    """Returns how BUILD gives a module of torch, or of a declared module, its state."""
-    build = _with_function(cls, "activation")
-
-    def build_module(instance: Any, state: Any) -> None:
-        if issubclass(cls, RNNBase):
-            # Its `__setstate__` counts up to this.
-            layers = state.get("num_layers") if type(state) is dict else None
-            check(type(layers) is int and layers <= _LAYERS, f"a {cls.__name__} has no number of layers, or too large a one")
-        check_attributes(cls, state)
-        _check_module(state)
-        build(instance, state)
-
-    return build_module
-
-
-def _check_module(state: dict[str, Any]) -> None:
-    for name, value in state.items():
-        if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")):
-            check(type(value) in (dict, OrderedDict) and not value, "a module has hooks")
-        elif name in _HELD:
-            check(type(value) in (dict, OrderedDict), f"{name} of a module is no dict")
-            fits = all(type(key) is str and isinstance(item, (_HELD[name], type(None))) for key, item in value.items())
-            check(fits, f"{name} of a module holds something else")
-
-
-def _with_function(cls: type, attribute: str) -> Build:
-    """Returns a builder for a class of which one attribute is a function of torch's: it is put there, and only there."""
+def module_entry(cls: type) -> Entry:
+    """Returns what stands for a module of torch, or of a declared module."""
+    check_state = _check_recurrent if issubclass(cls, RNNBase) else _check_module
     build = builder_of(cls)
 
-    def build_with_function(instance: Any, state: Any) -> None:
-        value = state.get(attribute) if type(state) is dict else None
-        if type(value) is Name:
-            check(value.entry.function is not None, f"{attribute} is no function that a {cls.__name__} has")
-            state = state | {attribute: value.entry.function}
+    def build_module(instance: Any, state: Any) -> None:
+        _check_held(state)
         build(instance, state)
 
-    return build_with_function
+    return Entry(cls=cls, new=True, arguments=None, build=build_module, check_state=check_state, holds=("activation",))
+
+
+def _check_recurrent(state: Any) -> None:
+    # Its `__setstate__` counts up to this.
+    layers = state.get("num_layers") if type(state) is dict else None
+    check(type(layers) is int and layers <= _LAYERS, "a recurrent module has no number of layers, or too large a one")
+    _check_module(state)
+
+
+def _check_module(state: Any) -> None:
+    check(type(state) is dict, "a state of a module is no plain dict")
+    for name, value in state.items():
+        if type(name) is str and name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")):
+            check(type(value) in (dict, OrderedDict) and not value, "a module has hooks")
+
+
+def _check_held(state: dict[str, Any]) -> None:
+    for name, kind in _HELD.items():
+        value = state.get(name, {})
+        check(type(value) in (dict, OrderedDict), f"{name} of a module is no dict")
+        fits = all(type(key) is str and isinstance(item, (kind, type(None))) for key, item in value.items())
+        check(fits, f"{name} of a module holds something else")
 
 
 def _build_scaler(instance: Any, state: Any) -> None:
