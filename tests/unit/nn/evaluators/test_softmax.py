@@ -14,10 +14,10 @@ from tests.networks import BlobsLoader, network, trained
 from tests.units import Holder, LoggedWorkflow
 
 
-def evaluator(output: torch.Tensor, labels: torch.Tensor, sample_class: int = VALIDATION) -> SoftmaxEvaluator:
+def evaluator(output: torch.Tensor, labels: torch.Tensor, split: int = VALIDATION) -> SoftmaxEvaluator:
     workflow = LoggedWorkflow()
     source = Holder(workflow, output_=output, output_shape=output.shape[1:], labels_=labels, evaluating=Bool(True))
-    source.minibatch = Minibatch(sample_class, 0, len(output), False, False)
+    source.minibatch = Minibatch(split, 0, len(output), False, False)
     made = SoftmaxEvaluator(workflow)
     made.link_attrs(source, "output_", "output_shape", "labels_", "minibatch", "evaluating")
     made.initialize()
