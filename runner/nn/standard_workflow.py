@@ -203,6 +203,7 @@ class StandardWorkflow(Workflow):
             self.evaluator.run()
             if step.last:
                 errors[SPLIT_NAMES[step.split]] = self.evaluator.compute(step.split)
+                self.evaluator.reset(step.split)
         return errors
 
     def override(self, key: str, value: object) -> None:

@@ -31,8 +31,8 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
     VELES's form is understood: a list of mappings with `type`, `->`, `<-` and `name`.
 
     Raises:
-        ConfigError: a layer is of an unknown type, or of one that means something else in VELES's form; or it has an unknown key
-            or a wrong value.
+        ConfigError: a layer is of an unknown type, or of one that means something else in VELES's form; or it has an
+            unknown key or a wrong value.
     """
     if isinstance(layers, DictConfig | ListConfig):
         layers = OmegaConf.to_container(layers)

@@ -14,7 +14,7 @@ from runner.config.layers.image_layers import (
     LocalResponseNormForwardConfig,
     PoolingForwardConfig,
 )
-from runner.config.layers.weighted_layers import InitializationConfig, GradientConfig, MatrixGradientConfig
+from runner.config.layers.weighted_layers import GradientConfig, InitializationConfig, MatrixGradientConfig
 from runner.errors import ConfigError
 
 SIZE = Any  # OmegaConf has no union of an integer and a list

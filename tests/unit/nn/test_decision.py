@@ -20,8 +20,11 @@ class Tally:
     def __init__(self) -> None:
         self.errors: dict[int, float] = {}
 
-    def take(self, split: int) -> float:
+    def compute(self, split: int) -> float:
         return self.errors[split]
+
+    def reset(self, split: int) -> None:
+        pass
 
 
 class Epochs:
@@ -64,14 +67,14 @@ def test_improved_is_true_at_the_end_of_a_better_epoch() -> None:
     assert seen == [(True, 7.0, 1), (True, 5.0, 2), (False, 5.0, 2), (False, 5.0, 2), (True, 4.0, 5)]
 
 
-def test_without_a_validation_set_the_training_error_is_watched() -> None:
+def test_without_a_validation_set_the_training_error_is_monitored() -> None:
     epochs = Epochs(validation=0)
-    assert epochs.run(10).watched == "train"
+    assert epochs.run(10).monitor == "train"
     assert epochs.decision.best == 10.0
     assert epochs.decision.snapshot_suffix == "train_10.00"
 
 
-def test_the_error_of_a_test_set_is_kept_and_not_watched() -> None:
+def test_the_error_of_a_test_set_is_kept_and_not_monitored() -> None:
     decision = Epochs(test=50).run(10, 7, 2)
     assert decision.history == [{"train": 10.0, "validation": 7.0, "test": 2.0}]
     assert decision.best == 7.0
