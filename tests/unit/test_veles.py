@@ -335,23 +335,33 @@ def test_veles_momentum_of_a_layer_without_weights_has_no_effect(kind: str) -> N
         ({"common": {"engine": {"backend": "numpy"}}}, "common.engine.backend"),
         ({"downloader": {"url": "x"}}, "downloader"),
         ({"decision_name": "decision_gd"}, "decision_name"),
+        ({"decision": {"timings": False}}, "decision.timings"),
         ({}, "->"),
         ({}, "<-"),
-        ({}, "layers is a list"),
+        ({}, "rand"),
+        ({}, "solvers"),
+        ({}, "gradient_moment"),
+        ({}, "type=norm"),
+        ({}, "a list of layers"),
     ],
 )
 def test_relu_is_refused_where_veles_may_be_meant(base: str, conf: dict[str, Any], sign: str) -> None:
     layer = {"type": f"{base}_relu"} | RELUS[base]
-    others = {"x": {"type": "max_pooling"} | ({sign: {"kx": 2}} if sign in ("->", "<-") else {})}
+    others: dict[str, Any] = {"x": {"type": "conv", "n_kernels": 2}}
+    if sign == "type=norm":
+        others = {"x": {"type": "norm"}}
+    elif not conf and sign != "a list of layers":
+        others["x"][sign] = {}
     layers: Any = others | {"a": layer}
-    if sign == "layers is a list":
+    if sign == "a list of layers":
         layers = [{"name": name} | settings for name, settings in layers.items()]
     with pytest.raises(ConfigError) as caught:
         translated(conf | {"layers": layers})
     assert all(word in str(caught.value) for word in ("layers.a.type", f"{base}_relu", f"{base}_softplus", sign))
     for kind in (f"{base}_softplus", f"{base}_str", f"{base}_sigmoid"):
         layer["type"] = kind
-        translated(conf | {"layers": others | {"a": layer}})
+        if sign != "solvers":
+            translated(conf | {"layers": others | {"a": layer}})
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,16 @@ DEFAULTS: dict[type, dict[str, Any]] = {
 ARROWS = {InitializationConfig: "->", GradientConfig: "<-"}
 GRADIENT_KEYS = {item.name for item in fields(MatrixGradientConfig)} | spellings.KEYS[GradientConfig].keys()
 
+WORDS = {
+    *ARROWS.values(),
+    *spellings.KEYS[GradientConfig],
+    *keys.LAYER_MOVED,
+    *keys.LAYER_DROPPED,
+    *keys.LAYER_REFUSED,
+    *keys.UNIT_KEYS,
+}
+"""Keys of a layer that are VELES's and not this project's."""
+
 Note = Callable[[str], None]
 
 
@@ -50,6 +60,17 @@ def translate(conf: dict[str, Any], rates: Rates, is_veles: bool, note: Note) ->
         parameters = conf["mcdnnic_parameters"] = dict(conf.get("mcdnnic_parameters") or {})
         _clean("mcdnnic_parameters", parameters, note)
         _complete(parameters, LAYER_CONFIGS["all2all"], rates, completed)
+
+
+def sign(layers: dict[str, Any]) -> str | None:
+    """Returns a word in the layers of a conf file that is VELES's and not this project's, if there is one."""
+    for name, layer in layers.items():
+        if isinstance(layer, dict) and "_target_" not in layer:
+            if layer.get("type") in list(spellings.TYPES):  # it may be anything, also what a dictionary cannot look up
+                return f"layers.{name}.type={layer['type']}"
+            for key in layer.keys() & WORDS:
+                return f"layers.{name}.{key}"
+    return None
 
 
 def _translated(

@@ -8,9 +8,10 @@ from typing import Any
 
 from runner.checks import known
 from runner.config.flat import flattened
-from runner.config.layers.network import arrow_in, named_layers
+from runner.config.layers.network import named_layers
 from runner.config.layers.spellings import refuse_ambiguous
-from runner.config.veles import keys, layers
+from runner.config.veles import keys
+from runner.config.veles import layers as veles_layers
 from runner.config.veles.learning_rate import adjuster
 from runner.errors import ConfigError
 
@@ -48,7 +49,7 @@ def translated(conf: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     _refuse(result)
     _move(result)
     rates = adjuster(result)
-    layers.translate(result, rates, is_veles, notes.append)
+    veles_layers.translate(result, rates, is_veles, notes.append)
     _drop(result, notes.append)
     return result, notes
 
@@ -57,10 +58,10 @@ def _sign(conf: dict[str, Any]) -> str | None:
     """Returns what in a conf file looks like a dictionary of VELES, if anything does."""
     layers = conf.get("layers")
     if isinstance(layers, list):
-        return "layers is a list"
-    arrow = arrow_in(layers.values()) if isinstance(layers, dict) else None
-    key = next((key for key in (*keys.MOVED, *keys.REFUSED, *keys.DROPPED) if key not in OURS and _has(conf, key)), None)
-    return arrow or key
+        return "a list of layers"
+    own = (f"{unit}.{key}" for unit in keys.UNITS for key in keys.UNIT_KEYS)
+    found = (key for key in (*keys.MOVED, *keys.REFUSED, *keys.DROPPED, *own) if key not in OURS and _has(conf, key))
+    return next(found, None) or veles_layers.sign(layers if isinstance(layers, dict) else {})
 
 
 def _has(conf: dict[str, Any], key: str) -> bool:
