@@ -84,11 +84,11 @@ NETWORKS: dict[str, list[tuple[str, str, tuple[int, ...] | None]]] = {
         ("conv1", "linear", (32, 3, 5, 5)),
         ("pool1", "MaxPooling", None),
         ("relu1", "relu", None),
-        ("norm1", "Norm", None),
+        ("norm1", "LocalResponseNorm", None),
         ("conv2", "linear", (32, 32, 5, 5)),
         ("relu2", "relu", None),
         ("pool2", "AvgPooling", None),
-        ("norm2", "Norm", None),
+        ("norm2", "LocalResponseNorm", None),
         ("conv3", "linear", (64, 32, 5, 5)),
         ("relu3", "relu", None),
         ("pool3", "AvgPooling", None),
@@ -269,9 +269,9 @@ def test_a_dictionary_in_a_folder_of_ones_own_runs_and_continues(veles_run: Run,
     sizes = ("loader.train_size=200", "loader.validation_size=50")
     done = veles_run("conf=pasted", *sizes, "decision.max_epochs=1", "layers.fc_relu3.output_sample_shape=30", "seed=1")
     assert done.stderr.splitlines() == [
+        "veles-run: layers.fc_relu3.type=all2all_relu of VELES is all2all_softplus here: log(1 + e^x)",
         "veles-run: weights_plotter of VELES has no effect: plotters=true draws errors, confusion and first weights",
         "veles-run: loader.force_numpy of VELES has no effect: `device` says where the run computes",
-        "veles-run: layers.fc_relu3.type=all2all_relu of VELES is all2all_softplus here: log(1 + e^x)",
     ]
     snapshot = final_snapshot(done.stdout)
     assert re.search(r"mnist_caffe_validation_\S+\.5\.pickle$", snapshot)
