@@ -58,7 +58,7 @@ BAD = {
     "empty snapshot": (["-w", "empty"], "snapshot 'empty' cannot be used: it is empty"),
     "no snapshot at all": (["-w", "text"], "snapshot 'text' cannot be used: it is not a snapshot of veles-run"),
     "truncated snapshot": (["-w", "truncated"], "snapshot 'truncated' cannot be used: it is truncated"),
-    "newer format": (["-w", "newer"], "cannot be used: it has format version 99, and this veles-run reads up to 1: upgrade"),
+    "newer format": (["-w", "newer"], "cannot be used: it has format version 99, and this veles-run reads up to 2: upgrade"),
     "another workflow": (["conf=mnist", "snapshot={last}"], "is of workflow 'mnist_small', and conf=mnist is 'mnist'"),
     "size on resume": (["snapshot={last}", "layers.fc1.output_sample_shape=7"], "layers.fc1.output_sample_shape is fixed"),
     "seed on resume": (["snapshot={last}", "seed=8"], "seed cannot change on resume"),
@@ -82,7 +82,7 @@ def bad_files(finished: tuple[Path, str]) -> tuple[Path, str]:
     from runner.snapshots import codecs
 
     plain = b"".join(codecs.decode(codecs.CODECS["gz"], [data]))
-    newer = re.sub(rb'"format":1\}', b'"format":99}', plain)
+    newer = re.sub(rb'"format":2\}', b'"format":99}', plain)
     (folder / "newer").write_bytes(newer[:3] + (int.from_bytes(newer[3:7], "little") + 1).to_bytes(4, "little") + newer[7:])
     return folder, last
 

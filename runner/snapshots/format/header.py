@@ -11,7 +11,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 
-FORMAT = 1
+FORMAT = 2
+"""The version of the format that is written: see docs/format.md."""
+OLDEST = 2
+"""The oldest version that is read. Snapshots of format 1 name classes by the places of files, and were never released."""
 
 
 def utc_now(after: str | None = None) -> str:
@@ -99,6 +102,11 @@ class Header:
         known = {name: value for name, value in values.items() if name in _KINDS}
         if wrong := [name for name, value in known.items() if not isinstance(value, _KINDS[name])]:
             raise SnapshotDamagedError(f"its header cannot be read: {wrong[0]!r} is a {type(known[wrong[0]]).__name__}")
+        if version < OLDEST:
+            raise SnapshotMismatchError(
+                f"it has format version {version}, from before names in snapshots were fixed, and this veles-run reads"
+                f" {OLDEST} to {FORMAT}: continue it with the version that wrote it"
+            )
         try:
             header = cls(**known)
             datetime.fromisoformat(header.time)

@@ -122,7 +122,7 @@ def test_a_header_is_read_from_the_beginning_alone(codec: str, snapshots: dict[s
         (b"\x80\x05X\x02\0\0\0\xff\xff0", "its header cannot be read"),
         *(
             (b"\x80\x05X" + len(text).to_bytes(4, "little") + text + b"0", "its header")
-            for text in (b"[]", b"{}", b"3", b"", b'{"format":"x"}', b'{"format":1}', b'{"format":Infinity}', b"[" * 5000)
+            for text in (b"[]", b"{}", b"3", b"", b'{"format":"x"}', b'{"format":2}', b'{"format":Infinity}', b"[" * 5000)
         ),
     ],
 )
