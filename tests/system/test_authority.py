@@ -1,4 +1,4 @@
-"""A snapshot decides about weights, and not about where the run that restores it writes, connects, signs, or what it discloses."""
+"""A snapshot decides about weights, and not about where a run writes, connects or signs, nor about what it discloses."""
 
 import json
 import shutil

@@ -27,8 +27,13 @@ BOOL_STEPS = 100_000
 _CONTAINERS = (list, dict, set)
 
 
-def check_sound(workflow: Workflow, made: Iterable[Any]) -> None:
+def check_sound(workflow: Workflow, made: Iterable[Any], callables: bool = True) -> None:
     """Checks a workflow that the unpickler has made, and all objects that it has made for it.
+
+    Args:
+        workflow: the workflow.
+        made: the objects of our classes and of declared modules.
+        callables: whether any object may be one that can be called; if not, none is looked for.
 
     Raises:
         SnapshotRefusedError: an attribute is not of its type, or the graph is none.
@@ -42,7 +47,8 @@ def check_sound(workflow: Workflow, made: Iterable[Any]) -> None:
         _check_links(unit)
     owners: dict[int, str] = {}
     for item in objects:
-        check_attributes_of(item, owners)
+        if type(item) is not Bool:
+            check_attributes_of(item, owners, callables)
     _check_bools([item for item in objects if isinstance(item, Bool)])
 
 
@@ -116,27 +122,34 @@ def _check_end(what: str, link: Link) -> None:
         link = vars(link.source).get(link.attribute)
 
 
-def check_attributes_of(item: Any, owners: dict[int, str]) -> None:
-    """Checks what one of veles-run's classes declares of an object, and that no two attributes of ours share a container."""
+def check_attributes_of(item: Any, owners: dict[int, str], callables: bool = True) -> None:
+    """Checks what one of veles-run's classes declares of an object, and that no two attributes of ours share a container.
+
+    Args:
+        item: the object.
+        owners: the containers that attributes were found to have, by identity; it is added to.
+        callables: whether objects that can be called are looked for where anything may stand.
+    """
     cls: Any = type(item)
     types = declared(cls)
-    own = cls.__module__.partition(".")[0] == "runner"
+    looks_inside = callables and cls.__module__.partition(".")[0] == "runner"
     for name, value in _attributes(item, types):
         kind = types.get(name)
         if type(value) is Link:
             continue
-        what = f"{cls.__name__}.{name[:100]}"
         if kind is not None:
-            _check_type(what, kind, value)
+            if not kind.fits(value):
+                what = f"{cls.__name__}.{name[:100]}"
+                raise SnapshotRefusedError(f"{what} is a {type(value).__name__}, and must be of type {kind.text}")
             if type(value) in _CONTAINERS:
-                check(owners.setdefault(id(value), what) == what, f"{what} and {owners[id(value)]} share what they hold")
-        if own and (kind is None or kind.open):
-            check(not any(map(callable, _content(value))), f"{what} holds something that can be called")
+                _check_owner(f"{cls.__name__}.{name}", value, owners)
+        if looks_inside and (kind is None or kind.open):
+            check(not any(map(callable, _content(value))), f"{cls.__name__}.{name[:100]} holds something that can be called")
 
 
-def _check_type(what: str, kind: Declared, value: Any) -> None:
-    if not kind.fits(value):
-        raise SnapshotRefusedError(f"{what} is a {type(value).__name__}, and must be of type {kind.text}")
+def _check_owner(what: str, value: Any, owners: dict[int, str]) -> None:
+    other = owners.setdefault(id(value), what)
+    check(other is what, f"{what} and {other} share what they hold")
 
 
 def _attributes(item: Any, types: dict[str, Declared]) -> Iterator[tuple[str, Any]]:
@@ -168,6 +181,13 @@ def _content(value: Any) -> Iterator[Any]:
 def _check_bools(bools: list[Bool]) -> None:
     costs: dict[int, tuple[int, int]] = {}
     for item in bools:
+        if (
+            type(item) is Bool
+            and item._on_true is item._on_false is None
+            and item._followers == []
+            and type(item._value) is bool
+        ):
+            continue  # nearly all: they only have a value
         for callback in (item._on_true, item._on_false):
             check(callback is None or type(callback) is Callback, "a Bool calls something other than a unit's method")
             if isinstance(callback, Callback):

@@ -14,6 +14,7 @@ from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.snapshots.format.limits import Budget
 from runner.snapshots.format.seal import SIGNATURE_SIZE, is_signature, read_key
+from runner.snapshots.memory import without_garbage_collection
 from runner.snapshots.restoring.allowed import Allowed
 from runner.snapshots.restoring.soundness import check_sound
 from runner.snapshots.restoring.unpickler import Unpickler
@@ -74,7 +75,8 @@ class Policy:
         """
         if self.trust is Trust.full:
             log.warning("restore.trust=full: the snapshot is loaded without any check of what it does")
-        value = self._restricted(file, budget) if self.trust is Trust.restricted else _Renaming(file, self.renamed).load()
+        with without_garbage_collection():
+            value = self._restricted(file, budget) if self.trust is Trust.restricted else _Renaming(file, self.renamed).load()
         rest = file.read(SIGNATURE_SIZE + 1)
         if rest and not is_signature(rest):
             raise SnapshotRefusedError("it goes on after the end of its pickle")
@@ -84,7 +86,7 @@ class Policy:
         allowed = Allowed(self.trusted, self.renamed)
         value = Unpickler(file, allowed, budget).load()
         if isinstance(value, Workflow):
-            check_sound(value, allowed.made)
+            check_sound(value, allowed.made, allowed.callables)
         return value
 
 

@@ -31,6 +31,7 @@ class Allowed:
         declared: the classes of declared modules that were named.
         noted: takes note of an instance of a class that has types for its attributes, and returns it.
         made: those instances, for the checks that follow the pickle's end.
+        callables: whether a class was named whose instances can be called, such as a module of torch.
 
     Args:
         trusted: modules, or packages with all their modules, whose classes may be in the pickle.
@@ -49,6 +50,7 @@ class Allowed:
         self.trusted = tuple(trusted)
         self.declared: set[type] = set()
         self.made: list[Any] = []
+        self.callables = False
         self.depths: dict[int, tuple[Any, int]] = {}
         self._keys = KeyBudget()
         self.check_keys: Callable[[Iterable[Any]], None] = self._keys.check
@@ -150,6 +152,7 @@ class Allowed:
         if entry.build is not None:
             of = entry.makes or ((entry.cls,) if entry.cls is not None else ())
             self._builders |= dict.fromkeys(of, entry)
+        self.callables = self.callables or (entry.cls is not None and _instances_can_be_called(entry.cls))
         if entry.constant is not NOTHING:
             return entry.constant
         name = Name(text, entry)
@@ -177,6 +180,10 @@ class Allowed:
 
     def _is_trusted(self, module: str) -> bool:
         return any(module == declared or module.startswith(f"{declared}.") for declared in self.trusted)
+
+
+def _instances_can_be_called(cls: type) -> bool:
+    return any("__call__" in vars(owner) for owner in cls.__mro__)
 
 
 def checked_state(entry: Entry, state: Any) -> Any:
