@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-import traceback
 from dataclasses import fields, is_dataclass
 
 import hydra
@@ -20,6 +19,7 @@ from runner import passwords
 from runner.checks import known
 from runner.cli import hydra_app, overrides
 from runner.errors import RunnerError
+from runner.text import shown_lines
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _HINT = (
@@ -50,6 +50,7 @@ def main() -> None:
     full_error = os.environ.setdefault(FULL_ERROR, "0") != "0"
     os.environ[FULL_ERROR] = "1"  # Hydra passes errors on instead of printing them
     os.environ["VELES_RUN_TRACEBACK"] = "1" if full_error else ""
+    sys.excepthook = lambda kind, error, trace: print(passwords.told(error), end="", file=sys.stderr)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a workflow of the user's own
     if any(map(passwords.is_secret, sys.argv)):
@@ -69,9 +70,9 @@ def main() -> None:
 def _report(error: Exception) -> int:
     """Prints an error as one message, or with its traceback where that is asked for; returns the exit code."""
     if os.environ["VELES_RUN_TRACEBACK"]:
-        print(passwords.redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+        print(passwords.told(error), end="", file=sys.stderr)
     else:
-        print(f"veles-run: {passwords.redact(_message(error))}", file=sys.stderr)
+        print(f"veles-run: {passwords.redact(shown_lines(_message(error)))}", file=sys.stderr)
     return error.exit_code if isinstance(error, RunnerError) else 2
 
 

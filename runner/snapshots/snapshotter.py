@@ -18,7 +18,7 @@ from runner.snapshots.capture.sizes import largest_units
 from runner.snapshots.capture.staging import default_limit
 from runner.snapshots.capture.writer import Request, Writer, Written
 from runner.snapshots.format.header import Header, utc_now
-from runner.snapshots.format.seal import read_key
+from runner.snapshots.format.keys import Key, read_key
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores.file import FileStore
@@ -105,7 +105,7 @@ class Snapshotter(Unit):
         self.written_: Written | None = None
         self.failed_ = False
         self.store_: Store | None = None
-        self.key_: bytes | None = None
+        self.key_: Key | None = None
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
         """Takes new settings, a new store, and what signs from now on; what is not given stays as it is.
@@ -116,7 +116,7 @@ class Snapshotter(Unit):
         self.settings = dataclasses.replace(self.settings, **settings)
         if store is not None:
             self.store_, self.place = store, store.place
-            self.key_ = None if key is None else read_key(key)
+            self.key_ = None if key is None else read_key(key, signing=True)
             self.signed = self.key_ is not None
 
     @property

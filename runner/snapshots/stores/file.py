@@ -19,6 +19,7 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.reader import read_header
 from runner.snapshots.stores.file_system import Files, version
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
+from runner.text import as_name
 
 log = logging.getLogger(__name__)
 
@@ -276,8 +277,8 @@ class FileStore(Store):
 
 
 def _stem(name: str) -> str:
-    """Returns a name that a file can have: no other folder, and not hidden."""
-    name = re.sub(r"[/\\\0]", "_", name)
+    """Returns a name that a file can have: in no other folder, not hidden, and safe to show."""
+    name = as_name(re.sub(r"[/\\]", "_", name))
     return f"_{name[1:]}" if name.startswith(".") else name
 
 
