@@ -22,6 +22,7 @@ from runner.snapshots.format.keys import Key, read_key
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, option_for
 from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
 from runner.snapshots.stores.store import Store
@@ -317,15 +318,21 @@ def snapshotters(workflow: Workflow) -> list[Snapshotter]:
 
 
 def SnapshotterToFile(
-    workflow: Workflow, name: str | None = None, *, directory: str | Path = "snapshots", **settings: Any
+    workflow: Workflow,
+    name: str | None = None,
+    *,
+    directory: str | Path = "snapshots",
+    mode: str | int | None = None,
+    **settings: Any,
 ) -> Snapshotter:
     """Makes a snapshotter that writes files into a folder.
 
     Args:
         directory: the folder.
+        mode: permissions of the files, such as `"0600"`; the umask's if None.
         settings: as in `Snapshotter`.
     """
-    return Snapshotter(workflow, name, store=FileStore(directory), **settings)
+    return Snapshotter(workflow, name, store=FileStore(directory, read_mode(mode)), **settings)
 
 
 def SnapshotterToDB(
@@ -337,6 +344,7 @@ def SnapshotterToDB(
     create_table: bool = True,
     spool: str = DEFAULT_SPOOL,
     on_error: str | None = None,
+    mode: str | int | None = None,
     **settings: Any,
 ) -> Snapshotter:
     """Makes a snapshotter that writes rows of a table in a database.
@@ -347,11 +355,12 @@ def SnapshotterToDB(
         create_table: whether it is made if it is not there.
         spool: the folder for snapshots that the database refuses, until it takes them; none if empty.
         on_error: as in `SnapshotterSettings`.
+        mode: permissions of the files in the spool.
         settings: as in `Snapshotter`.
     """
     from runner.snapshots.odbc.odbc_store import OdbcStore  # what it imports is not for runs into files
 
-    store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error)
+    store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error, read_mode(mode))
     return Snapshotter(workflow, name, store=store, on_error=on_error, **settings)
 
 

@@ -17,7 +17,7 @@ from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError, Stor
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.reader import read_header
-from runner.snapshots.stores.file_system import Files, version
+from runner.snapshots.stores.file_system import Files, missing, version
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 from runner.text import as_name
 
@@ -53,12 +53,15 @@ class FileStore(Store):
 
     Args:
         directory: the folder; it is made when the first snapshot is written.
+        mode: permissions of its files, and with what `of_folder` adds of the folders that it makes; the umask's if None.
     """
 
     files: ClassVar[Files] = Files()
+    _mode: int | None = None
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, mode: int | None = None) -> None:
         self._directory = str(directory)
+        self._mode = mode
 
     @property
     def directory(self) -> Path:
@@ -133,10 +136,9 @@ class FileStore(Store):
         Those that were there may have been made a moment ago by somebody who has synced nothing. A parent that has not changed
         since it was synced is not synced again.
         """
-        missing = [folder for folder in (self.directory, *self.directory.parents) if not folder.exists()]
-        for folder in reversed(missing):
+        for folder in missing(self.directory):
             with suppress(FileExistsError):  # another process was quicker
-                self.files.mkdir(folder)
+                self.files.mkdir(folder, self._mode)
         for folder in self.directory.parents:
             if (now := version(folder)) is None or self.files.synced.get(folder) != now:
                 with suppress(PermissionError):  # a folder that this user may only pass through; it is older than the run
@@ -171,8 +173,10 @@ class FileStore(Store):
         """Makes a file that is gone afterwards, and locked until then: one that is not locked was left by a crash."""
         while True:
             path = self.directory / f".{secrets.token_hex(8)}.tmp"
-            descriptor = self.files.create(path)
+            descriptor = self.files.create(path, self._mode)
             try:
+                if self._mode is not None:
+                    self.files.permit(descriptor, self._mode)
                 with suppress(OSError):  # a file system without locks
                     self.files.lock(descriptor)
                 if not os.fstat(descriptor).st_nlink:
@@ -226,7 +230,7 @@ class FileStore(Store):
             if error.errno not in _NO_LINKS:
                 raise
             # Without hard links, the name belongs to whoever makes the file, empty at first.
-            self.files.close(self.files.create(path))
+            self.files.close(self.files.create(path, self._mode))
             try:
                 self.files.replace(temporary, path)
             except BaseException:
