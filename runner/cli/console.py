@@ -33,7 +33,7 @@ class EpochProgress(Progress):
 
     def __init__(self, workflow: Workflow) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(None),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
@@ -68,9 +68,11 @@ def print_changes(changes: Mapping[str, tuple[Any, Any]]) -> None:
     """Prints a table of changed keys."""
     table = Table("key", "was", "now")
     for key, (was, now) in changes.items():
-        table.add_row(shown(key), _text(was), _text(now))
+        table.add_row(shown(key), _text(key, was), _text(key, now))
     console.print(table)
 
 
-def _text(value: Any) -> str:
-    return "null" if value is None else passwords.redact(shown(value))
+def _text(key: str, value: Any) -> str:
+    if value is None:
+        return "null"
+    return passwords.redact(f"{key}={shown(value)}").removeprefix(f"{key}=")

@@ -50,7 +50,14 @@ $FLAGS_HELP
 class App(Config):
     """The primary configuration: the schema, the conf file over it, and Hydra's own settings."""
 
-    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"conf": None}, {"override hydra/job_logging": "veles"}])
+    defaults: list[Any] = field(
+        default_factory=lambda: [
+            "_self_",
+            {"conf": None},
+            {"override hydra/job_logging": "veles"},
+            {"override hydra/hydra_logging": "veles"},
+        ]
+    )
     hydra: Any = field(
         default_factory=lambda: {
             # Two runs that start in the same second have different folders.
@@ -79,6 +86,17 @@ _JOB_LOGGING = {
     "root": {"level": "INFO", "handlers": ["console", "file"]},
     "disable_existing_loggers": False,
 }
+
+
+_HYDRA_LOGGING = {
+    "version": 1,
+    "filters": _JOB_LOGGING["filters"],
+    "formatters": {"hydra": {"format": "[%(asctime)s][HYDRA] %(message)s"}},
+    "handlers": {"console": {"class": "runner.cli.console.LineHandler", "formatter": "hydra", "filters": ["secrets"]}},
+    "root": {"level": "INFO", "handlers": ["console"]},
+    "disable_existing_loggers": False,
+}
+"""What Hydra itself says, such as the jobs of a sweep."""
 
 
 class ConfFolder(FileConfigSource):
@@ -135,6 +153,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="config", node=App)
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
+    store.store(group="hydra/hydra_logging", name="veles", node=_HYDRA_LOGGING, package="hydra.hydra_logging")
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
     token = secrets.token_hex(3)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from dataclasses import fields, is_dataclass
 
 import hydra
@@ -50,7 +51,7 @@ def main() -> None:
     full_error = os.environ.setdefault(FULL_ERROR, "0") != "0"
     os.environ[FULL_ERROR] = "1"  # Hydra passes errors on instead of printing them
     os.environ["VELES_RUN_TRACEBACK"] = "1" if full_error else ""
-    sys.excepthook = lambda kind, error, trace: print(passwords.told(error), end="", file=sys.stderr)
+    _show_unexpected_errors()
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a workflow of the user's own
     if any(map(passwords.is_secret, sys.argv)):
@@ -65,6 +66,12 @@ def main() -> None:
         # The exit code is decided: a signal while the interpreter shuts down must not change it.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
+
+
+def _show_unexpected_errors() -> None:
+    """Has tracebacks that nobody catches shown without passwords, and with nothing in them that a terminal would obey."""
+    sys.excepthook = lambda kind, error, trace: print(passwords.told(error), end="", file=sys.stderr)
+    threading.excepthook = lambda given: print(passwords.told(given.exc_value or given.exc_type()), end="", file=sys.stderr)
 
 
 def _report(error: Exception) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
 from runner.snapshots.stores.file_system import of_folder
 
@@ -29,6 +30,8 @@ def permit(folder: str, mode: int | None) -> None:
 
 
 def _made_by_hydra(folder: Path) -> Iterator[Path]:
-    for path in (folder / f"{HydraConfig.get().job.name}.log", folder / ".hydra", *folder.glob(".hydra/*.yaml")):
+    hydra = HydraConfig.get()
+    of_sweep = [Path(hydra.sweep.dir) / "multirun.yaml"] if hydra.mode is RunMode.MULTIRUN else []
+    for path in (folder / f"{hydra.job.name}.log", folder / ".hydra", *folder.glob(".hydra/*.yaml"), *of_sweep):
         if path.exists() and not path.is_symlink():
             yield path

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from runner import passwords
+from runner.cli import console
 from runner.errors import ConfigError
 
 SECRET = "s3cret-of-mine"
@@ -135,6 +136,7 @@ def test_the_newest_password_of_a_connection_string_counts() -> None:
 CHILD = f"""
 import os, subprocess, sys
 from runner import passwords
+from runner.cli import console
 print(passwords.ENVIRONMENT in os.environ, passwords._given == {{"DSN=x;PWD=***": [{SECRET!r}]}})
 print(subprocess.run(["env"], capture_output=True, text=True).stdout.count({SECRET!r}))
 """
@@ -206,3 +208,11 @@ def test_masking_takes_time_in_proportion_to_the_text() -> None:
         "key" * 100_000,
     ):
         passwords.redact(text)
+
+
+def test_a_table_of_changes_masks_what_its_key_says(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_changes({"workflow.token": (SECRET, None), "a\x1b[2J": ("\x1b[2J", 3), "snapshotter.key": ("a.pem", "b.pem")})
+    shown = capsys.readouterr().out
+    assert SECRET not in shown
+    assert "\x1b" not in shown
+    assert "b.pem" in shown
