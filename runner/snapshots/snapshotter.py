@@ -52,6 +52,7 @@ class Snapshotter(Unit):
 
     Attributes:
         place: where snapshots went, for people and for the restore that decides whether they may go there again.
+        mode: permissions of their files, which the restore takes no wider than the umask's; the umask's if None.
         signed: whether they were signed.
 
     Args:
@@ -71,6 +72,7 @@ class Snapshotter(Unit):
     complete: Linked[Bool | bool] = False
     settings: SnapshotterSettings
     place: str
+    mode: int | None = None
     signed: bool
     log_id: str | None
     last_uuid: str | None
@@ -116,7 +118,7 @@ class Snapshotter(Unit):
         """
         self.settings = dataclasses.replace(self.settings, **settings)
         if store is not None:
-            self.store_, self.place = store, store.place
+            self.store_, self.place, self.mode = store, store.place, store.mode
             self.key_ = None if key is None else read_key(key, signing=True)
             self.signed = self.key_ is not None
 

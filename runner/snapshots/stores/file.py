@@ -57,11 +57,10 @@ class FileStore(Store):
     """
 
     files: ClassVar[Files] = Files()
-    _mode: int | None = None
 
     def __init__(self, directory: str | Path, mode: int | None = None) -> None:
         self._directory = str(directory)
-        self._mode = mode
+        self.mode = mode
 
     @property
     def directory(self) -> Path:
@@ -138,7 +137,7 @@ class FileStore(Store):
         """
         for folder in missing(self.directory):
             with suppress(FileExistsError):  # another process was quicker
-                self.files.mkdir(folder, self._mode)
+                self.files.mkdir(folder, self.mode)
         for folder in self.directory.parents:
             if (now := version(folder)) is None or self.files.synced.get(folder) != now:
                 with suppress(PermissionError):  # a folder that this user may only pass through; it is older than the run
@@ -173,10 +172,10 @@ class FileStore(Store):
         """Makes a file that is gone afterwards, and locked until then: one that is not locked was left by a crash."""
         while True:
             path = self.directory / f".{secrets.token_hex(8)}.tmp"
-            descriptor = self.files.create(path, self._mode)
+            descriptor = self.files.create(path, self.mode)
             try:
-                if self._mode is not None:
-                    self.files.permit(descriptor, self._mode)
+                if self.mode is not None:
+                    self.files.permit(descriptor, self.mode)
                 with suppress(OSError):  # a file system without locks
                     self.files.lock(descriptor)
                 if not os.fstat(descriptor).st_nlink:
@@ -230,7 +229,7 @@ class FileStore(Store):
             if error.errno not in _NO_LINKS:
                 raise
             # Without hard links, the name belongs to whoever makes the file, empty at first.
-            self.files.close(self.files.create(path, self._mode))
+            self.files.close(self.files.create(path, self.mode))
             try:
                 self.files.replace(temporary, path)
             except BaseException:

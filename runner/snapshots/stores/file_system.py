@@ -35,6 +35,14 @@ def of_folder(mode: int) -> int:
     return mode | (mode & 0o444) >> 2
 
 
+def no_wider(mode: int | None) -> int | None:
+    """Returns a mode without what the umask takes away: it lets nobody in whom a new file would keep out."""
+    if mode is None:
+        return None
+    os.umask(umask := os.umask(0o077))  # it cannot be read otherwise
+    return read_mode(mode & 0o777 & ~umask | 0o600)
+
+
 def read_mode(mode: str | int | None) -> int | None:
     """Returns the permissions of files that a mode means.
 

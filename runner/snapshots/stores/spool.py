@@ -43,13 +43,11 @@ class SpoolStore(Store):
         mode: permissions of what is in the folder, as for `FileStore`.
     """
 
-    _mode: int | None = None
-
     def __init__(self, store: Store, directory: str | Path, go_on: bool = True, mode: int | None = None) -> None:
         self._store = store
         name = hashlib.sha256(str(store).encode()).hexdigest()[:12]
         self._spool = FileStore(Path(directory) / name, mode)
-        self._mode = mode
+        self.mode = mode
         self._go_on = go_on
 
     def __str__(self) -> str:
@@ -67,7 +65,7 @@ class SpoolStore(Store):
             self._deliver({})
         except _REFUSALS as refusal:
             return self._keep(header, codec, members, refusal)
-        with _copied(members, self._spool.directory, self._mode) as copy:
+        with _copied(members, self._spool.directory, self.mode) as copy:
             try:
                 return self._put(header, codec, copy)
             except _REFUSALS as refusal:

@@ -210,7 +210,8 @@ def test_runs_sign_and_check(kind: str, veles_run: Run, tmp_path: Path, key: str
     (plain,) = (path for path in (tmp_path / "plain").iterdir() if not path.is_symlink())
     mode = ("restore.trust=signed", f"restore.key={checking}")
     more = "decision.max_epochs=2"
-    done = veles_run(f"snapshot={signed}", more, *mode)
+    again = () if signing == checking else (f"snapshotter.key={signing}",)
+    done = veles_run(f"snapshot={signed}", more, *mode, *again)
     assert "Extend: veles-run snapshot=" in done.stdout
     assert f"restore.trust=signed restore.key={checking}" in done.stdout
     assert "it is not signed" in (refused := veles_run(f"snapshot={plain}", more, *mode, code=2)).stdout + refused.stderr

@@ -10,8 +10,11 @@ from omegaconf import OmegaConf
 
 from runner.config import Config
 from runner.errors import ConfigError
+from runner.graph import Workflow
+from runner.snapshots.restoring.restore import restore
+from runner.snapshots.snapshotter import SnapshotterToFile
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.file_system import of_folder, read_mode
+from runner.snapshots.stores.file_system import no_wider, of_folder, read_mode
 from runner.snapshots.stores.spool import SpoolStore
 from tests.conftest import Run
 from tests.faults.failing import refusing, using
@@ -131,3 +134,29 @@ def test_a_folder_that_was_there_before_the_run_is_left_alone(veles_run: Run, tm
 def test_a_wrong_mode_is_told_before_the_run(veles_run: Run) -> None:
     done = veles_run(*BASE, "snapshotter.mode=0400", code=2)
     assert "snapshotter.mode='0400'" in done.stdout + done.stderr
+
+
+def test_a_snapshot_opens_no_file_to_more_people_than_the_umask_does(umask: int, tmp_path: Path) -> None:
+    for mode in (0o600, 0o640, 0o777):
+        assert no_wider(mode) == 0o600 | (mode & ~umask)
+    assert no_wider(None) is None
+    assert no_wider(-1) == 0o600 | (0o777 & ~umask)
+    flow = Workflow(name="flow")
+    snapshotter = SnapshotterToFile(flow, directory=tmp_path / "a", mode="0644")
+    snapshotter.link_from(flow.start_point)
+    flow.end_point.link_from(snapshotter)
+    flow.initialize()
+    flow.run()
+    store = restore(str(snapshotter.last_location)).workflow[snapshotter.name].store
+    assert store.mode == 0o600 | (0o644 & ~umask)
+
+
+def test_a_run_goes_on_with_its_mode_unless_it_is_wider(veles_run: Run, tmp_path: Path) -> None:
+    for mode, folder in (("0600", "private"), ("0666", "open")):
+        veles_run(*BASE, f"snapshotter.mode={mode}", f"snapshotter.directory={folder}")
+    private, opened = (next((tmp_path / folder).glob("*_current*")) for folder in ("private", "open"))
+    veles_run(f"snapshot={private}", "decision.max_epochs=2")
+    assert modes(tmp_path / "private") == ({0o700}, {0o600})
+    refused = veles_run(f"snapshot={opened}", "decision.max_epochs=2", code=2)
+    assert "snapshotter.mode=" in refused.stdout + refused.stderr
+    veles_run(f"snapshot={opened}", "decision.max_epochs=2", "snapshotter.mode=0666")
