@@ -111,8 +111,8 @@ def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:
         store: Store = OdbcStore(config.odbc, config.table, config.create_table)
         spool = DEFAULT_SPOOL if config.spool is None else config.spool
     else:
-        store, spool = FileStore(config.directory or output_dir), config.spool or ""
-    return with_spool(store, spool, config.on_error)
+        store, spool = FileStore(config.directory or output_dir, config.permissions), config.spool or ""
+    return with_spool(store, spool, config.on_error, config.permissions)
 
 
 def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, output_dir: str) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from runner import passwords
 from tests import forked
 from tests.servers import KINDS, Server, Servers, odbc_settings
 
@@ -54,9 +53,7 @@ def veles_run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
         options = any(text.startswith("-") for text in texts)
         single = not options and any(text.startswith(("conf=", "snapshot=", "+snapshot=")) for text in texts)
         texts += ["plotters=false"] if single and not pictures else []
-        # A user's new process knows no password that was given to another one.
-        environment = {key: value for key, value in os.environ.items() if key != passwords.ENVIRONMENT}
-        done = forked.run(texts, cwd=cwd, environment=environment, timeout=300)
+        done = forked.run(texts, cwd=cwd, environment=os.environ, timeout=300)
         if code is not None:
             assert done.returncode == code, f"{texts}\n{done.stdout}\n{done.stderr}"
         return done

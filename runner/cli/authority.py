@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner.config.flat import flattened
 from runner.errors import ConfigError
 from runner.snapshots.restoring.authority import folder_is_granted
+from runner.snapshots.stores.file_system import no_wider, read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 
 PROCESS_KEYS = ("mode", "graph", "snapshot", "restore")
@@ -28,8 +29,9 @@ PLACES = {
     "snapshotter.odbc": "names a database to connect to",
     "snapshotter.table": "names a table to write to",
     "snapshotter.key": "names a key to sign with",
+    "snapshotter.mode": "lets more people into its files than the umask does",
 }
-"""Keys that say where a run writes and connects, and what it signs with."""
+"""Keys that say where a run writes and connects, what it signs with, and who may read it."""
 
 _REFERENCE = re.compile(r"(?s)\$\{.*:")
 """An interpolation that asks a resolver, such as `${oc.env:NAME}`; one without a colon names another key."""
@@ -115,6 +117,8 @@ def _is_implied(key: str, value: Any, values: Mapping[str, Any], named: Mapping[
             return place is not None and value == place.odbc
         case "snapshotter.table":
             return not values.get("snapshotter.odbc") or value == (place.table if place else DEFAULT_TABLE)
+        case "snapshotter.mode":
+            return read_mode(value) == no_wider(read_mode(value))
         case _:
             return bool(value == named.get("restore.key"))
 

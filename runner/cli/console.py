@@ -11,6 +11,9 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from runner import passwords
+from runner.text import shown
+
 if TYPE_CHECKING:
     from runner.graph import Workflow
 
@@ -30,7 +33,7 @@ class EpochProgress(Progress):
 
     def __init__(self, workflow: Workflow) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(None),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
@@ -43,7 +46,7 @@ class EpochProgress(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         step = self.workflow.current_step
         if step is not None and self.task_ids:
-            description, done, total = step
+            description, done, total = shown(step[0]), *step[1:]
             if description != self.shown:
                 self.shown = description  # first: the reset comes back here
                 self.reset(self.task_ids[0], total=total, completed=0, description=description)
@@ -65,9 +68,11 @@ def print_changes(changes: Mapping[str, tuple[Any, Any]]) -> None:
     """Prints a table of changed keys."""
     table = Table("key", "was", "now")
     for key, (was, now) in changes.items():
-        table.add_row(key, _text(was), _text(now))
+        table.add_row(shown(key), _text(key, was), _text(key, now))
     console.print(table)
 
 
-def _text(value: Any) -> str:
-    return "null" if value is None else str(value)
+def _text(key: str, value: Any) -> str:
+    if value is None:
+        return "null"
+    return passwords.redact(f"{key}={shown(value)}").removeprefix(f"{key}=")

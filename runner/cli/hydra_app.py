@@ -15,6 +15,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 from runner import passwords
 from runner.config import Config
 from runner.config.veles import translated
+from runner.snapshots.stores.location import concealed
+from runner.text import shown
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -47,7 +50,14 @@ $FLAGS_HELP
 class App(Config):
     """The primary configuration: the schema, the conf file over it, and Hydra's own settings."""
 
-    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"conf": None}, {"override hydra/job_logging": "veles"}])
+    defaults: list[Any] = field(
+        default_factory=lambda: [
+            "_self_",
+            {"conf": None},
+            {"override hydra/job_logging": "veles"},
+            {"override hydra/hydra_logging": "veles"},
+        ]
+    )
     hydra: Any = field(
         default_factory=lambda: {
             # Two runs that start in the same second have different folders.
@@ -55,6 +65,7 @@ class App(Config):
             "sweep": {"dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}-${run_token:}"},
             "job": {"name": "veles-run"},
             "help": {"app_name": "veles-run", "template": _HELP},
+            "callbacks": {"passwords": {"_target_": "runner.cli.hydra_app.PasswordsForJobs"}},
         }
     )
 
@@ -75,6 +86,17 @@ _JOB_LOGGING = {
     "root": {"level": "INFO", "handlers": ["console", "file"]},
     "disable_existing_loggers": False,
 }
+
+
+_HYDRA_LOGGING = {
+    "version": 1,
+    "filters": _JOB_LOGGING["filters"],
+    "formatters": {"hydra": {"format": "[%(asctime)s][HYDRA] %(message)s"}},
+    "handlers": {"console": {"class": "runner.cli.console.LineHandler", "formatter": "hydra", "filters": ["secrets"]}},
+    "root": {"level": "INFO", "handlers": ["console"]},
+    "disable_existing_loggers": False,
+}
+"""What Hydra itself says, such as the jobs of a sweep."""
 
 
 class ConfFolder(FileConfigSource):
@@ -115,11 +137,23 @@ class ConfSearchPath(SearchPathPlugin):
         search_path.append("veles-run", f"conf://{_conf_root()}")
 
 
+class PasswordsForJobs(Callback):
+    """Gives the passwords to the processes in which a launcher runs the jobs of a sweep; the basic one starts none."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if not config.hydra.launcher._target_.endswith(".BasicLauncher"):
+            passwords.hand_over()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        passwords.keep()
+
+
 def register() -> None:
     """Tells Hydra all of this."""
     store = ConfigStore.instance()
     store.store(name="config", node=App)
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
+    store.store(group="hydra/hydra_logging", name="veles", node=_HYDRA_LOGGING, package="hydra.hydra_logging")
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
     token = secrets.token_hex(3)
@@ -127,17 +161,19 @@ def register() -> None:
 
 
 def _conceal_connection(config: DictConfig) -> None:
-    """Masks the password of a connection string in a conf file, before Hydra saves what it composes."""
+    """Masks the passwords of connection strings in a conf file, before Hydra saves what it composes."""
     settings: Any = OmegaConf.to_container(config)
-    settings = settings.get("snapshotter")
-    if isinstance(settings, dict) and isinstance(settings.get("odbc"), str):
-        config.snapshotter.odbc = passwords.conceal(settings["odbc"])
+    snapshotter, snapshot = settings.get("snapshotter"), settings.get("snapshot")
+    if isinstance(snapshotter, dict) and isinstance(snapshotter.get("odbc"), str):
+        config.snapshotter.odbc = passwords.conceal(snapshotter["odbc"])
+    if isinstance(snapshot, str):
+        config.snapshot = concealed(snapshot)
 
 
 @cache
 def _say(note: str) -> None:
     """Says something of a conf file, once: Hydra reads it for each job, and before there is a log."""
-    print(f"veles-run: {note}", file=sys.stderr)
+    print(f"veles-run: {passwords.redact(shown(note))}", file=sys.stderr)
 
 
 def _in_conf(config_path: str) -> bool:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner import build
 from runner import config as schema
 from runner.checks import known
-from runner.cli import authority, console, source
+from runner.cli import authority, console, run_folder, source
 from runner.cli.request import Request
 from runner.config import Config, Mode
 from runner.errors import ConfigError, SnapshotNotFoundError
@@ -25,6 +25,7 @@ from runner.plots.canvas import can_draw
 from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.restore import Restored
 from runner.snapshots.snapshotter import snapshotters
+from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import concealed
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def run(node: DictConfig) -> Outcome:
     if node.graph:
         return _draw(restored.workflow, node.graph)
     if node.mode is Mode.evaluate:
-        return _evaluate(restored, node)
+        return _evaluate(restored, node, request)
     return _resume(restored, node, request)
 
 
@@ -119,8 +120,9 @@ def _allow_changed_data(workflow: Workflow, allow: bool) -> None:
         workflow.loader.allow_changed_data_ = allow
 
 
-def _evaluate(restored: Restored, node: DictConfig) -> Outcome:
+def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = restored.workflow
+    run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
     _allow_changed_data(workflow, node.restore.allow_changed_data)
     Launcher(device=node.device, threads=node.threads).attach(workflow)
     workflow.initialize()
@@ -176,6 +178,7 @@ def _typed(node: DictConfig) -> DictConfig:
 
 def _launcher(config: Config, node: DictConfig, request: Request, conf: str | None = None) -> Launcher:
     _save_effective(node, request)
+    run_folder.permit(request.output_dir, config.snapshotter.permissions)
     container: dict[str, Any] = OmegaConf.to_container(node, enum_to_str=True)  # type: ignore[assignment]
     return Launcher(
         device=config.device,

@@ -59,9 +59,9 @@ def _without_flags(arguments: Sequence[str]) -> Iterator[str]:
 
 def _concealed(argument: str) -> str:
     """Masks the passwords in an argument, before Hydra or a message shows it."""
-    if not passwords.is_secret(argument):
-        return argument
     key, _, value = argument.partition("=")
+    if not passwords.is_secret(value):
+        return argument  # `workflow.token=...` is no connection string, and its value must arrive as it is
     parsed = OverridesParser.create().parse_override(f"{key}={value}").value() if _readable(key, value) else value
     items = parsed.list if isinstance(parsed, ChoiceSweep) else [parsed]
     texts = [item.text if isinstance(item, QuotedString) else str(item) for item in items]

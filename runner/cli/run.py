@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-import traceback
+import threading
 from dataclasses import fields, is_dataclass
 
 import hydra
@@ -20,6 +20,7 @@ from runner import passwords
 from runner.checks import known
 from runner.cli import hydra_app, overrides
 from runner.errors import RunnerError
+from runner.text import shown_lines
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _HINT = (
@@ -50,6 +51,7 @@ def main() -> None:
     full_error = os.environ.setdefault(FULL_ERROR, "0") != "0"
     os.environ[FULL_ERROR] = "1"  # Hydra passes errors on instead of printing them
     os.environ["VELES_RUN_TRACEBACK"] = "1" if full_error else ""
+    _show_unexpected_errors()
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a workflow of the user's own
     if any(map(passwords.is_secret, sys.argv)):
@@ -66,12 +68,18 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
+def _show_unexpected_errors() -> None:
+    """Has tracebacks that nobody catches shown without passwords, and with nothing in them that a terminal would obey."""
+    sys.excepthook = lambda kind, error, trace: print(passwords.told(error), end="", file=sys.stderr)
+    threading.excepthook = lambda given: print(passwords.told(given.exc_value or given.exc_type()), end="", file=sys.stderr)
+
+
 def _report(error: Exception) -> int:
     """Prints an error as one message, or with its traceback where that is asked for; returns the exit code."""
     if os.environ["VELES_RUN_TRACEBACK"]:
-        print(passwords.redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+        print(passwords.told(error), end="", file=sys.stderr)
     else:
-        print(f"veles-run: {passwords.redact(_message(error))}", file=sys.stderr)
+        print(f"veles-run: {passwords.redact(shown_lines(_message(error)))}", file=sys.stderr)
     return error.exit_code if isinstance(error, RunnerError) else 2
 
 

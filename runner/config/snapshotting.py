@@ -7,6 +7,7 @@ from enum import Enum
 
 from runner.snapshots.odbc.dialects import check_table
 from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE
 
 
@@ -15,7 +16,9 @@ class SnapshotterConfig(SnapshotterSettings):
     """When snapshots are taken, and where they go."""
 
     key: str | None = None
-    """Key that signs the snapshots: the path of a file, or `env:NAME`. Default: they are not signed."""
+    """Key that signs the snapshots, a secret or a private Ed25519 key: the path of a file, or `env:NAME`. Default: none."""
+    mode: str | int | None = None
+    """Permissions of snapshots, spool and run folder, such as `0600`; folders get `x` with each `r`. Default: the umask's."""
     directory: str | None = None
     """Folder of the snapshots; the run's output folder unless given."""
     odbc: str | None = None
@@ -30,6 +33,12 @@ class SnapshotterConfig(SnapshotterSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_table(self.table)
+        read_mode(self.mode)
+
+    @property
+    def permissions(self) -> int | None:
+        """The permissions of `mode`."""
+        return read_mode(self.mode)
 
 
 class Trust(Enum):
@@ -52,7 +61,7 @@ class RestoreConfig:
     trusted: list[str] = field(default_factory=list)
     """Modules and packages of your own whose classes it may hold, for `restricted`."""
     key: str | None = None
-    """Key of its signature, for `signed`: the path of a file, or `env:NAME`."""
+    """Key that checks its signature, for `signed`: the secret, or the public Ed25519 key; the path of a file, or `env:NAME`."""
     renamed: dict[str, str] = field(default_factory=dict)
     """What classes of your own are called today, by their full names in the snapshot: `{old_pkg.Name: new_pkg.Name}`."""
     max_bytes: int | None = None

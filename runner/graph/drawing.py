@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from runner.checks import known
 from runner.errors import ConfigError
+from runner.text import shown
 
 if TYPE_CHECKING:
     from runner.graph.unit import Unit
@@ -73,11 +74,11 @@ def _rendered(text: bytes, name: str) -> bytes:
 
 def dot(workflow: Workflow) -> str:
     """Returns the graph in the DOT language: control links solid, attribute links dashed from where the values are made."""
-    return "\n".join([f"digraph {_quoted(workflow.name)} {{", _HEAD, *_statements(workflow), "}"]) + "\n"
+    return "\n".join([f"digraph {_quoted(shown(workflow.name))} {{", _HEAD, *_statements(workflow), "}"]) + "\n"
 
 
 def _statements(workflow: Workflow) -> Iterator[str]:
-    yield f"  label={_quoted(workflow.name)};"
+    yield f"  label={_quoted(shown(workflow.name))};"
     number = {unit: f"u{position}" for position, unit in enumerate(workflow.units)}
     for unit, node in number.items():
         shape = ", shape=ellipse" if unit in (workflow.start_point, workflow.end_point) else ""
@@ -88,12 +89,12 @@ def _statements(workflow: Workflow) -> Iterator[str]:
         for (source, two_way), names in _shared(unit).items():
             if source in number:
                 ends = ", dir=both" if two_way else ""
-                yield f"  {number[source]} -> {node} [{_DATA}{ends}, label={_quoted(chr(10).join(names))}];"
+                yield f"  {number[source]} -> {node} [{_DATA}{ends}, label={_quoted(chr(10).join(map(shown, names)))}];"
 
 
 def _label(unit: Unit) -> str:
     """Returns the unit's name, and its class where the name does not say it, as Graphviz's HTML."""
-    name, cls = html.escape(unit.name), type(unit).__name__
+    name, cls = html.escape(shown(unit.name)), shown(type(unit).__name__)
     if cls.lower() == unit.name.replace("_", "").lower():
         return f"<b>{name}</b>"
     return f'<b>{name}</b><br/><font point-size="10" color="#444444">{html.escape(cls)}</font>'

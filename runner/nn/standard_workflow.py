@@ -32,6 +32,7 @@ from runner.nn.training.torch_optim import torch_step
 from runner.plots.plotter import Plotter
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.file_system import read_mode
 
 THREADED_WORK = 1 << 26
 """Multiplications in the largest layer, for one minibatch, from which a second thread pays."""
@@ -324,7 +325,7 @@ class StandardWorkflow(Workflow):
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
         own = dict(settings)
-        store = own.pop("store", None) or FileStore(own.pop("directory", "snapshots"))
+        store = own.pop("store", None) or FileStore(own.pop("directory", "snapshots"), read_mode(own.pop("mode", None)))
         snapshotter = Snapshotter(self, "snapshotter", store=store, **own)
         snapshotter.link_from(self.lr_adjuster)
         snapshotter.link_attrs(self.decision, ("suffix", "snapshot_suffix"), "complete")

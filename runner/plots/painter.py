@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runner.plots.pictures import Curves, Matrix, Tiles
+from runner.text import as_name, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ def main(folder: str) -> None:
             name, picture = pickle.load(pictures)
         except (EOFError, pickle.UnpicklingError):
             return  # the run has ended, or was killed
-        print(_painted(picture, Path(folder) / f"{name.replace(os.sep, '_')}.png"), file=answers, flush=True)
+        print(_painted(picture, Path(folder) / f"{as_name(name.replace(os.sep, '_'))}.png"), file=answers, flush=True)
 
 
 def _painted(picture: Any, path: Path) -> str:
@@ -56,7 +57,7 @@ def paint(picture: Any, path: Path) -> None:
 
     figure = Figure(layout="constrained")
     if picture.title:
-        figure.suptitle(picture.title, fontsize=11)
+        figure.suptitle(shown(picture.title), fontsize=11)
     PAINTERS[type(picture)](figure, picture)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -75,11 +76,11 @@ def _curves(figure: Figure, picture: Curves) -> None:
     for number, (name, values) in enumerate(picture.series.items()):
         iterations = range(1, len(values) + 1)
         style: dict[str, Any] = {"color": f"C{number}", "marker": "." if len(values) < READABLE else None}
-        label = name
+        label = shown(name)
         if picture.marked is not None and picture.marked <= len(values):
             value = values[picture.marked - 1]
             axes.plot(picture.marked, value, "o", color=f"C{number}")
-            label = f"{name}: {value:.4g} ({picture.x} {picture.marked})"
+            label = f"{shown(name)}: {value:.4g} ({picture.x} {picture.marked})"
         axes.plot(iterations, values, label=label, **style)
     axes.set(xlabel=picture.x, ylabel=picture.y)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -18,10 +18,11 @@ from runner.snapshots.capture.sizes import largest_units
 from runner.snapshots.capture.staging import default_limit
 from runner.snapshots.capture.writer import Request, Writer, Written
 from runner.snapshots.format.header import Header, utc_now
-from runner.snapshots.format.seal import read_key
+from runner.snapshots.format.keys import Key, read_key
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, option_for
 from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
 from runner.snapshots.stores.store import Store
@@ -51,6 +52,7 @@ class Snapshotter(Unit):
 
     Attributes:
         place: where snapshots went, for people and for the restore that decides whether they may go there again.
+        mode: permissions of their files, which the restore takes no wider than the umask's; the umask's if None.
         signed: whether they were signed.
 
     Args:
@@ -70,6 +72,7 @@ class Snapshotter(Unit):
     complete: Linked[Bool | bool] = False
     settings: SnapshotterSettings
     place: str
+    mode: int | None = None
     signed: bool
     log_id: str | None
     last_uuid: str | None
@@ -105,7 +108,7 @@ class Snapshotter(Unit):
         self.written_: Written | None = None
         self.failed_ = False
         self.store_: Store | None = None
-        self.key_: bytes | None = None
+        self.key_: Key | None = None
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
         """Takes new settings, a new store, and what signs from now on; what is not given stays as it is.
@@ -115,8 +118,8 @@ class Snapshotter(Unit):
         """
         self.settings = dataclasses.replace(self.settings, **settings)
         if store is not None:
-            self.store_, self.place = store, store.place
-            self.key_ = None if key is None else read_key(key)
+            self.store_, self.place, self.mode = store, store.place, store.mode
+            self.key_ = None if key is None else read_key(key, signing=True)
             self.signed = self.key_ is not None
 
     @property
@@ -317,15 +320,21 @@ def snapshotters(workflow: Workflow) -> list[Snapshotter]:
 
 
 def SnapshotterToFile(
-    workflow: Workflow, name: str | None = None, *, directory: str | Path = "snapshots", **settings: Any
+    workflow: Workflow,
+    name: str | None = None,
+    *,
+    directory: str | Path = "snapshots",
+    mode: str | int | None = None,
+    **settings: Any,
 ) -> Snapshotter:
     """Makes a snapshotter that writes files into a folder.
 
     Args:
         directory: the folder.
+        mode: permissions of the files, such as `"0600"`; the umask's if None.
         settings: as in `Snapshotter`.
     """
-    return Snapshotter(workflow, name, store=FileStore(directory), **settings)
+    return Snapshotter(workflow, name, store=FileStore(directory, read_mode(mode)), **settings)
 
 
 def SnapshotterToDB(
@@ -337,6 +346,7 @@ def SnapshotterToDB(
     create_table: bool = True,
     spool: str = DEFAULT_SPOOL,
     on_error: str | None = None,
+    mode: str | int | None = None,
     **settings: Any,
 ) -> Snapshotter:
     """Makes a snapshotter that writes rows of a table in a database.
@@ -347,11 +357,12 @@ def SnapshotterToDB(
         create_table: whether it is made if it is not there.
         spool: the folder for snapshots that the database refuses, until it takes them; none if empty.
         on_error: as in `SnapshotterSettings`.
+        mode: permissions of the files in the spool.
         settings: as in `Snapshotter`.
     """
     from runner.snapshots.odbc.odbc_store import OdbcStore  # what it imports is not for runs into files
 
-    store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error)
+    store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error, read_mode(mode))
     return Snapshotter(workflow, name, store=store, on_error=on_error, **settings)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,107 @@ def test_in_file_mode(veles_run: Run, tmp_path: Path) -> None:
     assert Path(tmp_path, where).is_file()
     again = veles_run(f"snapshot={where}", "decision.max_epochs=2")
     assert traces(tmp_path, done.stdout, done.stderr, again.stdout, again.stderr) == []
+
+
+def sqlite(tmp_path: Path) -> str:
+    """Returns a connection string with a password; SQLite needs none, but nothing is opened without it."""
+    return f"DRIVER={{SQLite3}};Database={tmp_path}/snapshots.db;PWD={PASSWORD}"
+
+
+def test_programs_that_a_run_starts_have_no_password(veles_run: Run, tmp_path: Path, odbc_folder: Path, monkeypatch) -> None:
+    tool = tmp_path / "bin" / "dot"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    done = veles_run(*BASE, f"snapshotter.odbc='{sqlite(tmp_path)}'", "graph=graph.svg")
+    assert "PATH=" in (tmp_path / "seen").read_text()
+    assert traces(tmp_path, done.stdout, done.stderr) == []
+
+
+LAUNCHER = """
+import os, pickle, subprocess, sys
+import cloudpickle
+from hydra.core.config_store import ConfigStore
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from omegaconf import open_dict
+
+class ProcessLauncher(Launcher):
+    "Runs each job in a process of its own, as the launchers of joblib and submitit do."
+
+    def setup(self, *, hydra_context, task_function, config):
+        self.given = hydra_context, task_function, config
+
+    def launch(self, job_overrides, initial_job_idx):
+        for number, overrides in enumerate(job_overrides, initial_job_idx):
+            job = cloudpickle.dumps((*self.given, number, list(overrides), Singleton.get_state()))
+            command = [sys.executable, "-c", "import sys, pickle; from hydra_plugins.processes import run; run()"]
+            subprocess.run(command, input=job, check=True)
+        return [JobReturn(_return_value=0.0, status=JobStatus.COMPLETED) for _ in job_overrides]
+
+def run():
+    context, function, config, number, overrides, state = pickle.load(sys.stdin.buffer)
+    setup_globals()
+    Singleton.set_state(state)
+    job = context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(job):
+        job.hydra.job.id = job.hydra.job.num = number
+    run_job(hydra_context=context, task_function=function, config=job,
+            job_dir_key="hydra.sweep.dir", job_subdir_key="hydra.sweep.subdir").return_value
+    print("left behind:", "VELES_RUN_SECRETS" in os.environ)
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="processes", node={"_target_": "hydra_plugins.processes.ProcessLauncher"}, provider="test")
+"""
+
+
+def test_the_jobs_of_a_sweep_have_the_password_in_other_processes(
+    veles_run: Run, tmp_path: Path, odbc_folder: Path, monkeypatch
+) -> None:
+    plugins = tmp_path / "hydra_plugins"
+    plugins.mkdir()
+    (plugins / "processes.py").write_text(LAUNCHER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}:{Path(passwords.__file__).parents[1]}")
+    odbc = sqlite(tmp_path)
+    done = veles_run("-m", *BASE, "loader.minibatch_size=60,100", f"snapshotter.odbc='{odbc}'", "hydra/launcher=processes")
+    assert done.stdout.count("left behind: False") == 2
+    assert len(list(OdbcStore(odbc).list())) == 2
+    assert traces(tmp_path, done.stdout, done.stderr) == []
+
+
+def test_every_secret_of_a_connection_string_is_masked(veles_run: Run, tmp_path: Path, odbc_folder: Path) -> None:
+    odbc = f"{sqlite(tmp_path)}-1;pqopt={{sslpassword={PASSWORD}-2}};Proxy Password = {PASSWORD}-3 ;Token={{{PASSWORD}}}}}4}}"
+    done = veles_run(*BASE, f"snapshotter.odbc={odbc}")
+    assert len(list(OdbcStore(odbc).list())) == 1
+    again = veles_run(f"snapshot=odbc://{odbc}&veles&abc&", code=2)
+    assert traces(tmp_path, done.stdout, done.stderr, again.stdout, again.stderr) == []
+
+
+def test_a_password_in_the_place_of_the_snapshot_in_a_conf_file(veles_run: Run, tmp_path: Path, odbc_folder: Path) -> None:
+    """Also where the run fails before it begins."""
+    (tmp_path / "conf").mkdir()
+    package = Path(passwords.__file__).parent.parent / "conf" / "mnist_small.yaml"
+    conf = tmp_path / "conf" / "mine.yaml"
+    conf.write_text(f"{package.read_text()}\nsnapshot: odbc://{sqlite(tmp_path)}&veles&abc&\n")
+    done = veles_run("conf=mine", code=2)
+    conf.unlink()
+    assert traces(tmp_path, done.stdout, done.stderr) == []
+
+
+def test_keys_of_a_workflow_keep_their_values(veles_run: Run, tmp_path: Path) -> None:
+    """They are no connection strings, whatever they are called: a number stays one."""
+    (tmp_path / "flow.py").write_text(
+        "from runner.graph import Workflow\n"
+        "class Flow(Workflow):\n"
+        "    def __init__(self, token, sort_key, **given):\n"
+        "        super().__init__(**given)\n"
+        "        assert token == 3 or token.startswith('canary')\n"
+        "        assert sort_key == 'a'\n"
+        "        self.end_point.link_from(self.start_point)\n"
+    )
+    veles_run("workflow._target_=flow.Flow", "workflow.token=3", "workflow.sort_key=a")
+    sweep = veles_run("-m", "workflow._target_=flow.Flow", f"workflow.token={PASSWORD}", "workflow.sort_key=a")
+    assert "workflow.token=***" in sweep.stdout
+    assert PASSWORD not in sweep.stdout + sweep.stderr

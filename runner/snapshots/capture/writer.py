@@ -27,6 +27,7 @@ from runner.snapshots.capture.staging import Staging, StagingPool
 from runner.snapshots.capture.thread_pool import Threads, made
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
+from runner.snapshots.format.keys import Key
 from runner.snapshots.format.layout import header_bytes
 from runner.snapshots.format.seal import Seal
 from runner.snapshots.memory import keep_freed
@@ -79,7 +80,7 @@ class Request:
     header: Header
     codec: Codec
     level: int
-    key: bytes | None
+    key: Key | None
     store: Store
     done: Callable[[Written], object]
     on_unrestorable: str = "raise"

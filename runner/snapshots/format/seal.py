@@ -1,54 +1,43 @@
 """Signatures: who has the key made this snapshot, and nobody has changed it since.
 
-A signed stream has a signature between pickle and trailer: a pickle of `("veles-run", format, "hmac-sha256", code)`, always of
-the same size, where the code is the HMAC-SHA256 of header and pickle. `pickle.load()` never looks there, and the digest in the
-trailer covers it.
+A signed stream has a signature between pickle and trailer: a pickle of `("veles-run", format, kind, code)`, always of the same
+size for each kind of key. For `hmac-sha256` the code is the HMAC-SHA256 of header and pickle; for `ed25519` it is the Ed25519
+signature of `Ed25519Key.context` followed by the SHA-512 of header and pickle. `pickle.load()` never looks there, and the
+digest in the trailer covers it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
-from pathlib import Path
-
-from runner.errors import ConfigError, SnapshotRefusedError
+from runner.errors import SnapshotRefusedError
 from runner.snapshots.format.header import FORMAT
+from runner.snapshots.format.keys import KINDS, Key
 from runner.snapshots.format.layout import Digest
 
-# PROTO 5, MARK, SHORT_BINUNICODE, BININT1, SHORT_BINUNICODE, SHORT_BINBYTES, TUPLE, STOP
-_START = b"\x80\x05(\x8c\x09veles-runK" + bytes([FORMAT]) + b"\x8c\x0bhmac-sha256C\x20"
-_END = b"t."
-SIGNATURE_SIZE = len(_START) + 32 + len(_END)
-
-KEY_MINIMUM = 16
-"""Bytes that a key must have."""
+_END = b"t."  # TUPLE, STOP
 
 
-def read_key(source: str) -> bytes:
-    """Reads a key.
+def _start(kind: str, size: int) -> bytes:
+    # PROTO 5, MARK, SHORT_BINUNICODE, BININT1, SHORT_BINUNICODE, SHORT_BINBYTES
+    name = kind.encode()
+    return b"\x80\x05(\x8c\x09veles-runK%c\x8c%c%bC%c" % (FORMAT, len(name), name, size)
 
-    Args:
-        source: the path of a file, or `env:NAME`; line ends behind the key do not count.
 
-    Raises:
-        ConfigError: there is no such file or variable, or the key is too short.
-    """
-    kind, _, name = source.partition(":")
-    try:
-        key = os.environb[os.fsencode(name)] if kind == "env" else Path(source).read_bytes()
-    except (OSError, KeyError) as error:
-        where = f"the environment has no variable {name!r}" if kind == "env" else f"{source!r} cannot be read"
-        raise ConfigError(f"there is no key to sign snapshots with: {where}") from error
-    key = key.rstrip(b"\r\n")
-    if len(key) < KEY_MINIMUM:
-        raise ConfigError(f"the key in {source!r} has {len(key)} bytes: at least {KEY_MINIMUM} random ones are needed")
-    return key
+_STARTS = {row.kind: _start(row.kind, row.size) for row in KINDS}
+_SIZES = {row.kind: len(_STARTS[row.kind]) + row.size + len(_END) for row in KINDS}
+SIGNATURE_SIZE = max(_SIZES.values())
+"""Bytes of the longest signature: what must be held back before the trailer in search of one."""
 
 
 def is_signature(data: bytes) -> bool:
     """Whether these bytes have the form of a signature."""
-    return len(data) == SIGNATURE_SIZE and data.startswith(_START) and data.endswith(_END)
+    kind = kind_at_end(data)
+    return kind is not None and len(data) == _SIZES[kind]
+
+
+def kind_at_end(data: bytes) -> str | None:
+    """Returns the kind of the signature that the data end with, or None."""
+    fitting = (kind for kind, size in _SIZES.items() if data[-size:].startswith(_STARTS[kind]) and len(data) >= size)
+    return next(fitting, None) if data.endswith(_END) else None
 
 
 class Signer:
@@ -58,26 +47,32 @@ class Signer:
         key: what the stream is, or must be, signed with.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._code = hmac.new(key, digestmod=hashlib.sha256)
+    def __init__(self, key: Key) -> None:
+        self._key = key
+        self._hash = key.hash()
+        self.size = _SIZES[key.kind]
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Takes the next bytes of the stream: header and pickle."""
-        self._code.update(data)
+        self._hash.update(data)
 
     def signature(self) -> bytes:
         """Returns the signature for what was taken."""
-        return _START + self._code.digest() + _END
+        return _STARTS[self._key.kind] + self._key.sign(self._hash) + _END
 
-    def check(self, data: bytes) -> None:
-        """Checks what stands in the place of the signature.
+    def check(self, end: bytes) -> None:
+        """Checks the end of a stream before its trailer: the last bytes of the pickle, and what stands after it.
 
         Raises:
             SnapshotRefusedError: it is not signed, or with another key.
         """
-        if not is_signature(data):
+        kind = kind_at_end(end)
+        if kind is None:
             raise SnapshotRefusedError("it is not signed, and restore.trust=signed asks for a signature")
-        if not hmac.compare_digest(data, self.signature()):
+        if kind != self._key.kind:
+            raise SnapshotRefusedError(f"it is signed with a key for {kind}, and restore.key names one for {self._key.kind}")
+        self.update(end[: -self.size])
+        if not self._key.fits(end[-self.size :][len(_STARTS[kind]) : -len(_END)], self._hash):
             raise SnapshotRefusedError(
                 "its signature is not by the key that restore.key names, or it was changed after signing"
             )
@@ -90,7 +85,7 @@ class Seal:
         key: what the stream is, or must be, signed with; it is not signed, or may be, if None.
     """
 
-    def __init__(self, key: bytes | None) -> None:
+    def __init__(self, key: Key | None) -> None:
         self._digest = Digest()
         self._signer = None if key is None else Signer(key)
 
@@ -106,14 +101,14 @@ class Seal:
         self._digest.update(signature)
         return signature + self._digest.trailer()
 
-    def check(self, signature: bytes, trailer: bytes) -> None:
-        """Checks the last bytes of a stream: the trailer, and what stands in the place of a signature.
+    def check(self, end: bytes, trailer: bytes) -> None:
+        """Checks the last bytes of a stream: its trailer, and the `SIGNATURE_SIZE` bytes before it.
 
         Raises:
             SnapshotDamagedError: the trailer is missing, or digest or length differ.
             SnapshotRefusedError: there is a key, and the stream is not signed with it.
         """
-        self._digest.update(signature)
+        self._digest.update(end)
         self._digest.check(trailer)
         if self._signer is not None:
-            self._signer.check(signature)
+            self._signer.check(end)

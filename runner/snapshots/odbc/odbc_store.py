@@ -16,6 +16,7 @@ from runner.snapshots.odbc.driver import load, shown, translated, translation
 from runner.snapshots.odbc.session import Row, Session, header_from_row
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
+from runner.text import as_name
 
 PATIENCE = 60.0
 """Seconds that a snapshot waits for a server that is away."""
@@ -246,4 +247,4 @@ def _name(header: Header, number: int) -> str:
     suffix = header.name.removeprefix(header.prefix)[1:]
     stem = f"{header.prefix}.{suffix}" if suffix else header.prefix
     end = PROTOCOL_MARK if number == 1 else f"_{number}{PROTOCOL_MARK}"
-    return stem[: NAME_LENGTH - len(end)] + end
+    return as_name(stem[: NAME_LENGTH - len(end)]) + end

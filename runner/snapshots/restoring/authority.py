@@ -9,21 +9,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.file_system import no_wider
 from runner.snapshots.stores.location import SCHEME
 from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
 from runner.snapshots.stores.store import Store
 
 
-def granted(place: str, restored_from: Store) -> Store | None:
+def granted(place: str, mode: int | None, restored_from: Store) -> Store | None:
     """Returns the store at a place that a snapshot names, or None if nobody else has named it.
 
     Args:
         place: as `Store.place` gives it.
+        mode: permissions of its files, as far as the umask allows them.
         restored_from: the store in which the snapshot lies.
     """
     if place.startswith(SCHEME):
-        return with_spool(restored_from, DEFAULT_SPOOL, None) if place == restored_from.place else None
-    return FileStore(place) if folder_is_granted(place, restored_from.place) else None
+        return with_spool(restored_from, DEFAULT_SPOOL, None, no_wider(mode)) if place == restored_from.place else None
+    return FileStore(place, no_wider(mode)) if folder_is_granted(place, restored_from.place) else None
 
 
 def folder_is_granted(folder: str, beside: str) -> bool:

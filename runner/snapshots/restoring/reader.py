@@ -15,6 +15,7 @@ from runner.errors import SnapshotDamagedError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
 from runner.snapshots.format.header import Header
+from runner.snapshots.format.keys import Key
 from runner.snapshots.format.layout import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.format.limits import Budget
 from runner.snapshots.format.seal import SIGNATURE_SIZE, Seal
@@ -35,7 +36,7 @@ def read_header(blocks: Iterable[bytes]) -> Header:
 
 
 def read_verified(
-    open_blocks: Callable[[], Iterator[bytes]], key: bytes | None = None, budget: Budget | None = None
+    open_blocks: Callable[[], Iterator[bytes]], key: Key | None = None, budget: Budget | None = None
 ) -> tuple[Header, BinaryIO]:
     """Decodes and verifies a whole snapshot; returns its header and its pickle as a file to read once.
 
@@ -91,14 +92,14 @@ def _begun(stream: Iterator[bytes]) -> tuple[Header, Iterator[bytes]]:
     raise SnapshotDamagedError("it is truncated: it ends within its header")
 
 
-def _verify(stream: Iterable[bytes], key: bytes | None, keep: Callable[[memoryview], object]) -> bytes:
+def _verify(stream: Iterable[bytes], key: Key | None, keep: Callable[[memoryview], object]) -> bytes:
     """Verifies a plain stream; passes on all of it but the trailer, and returns that."""
     seal = Seal(key)
     parts = _HeldBack(stream, SIGNATURE_SIZE + TRAILER_SIZE)
     for part in parts:
         seal.update(part)
         keep(part)
-    # What may be a signature stands before the trailer; it signs all before it.
+    # What may be a signature stands at the end of what is before the trailer; it signs all before it.
     end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
     seal.check(end, trailer)
     keep(memoryview(end))

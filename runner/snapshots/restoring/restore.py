@@ -139,7 +139,7 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
         for snapshotter in snapshotters(workflow):
-            type(snapshotter).restored_from(snapshotter, location, granted(snapshotter.place, store))
+            type(snapshotter).restored_from(snapshotter, location, granted(snapshotter.place, snapshotter.mode, store))
         return Restored(workflow, location, header)
 
 

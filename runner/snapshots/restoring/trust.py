@@ -12,8 +12,9 @@ from runner.checks import at_least, known
 from runner.config import Trust
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
+from runner.snapshots.format.keys import Key, read_key
 from runner.snapshots.format.limits import Budget
-from runner.snapshots.format.seal import SIGNATURE_SIZE, is_signature, read_key
+from runner.snapshots.format.seal import SIGNATURE_SIZE, is_signature
 from runner.snapshots.memory import without_garbage_collection
 from runner.snapshots.restoring.allowed import Allowed
 from runner.snapshots.restoring.soundness import check_sound
@@ -29,7 +30,7 @@ class Policy:
     Args:
         trust: the mode, or its name.
         trusted: for `restricted`, the run's own modules, whose classes snapshots may hold.
-        key: for `signed`, where the key is: the path of a file, or `env:NAME`.
+        key: for `signed`, where the key is, or its public one: the path of a file, or `env:NAME`.
         renamed: what classes of the run's own are called today, by the full names that snapshots have.
         max_bytes: bytes that a snapshot may decode to, and its objects take. Default: see `Budget`.
 
@@ -43,7 +44,7 @@ class Policy:
     key: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     max_bytes: int | None = None
-    secret: bytes | None = field(init=False, repr=False, default=None)
+    secret: Key | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         try:

@@ -17,8 +17,9 @@ from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError, Stor
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.reader import read_header
-from runner.snapshots.stores.file_system import Files, version
+from runner.snapshots.stores.file_system import Files, missing, version
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
+from runner.text import as_name
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,14 @@ class FileStore(Store):
 
     Args:
         directory: the folder; it is made when the first snapshot is written.
+        mode: permissions of its files, and with what `of_folder` adds of the folders that it makes; the umask's if None.
     """
 
     files: ClassVar[Files] = Files()
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, mode: int | None = None) -> None:
         self._directory = str(directory)
+        self.mode = mode
 
     @property
     def directory(self) -> Path:
@@ -132,10 +135,9 @@ class FileStore(Store):
         Those that were there may have been made a moment ago by somebody who has synced nothing. A parent that has not changed
         since it was synced is not synced again.
         """
-        missing = [folder for folder in (self.directory, *self.directory.parents) if not folder.exists()]
-        for folder in reversed(missing):
+        for folder in missing(self.directory):
             with suppress(FileExistsError):  # another process was quicker
-                self.files.mkdir(folder)
+                self.files.mkdir(folder, self.mode)
         for folder in self.directory.parents:
             if (now := version(folder)) is None or self.files.synced.get(folder) != now:
                 with suppress(PermissionError):  # a folder that this user may only pass through; it is older than the run
@@ -170,8 +172,10 @@ class FileStore(Store):
         """Makes a file that is gone afterwards, and locked until then: one that is not locked was left by a crash."""
         while True:
             path = self.directory / f".{secrets.token_hex(8)}.tmp"
-            descriptor = self.files.create(path)
+            descriptor = self.files.create(path, self.mode)
             try:
+                if self.mode is not None:
+                    self.files.permit(descriptor, self.mode)
                 with suppress(OSError):  # a file system without locks
                     self.files.lock(descriptor)
                 if not os.fstat(descriptor).st_nlink:
@@ -225,7 +229,7 @@ class FileStore(Store):
             if error.errno not in _NO_LINKS:
                 raise
             # Without hard links, the name belongs to whoever makes the file, empty at first.
-            self.files.close(self.files.create(path))
+            self.files.close(self.files.create(path, self.mode))
             try:
                 self.files.replace(temporary, path)
             except BaseException:
@@ -276,8 +280,8 @@ class FileStore(Store):
 
 
 def _stem(name: str) -> str:
-    """Returns a name that a file can have: no other folder, and not hidden."""
-    name = re.sub(r"[/\\\0]", "_", name)
+    """Returns a name that a file can have: in no other folder, not hidden, and safe to show."""
+    name = as_name(re.sub(r"[/\\]", "_", name))
     return f"_{name[1:]}" if name.startswith(".") else name
 
 

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +16,7 @@ from runner.snapshots import codecs
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.file_system import missing
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,14 @@ class SpoolStore(Store):
         store: where the snapshots belong.
         directory: the folder; each store has a folder in it.
         go_on: whether a snapshot in the spool will do; if not, `put` raises what the store said.
+        mode: permissions of what is in the folder, as for `FileStore`.
     """
 
-    def __init__(self, store: Store, directory: str | Path, go_on: bool = True) -> None:
+    def __init__(self, store: Store, directory: str | Path, go_on: bool = True, mode: int | None = None) -> None:
         self._store = store
         name = hashlib.sha256(str(store).encode()).hexdigest()[:12]
-        self._spool = FileStore(Path(directory) / name)
+        self._spool = FileStore(Path(directory) / name, mode)
+        self.mode = mode
         self._go_on = go_on
 
     def __str__(self) -> str:
@@ -62,7 +65,7 @@ class SpoolStore(Store):
             self._deliver({})
         except _REFUSALS as refusal:
             return self._keep(header, codec, members, refusal)
-        with _copied(members, self._spool.directory) as copy:
+        with _copied(members, self._spool.directory, self.mode) as copy:
             try:
                 return self._put(header, codec, copy)
             except _REFUSALS as refusal:
@@ -176,12 +179,14 @@ class _Copy:
 
 
 @contextmanager
-def _copied(members: Iterable[Buffer], directory: Path) -> Iterator[_Copy]:
+def _copied(members: Iterable[Buffer], directory: Path, mode: int | None) -> Iterator[_Copy]:
     """Copies the stream to a file without a name: whatever happens, nothing of it is left."""
     with ExitStack() as stack:
         file: IO[bytes] | OSError
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            for folder in missing(directory):
+                with suppress(FileExistsError):  # another process was quicker
+                    FileStore.files.mkdir(folder, mode)
             file = stack.enter_context(tempfile.TemporaryFile(dir=directory, buffering=0))
         except OSError as error:
             file = error
@@ -201,6 +206,6 @@ def _claimed(location: str) -> Iterator[bool]:
         yield Path(location).exists()
 
 
-def with_spool(store: Store, spool: str | None, on_error: str | None) -> Store:
-    """Returns the store with a spool in that folder, or as it is if there is none."""
-    return SpoolStore(store, spool, go_on=on_error != "raise") if spool else store
+def with_spool(store: Store, spool: str | None, on_error: str | None, mode: int | None) -> Store:
+    """Returns the store with a spool in that folder, with files of that mode, or as it is if there is none."""
+    return SpoolStore(store, spool, on_error != "raise", mode) if spool else store

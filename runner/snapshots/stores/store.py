@@ -27,7 +27,13 @@ def ignore(location: str, error: SnapshotError) -> None:
 
 
 class Store(Protocol):
-    """Keeps snapshots. These operations are all that a snapshotter and a restore need."""
+    """Keeps snapshots. These operations are all that a snapshotter and a restore need.
+
+    Attributes:
+        mode: permissions of the files that it makes; the umask's if None.
+    """
+
+    mode: int | None = None
 
     @property
     def place(self) -> str:

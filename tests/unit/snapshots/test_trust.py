@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.snapshots import codecs
 from runner.snapshots.capture.writer import Request, Writer
 from runner.snapshots.format.header import Header
-from runner.snapshots.format.seal import Signer, is_signature, read_key
+from runner.snapshots.format.keys import Ed25519Key, Key, SecretKey
+from runner.snapshots.format.seal import Signer, is_signature
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
@@ -22,7 +25,11 @@ from tests.hostile.assemble import call, text, whole
 from tests.own import Doubler
 from tests.unit.snapshots.test_hostile import write_snapshot
 
-KEY = b"0123456789abcdef"
+SECRET = b"Zm9yIHRoZSB0ZXN0cyBvZiBzaWduYXR1cmVz"
+KEY = SecretKey(SECRET)
+PRIVATE = Ed25519PrivateKey.generate()
+PAIR = Ed25519Key(PRIVATE.public_key(), PRIVATE)
+KEYS = {"secret": KEY, "pair": PAIR}
 
 
 class Foreign:
@@ -35,11 +42,22 @@ class Foreign:
 @pytest.fixture
 def key(tmp_path: Path) -> str:
     path = tmp_path / "key"
-    path.write_bytes(KEY + b"\n")
+    path.write_bytes(SECRET + b"\n")
+    path.chmod(0o600)
     return str(path)
 
 
-def snapshot(folder: Path, *, key: bytes | None = None, codec: str = "gz", foreign: bool = False) -> str:
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[str, str]:
+    """A private key and its public one."""
+    private, public = tmp_path / "veles.pem", tmp_path / "veles.pub"
+    private.write_bytes(PRIVATE.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    private.chmod(0o600)
+    public.write_bytes(PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return str(private), str(public)
+
+
+def snapshot(folder: Path, *, key: Key | None = None, codec: str = "gz", foreign: bool = False) -> str:
     """Writes a snapshot of a small workflow."""
     flow = Workflow(name="flow")
     unit = Doubler(flow, "unit").link_from(flow.start_point)
@@ -54,9 +72,9 @@ def snapshot(folder: Path, *, key: bytes | None = None, codec: str = "gz", forei
     return written.location
 
 
-def signature(body: bytes) -> bytes:
+def signature(body: bytes, key: Key = KEY) -> bytes:
     """Returns the signature of a stream."""
-    signer = Signer(KEY)
+    signer = Signer(key)
     signer.update(body)
     return signer.signature()
 
@@ -64,26 +82,33 @@ def signature(body: bytes) -> bytes:
 def test_signed(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     location = snapshot(tmp_path, key=KEY, foreign=True)
     assert restore(location, trust="signed", key=key).workflow["unit"].value == "made by eval"
-    monkeypatch.setenv("THE_KEY", KEY.decode())
+    monkeypatch.setenv("THE_KEY", SECRET.decode())
     assert restore(location, trust="signed", key="env:THE_KEY").workflow["unit"].value == "made by eval"
 
 
 @pytest.mark.parametrize("codec", ["none", "gz", "bz2", "xz", "snappy", "zst"])
-def test_signed_snapshots_of_each_codec_load_in_each_mode(tmp_path: Path, key: str, codec: str) -> None:
-    location = snapshot(tmp_path, key=KEY, codec=codec)
-    for policy in ({}, {"trust": "signed", "key": key}, {"trust": "full"}):
+def test_signed_snapshots_of_each_codec_load_in_each_mode(tmp_path: Path, key: str, pair: tuple[str, str], codec: str) -> None:
+    for kind, sources in (("secret", [key]), ("pair", list(pair))):
+        _check_modes(snapshot(tmp_path, key=KEYS[kind], codec=codec), sources)
+
+
+def _check_modes(location: str, keys: list[str]) -> None:
+    for policy in ({}, *({"trust": "signed", "key": source} for source in keys), {"trust": "full"}):
         settings: Any = policy or {"trusted": ["tests"]}
         assert restore(location, **settings).workflow["unit"].value == bytes(9 << 20)
 
 
-def test_pickle_passes_over_the_signature(tmp_path: Path) -> None:
-    location = snapshot(tmp_path, key=KEY, codec="none")
+@pytest.mark.parametrize("kind", KEYS)
+def test_pickle_passes_over_the_signature(kind: str, tmp_path: Path) -> None:
+    location = snapshot(tmp_path, key=KEYS[kind], codec="none")
     with open(location, "rb") as file:
         assert pickle.load(file).name == "flow"
 
 
-def test_what_is_not_signed_is_refused(tmp_path: Path, key: str) -> None:
+def test_what_is_not_signed_is_refused(tmp_path: Path, key: str, pair: tuple[str, str]) -> None:
     location = snapshot(tmp_path, foreign=True)
+    with pytest.raises(SnapshotRefusedError, match="it is not signed"):
+        restore(location, trust="signed", key=pair[1])
     with pytest.raises(SnapshotRefusedError, match=r"it is not signed, and restore\.trust=signed asks for a signature"):
         restore(location, trust="signed", key=key)
     with pytest.raises(SnapshotRefusedError, match="it is not signed"):
@@ -91,17 +116,43 @@ def test_what_is_not_signed_is_refused(tmp_path: Path, key: str) -> None:
 
 
 def test_another_key_is_refused(tmp_path: Path, key: str) -> None:
-    location = snapshot(tmp_path, key=b"another key of 16 bytes", foreign=True)
+    location = snapshot(tmp_path, key=SecretKey(b"another key of 16 bytes"), foreign=True)
     with pytest.raises(SnapshotRefusedError, match=r"its signature is not by the key that restore\.key names"):
         restore(location, trust="signed", key=key)
 
 
-def test_a_signature_is_for_one_stream(tmp_path: Path, key: str) -> None:
+def test_another_pair_is_refused(tmp_path: Path, pair: tuple[str, str]) -> None:
+    other = Ed25519PrivateKey.generate()
+    location = snapshot(tmp_path, key=Ed25519Key(other.public_key(), other), foreign=True)
+    for key in pair:
+        with pytest.raises(SnapshotRefusedError, match=r"its signature is not by the key that restore\.key names"):
+            restore(location, trust="signed", key=key)
+
+
+def test_another_kind_of_key_is_refused(tmp_path: Path, key: str, pair: tuple[str, str]) -> None:
+    for signed_by, sources, kinds in ((KEY, pair, ("hmac-sha256", "ed25519")), (PAIR, [key], ("ed25519", "hmac-sha256"))):
+        location = snapshot(tmp_path, key=signed_by, foreign=True)
+        for source in sources:
+            with pytest.raises(SnapshotRefusedError, match=f"signed with a key for {kinds[0]}, and .* one for {kinds[1]}"):
+                restore(location, trust="signed", key=source)
+
+
+def test_a_public_key_is_no_secret(tmp_path: Path, pair: tuple[str, str]) -> None:
+    """Whoever knows the public key cannot sign with its bytes."""
+    forged = snapshot(tmp_path, key=SecretKey(Path(pair[1]).read_bytes().rstrip()), foreign=True)
+    with pytest.raises(SnapshotRefusedError, match="signed with a key for hmac-sha256"):
+        restore(forged, trust="signed", key=pair[1])
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_signature_is_for_one_stream(kind: str, tmp_path: Path, key: str, pair: tuple[str, str]) -> None:
     """A right signature behind another pickle, with a right trailer, is refused before anything of it is loaded."""
     marker = tmp_path / "marker"
-    path = write_snapshot(tmp_path / "x.5.pickle", whole(call("os:mkdir", text(str(marker)))) + signature(b"something else"))
+    path = write_snapshot(
+        tmp_path / "x.5.pickle", whole(call("os:mkdir", text(str(marker)))) + signature(b"something else", KEYS[kind])
+    )
     with pytest.raises(SnapshotRefusedError, match="changed after signing"):
-        restore(path, trust="signed", key=key)
+        restore(path, trust="signed", key={"secret": key, "pair": pair[1]}[kind])
     assert not marker.exists()
 
 
@@ -125,13 +176,14 @@ def test_what_follows_the_pickle_is_refused(tmp_path: Path) -> None:
         restore(path)
 
 
-def test_the_form_of_a_signature() -> None:
-    made = signature(b"")
+@pytest.mark.parametrize(("key", "kind", "size"), [(KEY, "hmac-sha256", 32), (PAIR, "ed25519", 64)])
+def test_the_form_of_a_signature(key: Key, kind: str, size: int) -> None:
+    made = signature(b"", key)
     assert is_signature(made)
     assert not is_signature(made + b".")
     assert not is_signature(b"x" + made[1:])
-    name, version, kind, code = pickle.load(io.BytesIO(made))
-    assert (name, version, kind, len(code)) == ("veles-run", 1, "hmac-sha256", 32)
+    name, version, algorithm, code = pickle.load(io.BytesIO(made))
+    assert (name, version, algorithm, len(code)) == ("veles-run", 1, kind, size)
 
 
 def test_bad_policies(tmp_path: Path) -> None:
@@ -143,28 +195,25 @@ def test_bad_policies(tmp_path: Path) -> None:
         Policy(key="env:THE_KEY")
     with pytest.raises(ConfigError, match="'subprocess', which is not a module of yours"):
         Policy(trusted=["subprocess"])
-    short = tmp_path / "short"
-    short.write_bytes(b"short\n")
-    with pytest.raises(ConfigError, match="has 5 bytes: at least 16"):
-        read_key(str(short))
-    with pytest.raises(ConfigError, match="the environment has no variable 'NO_SUCH_KEY'"):
-        read_key("env:NO_SUCH_KEY")
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_key(str(tmp_path / "gone"))
+        Policy("signed", key=str(tmp_path / "gone"))
 
 
-def test_runs_sign_and_check(veles_run: Run, tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("kind", KEYS)
+def test_runs_sign_and_check(kind: str, veles_run: Run, tmp_path: Path, key: str, pair: tuple[str, str]) -> None:
     """The whole way: a run signs its snapshots, and goes on from a signed one; an unsigned one is refused."""
+    signing, checking = {"secret": (key, key), "pair": pair}[kind]
     base = ("conf=mnist_small", "decision.max_epochs=1", "loader.train_size=600", "loader.validation_size=60")
-    veles_run(*base, "seed=1", f"snapshotter.key={key}", "snapshotter.directory=signed")
+    veles_run(*base, "seed=1", f"snapshotter.key={signing}", "snapshotter.directory=signed")
     veles_run(*base, "seed=1", "snapshotter.directory=plain")
     (signed,) = (path for path in (tmp_path / "signed").iterdir() if not path.is_symlink())
     (plain,) = (path for path in (tmp_path / "plain").iterdir() if not path.is_symlink())
-    mode = ("restore.trust=signed", f"restore.key={key}")
+    mode = ("restore.trust=signed", f"restore.key={checking}")
     more = "decision.max_epochs=2"
-    done = veles_run(f"snapshot={signed}", more, *mode)
+    again = () if signing == checking else (f"snapshotter.key={signing}",)
+    done = veles_run(f"snapshot={signed}", more, *mode, *again)
     assert "Extend: veles-run snapshot=" in done.stdout
-    assert f"restore.trust=signed restore.key={key}" in done.stdout
+    assert f"restore.trust=signed restore.key={checking}" in done.stdout
     assert "it is not signed" in (refused := veles_run(f"snapshot={plain}", more, *mode, code=2)).stdout + refused.stderr
     assert (
         "restore.trust=full: the snapshot is loaded"
