@@ -83,7 +83,7 @@ def without_arrows(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a layer's settings with those below `->` and `<-` among the others, which go before.
 
     Raises:
-        ConfigError: there is no mapping below an arrow.
+        ConfigError: something other than a mapping is below an arrow.
     """
     flat = dict(settings)
     for arrow in ARROWS:
