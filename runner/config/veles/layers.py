@@ -42,8 +42,8 @@ def translate(conf: dict[str, Any], rates: Rates, is_veles: bool, note: Note) ->
     Args:
         conf: the conf file's content.
         rates: the learning rates of weights and biases that the adjuster sets.
-        is_veles: whether it is a dictionary of VELES: types mean what they mean there, and what is left out has VELES's defaults,
-            except for gradient descent beside an optimizer.
+        is_veles: whether it is a dictionary of VELES: types mean what they mean there, and what is left out has VELES's
+            defaults, except for gradient descent beside an optimizer.
         note: called with a line for each key that has no effect, and for each word that is another here.
 
     Raises:
