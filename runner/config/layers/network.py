@@ -87,7 +87,7 @@ def without_arrows(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     flat = dict(settings)
     for arrow in ARROWS:
-        flat = dict(_mapping(f"{where}.{arrow}", flat.pop(arrow, None))) | flat
+        flat = dict(mapping(f"{where}.{arrow}", flat.pop(arrow, None))) | flat
     return flat
 
 
@@ -99,7 +99,7 @@ def _say(notice: str) -> None:
 
 def _layer(name: str, settings: Any) -> dict[str, Any]:
     where = f"layers.{name}"
-    given = dict(_mapping(where, settings))
+    given = dict(mapping(where, settings))
     given["type"] = given.get("type") or (MODULE if "_target_" in given else None)
     flat, notices = spellings.respelled(where, without_arrows(where, given))
     for notice in notices:
@@ -125,7 +125,7 @@ def _completed(where: str, flat: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _mapping(where: str, value: Any) -> Mapping[Any, Any]:
+def mapping(where: str, value: Any) -> Mapping[Any, Any]:
     """Returns a mapping, an empty one for None."""
     if value is not None and not isinstance(value, Mapping):
         raise ConfigError(f"{where}={value!r} must be a mapping of settings")

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from runner.config.layers import spellings
-from runner.config.layers.network import without_arrows
+from runner.config.layers.network import mapping, without_arrows
 from runner.config.layers.schema import LAYER_CONFIGS
 from runner.config.layers.weighted_layers import GradientConfig, InitializationConfig, MatrixGradientConfig
 from runner.config.veles import keys
@@ -117,8 +117,8 @@ def _drop_rates(where: str, layer: dict[str, Any], note: Note) -> None:
 def _clean(where: str, layer: dict[str, Any], note: Note) -> None:
     """Removes VELES's keys without a counterpart from a layer."""
     for arrow in ARROWS.values():
-        if isinstance(layer.get(arrow), dict):
-            layer[arrow] = dict(layer[arrow])
+        if arrow in layer:
+            layer[arrow] = dict(mapping(f"{where}.{arrow}", layer[arrow]))
     for place, settings in _places(where, layer):
         for key in set(settings) & keys.LAYER_REFUSED.keys():
             neutral, instead = keys.LAYER_REFUSED[key]
