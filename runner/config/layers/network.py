@@ -41,7 +41,9 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
     for name, settings in layers.items():
         if isinstance(settings, Mapping) and settings.get("type") is None and "_target_" not in settings:
             others = known(key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type"))
-            raise ConfigError(f"layers.{name} has no type: give layers.{name}.type, or name one of the layers {others}")
+            raise ConfigError(
+                f"layers.{name} has no type: give layers.{name}.type{others and f', or name one of the layers {others}'}"
+            )
     return {str(name): _layer(str(name), settings) for name, settings in layers.items()}
 
 

@@ -68,8 +68,8 @@ def sign(layers: dict[str, Any]) -> str | None:
         if isinstance(layer, dict) and "_target_" not in layer:
             if layer.get("type") in list(spellings.TYPES):  # it may be anything, also what a dictionary cannot look up
                 return f"layers.{name}.type={layer['type']}"
-            for key in layer.keys() & WORDS:
-                return f"layers.{name}.{key}"
+            if words := [key for key in layer if key in WORDS]:
+                return f"layers.{name}.{words[0]}"
     return None
 
 
@@ -109,7 +109,7 @@ def _drop_rates(where: str, layer: dict[str, Any], note: Note) -> None:
     sides = _sides(layer)
     if sides and not issubclass(sides[1], GradientConfig):
         for place, settings in _places(where, layer):
-            for key in GRADIENT_KEYS & settings.keys():
+            for key in [key for key in settings if key in GRADIENT_KEYS]:
                 del settings[key]
                 note(f"{place}.{key} of VELES has no effect: a layer of type {layer['type']!r} has no weights")
 
