@@ -82,7 +82,7 @@ class DecisionConfig:
     max_epochs: int | None = None
     """Epochs in all. Default: no limit."""
     fail_iterations: int | None = 100
-    """Early stopping: the run is over after so many epochs without an improvement."""
+    """Patience of early stopping: the run is over after this many epochs without an improvement."""
 
     def __post_init__(self) -> None:
         at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
@@ -94,7 +94,7 @@ class RollbackConfig:
     """Going back to the best weights."""
 
     fail_iterations: int | None = None
-    """Put the best weights back after so many epochs without an improvement. Default: never."""
+    """Put the best weights back after this many epochs without an improvement. Default: never."""
     lr_minus: float = 0.65
     """Factor on all learning rates each time, above 0, at most 1."""
 
@@ -119,5 +119,5 @@ def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[s
             if item.name in settings:
                 raise ConfigError(
                     f"layers.{name}.{item.name} has no meaning beside optimizer._target_={optimizer['_target_']}, which updates"
-                    " all weights: take one of them away"
+                    " all weights: remove one of them"
                 )

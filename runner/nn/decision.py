@@ -31,9 +31,9 @@ class Decision(Unit):
 
     Args:
         evaluator: measures the errors.
-        max_epochs: the run is over after so many epochs. None: never.
-        fail_iterations: the patience of early stopping: the run is over after so many epochs without an improvement. None:
-            never.
+        max_epochs: the number of epochs in all. None: no limit.
+        fail_iterations: the patience of early stopping: the run is over after this many epochs without an improvement.
+            None: no early stopping.
 
     Raises:
         ConfigError: a number below 1.

@@ -1,4 +1,4 @@
-"""Roll-back: puts the best weights back when training has not improved for a while."""
+"""Roll-back: returns to the best weights when training has not improved for a while."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class Rollback(Unit):
     """Runs at the end of each epoch: keeps the weights of the best one, and puts them back with lower learning rates.
 
-    Momentum, and whatever else an optimizer remembers, begins anew.
+    Momentum, and everything else that an optimizer remembers, is reset.
 
     Linked attributes:
         improved: whether this epoch is the best so far.

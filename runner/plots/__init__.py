@@ -1,1 +1,1 @@
-"""Pictures of a run: plotters say what is to be seen, and a process of its own draws it."""
+"""Pictures of a run: plotters say what to show, and a separate process draws it."""

@@ -1,4 +1,4 @@
-"""Where a run's pictures go: to a process of its own, which draws them into a folder."""
+"""Where a run's pictures go: to a separate process, which draws them into a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner.plots.pictures import Picture
 log = logging.getLogger(__name__)
 
 PATIENCE = 60.0
-"""Seconds that the end of a run waits for the last pictures."""
+"""How many seconds the end of a run waits for the last pictures."""
 
 _PAINTER = "import sys; sys.path[:] = sys.argv[2:]; from runner.plots.painter import main; main(sys.argv[1])"
 
@@ -27,11 +27,10 @@ def can_draw() -> bool:
 
 
 class Canvas:
-    """Hands pictures to a painter, a process with a low priority, and never waits for it but in `finish()`.
+    """Hands pictures to a painter, a process with a low priority, and waits for it only in `finish()`.
 
-    Of each name the newest picture is drawn; those that come while the painter is busy are passed over. Whatever goes wrong
-    is told once in the log, and the run goes on: a picture that cannot be written is left out, and a painter that died is
-    not started again.
+    While the painter is busy, only the newest picture of each name is kept. Whatever goes wrong is logged once, and the run
+    goes on: a picture that cannot be written is left out, and a painter that died is not started again.
 
     Args:
         folder: where the pictures are written, as `<name>.png`.
@@ -109,7 +108,7 @@ class Canvas:
 
 
 def _started(folder: str) -> subprocess.Popen[bytes]:
-    """Starts the painter: in a session of its own, since Ctrl-C is for the run, and with this process's path of modules."""
+    """Starts the painter: in a new session, since Ctrl-C is meant for the run, and with this process's module path."""
     return subprocess.Popen(
         [sys.executable, "-c", _PAINTER, folder, *sys.path],
         stdin=subprocess.PIPE,

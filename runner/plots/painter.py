@@ -1,4 +1,4 @@
-"""The process that draws: it reads pictures, and answers each with a line, which is empty or says what went wrong."""
+"""The drawing process: it reads pictures and answers each with a line, which is empty or says what went wrong."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 NICENESS = 10
 DPI = 110
 READABLE = 20
-"""Rows or columns up to which a matrix has numbers in its cells."""
+"""The most rows or columns for which a matrix has numbers in its cells."""
 
 
 def main(folder: str) -> None:
     """Draws into the folder until the input ends."""
     os.nice(NICENESS)
     pictures, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever else is printed is no answer
+    os.dup2(2, 1)  # anything else that is printed must not look like an answer
     while True:
         try:
             name, picture = pickle.load(pictures)
@@ -47,7 +47,7 @@ def _painted(picture: Any, path: Path) -> str:
 
 
 def paint(picture: Any, path: Path) -> None:
-    """Draws a picture into a PNG file, which is there whole or not at all.
+    """Draws a picture into a PNG file, which appears complete or not at all.
 
     Raises:
         OSError: the file cannot be written.
@@ -90,7 +90,7 @@ def _curves(figure: Figure, picture: Curves) -> None:
 
 
 def _set_scale(axes: Axes, series: Any) -> None:
-    """Makes the scale logarithmic where the numbers are all positive and differ by more than a factor of 10."""
+    """Makes the scale logarithmic if all numbers are positive and differ by more than a factor of 10."""
     numbers = [value for values in series for value in values if math.isfinite(value)]
     if numbers and min(numbers) > 0 and max(numbers) > 10 * min(numbers):
         axes.set_yscale("log")
@@ -110,8 +110,8 @@ def _matrix(figure: Figure, picture: Matrix) -> None:
         axes.set(xticks=range(columns), yticks=range(rows))
         for (row, column), value in np.ndenumerate(values):
             if value:
-                colour = "white" if shares[row, column] > 0.3 else "black"
-                axes.text(column, row, f"{value:g}", ha="center", va="center", color=colour, fontsize=8)
+                color = "white" if shares[row, column] > 0.3 else "black"
+                axes.text(column, row, f"{value:g}", ha="center", va="center", color=color, fontsize=8)
 
 
 def _inches(cells: int) -> float:
@@ -123,7 +123,7 @@ def _tiles(figure: Figure, picture: Tiles) -> None:
     number, height, width = images.shape
     columns = min(number, math.ceil(math.sqrt(number * height / width)))
     rows = math.ceil(number / columns)
-    # One image of all, each with a scale of its own and a gap around it: an axes for each would take a hundred times as long.
+    # One image of all, each scaled by itself and with a gap around it: separate axes would take a hundred times as long.
     scales = np.abs(images).max((1, 2), keepdims=True)
     cells = np.full((rows * columns, height + 1, width + 1), np.nan)
     cells[:number, :height, :width] = images / np.where(scales > 0, scales, 1)

@@ -1,4 +1,4 @@
-"""What a plotter can show. Plain data: the process that draws them knows nothing of the run."""
+"""What a plotter can show. Pictures are plain data: the process that draws them knows nothing about the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Curves:
     """Numbers over the iterations.
 
     Attributes:
-        series: for each curve its values, from the first iteration on; NaN where there is none.
+        series: the values of each curve, from the first iteration on; NaN where there is none.
         title: above the picture.
         x, y: what the axes show.
         marked: an iteration that is marked in all curves, counted from 1.
@@ -29,12 +29,12 @@ class Curves:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """A table of counts, with a colour for each row's share.
+    """A table of counts, colored by each cell's share of its row.
 
     Attributes:
         values: an array of shape (rows, columns).
         title: above the picture.
-        x, y: what columns and rows are.
+        x, y: what the columns and rows are.
     """
 
     values: Array
@@ -45,7 +45,7 @@ class Matrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
-    """Small images side by side, such as the weights of neurons: blue below zero, red above, each on a scale of its own.
+    """Small images side by side, such as the weights of neurons: blue below zero, red above, each on its own scale.
 
     Attributes:
         images: an array of shape (images, height, width).

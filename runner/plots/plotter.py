@@ -1,4 +1,4 @@
-"""A unit that shows something of the run."""
+"""A unit that shows something about the run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ log = logging.getLogger(__name__)
 
 
 class Plotter(Unit):
-    """Has a picture drawn into the run's folder each time it runs, where the launcher draws at all; else it does nothing.
+    """Has a picture drawn into the run's folder each time it runs, if the launcher draws at all; otherwise it does nothing.
 
-    It stands beside the snapshotter, linked from the unit before it and with nothing behind it. It has no state of its own and
-    only reads: a run is the same with and without pictures. The file is named after the unit: `errors.png`.
+    It runs beside the snapshotter: linked from the unit before it, with nothing after it. It has no state and only reads, so a
+    run is the same with and without pictures. The file is named after the unit: `errors.png`.
     """
 
     plotter = True
@@ -25,7 +25,7 @@ class Plotter(Unit):
         self.failed_ = False
 
     def picture(self) -> Picture | None:
-        """Returns what is drawn: `Curves`, `Matrix` or `Tiles` with copies of the data; None if there is nothing to see yet."""
+        """Returns `Curves`, `Matrix` or `Tiles` with copies of the data; None if there is nothing to see yet."""
         raise NotImplementedError
 
     def run(self) -> None:

@@ -145,7 +145,9 @@ def test_batch_normalization_and_modules_have_a_momentum_of_their_own() -> None:
 @pytest.mark.parametrize("arrow", ["->", "<-"])
 def test_relu_in_veles_form_is_refused(arrow: str) -> None:
     layers = [{"type": "activation_relu"}, {"type": "dropout", arrow: {}}, {"type": "softmax"}]
-    with pytest.raises(ConfigError, match=rf"layers.activation_relu1.type='activation_relu' .*{arrow}.*'activation_softplus'"):
+    with pytest.raises(
+        ConfigError, match=rf"layers.activation_relu1.type='activation_relu' .*'activation_softplus'.* instead of {arrow}"
+    ):
         normalized_layers(layers)
     assert normalized_layers([{"type": "activation_relu"}])["activation_relu1"]["type"] == "activation_relu"
 

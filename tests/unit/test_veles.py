@@ -255,6 +255,15 @@ def test_a_key_of_a_layer_that_would_change_the_results_is_refused(key: str) -> 
             {"data_paths": {"test": 1}},
             "data_paths.test is not a key of VELES that is known here; known: data_paths.train, data_",
         ),
+        *(
+            (
+                {name: {"a": {"type": "all2all", arrow: 5}} if name == "layers" else {arrow: 5}} | marks,
+                rf"{arrow}=5 must be a m",
+            )
+            for arrow in ("->", "<-")
+            for name in ("layers", "mcdnnic_parameters")
+            for marks in ({"mcdnnic_topology": "8x8-3N"}, {"mcdnnic_topology": "8x8-3N", "loader_name": "mnist_loader"})
+        ),
         ({"layers": [8, 3]}, "layers has 8, which is not a mapping with a type"),
         (
             {"layers": [{"type": "all2all", "output_shape": 1, "output_sample_shape": 2}]},

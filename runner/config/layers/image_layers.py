@@ -19,7 +19,7 @@ def _check_positive(settings: Any, *names: str) -> None:
 
 
 def spread(name: str, value: Any, length: int, minimum: int) -> tuple[int, ...]:
-    """Returns a tuple of `length` numbers: one number repeated, or a list of so many as it is.
+    """Returns a tuple of `length` numbers: of one number, repeated, or of a list with that length.
 
     Raises:
         ConfigError: the value is something else, or a number is below the minimum.

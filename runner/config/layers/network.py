@@ -41,7 +41,9 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
     for name, settings in layers.items():
         if isinstance(settings, Mapping) and settings.get("type") is None and "_target_" not in settings:
             others = known(key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type"))
-            raise ConfigError(f"layers.{name} has no type: give layers.{name}.type, or name one of the layers {others}")
+            raise ConfigError(
+                f"layers.{name} has no type: give layers.{name}.type{others and f', or name one of the layers {others}'}"
+            )
     return {str(name): _layer(str(name), settings) for name, settings in layers.items()}
 
 
@@ -83,11 +85,11 @@ def without_arrows(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a layer's settings with those below `->` and `<-` among the others, which go before.
 
     Raises:
-        ConfigError: there is no mapping below an arrow.
+        ConfigError: something other than a mapping is below an arrow.
     """
     flat = dict(settings)
     for arrow in ARROWS:
-        flat = dict(_mapping(f"{where}.{arrow}", flat.pop(arrow, None))) | flat
+        flat = dict(mapping(f"{where}.{arrow}", flat.pop(arrow, None))) | flat
     return flat
 
 
@@ -99,7 +101,7 @@ def _say(notice: str) -> None:
 
 def _layer(name: str, settings: Any) -> dict[str, Any]:
     where = f"layers.{name}"
-    given = dict(_mapping(where, settings))
+    given = dict(mapping(where, settings))
     given["type"] = given.get("type") or (MODULE if "_target_" in given else None)
     flat, notices = spellings.respelled(where, without_arrows(where, given))
     for notice in notices:
@@ -125,7 +127,7 @@ def _completed(where: str, flat: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _mapping(where: str, value: Any) -> Mapping[Any, Any]:
+def mapping(where: str, value: Any) -> Mapping[Any, Any]:
     """Returns a mapping, an empty one for None."""
     if value is not None and not isinstance(value, Mapping):
         raise ConfigError(f"{where}={value!r} must be a mapping of settings")

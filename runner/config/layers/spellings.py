@@ -75,6 +75,6 @@ def refuse_ambiguous(layers: Mapping[Any, Any], sign: str | None) -> None:
         kind = layer.get("type") if isinstance(layer, Mapping) else None
         if isinstance(kind, str) and kind in SOFTPLUS:
             raise ConfigError(
-                f"layers.{name}.type={kind!r} is max(0, x) here, and log(1 + e^x) in VELES, whose words these seem to be"
-                f" ({sign}): write {SOFTPLUS[kind]!r} for VELES's function; for max(0, x), write {sign} in this project's words"
+                f"layers.{name}.type={kind!r} is max(0, x) here, and log(1 + e^x) in VELES, whose form this seems to be:"
+                f" write {SOFTPLUS[kind]!r} for VELES's function; for max(0, x), use this project's form instead of {sign}"
             )

@@ -1,4 +1,4 @@
-"""VELES's keys: which key each has become, which have no effect, and which are refused. docs/veles.md lists them all."""
+"""VELES's keys: their names here, those without effect, and those that are refused. docs/veles.md lists them all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def same(key: str, value: Any) -> Any:
 
 
 def named(names: Mapping[Any, Any]) -> Convert:
-    """Returns what gives the counterpart of a name, and refuses one that has none."""
+    """Returns a conversion of names into their counterparts, which refuses names without one."""
 
     def convert(key: str, value: Any) -> Any:
         if not isinstance(value, str) or value not in names:
@@ -49,7 +49,7 @@ def negated(key: str, value: Any) -> Any:
 
 
 def limit(key: str, value: Any) -> Any:
-    """Returns how often is shuffled; None for always."""
+    """Returns the number of epochs before which to shuffle; None: all."""
     return None if isinstance(value, int) and value >= 2_000_000_000 else max(value, 0) if isinstance(value, int) else value
 
 
@@ -100,7 +100,7 @@ MOVED: dict[str, tuple[str, Convert]] = {
     "common.dirs.snapshots": ("snapshotter.directory", same),
     "common.snapshot_dir": ("snapshotter.directory", same),
 }
-"""For each of VELES's keys with another name or other values here: the key, and what makes its value."""
+"""For each of VELES's keys with another name or other values here: the key, and the conversion of its value."""
 
 _PLOTS = "plotters=true draws errors, confusion and first weights"
 _DEVICE = "`device` says where the run computes"
@@ -111,7 +111,7 @@ DROPPED: dict[str, str] = {
     "weights_plotter": _PLOTS,
     "similar_weights_plotter": _PLOTS,
     "accumulator": _PLOTS,
-    "image_saver": "images that are taken for another class are not saved; evaluator.confusion counts them",
+    "image_saver": "misclassified images are not saved; evaluator.confusion counts them",
     "data_saver": "minibatches are not saved",
     "publisher": "no report is made: the log, .hydra/ and the snapshots in the run's folder tell what was run",
     "result_loader": "snapshot=FILE mode=evaluate scores a snapshot",
@@ -119,14 +119,14 @@ DROPPED: dict[str, str] = {
     "result_unit_factory": "snapshot=FILE mode=evaluate scores a snapshot",
     "downloader": _DATA,
     "all2all": "StandardWorkflow never read it: layers.NAME.weights_stddev is the key",
-    "data_paths.validation": "the folder of the training data holds those for validation, too",
+    "data_paths.validation": "validation data are in the folder of the training data",
     "evaluator.compute_confusion_matrix": "it is always counted, up to 1,000 classes",
     "loader.dataset_file": "wine comes with scikit-learn; other tables are loader.name=table with loader.data_file",
     "loader.file_subtypes": "all images of the folders are loaded",
     "loader.filename_types": "all images of the folders are loaded",
     "loader.background_color": "images are resized, not placed on a background",
     "loader.on_device": _DEVICE,
-    "loader.prng": "`seed` is that of everything random",
+    "loader.prng": "`seed` determines everything random",
     "rollback.plus_steps": "learning rates are not raised after an improvement",
     "common.precision_level": "sums are torch's",
     "common.engine.precision_level": "sums are torch's",
@@ -140,7 +140,7 @@ DROPPED: dict[str, str] = {
     "common.web": _SERVICE,
     "common.graphics": _SERVICE,
 }
-"""Keys without effect here, and why. A section stands for all of its keys."""
+"""Keys without effect here, and why. A section stands for all its keys."""
 
 UNIT_KEYS: dict[str, str] = {
     "force_numpy": _DEVICE,
@@ -152,19 +152,19 @@ UNIT_KEYS: dict[str, str] = {
     "generate_data_for_slave_threadsafe": "a run is one process",
     "apply_data_from_slave_threadsafe": "a run is one process",
 }
-"""Keys that each of VELES's units takes, and that have no effect here."""
+"""Keys that every unit of VELES takes, and that have no effect here."""
 
 UNITS = ("loader", "evaluator", "decision", "snapshotter", "lr_adjuster", "rollback")
 """The sections of units."""
 
 LAYER_DROPPED: dict[str, str] = {
-    "rand": "each layer has a random stream of its own, from `seed`",
-    "weights_transposed": "it is a matter of memory, not of results",
-    "unpack_size": "it is a matter of memory, not of results",
-    "output_dtype": "`precision` is that of everything",
-    "output_samples_number": "it is that of the minibatch",
+    "rand": "each layer has its own random stream, derived from `seed`",
+    "weights_transposed": "it affects memory, not results",
+    "unpack_size": "it affects memory, not results",
+    "output_dtype": "`precision` applies to everything",
+    "output_samples_number": "it is the size of the minibatch",
     "unsafe_padding": "what is left over at the margin is not an error",
-    "need_err_input": "the error is computed where a unit needs it",
+    "need_err_input": "the error is computed where it is needed",
     "last_minibatch": "each minibatch updates the weights",
     "fast_learning_rate": "it belongs to `solvers`",
     "adadelta_momentum": "it belongs to `solvers`",
@@ -172,7 +172,7 @@ LAYER_DROPPED: dict[str, str] = {
     "adadelta_epsilon": "it belongs to `solvers`",
     "adagrad_epsilon": "it belongs to `solvers`",
 }
-"""Keys of a layer without effect here, on either side, and why."""
+"""Keys of either side of a layer without effect here, and why."""
 
 LAYER_MOVED = {"output_shape": "output_sample_shape"}
 """Keys of a layer that have another name here."""
@@ -182,8 +182,8 @@ _AUGMENTED = "transform the images in a torch.utils.data.Dataset, by loader.name
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "preprocessing": ((False,), "preprocess in a torch.utils.data.Dataset, by loader.name=dataset"),
     "loader.normalization_parameters": (({},), "the normalizations have no parameters"),
-    "loader.target_normalization_type": (("none",), "targets are taken as they are"),
-    "loader.target_normalization_parameters": (({},), "targets are taken as they are"),
+    "loader.target_normalization_type": (("none",), "targets are not normalized"),
+    "loader.target_normalization_parameters": (({},), "targets are not normalized"),
     "loader.train_ratio": ((1, 1.0), "loader.train_size cuts the training set"),
     "loader.add_sobel": ((False,), _AUGMENTED),
     "loader.mirror": ((False,), _AUGMENTED),
@@ -199,13 +199,13 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "loader.label_regexp": ((), "the folder of an image is its label"),
     "loader.target_paths": ((), "a torch.utils.data.Dataset has images as targets, by loader.name=dataset"),
     "loader.test_paths": (([],), "score another set with mode=evaluate"),
-    "softmax.error_function_avr": ((True,), "the gradient is the mean over the minibatch"),
-    "evaluator.mean": ((True,), "the gradient is the mean over the minibatch"),
+    "softmax.error_function_avr": ((True,), "gradients are means over the minibatch"),
+    "evaluator.mean": ((True,), "gradients are means over the minibatch"),
     "evaluator.root": ((True,), "the metric of mse is the RMSE"),
     "decision.use_dynamic_alpha": ((False,), "lr_adjuster and rollback change the learning rates"),
     "rollback.lr_plus": ((1, 1.0), "learning rates are not raised after an improvement"),
 }
-"""Keys that would change the results and have no counterpart: the values that change nothing, and what to do instead."""
+"""Keys that would change the results and have no counterpart: values that would change nothing, and what to do instead."""
 
 LAYER_REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "solvers": (([], ["momentum"]), "`optimizer` takes any of torch.optim, such as Adagrad and Adadelta"),
@@ -213,7 +213,7 @@ LAYER_REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "variant_gradient": ((0, True), "momentum is added as in VELES's variant 0"),
     "variant_moment_gradient": ((0, True), "momentum is added as in VELES's variant 0"),
 }
-"""The same for the keys of a layer."""
+"""The same for keys of a layer."""
 
 LR_PARAMETERS: dict[str, dict[str, str]] = {
     "fixed": {},

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from runner.config.layers import spellings
-from runner.config.layers.network import without_arrows
+from runner.config.layers.network import mapping, without_arrows
 from runner.config.layers.schema import LAYER_CONFIGS
 from runner.config.layers.weighted_layers import GradientConfig, InitializationConfig, MatrixGradientConfig
 from runner.config.veles import keys
@@ -18,7 +18,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     InitializationConfig: {"default_stddev": "veles"},
     GradientConfig: {"weights_decay": 0.00005},
 }
-"""What VELES takes where a layer does not say it, by the side that it belongs to."""
+"""VELES's defaults that change results, by the side of the layer."""
 
 ARROWS = {InitializationConfig: "->", GradientConfig: "<-"}
 GRADIENT_KEYS = {item.name for item in fields(MatrixGradientConfig)} | spellings.KEYS[GradientConfig].keys()
@@ -37,13 +37,13 @@ Note = Callable[[str], None]
 
 
 def translate(conf: dict[str, Any], rates: Rates, is_veles: bool, note: Note) -> None:
-    """Brings the layers of a conf file into this project's words, in place.
+    """Translates the layers of a conf file, in place.
 
     Args:
         conf: the conf file's content.
         rates: the learning rates of weights and biases that the adjuster sets.
-        is_veles: whether it is a dictionary of VELES, so that types mean what they mean there, and what is left out has VELES's
-            defaults. Beside an optimizer gradient descent has none.
+        is_veles: whether it is a dictionary of VELES: types mean what they mean there, and what is left out has VELES's
+            defaults, except for gradient descent beside an optimizer.
         note: called with a line for each key that has no effect, and for each word that is another here.
 
     Raises:
@@ -68,8 +68,8 @@ def sign(layers: dict[str, Any]) -> str | None:
         if isinstance(layer, dict) and "_target_" not in layer:
             if layer.get("type") in list(spellings.TYPES):  # it may be anything, also what a dictionary cannot look up
                 return f"layers.{name}.type={layer['type']}"
-            for key in layer.keys() & WORDS:
-                return f"layers.{name}.{key}"
+            if words := [key for key in layer if key in WORDS]:
+                return f"layers.{name}.{words[0]}"
     return None
 
 
@@ -105,20 +105,20 @@ def _sides(layer: dict[str, Any]) -> tuple[type, ...]:
 
 
 def _drop_rates(where: str, layer: dict[str, Any], note: Note) -> None:
-    """Takes the settings of gradient descent out of a layer without weights; VELES passed them on to nobody."""
+    """Removes the settings of gradient descent from a layer without weights, where VELES ignored them."""
     sides = _sides(layer)
     if sides and not issubclass(sides[1], GradientConfig):
         for place, settings in _places(where, layer):
-            for key in GRADIENT_KEYS & settings.keys():
+            for key in [key for key in settings if key in GRADIENT_KEYS]:
                 del settings[key]
                 note(f"{place}.{key} of VELES has no effect: a layer of type {layer['type']!r} has no weights")
 
 
 def _clean(where: str, layer: dict[str, Any], note: Note) -> None:
-    """Takes VELES's keys without a counterpart out of a layer."""
+    """Removes VELES's keys without a counterpart from a layer."""
     for arrow in ARROWS.values():
-        if isinstance(layer.get(arrow), dict):
-            layer[arrow] = dict(layer[arrow])
+        if arrow in layer:
+            layer[arrow] = dict(mapping(f"{where}.{arrow}", layer[arrow]))
     for place, settings in _places(where, layer):
         for key in set(settings) & keys.LAYER_REFUSED.keys():
             neutral, instead = keys.LAYER_REFUSED[key]
@@ -129,11 +129,11 @@ def _clean(where: str, layer: dict[str, Any], note: Note) -> None:
                 note(f"{place}.{key} of VELES has no effect: {why}")
         for key, now in keys.LAYER_MOVED.items():
             if key in settings and settings.setdefault(now, settings[key]) != settings.pop(key):
-                raise ConfigError(f"{place}.{key} and {now} contradict one another: take one of them away")
+                raise ConfigError(f"{place}.{key} and {now} contradict each other: remove one of them")
 
 
 def _complete(layer: dict[str, Any], sides: tuple[type, ...], rates: Rates, completed: tuple[type, ...]) -> None:
-    """Puts VELES's defaults into a layer with weights, and the rates of its adjuster, which go before the layer's own.
+    """Puts VELES's defaults into a layer with weights, and the rates of its adjuster, which override the layer's own.
 
     Args:
         layer: the layer's settings.
@@ -157,7 +157,7 @@ def _complete(layer: dict[str, Any], sides: tuple[type, ...], rates: Rates, comp
 
 
 def _places(where: str, layer: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the mappings that hold a layer's settings: the layer itself, and what is below its arrows."""
+    """Yields the mappings that hold a layer's settings: the layer itself, and those below its arrows."""
     yield where, layer
     for arrow in ARROWS.values():
         if isinstance(layer.get(arrow), dict):

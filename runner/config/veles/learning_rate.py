@@ -1,4 +1,4 @@
-"""VELES's learning-rate adjuster, which counts minibatches and may set the rates themselves."""
+"""VELES's learning-rate adjuster, which counts minibatches and may set the learning rates themselves."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from runner.errors import ConfigError
 KEYS = ("do", "lr_policy_name", "bias_lr_policy_name", "lr_parameters", "bias_lr_parameters")
 
 Rates = tuple[float | None, float | None]
-"""The `base_lr` of weights and of biases, where they are given."""
+"""The `base_lr` of weights and of biases, where given."""
 
 
 def adjuster(conf: dict[str, Any]) -> Rates:
-    """Brings the section `lr_adjuster` into this project's keys; returns the learning rates that it sets.
+    """Translates the section `lr_adjuster`, in place; returns the learning rates that it sets.
 
     Raises:
-        ConfigError: a policy is unknown or lacks a parameter, or that of the biases is another one than that of the weights.
+        ConfigError: a policy is unknown or lacks a parameter, or biases and weights have different policies.
     """
     section = conf.get("lr_adjuster")
     if not isinstance(section, dict) or not set(KEYS) & set(section):

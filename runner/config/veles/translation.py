@@ -1,4 +1,4 @@
-"""Brings the content of a conf file that is one of VELES's dictionaries into this project's words."""
+"""Translates the content of a conf file that may be a dictionary of VELES into this project's words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.errors import ConfigError
 MISSING = object()
 
 OURS = {target for target, _ in keys.MOVED.values()}
-"""Keys of this project: one of VELES's that is among them is no sign of VELES."""
+"""This project's keys among the new names: where VELES has the same name, it is not a sign of VELES."""
 
 
 def translated(conf: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -75,7 +75,7 @@ def _has(conf: dict[str, Any], key: str) -> bool:
 
 
 def _take_minibatch_size(conf: dict[str, Any]) -> None:
-    """Takes minibatch_size, height and width of `12x256x256-32C4-...`, as VELES does."""
+    """Takes minibatch_size, height and width from `12x256x256-32C4-...`, as VELES does."""
     sizes = str(conf.get("mcdnnic_topology") or "").partition("-")[0].split("x")
     if len(sizes) == 3 and all(part.isdecimal() for part in sizes):
         loader = _section(conf, "loader")
@@ -102,7 +102,7 @@ def _move(conf: dict[str, Any]) -> None:
         for section in sections:
             holder = _section(holder, section)
         if holder.setdefault(name, value) != value:
-            raise ConfigError(f"{key} of VELES and {target}={holder[name]!r} contradict one another: take one of them away")
+            raise ConfigError(f"{key} of VELES and {target}={holder[name]!r} contradict each other: remove one of them")
 
 
 def _drop(conf: dict[str, Any], note: Callable[[str], None]) -> None:
@@ -115,7 +115,7 @@ def _drop(conf: dict[str, Any], note: Callable[[str], None]) -> None:
 
 
 def _check_empty(name: str, section: Any) -> None:
-    """Raises a ConfigError if something is left of a section that has no counterpart."""
+    """Raises a ConfigError if anything is left of a section that has no counterpart."""
     left = flattened({name: section} if section else {})
     if left:
         names = known(key for key in (*keys.MOVED, *keys.DROPPED, *keys.REFUSED) if key.startswith(name))

@@ -78,5 +78,5 @@ class Evaluator(NetworkUnit):
         raise NotImplementedError
 
     def reset(self, split: int) -> None:
-        """Begins to measure a split anew."""
+        """Forgets what was measured of a split."""
         raise NotImplementedError

@@ -17,8 +17,8 @@ from runner.nn.loading.loader import FullBatchLoader
 class MSEEvaluator(Evaluator):
     """Half the squared error of a sample, averaged over the minibatch, as in VELES; the metric is the RMSE.
 
-    The RMSE is the root of the squared error's mean over all values of all samples. VELES's is the mean of the samples' roots,
-    which is never more.
+    The RMSE is the root of the mean squared error over all values of all samples. VELES reports the mean of the samples' own
+    RMSEs, which is never larger.
 
     Linked attributes:
         targets_: what the output should be, with as many values as it has.

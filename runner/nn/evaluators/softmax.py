@@ -15,7 +15,7 @@ from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import SPLIT_NAMES
 
 CONFUSION_LIMIT = 1000
-"""Classes up to which a confusion matrix is counted: its size is their square."""
+"""The most classes for which a confusion matrix is kept: its size is their square."""
 
 
 class SoftmaxEvaluator(Evaluator):
@@ -55,7 +55,9 @@ class SoftmaxEvaluator(Evaluator):
 
     def check_data(self, loader: FullBatchLoader) -> None:
         if not loader.labels_:
-            raise ConfigError(f"loss_function=softmax needs labels, and {loader!r} has none: name loader.label, or take mse")
+            raise ConfigError(
+                f"loss_function=softmax needs labels, and {loader!r} has none: name loader.label, or use loss_function=mse"
+            )
         highest = max(int(labels.max()) for labels in loader.labels_.values())
         if highest >= self.classes_:
             raise ConfigError(
@@ -64,7 +66,7 @@ class SoftmaxEvaluator(Evaluator):
             )
         lowest = min(int(labels.min()) for labels in loader.labels_.values())
         if lowest < 0:
-            raise ConfigError(f"{loader!r} has the label {lowest}: labels are numbers from 0 on")
+            raise ConfigError(f"{loader!r} has the label {lowest}: labels must be at least 0")
 
     def run(self) -> None:
         output, labels = self.output_, self.labels_

@@ -1,4 +1,4 @@
-"""Activation functions as layers of their own."""
+"""Activation functions as separate layers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ActivationLayer(Forward):
         self.output_shape = self.input_shape
 
     def run(self) -> None:
-        # The input is another unit's: `apply` may overwrite a copy only.
+        # The input belongs to another unit, so `apply`, which overwrites its argument, gets a copy.
         gain = self.function_.gain
         self.output_ = self.function_.apply(self.input_.clone() if gain == 1 else self.input_ * gain)
 
@@ -45,7 +45,7 @@ class ActivationGradient(Gradient):
         forward = self.forward
         output, error = forward.output_, self.err_output_.reshape(forward.output_.shape)
         if error.stride() != output.stride():
-            # An operator on two memory formats takes several times as long.
+            # Operators on two different memory formats take several times as long.
             error = torch.empty_like(output).copy_(error)
         self.err_input_ = forward.function_.derive(error, output)
 
@@ -87,7 +87,7 @@ class MultiplicationGradient(Gradient):
 
 
 class SinCos(Forward):
-    """output = cos(input) for the values of a sample at even places, and sin(input) for those at odd ones."""
+    """output = cos(input) at even positions of a sample, and sin(input) at odd ones."""
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int) -> None:
         super().__init__(workflow, name)
@@ -99,7 +99,7 @@ class SinCos(Forward):
         self.output_ = self.interleaved(torch.cos, torch.sin)
 
     def interleaved(self, even: Callable[[Tensor], Tensor], odd: Callable[[Tensor], Tensor]) -> Tensor:
-        """Returns a function of the values at even places beside another of those at odd ones, in the shape of the input."""
+        """Returns one function of the values at even positions, and another of those at odd ones, in the shape of the input."""
         flat = self.input_.flatten(1)
         result = torch.empty_like(flat)
         result[:, ::2], result[:, 1::2] = even(flat[:, ::2]), odd(flat[:, 1::2])

@@ -17,9 +17,9 @@ class Activation:
 
     Attributes:
         name: how layers call it.
-        gain: what the input is multiplied with before `apply`; the matrix product does it in passing.
-        apply: gives the output for that, which it may overwrite.
-        derive: gives the error at the input, from the error at the output and the output; overwrites neither.
+        gain: the input is multiplied by this before `apply`; the matrix product does it in passing.
+        apply: returns the output, and may overwrite its argument.
+        derive: returns the error at the input, from the error at the output and the output; overwrites neither.
     """
 
     name: str
@@ -47,7 +47,7 @@ ACTIVATIONS = {
         Activation("sigmoid", lambda x: x.sigmoid_(), lambda error, y: torch.ops.aten.sigmoid_backward(error, y)),
         # log(x + sqrt(x^2 + 1)), whose derivative is 1 / cosh(y)
         Activation("log", lambda x: x.asinh_(), lambda error, y: error / y.cosh()),
-        # The evaluator gives the error of softmax and cross-entropy together.
+        # The evaluator's error is that of softmax and cross-entropy together.
         Activation("softmax", lambda x: torch.softmax(x, 1), lambda error, y: error),
     )
 }

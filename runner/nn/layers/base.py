@@ -45,7 +45,7 @@ class Forward(NetworkUnit):
         """Returns the layer of a kind that a setting names.
 
         Raises:
-            ConfigError: there is no layer of that kind and name before this one.
+            ConfigError: no layer of that kind and name comes before this one.
         """
         units: list[Unit] = [] if self.workflow is None else self.workflow.units
         for unit in units[: units.index(self)]:

@@ -32,7 +32,7 @@ class Conv(WeightedForward):
         n_kernels: number of kernels.
         kx, ky: width and height of the kernels.
         padding: zeros around the image: one number, or (left, top, right, bottom).
-        sliding: step of the kernels: one number, or (x, y).
+        sliding: step of the kernels: one number, or (x, y). Default: 1.
         grouping: number of groups of channels.
         initialization: as in `WeightedForward`.
 
@@ -130,7 +130,7 @@ class ConvGradient(WeightedGradient):
 def convolution_backward(
     conv: Conv, error: Tensor, image: Tensor, weights: Tensor, padding: Sequence[int], *wanted: bool
 ) -> Any:
-    """Returns the gradients of input, weights and bias of a convolution; None for what is not wanted."""
+    """Returns the gradients of input, weights and bias of a convolution; None for those not wanted."""
     bias, dilation, output_padding = [len(weights)], [1, 1], [0, 0]
     return torch.ops.aten.convolution_backward(
         error, image, weights, bias, conv.stride, padding, dilation, False, output_padding, conv.grouping, wanted

@@ -14,10 +14,10 @@ from runner.nn.layers.image_shapes import as_images, image_shape
 
 
 class Cutter(Forward):
-    """Cuts rows and columns off.
+    """Cuts off rows and columns at the margins.
 
     Args:
-        padding: how many: one number, or (left, top, right, bottom).
+        padding: how many to cut off: one number, or (left, top, right, bottom).
 
     Raises:
         ConfigError: at `initialize()`, the inputs are not images, or nothing would be left of them.

@@ -1,4 +1,4 @@
-"""Deconvolution: the way back of a convolution, for autoencoders."""
+"""Deconvolution: the transpose of a convolution, for autoencoders."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 
 
 class Deconv(WeightedForward):
-    """The transpose of a convolution: from the shape of its output to that of its input, with its padding, step and groups.
+    """Goes from the shape of a convolution's output back to that of its input, with its padding, step and groups.
 
     Attributes:
-        weights: as the convolution's; the very same, if tied.
+        weights: of the shape of the convolution's; the same tensor, if tied.
         bias: of shape (channels of the convolution's input,), or None.
 
     Args:
@@ -27,7 +27,8 @@ class Deconv(WeightedForward):
         initialization: as in `WeightedForward`.
 
     Raises:
-        ConfigError: at `initialize()`, there is no such convolution before it, or its output has another shape than the input.
+        ConfigError: at `initialize()`, no such convolution comes before it, or the convolution's output has another shape than
+            this layer's input.
     """
 
     conv: str

@@ -21,11 +21,11 @@ class All2All(WeightedForward):
         bias: of shape (outputs,), or None.
 
     Linked attributes:
-        label_count: the number of labels, where the number of outputs is not given.
+        label_count: the number of classes, where the number of outputs is not given.
 
     Args:
         activation: a name from `ACTIVATIONS`.
-        output_sample_shape: the number of outputs, or the shape of one sample of them. None: the number of labels.
+        output_sample_shape: the number of outputs, or the shape of one sample of them. None: the number of classes.
         initialization: as in `WeightedForward`.
     """
 

@@ -1,4 +1,4 @@
-"""Images: minibatches of shape (samples, channels, height, width), in memory with the channels last."""
+"""Images: minibatches of shape (samples, channels, height, width), stored with the channels last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.nn.layers.base import Forward, Shape
 
 
 def image_shape(forward: Forward) -> tuple[int, int, int]:
-    """Returns channels, height and width of the samples that a layer gets; one of (height, width) has one channel.
+    """Returns channels, height and width of a layer's samples; a sample of (height, width) has one channel.
 
     Raises:
         ConfigError: the samples are not images.
@@ -25,14 +25,14 @@ def image_shape(forward: Forward) -> tuple[int, int, int]:
 
 
 def as_images(values: Tensor, shape: Shape) -> Tensor:
-    """Returns values as images of the shape (channels, height, width): several times faster to pool with channels last."""
+    """Returns values as images of the shape (channels, height, width), channels last: pooling is several times faster so."""
     if values.dim() != 4:
         values = values.reshape(-1, *shape)
     return values.contiguous(memory_format=torch.channels_last)
 
 
 def windows(size: int, window: int, step: int, partial: bool = False) -> int:
-    """Returns how many windows there are in a row of `size`; with `partial`, one that sticks out at the end counts."""
+    """Returns how many windows fit into a row of `size`; with `partial`, one that extends beyond the end counts too."""
     left = size - window
     return (-(-left // step) if partial else left // step) + 1
 

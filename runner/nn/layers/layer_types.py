@@ -34,7 +34,7 @@ from runner.nn.layers.stochastic_pooling import StochasticPooling, StochasticPoo
 
 @dataclass(frozen=True)
 class LayerType:
-    """How to make the two units of a layer, each from its side of the settings."""
+    """How to make the two units of a layer, each with its side of the settings."""
 
     forward: Callable[..., Forward]
     gradient: Callable[..., Gradient]

@@ -16,14 +16,14 @@ from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.random_stream import Stream
 
 SAMPLES = 3
-"""Samples that a module is tried with."""
+"""The number of samples with which a module is tried out."""
 
 
 class Module(Forward):
-    """A `torch.nn.Module`, whose backward step is made by autograd, within this layer.
+    """A `torch.nn.Module`; autograd makes its backward step, within this layer.
 
-    Its input comes as it is: of shape (samples, *input_shape). Random numbers that it draws in training are the global
-    generator's, which is part of snapshots, as are the module and its buffers.
+    Its input has the shape (samples, *input_shape). Random numbers that it draws in training come from the global generator,
+    which is part of snapshots, as are the module and its buffers.
 
     Attributes:
         module: the module.
@@ -33,7 +33,7 @@ class Module(Forward):
         module: `_target_` and the arguments, for `hydra.utils.instantiate`.
 
     Raises:
-        ConfigError: it cannot be made, or is not a module; at `initialize()`, it does not take the input.
+        ConfigError: it cannot be made, or is not a module; at `initialize()`, it does not accept the input.
     """
 
     module: torch.nn.Module
@@ -44,7 +44,7 @@ class Module(Forward):
 
     def initialize(self) -> None:
         self.module.to(self.device, self.dtype).eval()
-        # Several: some modules take a tensor of one sample for a sample without others.
+        # Several, because some modules mistake a batch of one sample for a sample.
         samples = torch.zeros((SAMPLES, *self.input_shape), device=self.device, dtype=self.dtype)
         refused = f"layers.{self.name} ({type(self.module).__name__}) does not take samples of {self.input_shape}"
         try:
@@ -109,6 +109,6 @@ def _made(name: str, seed: int, settings: Mapping[str, Any]) -> torch.nn.Module:
 
 
 def _cause(error: Exception) -> str:
-    """Returns what the module itself said; Hydra's own words about it are long."""
+    """Returns what the module itself said; Hydra wraps it in many words."""
     cause = error.__cause__
     return first_line(cause if isinstance(cause, Exception) else error)

@@ -14,7 +14,7 @@ from runner.nn.layers.weighted import WeightedGradient
 
 
 class LocalResponseNorm(Forward):
-    """Local response normalization: output = input (k + alpha sum of input^2 over n neighbouring channels)^-beta.
+    """Local response normalization: output = input (k + alpha sum of input^2 over n neighboring channels)^-beta.
 
     Args:
         alpha, beta, k, n: of the formula; n is odd.
@@ -37,11 +37,11 @@ class LocalResponseNorm(Forward):
 
     def run(self) -> None:
         self.image_ = as_images(self.input_, self.output_shape)
-        self.scale_ = self.sum_of_neighbours(self.image_.square()).mul_(self.alpha).add_(self.k)
+        self.scale_ = self.sum_of_neighbors(self.image_.square()).mul_(self.alpha).add_(self.k)
         self.output_ = self.image_ * self.scale_.pow(-self.beta)
 
-    def sum_of_neighbours(self, values: Tensor) -> Tensor:
-        """Returns for each channel the sum over it and its neighbours."""
+    def sum_of_neighbors(self, values: Tensor) -> Tensor:
+        """Returns for each channel the sum over it and its neighbors."""
         half, channels = self.n // 2, values.shape[1]
         padded = functional.pad(values, (0, 0, 0, 0, half, half))
         total = padded[:, :channels].clone()
@@ -60,7 +60,7 @@ class LocalResponseNormGradient(Gradient):
         error = as_images(self.err_output_, forward.output_shape)
         scale, image = forward.scale_, forward.image_
         power = scale.pow(-forward.beta)
-        shares = forward.sum_of_neighbours(error * image * power / scale)
+        shares = forward.sum_of_neighbors(error * image * power / scale)
         error = error * power - image * shares * (2 * forward.alpha * forward.beta)
         self.err_input_ = error.reshape(forward.input_.shape)
 
@@ -68,15 +68,15 @@ class LocalResponseNormGradient(Gradient):
 class BatchNorm(Forward):
     """Batch normalization, by channel; of samples that are not images, each value is a channel.
 
-    In training it takes the mean and the variance of the minibatch; in evaluation, running ones.
+    Training uses the mean and the variance of the minibatch, evaluation the running statistics.
 
     Attributes:
         weights, bias: the factor and the offset, of shape (channels,).
         mean, variance: the running statistics, of shape (channels,).
 
     Args:
-        epsilon: is added to the variance.
-        momentum: share of each minibatch in the running statistics.
+        epsilon: added to the variance.
+        momentum: the share of each minibatch in the running statistics.
 
     Raises:
         ConfigError: at `initialize()`, the samples have more than three dimensions.
@@ -111,8 +111,8 @@ class BatchNorm(Forward):
         self.values_ = self.input_ if len(self.output_shape) == 1 else as_images(self.input_, self.output_shape)
         if training and self.values_.numel() == self.values_.shape[1]:
             raise ConfigError(
-                f"layers.{self.name} has one value for each channel in a minibatch, which has no variance: choose"
-                " loader.minibatch_size so that none has a single sample"
+                f"layers.{self.name} gets a minibatch with one value for each channel, which has no variance: choose"
+                " loader.minibatch_size so that no minibatch has a single sample"
             )
         self.output_, self.mean_, self.deviation_ = torch.ops.aten.native_batch_norm(
             self.values_, self.weights, self.bias, self.mean, self.variance, training, self.momentum, self.epsilon

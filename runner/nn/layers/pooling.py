@@ -1,4 +1,4 @@
-"""Pooling by maximum, by largest absolute value, and by average; and depooling, the way back of the former."""
+"""Pooling by maximum, by largest absolute value, and by average; and depooling, the inverse of the first two."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from runner.nn.layers.image_shapes import as_images, check_fits, image_shape, wi
 
 
 class Pooling(Forward):
-    """What all kinds of pooling have in common. A window that sticks out at the right or bottom counts, as in VELES.
+    """What all kinds of pooling have in common. Windows may extend beyond the right and bottom margins, as in VELES.
 
     Args:
         kx, ky: width and height of the window.
-        sliding: step of the window: one number, or (x, y); the window's size by default.
+        sliding: step of the window: one number, or (x, y). Default: the window's size.
 
     Raises:
         ConfigError: at `initialize()`, the inputs are not images, or are smaller than the window.
@@ -40,7 +40,7 @@ class Pooling(Forward):
         channels, *sizes = self.image_shape_ = image_shape(self)
         check_fits(self, (sizes[0], sizes[1]), self.kernel)
         rows, columns = (
-            # torch leaves out a window that begins outside.
+            # torch leaves out a window that begins outside the image.
             min(windows(size, window, step, partial=True), -(-size // step))
             for size, window, step in zip(sizes, self.kernel, self.stride, strict=True)
         )
@@ -51,12 +51,12 @@ class Pooling(Forward):
         self.pool()
 
     def pool(self) -> None:
-        """Makes `output_` of `image_`."""
+        """Computes `output_` from `image_`."""
         raise NotImplementedError
 
 
 class MaxPooling(Pooling):
-    """The largest value of each window; `indices_` says where in its channel's plane it was."""
+    """The largest value of each window; `indices_` has its position in the channel's plane."""
 
     def pool(self) -> None:
         self.output_, self.indices_ = torch.ops.aten.max_pool2d_with_indices(
@@ -76,7 +76,7 @@ class MaxAbsPooling(MaxPooling):
 
 
 class MaxPoolingGradient(Gradient):
-    """The backward step of `MaxPooling` and `MaxAbsPooling`: the error goes to where the value came from."""
+    """The backward step of `MaxPooling` and `MaxAbsPooling`: the error goes where the value came from."""
 
     forward: MaxPooling
 
@@ -89,7 +89,7 @@ class MaxPoolingGradient(Gradient):
 
 
 class AvgPooling(Pooling):
-    """The mean of each window, over what of it is inside the image."""
+    """The mean of each window, over the part inside the image."""
 
     def pool(self) -> None:
         self.output_ = torch.ops.aten.avg_pool2d(self.image_, self.kernel, self.stride, [0, 0], True, False)
@@ -109,13 +109,14 @@ class AvgPoolingGradient(Gradient):
 
 
 class Depooling(Forward):
-    """Puts values back to where a pooling before it took its own from; everything else is 0.
+    """Puts values back where an earlier pooling took its own from; everything else is 0.
 
     Args:
         pooling: the name of the pooling.
 
     Raises:
-        ConfigError: at `initialize()`, there is no such pooling before it, or its output has another shape than the input.
+        ConfigError: at `initialize()`, no such pooling comes before it, or the pooling's output has another shape than this
+            layer's input.
     """
 
     pooling: str
@@ -127,9 +128,7 @@ class Depooling(Forward):
     def initialize(self) -> None:
         self.pooling_: Pooling = self.layer_before("pooling", self.pooling, Pooling)
         if isinstance(self.pooling_, AvgPooling):
-            raise ConfigError(
-                f"layers.{self.name}.pooling={self.pooling!r} averages: there are no places to put values back into"
-            )
+            raise ConfigError(f"layers.{self.name}.pooling={self.pooling!r} averages, so its values come from no single place")
         if image_shape(self) != self.pooling_.output_shape:
             raise ConfigError(
                 f"layers.{self.name} gets samples of {self.input_shape}, and the output of layers.{self.pooling} is"
@@ -143,7 +142,7 @@ class Depooling(Forward):
 
     @property
     def indices(self) -> Tensor:
-        """Where in each channel's plane the pooling took its values from."""
+        """The positions in each channel's plane from which the pooling took its values."""
         indices: Tensor = self.pooling_.indices_  # type: ignore[attr-defined]
         return indices
 
@@ -160,11 +159,11 @@ class DepoolingGradient(Gradient):
 
 
 def gathered(image: Tensor, indices: Tensor) -> Tensor:
-    """Returns the values at the given places of each channel's plane."""
+    """Returns the values at the given positions in each channel's plane."""
     return image.flatten(2).gather(2, indices.flatten(2)).view(indices.shape)
 
 
 def scattered(values: Tensor, indices: Tensor, shape: Shape) -> Tensor:
-    """Returns images of the shape (channels, height, width) with the values, added up, at the given places."""
+    """Returns images of the shape (channels, height, width) with the values, added up, at the given positions."""
     planes = values.new_zeros((len(values), shape[0], shape[1] * shape[2]))
     return planes.scatter_add_(2, indices.flatten(2), values.flatten(2)).view(len(values), *shape)

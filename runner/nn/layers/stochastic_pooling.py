@@ -19,10 +19,10 @@ class StochasticPooling(Pooling):
     """In training, one value of each window, drawn with a probability in proportion to it; in evaluation,
     their mean with these probabilities.
 
-    Values below 0 count as 0; a window without a positive value gives 0.
+    Values below 0 count as 0; a window without a positive value yields 0.
 
     Args:
-        absolute: whether a value's size without its sign is what counts.
+        absolute: whether absolute values count.
         window: as in `Pooling`.
     """
 
@@ -38,7 +38,7 @@ class StochasticPooling(Pooling):
         super().initialize()
         _, height, width = self.image_shape_
         (_, rows, columns), (ky, kx), (y, x) = self.output_shape, self.kernel, self.stride
-        # Windows that stick out see zeros, which are never drawn.
+        # Beyond the image there are zeros, which are never drawn.
         self.beyond_ = (0, max(0, (columns - 1) * x + kx - width), 0, max(0, (rows - 1) * y + ky - height))
         plane = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
         self.window_indices_ = self._windows(plane).long().to(self.device)
@@ -68,7 +68,7 @@ class StochasticPooling(Pooling):
 
 
 class StochasticPoolingGradient(Gradient):
-    """The backward step of `StochasticPooling`: the error goes to where the value came from."""
+    """The backward step of `StochasticPooling`: the error goes where the value came from."""
 
     forward: StochasticPooling
 

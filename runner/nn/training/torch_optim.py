@@ -107,7 +107,7 @@ def torch_step(settings: dict[str, Any]) -> TorchStep:
     """Returns the step that the configuration's `optimizer` describes.
 
     Raises:
-        ConfigError: there is no such class, it is not an optimizer, or it does not take the settings.
+        ConfigError: the class does not exist, is not an optimizer, or does not take the settings.
     """
     own = dict(settings)
     target = own.pop("_target_", None)

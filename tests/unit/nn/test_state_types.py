@@ -1,8 +1,6 @@
 """Whatever of a network is in a snapshot is declared by its class, with its type, and has that type."""
 
 import dataclasses
-import types
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ import pytest
 import torch
 
 from runner.graph import Repeater, Unit, Workflow
-from runner.graph.links import LINKED, Link
+from runner.graph.links import Link
+from runner.graph.state_types import declared
 from runner.nn import StandardWorkflow
 from runner.nn.evaluators.evaluator import Metric
 from runner.nn.loading.loader import FullBatchLoader
@@ -106,58 +105,26 @@ def state(part: Any) -> dict[str, Any]:
     return dict(part.__getstate__() if isinstance(part, Stream) else vars(part))
 
 
-def declared(cls: type) -> dict[str, Any]:
-    """Returns the types that runner's classes declare for attributes of instances."""
-    hints = typing.get_type_hints(cls, localns={"Unit": Unit, "Workflow": Workflow}, include_extras=True)
-    own = {name for base in cls.__mro__ if base.__module__.startswith("runner.") for name in base.__annotations__}
-    return {name: hint for name, hint in hints.items() if name in own and typing.get_origin(hint) is not typing.ClassVar}
-
-
-def is_linked(hint: Any) -> bool:
-    return LINKED in getattr(hint, "__metadata__", ())
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Returns whether a value is exactly of a type: an int is no float."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return True
-    if origin is typing.Annotated:
-        return fits(value, arguments[0])
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(value, argument) for argument in arguments)
-    if origin is list:
-        return type(value) is list and all(fits(item, arguments[0]) for item in value)
-    if origin is dict:
-        return type(value) is dict and all(fits(key, arguments[0]) and fits(item, arguments[1]) for key, item in value.items())
-    if origin is tuple and arguments[-1:] == (Ellipsis,):
-        return type(value) is tuple and all(fits(item, arguments[0]) for item in value)
-    if origin is tuple:
-        return type(value) is tuple and len(value) == len(arguments) and all(map(fits, value, arguments))
-    if hint in (int, float, bool, str):
-        return type(value) is hint
-    return value is None if hint is type(None) else isinstance(value, hint)
-
-
 def check(workflow: StandardWorkflow) -> None:
     for part in parts(workflow):
         if isinstance(part, ELSEWHERE):
             continue
-        hints = declared(type(part))
+        types = declared(type(part))
         for name, value in state(part).items():
             where = f"{type(part).__name__}.{name}={value!r}"
-            assert name in hints, f"{where} is not declared"
-            assert is_linked(hints[name]) == isinstance(value, Link), where
+            assert name in types, f"{where} is not declared"
+            assert types[name].linked == isinstance(value, Link), where
             value = getattr(part, name, None) if isinstance(value, Link) else value
-            assert name.endswith("_") or value is None or fits(value, hints[name]), f"{where} is not of type {hints[name]}"
-            assert not isinstance(value, type | types.FunctionType | types.MethodType | types.BuiltinFunctionType), where
+            if not name.endswith("_") and (value is not None or not types[name].linked):
+                assert types[name].fits(value), f"{where} is not of type {types[name].text}"
+                assert types[name].text != "float" or type(value) is float, where
 
 
 def check_links(workflow: StandardWorkflow) -> None:
     """Everything that is declared as linked is linked, but for the number of labels where outputs have a number."""
     for unit in workflow.units:
         if type(unit).__module__.startswith("runner.nn."):
-            names = {name for name, hint in declared(type(unit)).items() if is_linked(hint)}
+            names = {name for name, kind in declared(type(unit)).items() if kind.linked}
             assert names - unit.links().keys() <= {"label_count", "gate_block", "gate_skip", "ignores_gate"}, unit
 
 

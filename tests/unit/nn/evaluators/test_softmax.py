@@ -77,7 +77,7 @@ def test_labels_need_outputs(shape: object, fine: bool) -> None:
     ("labels", "message"),
     [
         ({}, "loss_function=softmax needs labels"),
-        ({TRAIN: torch.tensor([0, -1])}, "has the label -1: labels are numbers from 0"),
+        ({TRAIN: torch.tensor([0, -1])}, "has the label -1: labels must be at least 0"),
     ],
 )
 def test_data_without_proper_labels_are_refused(labels: dict[int, torch.Tensor], message: str) -> None:
