@@ -88,7 +88,11 @@ class RedactingFilter(logging.Filter):
     """Masks passwords in log records, tracebacks included; it belongs on a handler."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), ()
+        try:
+            text = record.getMessage()
+        except Exception:  # a log call with wrong arguments is no reason to end a run
+            text = f"{record.msg} {record.args}"
+        record.msg, record.args = redact(text), ()
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:

@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import os
 import random
 import subprocess
 import sys
@@ -10,6 +9,8 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+from runner import cores
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def main() -> int:
         command = commands.add_parser(name, help=test.what)
         command.add_argument("--count", type=int, default=test.count, help="how many in all")
         command.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the first block")
-        command.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
+        command.add_argument("--jobs", type=int, default=cores.usable(), help="processes at a time")
     options = parser.parse_args()
     return run(TESTS[options.command], options.count, options.seed, options.jobs)
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
+from runner import cores
 from runner.errors import SnapshotError
 from runner.graph import Workflow
 from runner.snapshots.capture import pickler
@@ -114,7 +115,7 @@ class Writer:
     """
 
     def __init__(self, workers: int | None, staging: int) -> None:
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or cores.usable()
         self.pool = StagingPool(staging)
         self.process = os.getpid()
         self._job: _Job | None = None
