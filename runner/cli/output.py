@@ -48,9 +48,10 @@ def finish(patience: Callable[[], float | None]) -> None:
                 return
 
 
-def failures() -> list[str]:
-    """Returns for each stream that could not be written what was wrong with it."""
-    return [raw.failure for raw in _streams.values() if raw.failure is not None]
+def untold() -> list[str]:
+    """Returns what was wrong with the streams, if neither could say so."""
+    failures = [raw.failure for raw in _streams.values() if raw.failure is not None]
+    return failures if len(failures) == len(_streams) else []
 
 
 class Stream(io.FileIO):

@@ -67,7 +67,7 @@ def main() -> None:
     except (RunnerError, HydraException, OmegaConfBaseException, OSError) as error:
         sys.exit(_report(error))
     finally:
-        for failure in output.failures():
+        for failure in output.untold():
             log.warning("%s", failure)
 
 

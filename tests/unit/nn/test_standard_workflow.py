@@ -213,18 +213,15 @@ def test_several_dimensions_of_outputs_are_as_many_classes() -> None:
 
 def test_threads_are_kept_by_a_run_and_given_by_the_launcher() -> None:
     workflow = network()
-    Launcher(device="cpu").attach(workflow)
     before = torch.get_num_threads()
     try:
-        workflow.initialize()
+        Launcher(device="cpu").prepare(workflow)
         assert workflow.threads == torch.get_num_threads() == 1
         restored = pickle.loads(pickle.dumps(workflow))
-        Launcher(device="cpu", threads=2).attach(restored)
-        restored.initialize()
+        Launcher(device="cpu", threads=2).prepare(restored)
         assert restored.threads == torch.get_num_threads() == 2
         again = pickle.loads(pickle.dumps(restored))
-        Launcher(device="cpu").attach(again)
-        again.initialize()
+        Launcher(device="cpu").prepare(again)
         assert again.threads == 2
     finally:
         torch.set_num_threads(before)
