@@ -22,7 +22,7 @@ class Starting:
     def announce(self, number: signal.Signals) -> None:
         """Says so, and ends the process."""
         try:
-            print(f"veles-run: {number.name}: stopped before the run began; it has no snapshot yet", file=sys.stderr)
+            print(f"veles-run: {number.name}: stopped before the run began; it has taken no snapshot yet", file=sys.stderr)
             output.finish(lambda: LINGER)
         finally:
             os._exit(signals.exit_code(number))

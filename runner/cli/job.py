@@ -139,12 +139,14 @@ def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | N
     with launcher.session(workflow) as run:
         where = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
         log.info("%s %s: seed %d, %s", workflow.activity, workflow.name, seed, where)
-        with _told_failures(workflow, request), console.progress_of(workflow):
-            run()
-        complete = workflow.complete
-        _summarize(workflow, request)
-        if not request.sweep:  # in a sweep there are more jobs, which a signal stops
-            signals.settle()
+        try:
+            with _told_failures(workflow, request), console.progress_of(workflow):
+                run()
+            complete = workflow.complete
+            _summarize(workflow, request)
+        finally:
+            if not request.sweep:  # which has more jobs, and a signal is to stop them
+                signals.settle()
     if any(snapshotter.failed_ for snapshotter in snapshotters(workflow)):
         return Outcome(workflow.objective, exit_code=1)
     stop = launcher.stop_signal if request.sweep or not complete else None

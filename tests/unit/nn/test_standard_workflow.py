@@ -234,3 +234,13 @@ def test_a_deep_network_needs_no_recursion() -> None:
         workflow.initialize()
         workflow.run()
         pickle.loads(pickle.dumps(workflow))
+
+
+def test_a_limit_that_is_set_by_hand_extends_a_complete_run(caplog: pytest.LogCaptureFixture) -> None:
+    workflow, whole = (trained(decision_config={"max_epochs": epochs}) for epochs in (2, 4))
+    Launcher(device="cpu").run(workflow)
+    assert len(workflow.decision.history) == 2
+    assert "is complete: it has reached decision.max_epochs=2" in caplog.text
+    workflow.decision.max_epochs = 4
+    Launcher(device="cpu").run(workflow)
+    assert workflow.decision.history == whole.decision.history
