@@ -29,6 +29,9 @@ TESTS = {
     "mutate": Test("tests.mutate", "load mutated pickles under an audit hook", 10_000_000, 100_000),
     "kill-writer": Test("tests.stress.kill_writer", "kill a writer of snapshots, and restore the latest", 100_000, 1_000),
     "kill-training": Test("tests.stress.kill_training", "kill a run that trains, and resume it to its end", 1_000, 50),
+    "stop-training": Test(
+        "tests.stress.stop_training", "stop a run by signals in pipelines and shells, and resume it", 600, 50
+    ),
     "damage": Test("tests.stress.damage", "restore damaged snapshots, from files and a database", 1_000_000, 5_000),
     "cut-database": Test("tests.stress.cut_database", "break connections to databases, and kill the servers", 2_000, 100),
 }
