@@ -44,16 +44,19 @@ def caught(listener: Listener) -> Iterator[None]:
     """Tells a listener of all signals that come while the block runs.
 
     Signals that the process ignores (nohup, a background job of a script) stay ignored. After the block, the handlers that were
-    there before are back, and each is called if its signal came. Inside another `caught`, only the listener changes. Outside
-    the main thread nothing is caught, since Python allows handlers there only.
+    there before are back, and each is called if its signal came. Inside another `caught`, only the listener changes, and the
+    outer one is told afterwards. Outside the main thread nothing is caught, since Python allows handlers there only.
     """
     global _catcher
     if _catcher is not None:
         outer, _catcher.listener = _catcher.listener, listener
+        before = len(_catcher.came)
         try:
             yield
         finally:
             _catcher.listener = outer
+            for number in _catcher.came[before:]:
+                outer.on_signal(number)
         return
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -115,9 +118,15 @@ class _Catcher:
                 signal.raise_signal(number)
 
     def forget(self) -> None:
-        """Undoes the handlers in a forked process, whose signals are not those of the run."""
+        """Undoes the handlers in a forked process, such as one that loads data.
+
+        It ends by SIGTERM, by which its parent ends it. What is sent to the whole group, as by Ctrl-C, is for the run alone.
+        """
         with suppress(ValueError):  # not in the main thread
             self._put_back()
+            for number in self.before:
+                if number is not signal.SIGTERM:
+                    signal.signal(number, _leave_to_the_run)
 
     def _put_back(self) -> None:
         for number, handler in self.before.items():
@@ -145,6 +154,10 @@ class _Catcher:
                 with suppress(Exception):  # nothing depends on what is said
                     self.listener.announce(signal.Signals(data[0]))
         os.close(reading)
+
+
+def _leave_to_the_run(number: int, frame: FrameType | None) -> None:
+    """Does nothing. Unlike a signal that is ignored, it does not stay so in a run that this process may begin."""
 
 
 _catcher: _Catcher | None = None

@@ -191,22 +191,38 @@ def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:
     assert not launcher.stop_requested
 
 
-def test_in_a_forked_process_signals_are_not_those_of_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 3), (signal.SIGHUP, 3)])
+def test_a_forked_process_ends_by_sigterm_and_leaves_the_rest_to_the_run(number: signal.Signals, status: int) -> None:
     statuses: list[int] = []
 
     class Forking(Recorder):
         def run(self) -> None:
             if (process := os.fork()) == 0:
-                signal.raise_signal(signal.SIGTERM)
-                os._exit(0)
+                signal.raise_signal(number)
+                os._exit(3)
             statuses.append(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 
     workflow = LoggedWorkflow()
     workflow.end_point.link_from(Forking(workflow, "forking").link_from(workflow.start_point))
     launcher = Launcher(device="cpu")
     launcher.run(workflow)
-    assert statuses == [-signal.SIGTERM]
+    assert statuses == [status]
     assert not launcher.stop_requested
+
+
+def test_a_signal_within_a_run_within_a_run_stops_both(tmp_path: Path) -> None:
+    inner, launchers = signalled(signal.SIGTERM, folder=tmp_path), [Launcher(device="cpu"), Launcher(device="cpu")]
+
+    class Nesting(Recorder):
+        def run(self) -> None:
+            launchers[1].run(inner)
+
+    workflow = LoggedWorkflow()
+    last = Recorder(workflow, "last").link_from(Nesting(workflow, "nesting").link_from(workflow.start_point))
+    workflow.end_point.link_from(last)
+    launchers[0].run(workflow)
+    assert [launcher.stop_signal for launcher in launchers] == [signal.SIGTERM] * 2
+    assert workflow.log == []
 
 
 def test_a_run_in_another_thread_catches_no_signals() -> None:
