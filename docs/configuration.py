@@ -16,12 +16,12 @@ from runner.config.layers import schema as layers
 
 HEAD = """# Configuration
 
-A conf file is a YAML file in `conf/` of the current folder or of the package; `veles-run conf=NAME` runs it. It begins with
-`# @package _global_`. Every key can be changed on the command line (`decision.max_epochs=5`), swept
-(`-m loader.minibatch_size=50,100`), and looked at (`veles-run conf=NAME --cfg job`); the grammar is Hydra's, and a value that
-it cannot read, such as a path with `=`, is taken literally.
+A conf file is a YAML file in `conf/` of the current folder, or of the package; `veles-run conf=NAME` runs it. It begins with
+`# @package _global_`. Every key can be set on the command line (`decision.max_epochs=5`) and swept
+(`-m loader.minibatch_size=50,100`); `veles-run conf=NAME --cfg job` shows what a run would have. The grammar is Hydra's; a
+value that Hydra cannot read, such as a path with `=`, is taken literally.
 
-This page is made of the schema by `python docs/configuration.py`.
+This page is generated from the schema: `python docs/configuration.py > docs/configuration.md`.
 """
 
 LAYERS = """
@@ -29,39 +29,43 @@ LAYERS = """
 
 ```yaml
 layers:
-  fc1: {type: all2all_tanh, output_sample_shape: 100, learning_rate: 0.03}
-  out: {type: softmax, output_sample_shape: 10, learning_rate: 0.03}
+  fc1: {type: all2all_relu, output_sample_shape: 100, learning_rate: 0.03, gradient_momentum: 0.9}
+  out: {type: softmax, output_sample_shape: 10, learning_rate: 0.03, gradient_momentum: 0.9}
 ```
-
-VELES's form is understood too: a list, with the forward settings below `->` and the backward ones below `<-`. A shell takes
-`->` for a redirection and Hydra cannot address the items of a list, so the mapping is the better form for overrides:
-`layers.fc1.output_sample_shape=300`. A whole dictionary of VELES is a conf file: [veles.md](veles.md).
 
 | type | output |
 |---|---|
 | `all2all` | fully connected, linear |
 | `all2all_tanh` | 1.7159 tanh(0.6666 x) |
-| `all2all_relu` | log(1 + e^x) |
-| `all2all_str` | max(0, x) |
+| `all2all_relu` | max(0, x) |
+| `all2all_softplus` | log(1 + e^x) |
 | `all2all_sigmoid` | 1 / (1 + e^-x) |
 | `softmax` | softmax; the last layer, with `loss_function: softmax` |
-| `conv`, `conv_tanh`, `conv_relu`, `conv_str`, `conv_sigmoid` | convolution, with the same functions |
+| `conv`, `conv_tanh`, `conv_relu`, `conv_softplus`, `conv_sigmoid` | convolution, with the same functions |
 | `deconv` | the transpose of the convolution named by `conv`, back to the shape of its input |
-| `max_pooling`, `maxabs_pooling`, `avg_pooling` | largest, farthest from zero, mean of each window |
-| `stochastic_pooling`, `stochastic_abs_pooling` | a value by chance, the more probably the larger (the farther from zero) |
+| `max_pooling`, `maxabs_pooling`, `avg_pooling` | of each window the largest value, the one farthest from zero, the mean |
+| `stochastic_pooling`, `stochastic_abs_pooling` | a random value of each window, more probably a large one (far from zero) |
 | `depooling` | each value back to where the layer named by `pooling` took one, zeros elsewhere |
-| `norm` | local response normalisation |
-| `batch_norm` | batch normalisation, for each channel |
-| `activation_tanh`, `activation_relu`, `activation_str`, `activation_sigmoid` | the functions alone |
+| `local_response_norm` | local response normalization |
+| `batch_norm` | batch normalization, for each channel |
+| `activation_tanh`, `activation_relu`, `activation_softplus`, `activation_sigmoid` | the functions alone |
 | `activation_log` | log(x + sqrt(x^2 + 1)) |
-| `activation_sincos` | cos(x) at even places of a sample, sin(x) at odd ones |
+| `activation_sincos` | cos(x) at even positions of a sample, sin(x) at odd ones |
 | `activation_mul` | the input times a constant |
 | `cutter` | the image without its margins |
 | `dropout` | in training, a share of the values is dropped and the others are scaled up |
 
-Images are (channels, height, width), and one that is (height, width) has one channel. Windows of pooling cover the whole image.
+Images are (channels, height, width); one of shape (height, width) has one channel. Pooling windows cover the whole image.
 
-Any `torch.nn.Module` is a layer, made of its class and its arguments; its gradients come from autograd:
+Other spellings are read with a notice: `*_str` as `*_relu`, `norm` as `local_response_norm`, `gradient_moment` as
+`gradient_momentum`; so is `momentum`, except in `batch_norm` and in modules of torch, which have a `momentum` of their own.
+
+VELES's form is understood too: a list, with the forward settings below `->` and the backward ones below `<-`. A shell reads
+`->` as a redirection, and Hydra cannot address the items of a list, so the mapping is the better form for overrides:
+`layers.fc1.output_sample_shape=300`. A conf file may be a whole dictionary of VELES, in which `relu` means softplus:
+[veles.md](veles.md).
+
+Any `torch.nn.Module` is a layer, given its class and its arguments; its gradients come from autograd:
 
 ```yaml
 layers:
@@ -70,16 +74,16 @@ layers:
   out: {type: softmax, output_sample_shape: 10, learning_rate: 0.03}
 ```
 
-A module gets its samples as they are: those of MNIST, (28, 28), have no channels, so one is made first.
+A module gets samples in the shape that they have: those of MNIST, (28, 28), have no channel, so the first layer adds one.
 
-An optimizer of torch takes the place of the layers' own gradient descent, whose keys then have no meaning; it can be typed, too
+An optimizer of torch replaces the layers' own gradient descent, whose keys are then errors. It can be typed, too
 (`optimizer._target_=torch.optim.AdamW optimizer.lr=0.001`):
 
 ```yaml
 optimizer: {_target_: torch.optim.AdamW, lr: 0.001}
 ```
 
-Modules of torch load from a snapshot as they are; your own do where your conf file names them, or with
+Snapshots with modules of torch load as they are. Your own modules load if your conf file names them, or with
 `restore.trusted=[my_module]`.
 """
 
@@ -92,7 +96,7 @@ SECTIONS = (
     ("deconv", "layers.NAME.", images.DeconvForwardConfig),
     ("Pooling", "layers.NAME.", images.PoolingForwardConfig),
     ("depooling", "layers.NAME.", images.DepoolingForwardConfig),
-    ("norm", "layers.NAME.", images.NormForwardConfig),
+    ("local_response_norm", "layers.NAME.", images.LocalResponseNormForwardConfig),
     ("batch_norm", "layers.NAME.", images.BatchNormForwardConfig),
     ("cutter", "layers.NAME.", images.CutterForwardConfig),
     ("Gradient descent, for each layer with weights", "layers.NAME.", layers.MatrixGradientConfig),

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from runner.config.layers import spellings
+from runner.config.layers.weighted_layers import GradientConfig
 from runner.config.veles import keys
 
 VALUES: dict[str, str] = {
@@ -23,7 +25,11 @@ VALUES: dict[str, str] = {
 def main() -> None:
     print("## Keys with another name or other values\n")
     table(("VELES", "here", ""), ((key, f"`{now}`", note(key)) for key, (now, _) in keys.MOVED.items()))
-    table(None, ((key, f"`{now}`", "of a layer") for key, now in keys.LAYER_MOVED.items()))
+    moved = keys.LAYER_MOVED | spellings.KEYS[GradientConfig]
+    table(None, ((key, f"`{now}`", "of a layer") for key, now in moved.items()))
+    print("\n## Types of layers with another name\n")
+    types = spellings.SOFTPLUS | spellings.TYPES
+    table(("VELES", "here"), ((kind, f"`{now}`") for kind, now in types.items()))
     print("\n## Keys without effect\n\nEach is named when it is read. A section stands for all its keys.\n")
     table(("key", "why"), keys.DROPPED.items())
     print("\nIn any unit's section, and in layers:\n")

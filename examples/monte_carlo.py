@@ -9,7 +9,7 @@ import random
 import sys
 from collections.abc import Callable
 
-from runner import Bool, Launcher, Repeater, SnapshotterToFile, Unit, Workflow, restore
+from runner import Bool, Launcher, Repeater, Snapshotter, SnapshotterToFile, Unit, Workflow, restore
 
 
 class Darts(Unit):
@@ -38,7 +38,7 @@ class Darts(Unit):
         return 4 * self.hits / self.thrown
 
 
-def to_files(workflow: Workflow) -> SnapshotterToFile:
+def to_files(workflow: Workflow) -> Snapshotter:
     return SnapshotterToFile(workflow, directory="snapshots", interval=200)
 
 

@@ -6,10 +6,10 @@ python examples/monte_carlo_db.py 'odbc://DRIVER={SQLite3};...'       continue; 
 
 from monte_carlo import main
 
-from runner import SnapshotterToDB, Workflow
+from runner import Snapshotter, SnapshotterToDB, Workflow
 
 
-def to_database(workflow: Workflow) -> SnapshotterToDB:
+def to_database(workflow: Workflow) -> Snapshotter:
     # Another database is another connection string; `${oc.env:NAME}` in it keeps passwords out of the code.
     return SnapshotterToDB(workflow, odbc="DRIVER={SQLite3};Database=pi.db", interval=200)
 

@@ -8,9 +8,8 @@ if TYPE_CHECKING:
     from runner.launcher import Launcher
     from runner.nn import StandardWorkflow
     from runner.plots.plotter import Plotter
-    from runner.snapshots.database import SnapshotterToDB
     from runner.snapshots.restoring.restore import restore
-    from runner.snapshots.snapshotter import SnapshotterToFile
+    from runner.snapshots.snapshotter import Snapshotter, SnapshotterToDB, SnapshotterToFile
 
 __all__ = [
     "Bool",
@@ -20,6 +19,7 @@ __all__ = [
     "Pickleable",
     "Plotter",
     "Repeater",
+    "Snapshotter",
     "SnapshotterToDB",
     "SnapshotterToFile",
     "StandardWorkflow",
@@ -34,7 +34,8 @@ _MODULES = {
     "ConfigError": "runner.errors",
     "Launcher": "runner.launcher",
     "Plotter": "runner.plots.plotter",
-    "SnapshotterToDB": "runner.snapshots.database",
+    "Snapshotter": "runner.snapshots.snapshotter",
+    "SnapshotterToDB": "runner.snapshots.snapshotter",
     "SnapshotterToFile": "runner.snapshots.snapshotter",
     "StandardWorkflow": "runner.nn",
     "restore": "runner.snapshots.restoring.restore",

@@ -9,10 +9,10 @@ from runner.config import Config, SnapshotterConfig, flattened, plain
 from runner.errors import ConfigError
 from runner.graph import Workflow, random_state
 from runner.nn import StandardWorkflow
-from runner.snapshots.database import DEFAULT_SPOOL, with_spool
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
 from runner.snapshots.stores.store import Store
 from runner.targets import TARGET, check_arguments, locate
 
@@ -122,15 +122,9 @@ def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, outpu
         snapshotter.configure(**settings)
 
 
-def prepare_stores(workflow: Workflow) -> None:
-    """Makes the places of the snapshots ready, such as a table in a database."""
-    for snapshotter in snapshotters(workflow):
-        snapshotter.store.prepare()
-
-
 def _snapshotter(config: SnapshotterConfig, output_dir: str) -> dict[str, Any]:
     settings = {item.name: getattr(config, item.name) for item in fields(SnapshotterSettings)}
-    return settings | {"store": snapshot_store(config, output_dir)}
+    return settings | {"store": snapshot_store(config, output_dir), "key": config.key}
 
 
 def check_seed(seed: int | None) -> None:

@@ -9,15 +9,12 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner import signals
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.plots.canvas import Canvas
-
-if TYPE_CHECKING:
-    from runner.snapshots.snapshotter import Snapshotter
 
 
 class Launcher:
@@ -97,8 +94,13 @@ class Launcher:
 
         After the block, a handler that was there before is called if its signal came: the snapshot is durable by then.
         """
+        from runner.snapshots.snapshotter import snapshotters
+
+        found = snapshotters(workflow)
+        self.attach(workflow)
+        for snapshotter in found:
+            snapshotter.prepare()
         self.prepare(workflow)
-        found = _snapshotters(workflow)
         self._takes_snapshots = bool(found)
         self._continuing = frozenset().union(*(snapshotter.settings.continuing for snapshotter in found))
         with signals.caught(self):
@@ -136,13 +138,6 @@ class Launcher:
             self._announced = True
             again = "another SIGINT or SIGTERM stops at once"
             print(f"{number.name}: stopping at the next safe point ({again})", file=sys.stderr, flush=True)
-
-
-def _snapshotters(workflow: Workflow) -> list[Snapshotter]:
-    """Returns all snapshotters, those of nested workflows included."""
-    from runner.snapshots.snapshotter import Snapshotter
-
-    return [unit for unit in workflow._all_units() if isinstance(unit, Snapshotter)]
 
 
 def _resolve_device(device: str) -> str:

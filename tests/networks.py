@@ -15,7 +15,7 @@ from runner.nn.loading.samples import TEST, TRAIN, VALIDATION, Samples
 SIZES = {TEST: 0, VALIDATION: 21, TRAIN: 50}
 FEATURES = (2, 3)
 LAYERS: dict[str, dict[str, Any]] = {
-    "fc1": {"type": "all2all_tanh", "output_sample_shape": 8, "learning_rate": 0.1, "gradient_moment": 0.5},
+    "fc1": {"type": "all2all_tanh", "output_sample_shape": 8, "learning_rate": 0.1, "gradient_momentum": 0.5},
     "drop": {"type": "dropout", "dropout_ratio": 0.25},
     "out": {"type": "softmax", "output_sample_shape": 3, "learning_rate": 0.1},
 }

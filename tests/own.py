@@ -190,6 +190,8 @@ class Net(torch.nn.Module):
 
 
 class Doubler(Unit):
+    callbacks = frozenset({"notice"})
+
     def notice(self) -> None:
         self.noticed = True
 

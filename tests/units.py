@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.graph import Bool, Repeater, Unit, Workflow
-from runner.snapshots.snapshotter import SnapshotterToFile
+from runner.snapshots.snapshotter import Snapshotter, SnapshotterToFile
 
 
 class Recorder(Unit):
@@ -125,7 +125,7 @@ def loop(workflow: Workflow, *units: Unit, counter: Counter) -> Repeater:
     return repeater
 
 
-def snapshotter(workflow: Workflow, directory: object = "snapshots", **settings: Any) -> SnapshotterToFile:
+def snapshotter(workflow: Workflow, directory: object = "snapshots", **settings: Any) -> Snapshotter:
     """Makes a snapshotter that writes into the folder."""
     return SnapshotterToFile(workflow, "snapshotter", directory=directory, **settings)
 

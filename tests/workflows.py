@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.graph import Bool, Repeater, Unit, Workflow
-from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.restoring.restore import Restored, restore
-from runner.snapshots.snapshotter import Snapshotter, SnapshotterToFile
+from runner.snapshots.snapshotter import Snapshotter
+from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.store import Store
 
 
@@ -41,18 +41,16 @@ def restored(location: str | Path) -> Restored:
     return restore(location, trusted=["tests"])
 
 
-def holding(value: Any, directory: Path, *, limit: int = 1, **settings: Any) -> tuple[Workflow, Holder, SnapshotterToFile]:
+def holding(value: Any, directory: Path, *, limit: int = 1, **settings: Any) -> tuple[Workflow, Holder, Snapshotter]:
     """Returns a workflow whose one unit runs `limit` times, with a snapshot after each."""
-    workflow = Workflow(name="holding")
-    snapshotter = SnapshotterToFile(workflow, "snapshotter", directory=directory, **settings)
-    return workflow, _linked(snapshotter, value, limit), snapshotter
+    return stored(value, FileStore(directory), limit=limit, **settings)
 
 
-def stored(value: Any, store: Store, **settings: Any) -> tuple[Workflow, Holder, Snapshotter]:
+def stored(value: Any, store: Store, *, limit: int = 1, **settings: Any) -> tuple[Workflow, Holder, Snapshotter]:
     """Returns the same, with the snapshots in any store."""
     workflow = Workflow(name="holding")
-    snapshotter = SnapshotterToStore(workflow, "snapshotter", store=store, **settings)
-    return workflow, _linked(snapshotter, value, 1), snapshotter
+    snapshotter = Snapshotter(workflow, "snapshotter", store=store, **settings)
+    return workflow, _linked(snapshotter, value, limit), snapshotter
 
 
 def _linked(snapshotter: Snapshotter, value: Any, limit: int) -> Holder:

@@ -13,7 +13,9 @@ import torch
 
 from runner.graph import Repeater, Unit, Workflow
 from runner.snapshots.codecs import CODECS, Codec
-from runner.snapshots.snapshotter import SnapshotterToFile
+from runner.snapshots.snapshotter import Snapshotter
+from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.store import Store
 
 SLOW = ("bz2", "xz")
 
@@ -27,13 +29,11 @@ class Weights(Unit):
         self.weights = [torch.empty(megabytes * 1_000_000 // 40).normal_(0, 0.05) for _ in range(10)]
 
 
-def make_workflow(
-    megabytes: int, folder: Path, cls: type[SnapshotterToFile] = SnapshotterToFile, **settings: object
-) -> tuple[Workflow, SnapshotterToFile]:
+def make_workflow(megabytes: int, folder: Path, store: Store | None = None, **settings: object) -> tuple[Workflow, Snapshotter]:
     workflow = Workflow(name="benchmark")
     repeater = Repeater(workflow).link_from(workflow.start_point)
     weights = Weights(workflow, megabytes).link_from(repeater)
-    snapshotter = cls(workflow, directory=folder, **settings)
+    snapshotter = Snapshotter(workflow, store=store or FileStore(folder), **settings)
     snapshotter.link_from(weights)
     workflow.end_point.link_from(snapshotter)
     repeater.link_from(snapshotter)

@@ -21,7 +21,7 @@ from runner.graph import Workflow
 from runner.snapshots.capture.staging import CHUNK
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
-from runner.snapshots.snapshotter import SnapshotterToFile
+from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file_system import CLOCK_STEP
 from runner.snapshots.stores.store import Store
 
@@ -47,7 +47,7 @@ def writing(megabytes: int, rounds: int) -> dict[str, dict[str, float]]:
             if codec.name in IN_MEMORY:
                 actions["other"] = threaded_library(codec.name, pickle.dumps(workflow, protocol=5))
                 settings = {"compression": codec.name, "blocking": True}
-                actions["ours"] = make_workflow(megabytes, path, SnapshotterToMemory, **settings)[1].export
+                actions["ours"] = make_workflow(megabytes, path, MemoryStore(), **settings)[1].export
             else:
                 actions["other"] = standard_writer(codec.name, other, workflow, codec.default_level)
             snapshotter.export()
@@ -83,7 +83,7 @@ def writing(megabytes: int, rounds: int) -> dict[str, dict[str, float]]:
     return figures
 
 
-def exporter(snapshotter: SnapshotterToFile) -> Callable[[], None]:
+def exporter(snapshotter: Snapshotter) -> Callable[[], None]:
     """Takes snapshots, each with a name of its own, as a run does."""
     numbers = count()
 
@@ -146,15 +146,9 @@ def sync(path: Path) -> None:
 class MemoryStore(Store):
     """Drops what it is given, as is done with what the libraries give that it is compared with."""
 
+    place = "memory"
+
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         for _ in members:
             pass
         return "memory"
-
-
-class SnapshotterToMemory(SnapshotterToFile):
-    """Takes snapshots into memory."""
-
-    @property
-    def store(self) -> MemoryStore:
-        return MemoryStore()

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner import build, signals
 from runner import config as schema
 from runner.checks import known
-from runner.cli import console, source
+from runner.cli import authority, console, source
 from runner.cli.parallel import check_alone
 from runner.cli.request import Request
 from runner.config import Config, Mode
@@ -86,10 +86,10 @@ def _draw(workflow: Workflow, path: str) -> Outcome:
 
 def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = restored.workflow
-    before = source.snapshot_config(restored.header)
+    before = source.snapshot_config(restored.header, node, request)
     now = source.overridden(before, request.run_overrides)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
-    source.check_database(now, node)
+    authority.check_places(now, node, restored.location)
     config = schema.from_hydra(now)
     launcher = _launcher(config, now, request, conf=restored.header.conf)
     launcher.attach(workflow)
@@ -135,7 +135,6 @@ def _evaluate(restored: Restored, node: DictConfig) -> Outcome:
 
 
 def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | None) -> Outcome:
-    build.prepare_stores(workflow)
     with launcher.session(workflow) as run:
         where = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
         log.info("%s %s: seed %d, %s", workflow.activity, workflow.name, seed, where)
@@ -186,7 +185,7 @@ def _tell_snapshots(workflow: Workflow, request: Request, complete: bool) -> Non
         return
     location = written[-1].last_location
     assert location is not None
-    log.info("Snapshots: %s", written[-1].destination)
+    log.info("Snapshots: %s", written[-1].store)
     if not complete:
         log.info("Continue: %s", request.continuation(location))
     elif workflow.limit is not None:

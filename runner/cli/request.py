@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from runner.cli.authority import PLACES
 from runner.targets import TARGET
 
 NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "restore")
@@ -52,9 +53,19 @@ class Request:
         return [text for text in self.typed if _section(text) not in NOT_OF_THE_RUN]
 
     @property
+    def typed_keys(self) -> list[str]:
+        """The keys that were typed."""
+        return [_key(text).lstrip("~") for text in self.typed]
+
+    @property
     def restore_overrides(self) -> list[str]:
-        """The overrides that say how far a snapshot is trusted: those of `restore`, and the classes that were typed."""
-        return [text for text in self.typed if _section(text) == "restore" or _key(text).endswith(f".{TARGET}")]
+        """The overrides without which the run would not go on: how far a snapshot is trusted, the classes that were typed, and
+        the places, keys and references that no snapshot may name."""
+        return [
+            text
+            for text in self.typed
+            if _section(text) == "restore" or _key(text).endswith(f".{TARGET}") or _key(text) in PLACES or "${" in text
+        ]
 
     def workflow_name(self, node: DictConfig) -> str | None:
         """Returns the name of the workflow that the conf file, or what was typed, describes."""

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner import build
 from runner import config as schema
 from runner.checks import first_line
+from runner.cli import authority
 from runner.cli.request import Request
 from runner.config import Config
 from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError
@@ -20,7 +21,6 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.allowed.entries import GIVEN
 from runner.snapshots.restoring.restore import Restored, folder_stores, restore_latest, restore_with
 from runner.snapshots.restoring.trust import Policy
-from runner.snapshots.stores.location import SCHEME, Location, is_of_this_machine
 from runner.targets import TARGET
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,9 @@ def find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     source = node.snapshot
     if not source:
         return None
-    policy = Policy(node.restore.trust, (*node.restore.trusted, *named_modules(node)), node.restore.key)
+    settings = node.restore
+    trusted = (*settings.trusted, *named_modules(node))
+    policy = Policy(settings.trust, trusted, settings.key, dict(settings.renamed), settings.max_bytes)
     wanted = request.workflow_name(node)
     if source in ("latest", "auto"):
         return _newest(node, request, wanted, policy)
@@ -97,15 +99,15 @@ def _is_declarable(module: str) -> bool:
     return first not in GIVEN and all(part.isidentifier() for part in parts)
 
 
-def snapshot_config(header: Header) -> DictConfig:
-    """Returns the configuration that a snapshot was made with.
+def snapshot_config(header: Header, call: DictConfig, request: Request) -> DictConfig:
+    """Returns the configuration that a snapshot was made with, as far as this call lets it speak.
 
     Raises:
+        ConfigError: it refers to the environment as only the snapshot says.
         SnapshotMismatchError: it is not of this version.
     """
     try:
-        # A snapshot has no say in how far it, or the next one, is trusted.
-        config = {key: value for key, value in header.config.items() if key != "restore"}
+        config = authority.obeyed(header.config, call, request.typed_keys)
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error
@@ -128,14 +130,3 @@ def overridden(node: DictConfig, overrides: list[str]) -> DictConfig:
         except OmegaConfBaseException as error:
             raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
     return result
-
-
-def check_database(now: DictConfig, node: DictConfig) -> None:
-    """Raises a ConfigError if only the snapshot names the database that it would have the run write to."""
-    odbc, named = now.snapshotter._get_node("odbc")._value(), node.snapshotter._get_node("odbc")._value()
-    place = Location.parse(node.snapshot).odbc if node.snapshot.startswith(SCHEME) else None
-    if odbc and odbc not in (named, place) and not is_of_this_machine(odbc):
-        raise ConfigError(
-            f"the snapshot's own configuration names the database {odbc!r}, which nobody else has named: confirm it with"
-            " snapshotter.odbc='...', or write to files with snapshotter.odbc=null"
-        )

@@ -14,6 +14,8 @@ from runner.snapshots.stores.location import DEFAULT_TABLE
 class SnapshotterConfig(SnapshotterSettings):
     """When snapshots are taken, and where they go."""
 
+    key: str | None = None
+    """Key that signs the snapshots: the path of a file, or `env:NAME`. Default: they are not signed."""
     directory: str | None = None
     """Folder of the snapshots; the run's output folder unless given."""
     odbc: str | None = None
@@ -51,12 +53,16 @@ class RestoreConfig:
     """Modules and packages of your own whose classes it may hold, for `restricted`."""
     key: str | None = None
     """Key of its signature, for `signed`: the path of a file, or `env:NAME`."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """What classes of your own are called today, by their full names in the snapshot: `{old_pkg.Name: new_pkg.Name}`."""
+    max_bytes: int | None = None
+    """Bytes that the snapshot may decode to, and its objects take. Default: what is free, and an honest snapshot may need."""
     allow_changed_data: bool = False
     """Whether the run goes on although the data set is not the one that the snapshot was made with."""
 
     def __post_init__(self) -> None:
-        if self.trust is Trust.restricted and not self.trusted and self.key is None:
+        if self.trust is Trust.restricted and not self.trusted and not self.renamed and not (self.key or self.max_bytes):
             return  # the defaults: `--help` must not wait for the imports below
         from runner.snapshots.restoring.trust import Policy
 
-        Policy(self.trust, tuple(self.trusted), self.key)
+        Policy(self.trust, tuple(self.trusted), self.key, self.renamed, self.max_bytes)

@@ -18,7 +18,7 @@ class LearningRateConfig:
     policy: str = "fixed"
     """`fixed`, `exp`, `step_exp`, `inv`, `cosine` or `arbitrary_step`."""
     by_minibatch: bool = False
-    """Whether the policy counts minibatches of training, as in VELES; else it counts epochs."""
+    """Whether the policy counts minibatches of training, as in VELES, rather than epochs."""
     gamma: float | None = None
     """Base of `exp` and `step_exp`; slope of `inv`."""
     step: int | None = None
@@ -28,7 +28,7 @@ class LearningRateConfig:
     period: int | None = None
     """Epochs (minibatches) in which `cosine` falls from 1 to `floor`."""
     floor: float | None = None
-    """Where `cosine` ends; 0 unless given."""
+    """Where `cosine` ends. Default: 0."""
     lrs_with_lengths: list[Any] | None = None
     """Pairs [factor, epochs (minibatches)] of `arbitrary_step`."""
 
@@ -57,7 +57,7 @@ class LearningRateConfig:
         for pair in self.lrs_with_lengths or ():
             numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(number, int | float) for number in pair)
             if not numbers or pair[1] < 1:
-                raise ConfigError(f"lr_adjuster.lrs_with_lengths has {pair!r}, which is no pair [factor, {self.unit}]")
+                raise ConfigError(f"lr_adjuster.lrs_with_lengths has {pair!r}, which is not a pair [factor, {self.unit}]")
 
     @property
     def unit(self) -> str:
@@ -80,9 +80,9 @@ class DecisionConfig:
     """When a run is over."""
 
     max_epochs: int | None = None
-    """Epochs in all; without a limit unless given."""
+    """Epochs in all. Default: no limit."""
     fail_iterations: int | None = 100
-    """Epochs without an improvement after which the run is over."""
+    """Early stopping: the run is over after so many epochs without an improvement."""
 
     def __post_init__(self) -> None:
         at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
@@ -94,9 +94,9 @@ class RollbackConfig:
     """Going back to the best weights."""
 
     fail_iterations: int | None = None
-    """Epochs without an improvement after which the best weights are put back; never unless given."""
+    """Put the best weights back after so many epochs without an improvement. Default: never."""
     lr_minus: float = 0.65
-    """Factor on all learning rates each time, above 0 to 1."""
+    """Factor on all learning rates each time, above 0, at most 1."""
 
     def __post_init__(self) -> None:
         at_least("rollback.fail_iterations", self.fail_iterations, 1, "epochs")
@@ -105,10 +105,10 @@ class RollbackConfig:
 
 
 def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Checks that no layer has settings of its own gradient descent where an optimizer takes its place.
+    """Checks that no layer has settings of gradient descent beside an optimizer, which takes its place.
 
     Raises:
-        ConfigError: a layer has; or the optimizer has no class.
+        ConfigError: a layer has some, or the optimizer has no class.
     """
     if not optimizer:
         return

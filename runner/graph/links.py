@@ -37,6 +37,8 @@ class LinkedAttribute:
     A descriptor on the class, rather than `__getattr__` on `Unit`, leaves every other attribute at full speed.
     """
 
+    is_link = True
+
     def __init__(self, name: str, default: object) -> None:
         self.name = name
         self.default = default

@@ -21,10 +21,15 @@ class Control:
 
     __slots__ = ("current", "passed", "ready", "running")
 
+    ready: deque[Unit]
+    passed: dict[Unit, list[Unit]]
+    current: Unit | None
+    running: bool
+
     def __init__(self) -> None:
-        self.ready: deque[Unit] = deque()
-        self.passed: dict[Unit, list[Unit]] = {}
-        self.current: Unit | None = None
+        self.ready = deque()
+        self.passed = {}
+        self.current = None
         self.running = False
 
     @property

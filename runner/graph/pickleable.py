@@ -1,17 +1,24 @@
 """What of an object goes into a snapshot, and what is made again."""
 
+import functools
+import inspect
 import types
 from typing import Any
 
-from runner.errors import StateError
+from runner.errors import SnapshotRefusedError, StateError
 
 
 class Pickleable:
-    """An object whose attributes are pickled, but for those whose name ends in `_`.
+    """An object whose attributes are pickled, except for those whose name ends in `_`.
 
     `init_unpickled()` makes the latter: it runs at construction, before the rest of the subclass's `__init__`, and after
     every restore. `__init__` itself is not called on restore.
+
+    A class whose state has changed says `version = 2` and brings old states up to date in `migrate`.
     """
+
+    version = 1
+    """The version of the class's state. Snapshots keep it."""
 
     def __init__(self) -> None:
         self.init_unpickled()
@@ -35,5 +42,46 @@ class Pickleable:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        check_names(type(self), state)
         vars(self).update(state)
         self.init_unpickled()
+
+
+def check_names(cls: type, state: object, *, links: frozenset[str] = frozenset()) -> None:
+    """Checks that a state sets attributes of its object and nothing that the class has for itself.
+
+    Args:
+        cls: the object's class.
+        state: what was pickled.
+        links: names that may end in `_`: what is linked is read elsewhere.
+
+    Raises:
+        SnapshotRefusedError: it is no dict, or a name is not text, hides a method, a property or a descriptor of the class, is
+            one that Python itself looks up, or ends in `_`.
+    """
+    if type(state) is not dict:
+        raise SnapshotRefusedError(f"the state of a {cls.__name__} is a {type(state).__name__}, not a dict")
+    given = given_names(cls)
+    for name in state:
+        if type(name) is not str:
+            raise SnapshotRefusedError(f"the state of a {cls.__name__} has a name that is not text")
+        if name in given or name[:2] == "__" == name[-2:]:
+            raise SnapshotRefusedError(f"the state of a {cls.__name__} hides {name[:100]!r} of its class")
+        if name.endswith("_") and name not in links:
+            raise SnapshotRefusedError(f"the state of a {cls.__name__} sets {name[:100]!r}, which is in no snapshot")
+
+
+_PLAIN = (types.MemberDescriptorType, types.GetSetDescriptorType, functools.cached_property)
+"""Descriptors that leave the value to the instance."""
+
+
+@functools.cache
+def given_names(cls: type) -> frozenset[str]:
+    """Returns the names of a class that its instances may not hide: methods, properties and other descriptors."""
+    names = {name for owner in cls.__mro__ for name in vars(owner)}
+    found = ((name, inspect.getattr_static(cls, name)) for name in names)
+    return frozenset(name for name, value in found if hasattr(type(value), "__get__") and not _is_open(value))
+
+
+def _is_open(value: object) -> bool:
+    return isinstance(value, _PLAIN) or getattr(type(value), "is_link", False)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from runner import pickled
 from runner.checks import known
-from runner.errors import ConfigError, DemandError, GraphError, LinkError
+from runner.errors import ConfigError, DemandError, LinkError, SnapshotMismatchError
 from runner.graph.bool import Bool
-from runner.graph.links import Link, install
-from runner.graph.pickleable import Pickleable
+from runner.graph.links import Link, Linked, install
+from runner.graph.pickleable import Pickleable, check_names
 
 if TYPE_CHECKING:
     from runner.graph.workflow import Workflow
-
-
-def _shell(cls: type[Unit], workflow: Workflow) -> Unit:
-    """Makes a unit without its state, which the state of its workflow brings."""
-    return cls.__new__(cls)
 
 
 class Unit(Pickleable):
@@ -33,21 +28,33 @@ class Unit(Pickleable):
         name: how messages, graphs and `workflow["name"]` call it; the class's name unless given.
     """
 
-    adjustable: frozenset[str] = frozenset()
+    callbacks: ClassVar[frozenset[str]] = frozenset()
+    """The methods, without arguments, that a Bool in a snapshot may call."""
+
+    adjustable: ClassVar[frozenset[str]] = frozenset()
     """The attributes that `reconfigure` may change after construction."""
 
-    plotter = False
+    plotter: ClassVar[bool] = False
     """True for a unit that only draws: it may run in parallel with a snapshotter."""
 
-    view_group = "worker"
+    view_group: ClassVar[str] = "worker"
     """What kind of unit it is, which gives its colour in drawings: one of `runner.graph.drawing.COLOURS`, else white."""
+
+    name: str
+    workflow: Workflow | None
+    predecessors: list[Unit]
+    successors: list[Unit]
+    demanded: list[str]
+    gate_block: Linked[Bool]
+    gate_skip: Linked[Bool]
+    ignores_gate: Linked[Bool]
 
     def __init__(self, workflow: Workflow | None, name: str | None = None) -> None:
         self.name = name or type(self).__name__
         self.workflow = workflow
-        self.predecessors: list[Unit] = []
-        self.successors: list[Unit] = []
-        self.demanded: list[str] = []
+        self.predecessors = []
+        self.successors = []
+        self.demanded = []
         self.gate_block = Bool(False)
         self.gate_skip = Bool(False)
         self.ignores_gate = Bool(False)
@@ -63,7 +70,7 @@ class Unit(Pickleable):
         # pickled as an empty shell, and its workflow brings the states of all, side by side.
         if self.workflow is None:
             return super().__reduce_ex__(2)
-        return _shell, (type(self), self.workflow)
+        return pickled.unit, (type(self), self.workflow)
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | self.links()
@@ -73,20 +80,36 @@ class Unit(Pickleable):
         self.init_unpickled()
 
     def set_attributes(self, state: dict[str, Any]) -> None:
-        """Puts a pickled state back, links included; `init_unpickled()` is called when all units have theirs.
+        """Puts a pickled state back, links included. `init_unpickled()` follows when all units have theirs.
 
         Raises:
-            GraphError: the state hides a method of units, which are called while others are restored.
-            LinkError: a link leads to something else than a unit, or bears a name that Python itself looks up.
+            SnapshotRefusedError: the state hides something of the class.
+            LinkError: a link leads to something other than a unit.
         """
-        if hidden := [name for name in state if inspect.isfunction(getattr(Unit, name, None))]:
-            raise GraphError(f"the state of a {type(self).__name__} hides the method {hidden[0]!r}")
+        links = frozenset(name for name, value in state.items() if type(value) is Link) if type(state) is dict else frozenset()
+        check_names(type(self), state, links=links)
         vars(self).update(state)
         for name, link in self.links().items():
-            # A link takes any attribute of its source, and is put into the class: a made-up one would be a way to run things.
-            if not isinstance(link.source, Unit) or name.startswith("__"):
-                raise LinkError(f"{type(self).__name__}.{name[:100]} is linked to what no link can lead to")
+            if not isinstance(link.source, Unit):
+                raise LinkError(f"{type(self).__name__}.{name[:100]} is linked to a {type(link.source).__name__}, not a unit")
             install(self, name)
+
+    def migrate(self, state: dict[str, Any], version: int) -> dict[str, Any] | None:
+        """Brings the state of an older version of the class up to date; it may change it, or return another.
+
+        Called before the state is set, when `version` of the class is higher than that of the snapshot.
+
+        Args:
+            state: what `__getstate__` returned then.
+            version: the class's version then.
+
+        Raises:
+            SnapshotMismatchError: the class knows no older versions.
+        """
+        raise SnapshotMismatchError(
+            f"{type(self).__name__} has version {type(self).version}, and its state in the snapshot has {version}: define"
+            f" {type(self).__name__}.migrate(state, version)"
+        )
 
     @property
     def restored_from_snapshot(self) -> bool:

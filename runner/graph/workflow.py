@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from runner.errors import ConfigError, GraphError
+from runner.errors import ConfigError, GraphError, SnapshotMismatchError
 from runner.graph import drawing, order, random_state
 from runner.graph.bool import Bool
 from runner.graph.loop import Control
@@ -54,11 +54,16 @@ class Workflow(Unit):
     `summary`, `limit`, `override` and `evaluate`.
     """
 
-    activity = "Running"
+    activity: ClassVar[str] = "Running"
     """What the first line of a run says that it does."""
 
+    units: list[Unit]
+    control: Control
+    start_point: StartPoint
+    end_point: EndPoint
+
     def __init__(self, workflow: Workflow | None = None, name: str | None = None) -> None:
-        self.units: list[Unit] = []
+        self.units = []
         self.control = Control()
         super().__init__(workflow, name)
         self.start_point = StartPoint(self, "start_point")
@@ -91,29 +96,49 @@ class Workflow(Unit):
         return True
 
     def __getstate__(self) -> Any:
-        states = [unit.__getstate__() for unit in self.units]
         random_states = None
         if self.workflow is None:
             # States that were restored are put in place when the run goes on; until then they are still the run's.
             random_states = self.random_states_ or random_state.get_states()
-        # The list of shells comes first: whatever refers to a unit afterwards finds it made already.
-        return {"shells": self.units, "own": super().__getstate__(), "states": states, "random_states": random_states}
+        return {
+            # The shells come first: whatever refers to a unit afterwards finds it made already.
+            "shells": self.units,
+            "own": super().__getstate__(),
+            "states": [unit.__getstate__() for unit in self.units],
+            "versions": [type(unit).version for unit in (self, *self.units)],
+            "random_states": random_states,
+        }
 
     def __setstate__(self, state: Any) -> None:
-        self.set_attributes(state)
+        set_by_override = self._set_states(state)
         self.init_unpickled()
         self.random_states_ = state["random_states"]
         self.restored_ = True
         for unit in Workflow._all_units(self):
-            if unit is not self:
+            if unit is not self and unit not in set_by_override:
                 unit.init_unpickled()
 
-    def set_attributes(self, state: Any) -> None:
-        super().set_attributes(state["own"])
-        if not all(isinstance(unit, Unit) for unit in (*self.units, *state["shells"])):
-            raise GraphError(f"the state of a {type(self).__name__} has something else than units among its units")
-        for unit, unit_state in zip(state["shells"], state["states"], strict=True):
-            unit.set_attributes(unit_state)
+    def _set_states(self, state: Any) -> set[Unit]:
+        """Gives the workflow and all below it their states; returns the units that have a `__setstate__` of their own."""
+        shells, (version, *versions) = state["shells"], state["versions"]
+        if type(shells) is not list or not all(isinstance(unit, Unit) for unit in shells):
+            raise GraphError(f"the state of a {type(self).__name__} has something other than units among its units")
+        self.set_attributes(_upgraded(self, state["own"], version))
+        overriding: dict[Unit, Any] = {}
+        done: set[Unit] = set()
+        for unit, unit_state, unit_version in zip(shells, state["states"], versions, strict=True):
+            if isinstance(unit, Workflow) and type(unit).__setstate__ is Workflow.__setstate__:
+                done |= unit._set_states(unit_state)
+                continue
+            upgraded = unit_state if isinstance(unit, Workflow) else _upgraded(unit, unit_state, unit_version)
+            if type(unit).__setstate__ is Unit.__setstate__:
+                unit.set_attributes(upgraded)
+            else:
+                overriding[unit] = upgraded
+        # What a class does in a `__setstate__` of its own may look at the other units.
+        for unit, unit_state in overriding.items():
+            unit.__setstate__(unit_state)
+        return done | overriding.keys()
 
     def _all_units(self) -> Iterator[Unit]:
         """Yields this workflow, its units, and the units of those that are workflows."""
@@ -242,3 +267,16 @@ class Workflow(Unit):
         self.control.stop()
         for unit in self.units:
             unit.stop()
+
+
+def _upgraded(unit: Unit, state: Any, version: object) -> Any:
+    """Returns a unit's state as its class has it today."""
+    today = type(unit).version
+    if version == today:
+        return state
+    if type(version) is not int or type(state) is not dict or version > today:
+        raise SnapshotMismatchError(
+            f"the state of {type(unit).__name__} has version {version!r}, and the class has {today}: run with newer code"
+        )
+    changed = unit.migrate(state, version)
+    return state if changed is None else changed

@@ -6,34 +6,34 @@ import logging
 import math
 
 from runner.errors import ConfigError
-from runner.graph import Bool, Unit, Workflow
+from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.evaluators.evaluator import Evaluator, Metric
 from runner.nn.loading.minibatches import Minibatch
-from runner.nn.loading.samples import CLASS_NAMES, TRAIN, VALIDATION
+from runner.nn.loading.samples import SPLIT_NAMES, TRAIN, VALIDATION
 
 log = logging.getLogger(__name__)
 
 
 class Decision(Unit):
-    """Closes the books of each class of samples and of each epoch.
+    """Records the error of each split and epoch, and ends the run: by a number of epochs, or by early stopping.
 
     Linked attributes:
-        minibatch: what this minibatch is.
-        class_lengths: samples by class.
+        minibatch: which minibatch this is.
+        split_lengths: samples in each split.
         epoch_number: epochs served.
         position: minibatches of the current epoch that are done.
 
     Attributes for others:
-        history: for each epoch, the error by class of samples: the evaluator's metric.
-        best, best_epoch: the lowest validation error (training error, where there is no validation set) and its epoch, from 1.
+        history: for each epoch, the error of each split: the evaluator's metric.
+        best, best_epoch: the lowest validation error (training error, without a validation set) and its epoch, from 1.
         improved: a Bool, true at the end of an epoch with a new best error.
         complete: a Bool, true when the run is over.
 
     Args:
-        workflow: the workflow.
         evaluator: measures the errors.
-        max_epochs: the run is over after so many epochs; never, if None.
-        fail_iterations: the run is over after so many epochs without an improvement; never, if None.
+        max_epochs: the run is over after so many epochs. None: never.
+        fail_iterations: the patience of early stopping: the run is over after so many epochs without an improvement. None:
+            never.
 
     Raises:
         ConfigError: a number below 1.
@@ -42,10 +42,19 @@ class Decision(Unit):
     view_group = "evaluator"
     adjustable = frozenset({"max_epochs", "fail_iterations"})
 
-    minibatch: Minibatch
-    class_lengths: list[int]
-    epoch_number: int
-    position: int
+    minibatch: Linked[Minibatch]
+    split_lengths: Linked[list[int]]
+    epoch_number: Linked[int]
+    position: Linked[int]
+    evaluator: Evaluator
+    history: list[dict[str, float]]
+    errors: dict[str, float]
+    best: float | None
+    best_epoch: int
+    improved: Bool
+    complete: Bool
+    max_epochs: int | None
+    fail_iterations: int | None
 
     def __init__(
         self,
@@ -57,15 +66,15 @@ class Decision(Unit):
     ) -> None:
         super().__init__(workflow, "decision")
         self.evaluator = evaluator
-        self.history: list[dict[str, float]] = []
-        self.errors: dict[str, float] = {}
-        self.best: float | None = None
+        self.history = []
+        self.errors = {}
+        self.best = None
         self.best_epoch = 0
         self.improved = Bool(False)
         self.complete = Bool(False)
-        self.max_epochs: int | None = None
-        self.fail_iterations: int | None = None
-        self.demand("minibatch", "class_lengths", "epoch_number", "position")
+        self.max_epochs = None
+        self.fail_iterations = None
+        self.demand("minibatch", "split_lengths", "epoch_number", "position")
         self.reconfigure(max_epochs=max_epochs, fail_iterations=fail_iterations)
 
     def reconfigure(self, **changes: object) -> None:
@@ -81,13 +90,14 @@ class Decision(Unit):
         if not step.last:
             self.improved <<= False
             return
-        self.errors[CLASS_NAMES[step.sample_class]] = self.evaluator.take(step.sample_class)
+        self.errors[SPLIT_NAMES[step.split]] = self.evaluator.compute(step.split)
+        self.evaluator.reset(step.split)
         if step.epoch_ends:
             self._close_epoch()
 
     def _close_epoch(self) -> None:
         self.history.append(self.errors)
-        error = self.errors[self.watched]
+        error = self.errors[self.monitor]
         self.improved <<= error < (math.inf if self.best is None else self.best)
         if self.improved:
             self.best, self.best_epoch = error, len(self.history)
@@ -117,9 +127,9 @@ class Decision(Unit):
         return self.evaluator.metric
 
     @property
-    def watched(self) -> str:
-        """The class of samples whose error is watched."""
-        return CLASS_NAMES[VALIDATION if self.class_lengths[VALIDATION] else TRAIN]
+    def monitor(self) -> str:
+        """The split whose error decides: validation, or training where there is no validation set."""
+        return SPLIT_NAMES[VALIDATION if self.split_lengths[VALIDATION] else TRAIN]
 
     @property
     def snapshot_suffix(self) -> str:

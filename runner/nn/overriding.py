@@ -1,4 +1,4 @@
-"""Changed keys of the configuration, applied to a network that was restored."""
+"""Changed keys of the configuration, applied to a restored network."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _override_layer(workflow: StandardWorkflow, name: str, key: str, value: obje
 
 def _override_optimizer(workflow: StandardWorkflow, key: str, value: object) -> None:
     for gradient in workflow.gradients:
-        for step, _ in gradient.steps() if isinstance(gradient, WeightedGradient) else ():
+        for step in gradient.steps.values() if isinstance(gradient, WeightedGradient) else ():
             if not isinstance(step, TorchStep):
                 raise ConfigError(f"optimizer.{key} cannot change on resume: the snapshot has no optimizer")
             step.reconfigure(key, value)

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from runner.graph import Workflow
+from runner.graph import Linked, Workflow
 from runner.nn.evaluators.evaluator import Metric
 from runner.nn.layers.base import Forward
-from runner.nn.loading.samples import CLASS_NAMES
+from runner.nn.loading.samples import SPLIT_NAMES
 from runner.plots.pictures import Curves, Matrix, Tiles
 from runner.plots.plotter import Plotter
 
 TILES = 100
-"""Images of weights that are shown at most."""
+"""The most images of weights that are shown."""
 
 
 class ErrorPlotter(Plotter):
-    """Shows the error of each class of samples over the epochs.
+    """Shows the error of each split over the epochs.
 
     Linked attributes:
-        history: for each epoch, the error by class of samples.
+        history: for each epoch, the error of each split.
         best_epoch: the epoch with the lowest, from 1.
         metric: what the errors are.
     """
 
-    history: Sequence[Mapping[str, float]]
-    best_epoch: int
-    metric: Metric
+    history: Linked[list[dict[str, float]]]
+    best_epoch: Linked[int]
+    metric: Linked[Metric]
 
     def __init__(self, workflow: Workflow) -> None:
         super().__init__(workflow, "plot_errors")
@@ -38,8 +38,8 @@ class ErrorPlotter(Plotter):
     def picture(self) -> Curves | None:
         if not self.history:
             return None
-        classes = [name for name in reversed(CLASS_NAMES) if any(name in errors for errors in self.history)]
-        series = {name: [errors.get(name, math.nan) for errors in self.history] for name in classes}
+        splits = [name for name in reversed(SPLIT_NAMES) if any(name in errors for errors in self.history)]
+        series = {name: [errors.get(name, math.nan) for errors in self.history] for name in splits}
         name, _, unit = self.metric
         return Curves(series=series, y=f"{name} ({unit.strip()})" if unit else name, marked=self.best_epoch)
 
@@ -48,33 +48,34 @@ class ConfusionPlotter(Plotter):
     """Shows the confusion matrix of the last epoch.
 
     Linked attributes:
-        confusion: the matrices by class of samples.
-        watched: the class of samples that is shown.
+        confusion: the matrix of each split.
+        monitor: the split that is shown.
     """
 
-    confusion: Mapping[str, Tensor]
-    watched: str
+    confusion: Linked[dict[str, Tensor]]
+    monitor: Linked[str]
 
     def __init__(self, workflow: Workflow) -> None:
         super().__init__(workflow, "plot_confusion")
-        self.demand("confusion", "watched")
+        self.demand("confusion", "monitor")
 
     def picture(self) -> Matrix | None:
-        counts = self.confusion.get(self.watched)
+        counts = self.confusion.get(self.monitor)
         if counts is None:
             return None
-        return Matrix(values=counts.cpu().numpy().copy(), title=f"{self.watched} set", x="answer", y="right class")
+        return Matrix(values=counts.cpu().numpy().copy(), title=f"{self.monitor} set", x="answer", y="right class")
 
 
 class WeightsPlotter(Plotter):
     """Shows the weights of the first layer that has any: an image for each output or kernel, and for each channel.
 
-    The weights of what sees no images are one image: outputs from top to bottom, inputs from left to right.
+    The weights of a layer whose inputs are not images are one image: outputs from top to bottom, inputs from left to right.
 
     Args:
-        workflow: the workflow.
         forwards: the layers.
     """
+
+    forwards: list[Forward]
 
     def __init__(self, workflow: Workflow, forwards: Sequence[Forward]) -> None:
         super().__init__(workflow, "plot_weights")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
-from runner.graph import Bool, Unit, Workflow
+from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.layers.base import Forward
 from runner.nn.schedule import LearningRateAdjuster
 
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Rollback(Unit):
-    """Runs at the end of each epoch: keeps the weights of the best one, and puts them back with lowered learning rates.
+    """Runs at the end of each epoch: keeps the weights of the best one, and puts them back with lower learning rates.
 
     Momentum, and whatever else an optimizer remembers, begins anew.
 
@@ -27,7 +28,6 @@ class Rollback(Unit):
         failed: epochs since the last improvement or roll-back.
 
     Args:
-        workflow: the workflow.
         adjuster: its `scale` is lowered.
         forwards: the layers.
         fail_iterations: epochs without an improvement after which it goes back.
@@ -35,7 +35,14 @@ class Rollback(Unit):
     """
 
     adjustable = frozenset({"fail_iterations", "lr_minus"})
-    improved: Bool
+
+    improved: Linked[Bool]
+    adjuster: LearningRateAdjuster
+    forwards: list[Forward]
+    fail_iterations: int
+    lr_minus: float
+    best: list[dict[str, Tensor]]
+    failed: int
 
     def __init__(
         self,
@@ -49,11 +56,14 @@ class Rollback(Unit):
         super().__init__(workflow, "rollback")
         self.adjuster = adjuster
         self.forwards = list(forwards)
-        self.fail_iterations = fail_iterations
-        self.lr_minus = lr_minus
-        self.best: list[dict[str, Tensor]] = []
+        self.reconfigure(fail_iterations=fail_iterations, lr_minus=lr_minus)
+        self.best = []
         self.failed = 0
         self.demand("improved")
+
+    def reconfigure(self, **changes: Any) -> None:
+        super().reconfigure(**changes)
+        self.lr_minus = float(self.lr_minus)
 
     def run(self) -> None:
         if self.improved:
@@ -69,8 +79,8 @@ class Rollback(Unit):
             for name, value in unit.tensors().items():
                 value.copy_(best[name])
         for gradient in self.adjuster.gradients:
-            for step, _ in gradient.steps():
-                step.forget()
+            for step in gradient.steps.values():
+                step.reset()
         self.adjuster.scale *= self.lr_minus
         self.failed = 0
         log.info("Rolled back to the best weights; learning rates times %.3g", self.adjuster.scale)

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from runner.errors import ConfigError
-from runner.graph import Bool, Unit, Workflow
+from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.layers.weighted import WeightedGradient
 
 
@@ -40,7 +40,7 @@ def cosine(epoch: int, *, period: int, floor: float = 0.0) -> float:
 
 
 def arbitrary_step(epoch: int, *, lrs_with_lengths: Sequence[Sequence[float]]) -> float:
-    """Pairs (factor, epochs), one after the other; the last factor holds for ever."""
+    """Pairs (factor, epochs), one after the other; the last factor holds from then on."""
     ends = list(accumulate(length for _, length in lrs_with_lengths))
     return float(lrs_with_lengths[min(bisect_right(ends, epoch), len(ends) - 1)][0])
 
@@ -48,7 +48,7 @@ def arbitrary_step(epoch: int, *, lrs_with_lengths: Sequence[Sequence[float]]) -
 POLICIES: dict[str, Callable[..., float]] = {
     policy.__name__: policy for policy in (fixed, exp, step_exp, inv, cosine, arbitrary_step)
 }
-"""Every policy by its name in the configuration; `epoch` counts from 0; it may be a minibatch."""
+"""Every policy by its name in the configuration. `epoch` counts from 0; with `by_minibatch` it is a minibatch."""
 
 
 class LearningRateAdjuster(Unit):
@@ -59,11 +59,10 @@ class LearningRateAdjuster(Unit):
         evaluating: true when the minibatch is not for training.
 
     Attributes:
-        minibatches: minibatches of training so far; counted if the policy goes by them.
+        minibatches: minibatches of training so far, if the policy counts them.
         scale: multiplies the policy's factor; a roll-back lowers it.
 
     Args:
-        workflow: the workflow.
         gradients: the units whose rates are adjusted.
         policy: a name from `POLICIES`.
         parameters: the policy's.
@@ -72,8 +71,15 @@ class LearningRateAdjuster(Unit):
 
     view_group = "trainer"
     adjustable = frozenset({"policy", "parameters", "by_minibatch"})
-    epoch_number: int
-    evaluating: Bool
+
+    epoch_number: Linked[int]
+    evaluating: Linked[Bool]
+    gradients: list[WeightedGradient]
+    policy: str
+    parameters: dict[str, Any]
+    by_minibatch: bool
+    minibatches: int
+    scale: float
 
     def __init__(
         self,

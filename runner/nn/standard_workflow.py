@@ -25,13 +25,12 @@ from runner.nn.layers.layer_types import LAYERS
 from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.loader_types import loader_class
-from runner.nn.loading.samples import CLASS_NAMES
+from runner.nn.loading.samples import SPLIT_NAMES
 from runner.nn.plotters import ConfusionPlotter, ErrorPlotter, WeightsPlotter
 from runner.nn.rollback import Rollback
 from runner.nn.schedule import LearningRateAdjuster
 from runner.nn.training.torch_optim import torch_step
 from runner.plots.plotter import Plotter
-from runner.snapshots.database import SnapshotterToStore
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
 
@@ -44,29 +43,45 @@ THREADED_WORK = 1 << 26
 class StandardWorkflow(Workflow):
     """start -> repeater -> loader -> layers -> evaluator -> decision -> gradients -> snapshotter -> repeater or end.
 
-    The snapshotter closes the iteration: the weights are updated, and those of `validation_1.48` score 1.48. The minibatch
-    of an evaluation passes the gradient units by. Plotters stand beside the snapshotter.
+    The snapshotter closes the iteration: the weights are updated, and those of `validation_1.48` score 1.48. Evaluation
+    minibatches skip the gradient units. Plotters run beside the snapshotter.
 
     Args:
         name: the workflow's name.
-        seed: of everything random.
+        seed: the seed of everything random.
         precision: `float32` or `float64`.
         loader_name: a name from `LOADERS`, or the full name of a class.
         loader_config: the loader's settings.
         loss_function: a name from `EVALUATORS`.
         layers: the layers from first to last, as in the configuration.
-        optimizer_config: `_target_` and the settings of an optimizer that updates all weights, instead of each layer's own.
+        optimizer_config: `_target_` and the settings of an optimizer for all weights. Default: gradient
+            descent with each layer's own settings.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
-        rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; there is none without the former.
-        snapshotter_config: the settings of `SnapshotterToStore`, or of `SnapshotterToFile` if they name no store; no
-            snapshotter if None.
+        rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; without the former there is none.
+        snapshotter_config: the settings of `Snapshotter`, or of `SnapshotterToFile` if they name no store. Default: no
+            snapshotter.
 
     Raises:
         ConfigError: a name or a setting is wrong.
     """
 
     activity = "Training"
+
+    seed: int
+    dtype: torch.dtype
+    threads: int | None
+    repeater: Repeater
+    loader: FullBatchLoader
+    layer_settings: dict[str, dict[str, Any]]
+    forwards: list[Forward]
+    evaluator: Evaluator
+    decision: Decision
+    gradients: list[Gradient]
+    lr_adjuster: LearningRateAdjuster
+    rollback: Rollback | None
+    plotters: list[Plotter]
+    snapshotter: Snapshotter | None
 
     def __init__(
         self,
@@ -87,8 +102,9 @@ class StandardWorkflow(Workflow):
         super().__init__(name=name)
         self.seed = seed
         self.dtype = getattr(torch, precision)
-        self.threads: int | None = None
-        self.repeater = Repeater(self, "repeater").link_from(self.start_point)
+        self.threads = None
+        self.repeater = Repeater(self, "repeater")
+        self.repeater.link_from(self.start_point)
         self.loader = self._link_loader(loader_name, loader_config)
         self.layer_settings = normalized_layers(layers)
         self.forwards = self._link_forwards()
@@ -99,7 +115,7 @@ class StandardWorkflow(Workflow):
         self.rollback = self._link_rollback(dict(rollback_config or {}))
         self.plotters = self._link_plotters()
         last: Unit = self.lr_adjuster
-        self.snapshotter: Snapshotter | None = None
+        self.snapshotter = None
         if snapshotter_config is not None:
             last = self.snapshotter = self._link_snapshotter(dict(snapshotter_config))
         self.repeater.link_from(last)
@@ -147,7 +163,7 @@ class StandardWorkflow(Workflow):
     def progress(self) -> dict[str, Any]:
         decision, loader = self.decision, self.loader
         history = decision.history
-        score = history[-1][decision.watched] if history and loader.position == 0 else math.nan
+        score = history[-1][decision.monitor] if history and loader.position == 0 else math.nan
         metrics = {"best": decision.best, "best_epoch": decision.best_epoch} | (history[-1] if history else {})
         return {
             "epoch": loader.epoch_number,
@@ -171,7 +187,7 @@ class StandardWorkflow(Workflow):
         if decision.best is None:
             return None
         metric = decision.metric
-        return f"Best {decision.watched} {metric.name}: {metric.text(decision.best)} (epoch {decision.best_epoch})"
+        return f"Best {decision.monitor} {metric.name}: {metric.text(decision.best)} (epoch {decision.best_epoch})"
 
     @property
     def limit(self) -> tuple[str, int]:
@@ -182,19 +198,21 @@ class StandardWorkflow(Workflow):
         return self.decision.metric.line(scores)
 
     def evaluate(self) -> dict[str, float]:
-        """Scores the weights on the validation and the test set; returns the errors by class of samples."""
+        """Scores the weights on the validation and the test set; returns the error of each split."""
         errors: dict[str, float] = {}
         order = self.units_in_dependency_order
-        layers = order[order.index(self.loader) + 1 : order.index(self.evaluator)]  # and what a subclass has put there
+        # What a subclass has put between loader and evaluator belongs to the network.
+        layers = order[order.index(self.loader) + 1 : order.index(self.evaluator)]
         for step in self.loader.evaluation():
             if step.begin == 0:
-                self.evaluator.take(step.sample_class)  # the state may be one in the middle of this class
+                self.evaluator.reset(step.split)  # the snapshot may be from the middle of this split
             self.loader.serve(step)
             for unit in layers:
                 unit.run()
             self.evaluator.run()
             if step.last:
-                errors[CLASS_NAMES[step.sample_class]] = self.evaluator.take(step.sample_class)
+                errors[SPLIT_NAMES[step.split]] = self.evaluator.compute(step.split)
+                self.evaluator.reset(step.split)
         return errors
 
     def override(self, key: str, value: object) -> None:
@@ -202,14 +220,14 @@ class StandardWorkflow(Workflow):
             super().override(key, value)
 
     def _check_names(self) -> None:
-        """Raises a ConfigError if a layer is called like another unit, so that neither could be told from the other."""
+        """Raises a ConfigError if a layer has the name of another unit."""
         names = Counter(unit.name for unit in self.units)
         for name in self.layer_settings:
             if "." in name:
                 raise ConfigError(f"layers has a layer named {name!r}: a name has no dots, which separate keys")
             if names[name] > 1 or names[f"gd_{name}"] > 1:
                 taken = known({unit.name for unit in self.units if unit not in self.forwards})
-                raise ConfigError(f"layers.{name} has a name that another unit needs: name it otherwise (taken: {taken})")
+                raise ConfigError(f"layers.{name} has a name that another unit needs: choose another (taken: {taken})")
 
     def _link_loader(self, name: str, settings: Mapping[str, Any]) -> FullBatchLoader:
         loader = loader_class(name, settings)(self, seed=self.seed, dtype=self.dtype, **settings)
@@ -255,7 +273,7 @@ class StandardWorkflow(Workflow):
     def _link_decision(self, settings: Mapping[str, Any]) -> Decision:
         decision = Decision(self, self.evaluator, **settings)
         decision.link_from(self.evaluator)
-        decision.link_attrs(self.loader, "minibatch", "class_lengths", "epoch_number", "position")
+        decision.link_attrs(self.loader, "minibatch", "split_lengths", "epoch_number", "position")
         return decision
 
     def _link_gradients(self, optimizer: dict[str, Any]) -> list[Gradient]:
@@ -302,12 +320,13 @@ class StandardWorkflow(Workflow):
         return rollback
 
     def _link_plotters(self) -> list[Plotter]:
-        """Puts plotters beside the snapshotter; they are always there, so that the state does not depend on who draws."""
+        """Puts plotters beside the snapshotter."""
+        # They are always there, so that snapshots do not depend on whether anyone draws.
         plotters: list[Plotter] = [ErrorPlotter(self), WeightsPlotter(self, self.forwards)]
         plotters[0].link_attrs(self.decision, "history", "best_epoch", "metric")
         if isinstance(self.evaluator, SoftmaxEvaluator):
             plotters.append(confusion := ConfusionPlotter(self))
-            confusion.link_attrs(self.evaluator, "confusion").link_attrs(self.decision, "watched")
+            confusion.link_attrs(self.evaluator, "confusion").link_attrs(self.decision, "monitor")
         for plotter in plotters:
             plotter.link_from(self.lr_adjuster)
             plotter.gate_block = ~self.loader.epoch_ended
@@ -316,7 +335,7 @@ class StandardWorkflow(Workflow):
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
         own = dict(settings)
         store = own.pop("store", None) or FileStore(own.pop("directory", "snapshots"))
-        snapshotter = SnapshotterToStore(self, "snapshotter", store=store, **own)
+        snapshotter = Snapshotter(self, "snapshotter", store=store, **own)
         snapshotter.link_from(self.lr_adjuster)
         snapshotter.link_attrs(self.decision, ("suffix", "snapshot_suffix"), "complete")
         snapshotter.link_attrs(self.loader, ("due", "epoch_ended"))

@@ -43,10 +43,10 @@ class SnapshotterSettings:
     """Threads that compress; one for each core unless given."""
     staging: int | None = None
     """Bytes of memory for snapshots on their way; a quarter of the machine's unless given."""
-    key: str | None = None
-    """Key that signs the snapshots: the path of a file, or `env:NAME`; they are unsigned unless given."""
     on_error: str | None = None
-    """A snapshot that cannot be written ends the run (`raise`) or is reported (`warn`); `raise` unless the spool takes it."""
+    """A snapshot that cannot be written ends the run (`raise`) or is reported (`warn`). Default: `raise` without a spool."""
+    on_unrestorable: str = "raise"
+    """A state that the default restore would refuse ends the run (`raise`) or is reported (`warn`)."""
 
     on_signal: dict[str, str] | None = None
     """What the run does after the snapshot that a signal asked for: `{USR1: continue}`. Default: each signal stops the run."""
@@ -62,6 +62,8 @@ class SnapshotterSettings:
         at_least("snapshotter.staging", self.staging, 0, "bytes")
         if self.on_error not in (None, "raise", "warn"):
             raise ConfigError(f"snapshotter.on_error={self.on_error!r} is unknown; known: raise, warn")
+        if self.on_unrestorable not in ("raise", "warn"):
+            raise ConfigError(f"snapshotter.on_unrestorable={self.on_unrestorable!r} is unknown; known: raise, warn")
 
     @property
     def continuing(self) -> frozenset[signal.Signals]:

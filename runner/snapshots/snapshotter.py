@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.errors import SnapshotError
-from runner.graph import Bool, Unit, Workflow, placement
+from runner.errors import ConfigError, SnapshotError
+from runner.graph import Bool, Linked, Unit, Workflow, placement
 from runner.snapshots import provenance
 from runner.snapshots.capture.sizes import largest_units
 from runner.snapshots.capture.staging import default_limit
@@ -20,6 +22,8 @@ from runner.snapshots.format.seal import read_key
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.location import DEFAULT_TABLE, option_for
+from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
 from runner.snapshots.stores.store import Store
 
 log = logging.getLogger(__name__)
@@ -29,11 +33,15 @@ LARGE = 200_000_000
 
 
 class Snapshotter(Unit):
-    """Takes snapshots of its workflow; subclasses say where they go.
+    """Takes snapshots of its workflow into a store.
 
     It stands in the iteration and looks, each time it runs, whether a snapshot is due. A snapshot that `interval` or
-    `time_interval` put off is taken when they have passed; the final state, and the state at a stop that was asked for, is
-    always taken.
+    `time_interval` has postponed is taken once they allow it. The final state, and the state at a requested stop, is always
+    taken. A snapshot is captured at once and written in the background; the end of the run waits for the last one.
+
+    Where snapshots go and what signs them is no state: a snapshot must not say where the run that restores it writes, or whose
+    name it signs with. A restored snapshotter has the store only if it is where the snapshot lies, or below the current folder;
+    else `configure(store=...)` gives it one before `initialize()`.
 
     Linked attributes:
         suffix: ends the snapshot's name, such as `validation_1.48_train_0.05`.
@@ -41,10 +49,13 @@ class Snapshotter(Unit):
         skip: true when this one is not worth a snapshot, such as without an improvement.
         complete: true when this iteration is the last.
 
-    A snapshot is captured at once and written in the background; the end of the run waits for the last one.
+    Attributes:
+        place: where snapshots went, for people and for the restore that decides whether they may go there again.
+        signed: whether they were signed.
 
     Args:
-        workflow: the workflow.
+        store: where the snapshots go.
+        key: what signs them: the path of a file, or `env:NAME`. Default: they are not signed.
         settings: as in `SnapshotterSettings`.
 
     Raises:
@@ -53,22 +64,38 @@ class Snapshotter(Unit):
 
     view_group = "service"
 
-    suffix: str = ""
-    due: Bool | bool = True
-    skip: Bool | bool = False
-    complete: Bool | bool = False
+    suffix: Linked[str] = ""
+    due: Linked[Bool | bool] = True
+    skip: Linked[Bool | bool] = False
+    complete: Linked[Bool | bool] = False
+    settings: SnapshotterSettings
+    place: str
+    signed: bool
+    log_id: str | None
+    last_uuid: str | None
+    last_time: str | None
+    last_location: str | None
+    runs: list[str]
+    put_off: bool
+    due_states: int
+    warned_of_size: bool
 
-    def __init__(self, workflow: Workflow, name: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self, workflow: Workflow, name: str | None = None, *, store: Store, key: str | None = None, **settings: Any
+    ) -> None:
         super().__init__(workflow, name)
-        self.log_id: str | None = None
-        self.last_uuid: str | None = None
-        self.last_time: str | None = None
-        self.last_location: str | None = None
-        self.runs: list[str] = []
+        self.settings = SnapshotterSettings()
+        self.place = ""
+        self.signed = False
+        self.log_id = None
+        self.last_uuid = None
+        self.last_time = None
+        self.last_location = None
+        self.runs = []
         self.put_off = False
         self.due_states = 0
         self.warned_of_size = False
-        self.configure(**settings)
+        self.configure(store=store, key=key, **settings)
 
     def init_unpickled(self) -> None:
         super().init_unpickled()
@@ -77,30 +104,56 @@ class Snapshotter(Unit):
         self.writer_: Writer | None = None
         self.written_: Written | None = None
         self.failed_ = False
-        self.secret_: bytes | None = None
+        self.store_: Store | None = None
+        self.key_: bytes | None = None
 
-    def configure(self, **settings: Any) -> None:
-        """Takes new settings, as the constructor does; also those of a resumed run."""
-        self.settings = SnapshotterSettings(**settings)
-        self.secret_ = self._read_key()
+    def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
+        """Takes new settings, a new store, and what signs from now on; what is not given stays as it is.
+
+        Raises:
+            ConfigError: a setting or the key is wrong.
+        """
+        self.settings = dataclasses.replace(self.settings, **settings)
+        if store is not None:
+            self.store_, self.place = store, store.place
+            self.key_ = None if key is None else read_key(key)
+            self.signed = self.key_ is not None
 
     @property
     def store(self) -> Store:
-        """Where the snapshots go."""
-        raise NotImplementedError
+        """Where the snapshots go.
 
-    @property
-    def destination(self) -> str:
-        """Where the snapshots go, for people."""
-        raise NotImplementedError
+        Raises:
+            ConfigError: the snapshot was restored, and nobody has said that its snapshots may go where they went before.
+        """
+        if self.store_ is None:
+            raise ConfigError(
+                f"the snapshots of {self.name!r} went to {self.place!r}, which only the snapshot names: say where they go with"
+                f" {option_for(self.place)} (in Python: snapshotter.configure(store=...))"
+            )
+        return self.store_
 
     def initialize(self) -> None:
         placement.check(self)
-        self.secret_ = self._read_key()
-        self.store.deliver()
 
-    def _read_key(self) -> bytes | None:
-        return None if self.settings.key is None else read_key(self.settings.key)
+    def prepare(self) -> None:
+        """Makes the store ready for a run, and delivers what it has refused before.
+
+        Raises:
+            ConfigError: a restored snapshotter has no store, or no key although its snapshots were signed.
+            StoreError: the store cannot be used.
+        """
+        if self.signed and self.key_ is None:
+            raise ConfigError(
+                f"the snapshots of {self.name!r} were signed, and the key is in no snapshot: give it again with"
+                " snapshotter.key=FILE, or say snapshotter.key=null (in Python: snapshotter.configure(store=..., key=...))"
+            )
+        self.store.prepare()
+        self._deliver()
+
+    def _deliver(self) -> Mapping[str, str]:
+        """Puts what the store has refused before where it belongs; returns, by UUID, where that is."""
+        return self.store.deliver()
 
     def run(self) -> None:
         assert self.workflow is not None
@@ -123,7 +176,7 @@ class Snapshotter(Unit):
     def finish(self) -> None:
         """Waits for the snapshot that is on its way, and delivers what the store has refused."""
         self._wait()
-        delivered, written = self.store.deliver(), self.written_
+        delivered, written = self._deliver(), self.written_
         if written is not None:
             self.last_location = delivered.get(written.uuid, self.last_location)
         if waiting := self.store.waiting:
@@ -154,11 +207,11 @@ class Snapshotter(Unit):
         before = self.put_off, self.due_states, self.last_uuid, self.last_time
         # What the restored run must find is set before the state is captured.
         self.put_off, self.due_states, self.last_uuid, self.last_time = False, 0, header.uuid, header.time
-        settings = self.settings
+        settings, store = self.settings, self.store
         if self.writer_ is None or self.writer_.process != os.getpid():
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
-        request = Request(header, settings.codec, settings.level, self.secret_, self.store, self._on_written)
+        request = Request(header, settings.codec, settings.level, self.key_, store, self._on_written, settings.on_unrestorable)
         try:
             self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
         except BaseException:
@@ -203,9 +256,17 @@ class Snapshotter(Unit):
         for location in old:
             log.info("Snapshot deleted: %s", location)
 
+    def restored_from(self, location: str, store: Store | None) -> None:
+        """Takes note of the snapshot that this state comes from, and of the store, if it may go on there.
+
+        Its own state names the snapshot before, and where that was then.
+        """
+        self.last_location = location
+        self.store_ = store
+
     def branch(self) -> None:
         """Leaves the snapshots that were taken so far alone: others may go on from them, too."""
-        self.runs.clear()
+        self.runs = []
 
     def _warn_of_size(self, size: int) -> None:
         if size <= LARGE or self.warned_of_size:
@@ -249,32 +310,53 @@ class Snapshotter(Unit):
 
 
 def snapshotters(workflow: Workflow) -> list[Snapshotter]:
-    """Returns the snapshotters of a workflow."""
-    return [unit for unit in workflow.units if isinstance(unit, Snapshotter)]
+    """Returns the snapshotters of a workflow, and those of the workflows in it."""
+    found: list[Snapshotter] = []
+    for unit in workflow.units:
+        if isinstance(unit, Snapshotter):
+            found.append(unit)
+        elif isinstance(unit, Workflow):
+            found.extend(snapshotters(unit))
+    return found
 
 
-class SnapshotterToFile(Snapshotter):
-    """Takes snapshots into files of a folder.
+def SnapshotterToFile(
+    workflow: Workflow, name: str | None = None, *, directory: str | Path = "snapshots", **settings: Any
+) -> Snapshotter:
+    """Makes a snapshotter that writes files into a folder.
 
     Args:
-        directory: the folder; `snapshots` unless given.
-        store: another place than a folder, which a configuration may name.
+        directory: the folder.
+        settings: as in `Snapshotter`.
     """
+    return Snapshotter(workflow, name, store=FileStore(directory), **settings)
 
-    other_store: Store | None = None
 
-    def configure(self, *, directory: str | Path = "snapshots", store: Store | None = None, **settings: Any) -> None:
-        super().configure(**settings)
-        self.directory = str(directory)
-        self.other_store = store
+def SnapshotterToDB(
+    workflow: Workflow,
+    name: str | None = None,
+    *,
+    odbc: str,
+    table: str = DEFAULT_TABLE,
+    create_table: bool = True,
+    spool: str = DEFAULT_SPOOL,
+    on_error: str | None = None,
+    **settings: Any,
+) -> Snapshotter:
+    """Makes a snapshotter that writes rows of a table in a database.
 
-    @property
-    def store(self) -> Store:
-        return self.other_store or FileStore(self.directory)
+    Args:
+        odbc: a connection string, `DSN=name`, or the bare name of a data source; `${oc.env:NAME}` may stand in it.
+        table: the table.
+        create_table: whether it is made if it is not there.
+        spool: the folder for snapshots that the database refuses, until it takes them; none if empty.
+        on_error: as in `SnapshotterSettings`.
+        settings: as in `Snapshotter`.
+    """
+    from runner.snapshots.odbc.odbc_store import OdbcStore  # what it imports is not for runs into files
 
-    @property
-    def destination(self) -> str:
-        return str(self.store)
+    store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error)
+    return Snapshotter(workflow, name, store=store, on_error=on_error, **settings)
 
 
 def _report(written: Written, settings: SnapshotterSettings) -> None:

@@ -16,6 +16,7 @@ from tests.hostile.assemble import (
     mapping,
     named,
     number,
+    ours,
     pair,
     text,
     unbuilt,
@@ -67,9 +68,9 @@ ALLOWED_CALLS = (
     ),
     *("torch._utils:_rebuild_sparse_tensor", "torch._utils:_rebuild_qtensor", "torch._tensor:_rebuild_from_type_v2"),
     *(
-        "runner.snapshots.capture.tensors:rebuild_storage",
-        "runner.snapshots.capture.tensors:rebuild_tensor",
-        "runner.graph.unit:_shell",
+        "runner.pickled:storage",
+        "runner.pickled:tensor",
+        "runner.pickled:unit",
     ),
 )
 HARMLESS = {
@@ -96,8 +97,8 @@ ALLOWED_STATES = (
         "numpy.random.mtrand:RandomState",
     ),
     *("numpy.random.bit_generator:SeedSequence", "torch._C:Generator", "torch.nn.modules.linear:Linear", "torch.optim.sgd:SGD"),
-    *("torch.nn.modules.rnn:GRU", "tests.own:Plain", "tests.own:Slotted", "tests.own:Stateful", "runner.graph.unit:Unit"),
-    *("runner.graph.workflow:Workflow", "runner.nn.random_stream:Stream", "runner.graph.bool:Bool"),
+    *("torch.nn.modules.rnn:GRU", "tests.own:Plain", "tests.own:Slotted", "tests.own:Stateful", "Unit"),
+    *("Workflow", "Stream", "Bool"),
 )
 
 
@@ -126,7 +127,7 @@ def _made(cls: str) -> bytes:
         ),
         "torch._C:Generator": call("torch._C:Generator", call("torch:device", text("cpu"))),
     }
-    return special.get(cls) or named(cls) + EMPTY_TUPLE + b"\x81"
+    return special.get(cls) or (named(cls) if ":" in cls else ours(cls)) + EMPTY_TUPLE + b"\x81"
 
 
 def dtype_states() -> dict[str, bytes]:

@@ -32,6 +32,11 @@ def named(name: str) -> bytes:
     return text(module) + text(qualified) + b"\x93"
 
 
+def ours(name: str) -> bytes:
+    """Names one of veles-run's own classes."""
+    return call("runner.pickled:class_", text(name))
+
+
 def pair(*parts: bytes) -> bytes:
     return MARK + b"".join(parts) + b"t"
 
@@ -71,9 +76,9 @@ def instance(name: str) -> bytes:
 
 
 def tensor(content: bytes, size: int, stride: int = 1, offset: int = 0, dtype: str = "float32") -> bytes:
-    storage = call("runner.snapshots.capture.tensors:rebuild_storage", data(content), text("cpu"))
+    storage = call("runner.pickled:storage", data(content), text("cpu"))
     return call(
-        "runner.snapshots.capture.tensors:rebuild_tensor",
+        "runner.pickled:tensor",
         storage,
         text(dtype),
         number(offset),

@@ -171,7 +171,7 @@ def reexported() -> Rows:
     yield "class", lambda m: call("tests.own:Process", listed(text("mkdir"), m)), {"message": "no class that is defined there"}
     yield "module", lambda m: call("tests.own:os", m), {"message": "no class that is defined there"}
     yield "unregistered", lambda m: call("tests.own:unregistered", m), {"fires": True, "message": "snapshot_safe"}
-    yield "runner_os", lambda m: named("runner.launcher:os"), {"message": "no class that is defined there"}
+    yield "runner_os", lambda m: named("runner.launcher:os"), {"message": "names"}
     yield "runner_pickle", lambda m: named("runner.snapshots.capture.pickler:pickle"), {}
     yield "runner_function", lambda m: call("runner.snapshots.restoring.restore:restore", m), {}
     yield "runner_path", lambda m: call("runner.snapshots.restoring.restore:Path", m), {}
@@ -187,6 +187,11 @@ def reexported() -> Rows:
     yield "long_name", lambda m: text("a" * 60_000) + text("b" * 60_000) + b"\x93", {}
     yield "bytes_name", lambda m: data(b"os") + data(b"mkdir") + b"\x93", {"message": "a name is not text"}
     yield "str_subclass", lambda m: named("tests.own:Label") + pair(text("os")) + b"\x81" + text("mkdir") + b"\x93", {}
-    yield "finalizer", lambda m: named("runner.snapshots.restoring.reader:_Parts"), {"message": "finalizer"}
-    yield "kept_function", lambda m: listed(named("logging:getLogger")), {"message": "may use but not hold"}
-    yield "kept_function_alone", lambda m: named("builtins:getattr"), {"message": "may use but not hold"}
+    yield "runner_class", lambda m: named("runner.graph.unit:Unit"), {"message": "names"}
+    yield (
+        "runner_unknown",
+        lambda m: call("runner.pickled:class_", text("FileStore")),
+        {"message": "a snapshot may hold|no class"},
+    )
+    yield "kept_function", lambda m: listed(named("logging:getLogger")), {"message": "keeps"}
+    yield "kept_function_alone", lambda m: named("builtins:getattr"), {"message": "keeps"}

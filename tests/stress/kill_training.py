@@ -27,7 +27,7 @@ BASE = (
     "loader.train_size=600",
     "loader.validation_size=200",
     "layers.fc1.output_sample_shape=20",
-    "layers.fc1.gradient_moment=0.5",
+    "layers.fc1.gradient_momentum=0.5",
     "decision.max_epochs=8",
     "threads=1",
 )

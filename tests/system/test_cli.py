@@ -150,7 +150,7 @@ def test_overrides_on_resume_are_shown_and_kept(finished: tuple[Path, str], tmp_
     for key, was, now in (("decision.max_epochs", 2, 3), ("layers.fc1.learning_rate", 0.1, 0.01)):
         assert re.search(rf"│ {re.escape(key)} +│ {was} +│ {now} +│", output)
     again = restore(tmp_path / final_snapshot(output))
-    assert again.workflow["gd_fc1"].weights_step.rate == 0.01
+    assert again.workflow["gd_fc1"].steps["weights"].rate == 0.01
     assert again.workflow["dropout1"].dropout_ratio == 0.2
     assert again.header.config["layers"]["fc1"]["learning_rate"] == 0.01
 
@@ -221,13 +221,13 @@ def test_velesian_layers_and_their_overrides(tmp_path: Path, veles_run: Run) -> 
         "loader: {train_size: 600, validation_size: 100}\n"
         "layers:\n"
         "  - {type: all2all_tanh, name: fc1, '->': {output_sample_shape: 20},\n"
-        "     '<-': {learning_rate: 0.1, gradient_moment: 0.5}}\n"
+        "     '<-': {learning_rate: 0.1, gradient_momentum: 0.5}}\n"
         "  - {type: softmax, '->': {output_sample_shape: 10}, '<-': {learning_rate: 0.1}}\n"
         "decision: {max_epochs: 1}\n"
     )
     output = veles_run("conf=veles", "layers.fc1.learning_rate=0.05").stdout
     workflow = restore(tmp_path / final_snapshot(output)).workflow
-    assert (workflow["gd_fc1"].weights_step.rate, workflow["gd_fc1"].weights_step.moment) == (0.05, 0.5)
+    assert (workflow["gd_fc1"].steps["weights"].rate, workflow["gd_fc1"].steps["weights"].momentum) == (0.05, 0.5)
     assert workflow["softmax2"].weights.shape == (10, 20)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.graph import Workflow
-from runner.snapshots.database import SnapshotterToDB
 from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.snapshotter import SnapshotterToDB
 from tests.conftest import VELES_RUN, Run
 from tests.servers import PASSWORD, Server, query
 from tests.states import differences, state_of
@@ -115,7 +115,7 @@ def test_a_workflow_of_the_users_own(database: Server, tmp_path: Path, monkeypat
     snapshotter.finish()
     again = restored(snapshotter.last_location).workflow
     assert again["holder"].value == list(range(10))
-    assert again["snapshotter"].destination == snapshotter.destination
+    assert again["snapshotter"].place == snapshotter.place
     assert PASSWORD.encode() not in pickle.dumps(again["snapshotter"].store)
     again.initialize()
     again["snapshotter"].export()

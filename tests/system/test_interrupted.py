@@ -19,7 +19,7 @@ from tests.system.test_resume import final_snapshot
 SMALL = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=200", "decision.max_epochs=10", "seed=7")
 LARGE = (
     *SMALL[:-2],
-    *("layers.fc1.output_sample_shape=1000", "layers.fc1.learning_rate=0.01", "layers.fc1.gradient_moment=0.5", "seed=7"),
+    *("layers.fc1.output_sample_shape=1000", "layers.fc1.learning_rate=0.01", "layers.fc1.gradient_momentum=0.5", "seed=7"),
 )
 """Takes about a second to compress with xz, and a fraction of one to restore."""
 EPOCHS = "decision.max_epochs=6"

@@ -12,7 +12,7 @@ from tests.conftest import VELES_RUN, Run
 from tests.states import differences, state_of
 
 EPOCHS = 6
-BASE = ("conf=mnist_small", "layers.fc1.gradient_moment=0.5", f"decision.max_epochs={EPOCHS}")
+BASE = ("conf=mnist_small", "layers.fc1.gradient_momentum=0.5", f"decision.max_epochs={EPOCHS}")
 
 
 def final_snapshot(output: str) -> str:

@@ -9,7 +9,7 @@ import yaml
 from tests.conftest import Run
 from tests.states import differences, state_of
 
-CONV = {"type": "conv_str", "n_kernels": 6, "kx": 5, "ky": 5, "sliding": 2, "gradient_moment": 0.5}
+CONV = {"type": "conv_relu", "n_kernels": 6, "kx": 5, "ky": 5, "sliding": 2, "gradient_momentum": 0.5}
 OUT = {"type": "softmax", "output_sample_shape": 10}
 MODULES = [
     {"_target_": "torch.nn.Conv2d", "in_channels": 6, "out_channels": 8, "kernel_size": 3},
@@ -22,7 +22,7 @@ NETWORKS = {
         "layers": {
             "conv": CONV | {"type": "conv_tanh"},
             "bn": {"type": "batch_norm"},
-            "norm": {"type": "norm"},
+            "norm": {"type": "local_response_norm"},
             "pool": {"type": "stochastic_pooling", "kx": 2, "ky": 2},
             "drop": {"type": "dropout"},
             "out": OUT,
@@ -34,7 +34,7 @@ NETWORKS = {
             "conv": CONV,
             "pool": {"type": "maxabs_pooling", "kx": 2, "ky": 2},
             "depool": {"type": "depooling", "pooling": "pool"},
-            "deconv": {"type": "deconv", "conv": "conv", "tied": True, "gradient_moment": 0.5},
+            "deconv": {"type": "deconv", "conv": "conv", "tied": True, "gradient_momentum": 0.5},
             "act": {"type": "activation_log"},
             "cutter": {"type": "cutter", "padding": 4},
             "module": {
@@ -42,14 +42,14 @@ NETWORKS = {
                 "in_channels": 1,
                 "out_channels": 3,
                 "kernel_size": 3,
-                "gradient_moment": 0.5,
+                "gradient_momentum": 0.5,
             },
             "out": OUT,
         },
     },
     "adam": {
         "layers": {
-            "conv": {key: value for key, value in CONV.items() if key != "gradient_moment"},
+            "conv": {key: value for key, value in CONV.items() if key != "gradient_momentum"},
             "net": {"_target_": "torch.nn.Sequential", "_args_": MODULES},
             "out": OUT,
         },

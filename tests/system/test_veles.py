@@ -62,7 +62,7 @@ NETWORKS: dict[str, list[tuple[str, str, tuple[int, ...] | None]]] = {
         ("max_pool1", "MaxPooling", None),
         ("conv2", "linear", (50, 20, 5, 5)),
         ("max_pool2", "MaxPooling", None),
-        ("fc_relu3", "relu", (500, 800)),
+        ("fc_relu3", "softplus", (500, 800)),
         ("fc_softmax4", "softmax", (10, 500)),
     ],
     "mnist_conv": [
@@ -70,7 +70,7 @@ NETWORKS: dict[str, list[tuple[str, str, tuple[int, ...] | None]]] = {
         ("max_pool1", "MaxPooling", None),
         ("conv2", "linear", (87, 64, 5, 5)),
         ("max_pool2", "MaxPooling", None),
-        ("fc_relu3", "relu", (791, 1392)),
+        ("fc_relu3", "softplus", (791, 1392)),
         ("fc_softmax4", "softmax", (10, 791)),
     ],
     "cifar": [
@@ -83,44 +83,44 @@ NETWORKS: dict[str, list[tuple[str, str, tuple[int, ...] | None]]] = {
     "cifar_caffe": [
         ("conv1", "linear", (32, 3, 5, 5)),
         ("pool1", "MaxPooling", None),
-        ("relu1", "strict_relu", None),
-        ("norm1", "Norm", None),
+        ("relu1", "relu", None),
+        ("norm1", "LocalResponseNorm", None),
         ("conv2", "linear", (32, 32, 5, 5)),
-        ("relu2", "strict_relu", None),
+        ("relu2", "relu", None),
         ("pool2", "AvgPooling", None),
-        ("norm2", "Norm", None),
+        ("norm2", "LocalResponseNorm", None),
         ("conv3", "linear", (64, 32, 5, 5)),
-        ("relu3", "strict_relu", None),
+        ("relu3", "relu", None),
         ("pool3", "AvgPooling", None),
         ("fc_softmax4", "softmax", (10, 1024)),
     ],
     "cifar_nin": [
         ("conv1", "linear", (192, 3, 5, 5)),
-        ("relu1", "strict_relu", None),
+        ("relu1", "relu", None),
         ("conv2", "linear", (160, 192, 1, 1)),
-        ("relu2", "strict_relu", None),
+        ("relu2", "relu", None),
         ("conv3", "linear", (96, 160, 1, 1)),
-        ("relu3", "strict_relu", None),
+        ("relu3", "relu", None),
         ("pool3", "MaxPooling", None),
         ("drop3", "Dropout", None),
         ("conv4", "linear", (192, 96, 5, 5)),
-        ("relu4", "strict_relu", None),
+        ("relu4", "relu", None),
         ("conv5", "linear", (192, 192, 1, 1)),
-        ("relu5", "strict_relu", None),
+        ("relu5", "relu", None),
         ("conv6", "linear", (192, 192, 1, 1)),
-        ("relu6", "strict_relu", None),
+        ("relu6", "relu", None),
         ("pool6", "AvgPooling", None),
         ("drop6", "Dropout", None),
         ("conv7", "linear", (192, 192, 3, 3)),
-        ("relu7", "strict_relu", None),
+        ("relu7", "relu", None),
         ("conv8", "linear", (192, 192, 1, 1)),
-        ("relu8", "strict_relu", None),
+        ("relu8", "relu", None),
         ("conv9", "linear", (10, 192, 1, 1)),
-        ("relu9", "strict_relu", None),
+        ("relu9", "relu", None),
         ("pool9", "AvgPooling", None),
         ("fc_softmax4", "softmax", (10, 10)),
     ],
-    "wine_relu": [("fc_relu1", "relu", (10, 13)), ("fc_softmax2", "softmax", (3, 10))],
+    "wine_relu": [("fc_relu1", "softplus", (10, 13)), ("fc_softmax2", "softmax", (3, 10))],
     "lines": [
         ("conv1", "linear", (32, 3, 4, 4)),
         ("max_pooling2", "MaxPooling", None),
@@ -233,10 +233,10 @@ def test_gradient_units_have_the_settings_of_the_dictionary(name: str, tmp_path:
         own = given.get(unit.forward.name) or conf["mcdnnic_parameters"]["<-"]
         rate = base or own["learning_rate"]
         moment = own.get("gradient_moment", 0)
-        weights, bias = unit.weights_step, unit.bias_step
+        weights, bias = unit.steps["weights"], unit.steps["bias"]
         assert (weights.rate, bias.rate) == (rate, base or own.get("learning_rate_bias", rate))
         assert (weights.decay, bias.decay) == (own.get("weights_decay", 0.00005), own.get("weights_decay_bias", 0))
-        assert (weights.moment, bias.moment) == (moment, own.get("gradient_moment_bias", moment))
+        assert (weights.momentum, bias.momentum) == (moment, own.get("gradient_moment_bias", moment))
         assert (weights.ortho, bias.ortho) == (own.get("factor_ortho", 0), 0)
         assert (weights.l1, bias.l1) == (0, 0)
     policy = adjuster.get("lr_policy_name", "fixed") if adjuster.get("do") else "fixed"
@@ -269,6 +269,7 @@ def test_a_dictionary_in_a_folder_of_ones_own_runs_and_continues(veles_run: Run,
     sizes = ("loader.train_size=200", "loader.validation_size=50")
     done = veles_run("conf=pasted", *sizes, "decision.max_epochs=1", "layers.fc_relu3.output_sample_shape=30", "seed=1")
     assert done.stderr.splitlines() == [
+        "veles-run: layers.fc_relu3.type=all2all_relu of VELES is all2all_softplus here: log(1 + e^x)",
         "veles-run: weights_plotter of VELES has no effect: plotters=true draws errors, confusion and first weights",
         "veles-run: loader.force_numpy of VELES has no effect: `device` says where the run computes",
     ]

@@ -51,7 +51,7 @@ def test_keys_are_arguments_and_the_snapshotter_is_that_of_the_configuration(tmp
     workflow = built(tmp_path, size=3, share=1, parts=[1, {"a": 2}])
     assert (workflow.name, workflow.size, workflow.share, workflow.parts) == ("mine", 3, 1, [1, {"a": 2}])
     assert workflow.saver.settings.interval == 1
-    assert workflow.saver.destination == str(tmp_path)
+    assert workflow.saver.place == str(tmp_path)
     assert built(tmp_path, size=3, name="other").name == "other"
 
 

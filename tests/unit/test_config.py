@@ -7,8 +7,9 @@ from omegaconf import OmegaConf
 
 from runner import config
 from runner.config import Config, LossFunction, SnapshotterConfig, from_hydra, layer_sides, normalized_layers, plain
+from runner.config.layers import network, spellings
 from runner.config.layers.schema import LAYER_CONFIGS, All2AllForwardConfig
-from runner.config.layers.weighted_layers import Filling, GradientConfig
+from runner.config.layers.weighted_layers import Distribution, GradientConfig
 from runner.config.loading import LoaderConfig
 from runner.config.training import LearningRateConfig
 from runner.errors import ConfigError
@@ -20,7 +21,7 @@ from runner.snapshots.codecs import CODECS
 
 FLAT = {
     "fc1": {"type": "all2all_tanh", "output_sample_shape": 100, "weights_stddev": 0.05, "learning_rate": 0.3},
-    "out": {"type": "softmax", "output_sample_shape": [10], "gradient_moment": 0.9},
+    "out": {"type": "softmax", "output_sample_shape": [10], "gradient_momentum": 0.9},
 }
 VELES = [
     {
@@ -88,10 +89,10 @@ def test_a_name_that_is_a_number_is_text() -> None:
         ({"a": {"type": "dropout", "learning_rate": 1}}, "layers.a.learning_rate is not a key of a 'dropout' layer"),
         ({"a": 5}, "layers.a=5 must be a mapping of settings"),
         ({"a": {"type": "softmax", "->": 3}}, "layers.a.->=3 must be a mapping of settings"),
-        ([5], "layers has 5, which is no mapping with a type"),
+        ([5], "layers has 5, which is not a mapping with a type"),
         (
             [{"type": "dropout", "name": "x"}, {"type": "dropout", "name": "x"}],
-            "two layers named 'x': give each a name of its own",
+            "two layers named 'x': give each its own name",
         ),
         ("fc1", "layers='fc1' must be a mapping from names to settings, or a list"),
         (7, "layers=7 must be a mapping"),
@@ -111,6 +112,44 @@ def test_wrong_layers_are_refused(layers: object, message: str) -> None:
         normalized_layers(layers)
 
 
+@pytest.mark.parametrize("name", [*spellings.TYPES, *(name for names in spellings.KEYS.values() for name in names)])
+def test_other_spellings_are_read_with_a_notice(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    network._say.cache_clear()
+    layer = {"type": name} | ({"n_kernels": 2} if "conv" in name else {"output_sample_shape": 2} if "all2all" in name else {})
+    if name not in spellings.TYPES:
+        layer = {"type": "softmax", name: 0.9}
+    (normalized,) = normalized_layers({"a": layer}).values()
+    assert name not in (*normalized, *normalized.values())
+    (notice,) = caplog.messages
+    assert notice.startswith("layers.a.")
+    assert name in notice
+
+
+def test_both_spellings_of_a_key_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"layers.a.gradient_moment=0.5 and gradient_momentum=0.9 .*: use gradient_momentum"):
+        normalized_layers({"a": {"type": "softmax", "gradient_momentum": 0.9, "gradient_moment": 0.5}})
+
+
+def test_batch_normalization_and_modules_have_a_momentum_of_their_own() -> None:
+    layers = normalized_layers(
+        {
+            "a": {"type": "batch_norm", "momentum": 0.2, "gradient_momentum": 0.9},
+            "b": {"_target_": "torch.nn.BatchNorm1d", "momentum": 0.2, "gradient_momentum": 0.9},
+        }
+    )
+    for layer in layers.values():
+        assert (layer["momentum"], layer["gradient_momentum"]) == (0.2, 0.9)
+    assert layer_sides(layers["b"])[0]["module"]["momentum"] == 0.2
+
+
+@pytest.mark.parametrize("arrow", ["->", "<-"])
+def test_relu_in_veles_form_is_refused(arrow: str) -> None:
+    layers = [{"type": "activation_relu"}, {"type": "dropout", arrow: {}}, {"type": "softmax"}]
+    with pytest.raises(ConfigError, match=rf"layers.activation_relu1.type='activation_relu' .*{arrow}.*'activation_softplus'"):
+        normalized_layers(layers)
+    assert normalized_layers([{"type": "activation_relu"}])["activation_relu1"]["type"] == "activation_relu"
+
+
 @pytest.mark.parametrize("shape", [0, -1, 1.5, "x", True, [], [3, 0], [2, True], None])
 def test_a_wrong_shape_is_refused(shape: object) -> None:
     with pytest.raises(ConfigError, match=r"output_sample_shape=.* must be a positive integer, or a list of such"):
@@ -127,8 +166,8 @@ def test_a_wrong_shape_is_refused(shape: object) -> None:
         ("weights_decay", -1, "must not be negative"),
         ("l1_vs_l2", 1.1, "must be between 0 and 1"),
         ("l1_vs_l2", -0.1, "must be between 0 and 1"),
-        ("gradient_moment", 1.0, "must be at least 0 and below 1"),
-        ("gradient_moment", -0.1, "must be at least 0 and below 1"),
+        ("gradient_momentum", 1.0, "must be at least 0 and below 1"),
+        ("gradient_momentum", -0.1, "must be at least 0 and below 1"),
     ],
 )
 def test_settings_of_the_backward_side_are_checked(name: str, suffix: str, value: float, message: str) -> None:
@@ -140,7 +179,7 @@ def test_settings_of_the_backward_side_are_checked(name: str, suffix: str, value
 def test_a_negative_size_of_a_random_filling_is_refused(what: str) -> None:
     with pytest.raises(ConfigError, match=f"{what}_stddev=-1 must not be negative, unless {what}_filling is constant"):
         All2AllForwardConfig(output_sample_shape=1, **{f"{what}_stddev": -1})
-    All2AllForwardConfig(output_sample_shape=1, **{f"{what}_stddev": -1, f"{what}_filling": Filling.constant})
+    All2AllForwardConfig(output_sample_shape=1, **{f"{what}_stddev": -1, f"{what}_filling": Distribution.constant})
 
 
 @pytest.mark.parametrize(
@@ -156,11 +195,11 @@ def test_a_negative_size_of_a_random_filling_is_refused(what: str) -> None:
         ({"policy": "cosine", "period": 0}, r"lr_adjuster.period=0 must be at least 1 \(epochs\)"),
         (
             {"policy": "arbitrary_step", "lrs_with_lengths": [[1, 2], 3]},
-            r"lr_adjuster.lrs_with_lengths has 3, which is no pair",
+            r"lr_adjuster.lrs_with_lengths has 3, which is not a pair",
         ),
-        ({"policy": "arbitrary_step", "lrs_with_lengths": [[1]]}, r"lrs_with_lengths has \[1\], which is no pair"),
-        ({"policy": "arbitrary_step", "lrs_with_lengths": [["a", 2]]}, r"lrs_with_lengths has \['a', 2\], which is no pair"),
-        ({"policy": "arbitrary_step", "lrs_with_lengths": [[1, 0]]}, r"lrs_with_lengths has \[1, 0\], which is no pair"),
+        ({"policy": "arbitrary_step", "lrs_with_lengths": [[1]]}, r"lrs_with_lengths has \[1\], which is not a pair"),
+        ({"policy": "arbitrary_step", "lrs_with_lengths": [["a", 2]]}, r"lrs_with_lengths has \['a', 2\], which is not a pair"),
+        ({"policy": "arbitrary_step", "lrs_with_lengths": [[1, 0]]}, r"lrs_with_lengths has \[1, 0\], which is not a pair"),
         ({"policy": "arbitrary_step", "lrs_with_lengths": []}, "policy='arbitrary_step' needs lr_adjuster.lrs_with_lengths"),
     ],
 )

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from runner.config import Config
+from runner.config import Config, normalized_layers
+from runner.config.layers import spellings
 from runner.config.layers.schema import LAYER_CONFIGS
 from runner.config.veles import keys, translated
 from runner.errors import ConfigError
@@ -94,19 +95,14 @@ def test_a_dictionary_of_veles_has_its_defaults() -> None:
     made = content(loader_name="wine_loader", layers=layers)
     assert made["loader"] == {"name": "wine", "normalization": "none"}
     assert made["layers"] == {
-        "all2all1": {
-            "type": "all2all",
-            "->": {"output_sample_shape": 3, "default_stddev": "veles"},
-            "<-": {"weights_decay": 0.00005},
-        },
+        "all2all1": {"type": "all2all", "output_sample_shape": 3, "default_stddev": "veles", "weights_decay": 0.00005},
         "dropout2": {"type": "dropout"},
-        "batch_norm3": {"type": "batch_norm", "<-": {"weights_decay": 0.00005}},
-        "softmax4": {"type": "softmax", "->": {"default_stddev": "veles"}, "<-": {"weights_decay": 0.00005}},
+        "batch_norm3": {"type": "batch_norm", "weights_decay": 0.00005},
+        "softmax4": {"type": "softmax", "default_stddev": "veles", "weights_decay": 0.00005},
     }
     given = [{"type": "softmax", "weights_decay": 0, "->": {"default_stddev": "inputs"}}]
-    assert content(loader_name="wine_loader", layers=given)["layers"]["softmax1"] == {
-        key: value for key, value in given[0].items() if key != "name"
-    }
+    softmax = {"type": "softmax", "weights_decay": 0, "default_stddev": "inputs"}
+    assert content(loader_name="wine_loader", layers=given)["layers"]["softmax1"] == softmax
     assert (
         content(loader_name="wine_loader", loader={"normalization_type": "pointwise"})["loader"]["normalization"] == "pointwise"
     )
@@ -115,7 +111,7 @@ def test_a_dictionary_of_veles_has_its_defaults() -> None:
 
 def test_beside_an_optimizer_no_decay_is_put_into_layers() -> None:
     made = content(loader_name="wine_loader", optimizer={"_target_": "x"}, layers=[{"type": "softmax"}])
-    assert made["layers"] == {"softmax1": {"type": "softmax", "->": {"default_stddev": "veles"}}}
+    assert made["layers"] == {"softmax1": {"type": "softmax", "default_stddev": "veles"}}
 
 
 def test_a_topology_says_the_minibatch_and_the_size_of_the_images() -> None:
@@ -169,13 +165,13 @@ def test_base_lr_is_the_rate_of_every_layer() -> None:
         "bias_lr_policy_name": "fixed",
         "bias_lr_parameters": {"base_lr": 0.2},
     }
-    layers = [{"type": "conv", "learning_rate": 5}, {"type": "norm"}, {"type": "softmax", "<-": {"learning_rate_bias": 7}}]
+    layers = [{"type": "conv", "learning_rate": 5}, {"type": "dropout"}, {"type": "softmax", "<-": {"learning_rate_bias": 7}}]
     made = content(lr_adjuster=adjuster, layers=layers)["layers"]
     rates = {"learning_rate": 0.1, "learning_rate_bias": 0.2}
     assert made == {
-        "conv1": {"type": "conv", "<-": rates},
-        "norm2": {"type": "norm"},
-        "softmax3": {"type": "softmax", "<-": rates},
+        "conv1": {"type": "conv"} | rates,
+        "dropout2": {"type": "dropout"},
+        "softmax3": {"type": "softmax"} | rates,
     }
     topology = content(lr_adjuster=adjuster, mcdnnic_topology="28x28-10N")
     assert topology["mcdnnic_parameters"] == {"<-": rates}
@@ -198,7 +194,7 @@ def test_a_key_of_a_layer_without_effect_is_named_with_the_reason(key: str, side
     made, notes = translated({"layers": [layer]})
     where = "layers.fc" if side is None else f"layers.fc.{side}"
     assert notes == [f"{where}.{key} of VELES has no effect: {(keys.LAYER_DROPPED | keys.UNIT_KEYS)[key]}"]
-    assert made["layers"]["fc"] == {"type": "all2all"} | ({} if side is None else {side: {}})
+    assert made["layers"]["fc"] == {"type": "all2all"}
 
 
 def test_learning_rates_of_a_layer_without_weights_are_named() -> None:
@@ -206,7 +202,7 @@ def test_learning_rates_of_a_layer_without_weights_are_named() -> None:
     assert lines(loader_name="mnist_loader", layers=layers) == [
         "layers.p.<-.learning_rate of VELES has no effect: a layer of type 'max_pooling' has no weights"
     ]
-    assert translated({"layers": layers}) == ({"layers": {"p": {"type": "max_pooling", "<-": {"learning_rate": 1}}}}, [])
+    assert translated({"layers": layers}) == ({"layers": {"p": {"type": "max_pooling", "learning_rate": 1}}}, [])
 
 
 @pytest.mark.parametrize("key", keys.REFUSED)
@@ -226,7 +222,7 @@ def test_a_key_that_would_change_the_results_is_refused(key: str) -> None:
 def test_a_key_of_a_layer_that_would_change_the_results_is_refused(key: str) -> None:
     neutral, instead = keys.LAYER_REFUSED[key]
     for value in (None, *neutral):
-        assert content(layers=[{"name": "fc", "type": "all2all", "<-": {key: value}}])["layers"]["fc"]["<-"] == {}
+        assert content(layers=[{"name": "fc", "type": "all2all", "<-": {key: value}}])["layers"]["fc"] == {"type": "all2all"}
     with pytest.raises(ConfigError) as caught:
         content(layers=[{"name": "fc", "type": "all2all", "<-": {key: 7}}])
     assert str(caught.value) == f"layers.fc.<-.{key}=7 of VELES is not supported: {instead}"
@@ -253,17 +249,20 @@ def test_a_key_of_a_layer_that_would_change_the_results_is_refused(key: str) -> 
         ({"loader_name": "mnist_loader", "loader": 5}, "loader=5 must be a mapping"),
         (
             {"common": {"engine": {"bogus": 1}}},
-            "common.engine.bogus is no key of VELES that is known here; known: common.cache_dir",
+            "common.engine.bogus is not a key of VELES that is known here; known: common.cache_dir",
         ),
-        ({"data_paths": {"test": 1}}, "data_paths.test is no key of VELES that is known here; known: data_paths.train, data_"),
-        ({"layers": [8, 3]}, "layers has 8, which is no mapping with a type"),
+        (
+            {"data_paths": {"test": 1}},
+            "data_paths.test is not a key of VELES that is known here; known: data_paths.train, data_",
+        ),
+        ({"layers": [8, 3]}, "layers has 8, which is not a mapping with a type"),
         (
             {"layers": [{"type": "all2all", "output_shape": 1, "output_sample_shape": 2}]},
             "all2all1.output_shape and output_sample",
         ),
         (
             {"lr_adjuster": {"lr_policy_name": "x"}},
-            "lr_adjuster.lr_policy_name='x' is no policy of VELES; known: arbitrary_step",
+            "lr_adjuster.lr_policy_name='x' is not a policy of VELES; known: arbitrary_step",
         ),
         (
             {"lr_adjuster": {"lr_policy_name": "inv"}},
@@ -296,3 +295,109 @@ def test_the_number_of_outputs_of_softmax_is_that_of_the_labels() -> None:
 def test_the_page_has_every_type_of_layer() -> None:
     page = PAGE.read_text()
     assert [kind for kind in LAYER_CONFIGS if kind not in ("batch_norm", "module") and f"`{kind}`" not in page] == []
+    assert [kind for kind in spellings.TYPES if f"`{kind}`" not in page] == []
+
+
+RELUS = {"all2all": {"output_sample_shape": 3}, "conv": {"n_kernels": 3}, "activation": {}}
+
+
+@pytest.mark.parametrize("base", RELUS)
+def test_types_of_a_dictionary_of_veles_mean_what_they_mean_there(base: str) -> None:
+    layers = [{"name": name, "type": f"{base}_{name}", "->": RELUS[base]} for name in ("relu", "str", "tanh")]
+    made, notes = translated({"loader_name": "mnist_loader", "layers": layers})
+    assert [layer["type"] for layer in made["layers"].values()] == [f"{base}_softplus", f"{base}_relu", f"{base}_tanh"]
+    assert [note for note in notes if "relu" in note] == [
+        f"layers.relu.type={base}_relu of VELES is {base}_softplus here: log(1 + e^x)"
+    ]
+
+
+def test_veles_words_of_keys_are_read_without_a_notice_in_its_dictionaries() -> None:
+    layers = [{"type": "norm"}, {"type": "softmax", "<-": {"gradient_moment": 0.9, "gradient_moment_bias": 0.5}}]
+    made, notes = translated({"loader_name": "mnist_loader", "layers": layers})
+    assert notes == []
+    assert made["layers"]["norm1"] == {"type": "local_response_norm"}
+    assert made["layers"]["softmax2"]["gradient_momentum"] == 0.9
+    assert made["layers"]["softmax2"]["gradient_momentum_bias"] == 0.5
+
+
+@pytest.mark.parametrize("kind", ["max_pooling", "norm", "activation_str"])
+def test_veles_momentum_of_a_layer_without_weights_has_no_effect(kind: str) -> None:
+    made, notes = translated({"loader_name": "mnist_loader", "layers": [{"type": kind, "<-": {"gradient_moment": 0.9}}]})
+    assert [note for note in notes if "gradient_moment" in note]
+    assert normalized_layers(made["layers"])
+
+
+@pytest.mark.parametrize("base", RELUS)
+@pytest.mark.parametrize(
+    ("conf", "sign"),
+    [
+        ({"loader": {"normalization_type": "linear"}}, "loader.normalization_type"),
+        ({"common": {"engine": {"backend": "numpy"}}}, "common.engine.backend"),
+        ({"downloader": {"url": "x"}}, "downloader"),
+        ({"decision_name": "decision_gd"}, "decision_name"),
+        ({"decision": {"timings": False}}, "decision.timings"),
+        ({}, "->"),
+        ({}, "<-"),
+        ({}, "rand"),
+        ({}, "solvers"),
+        ({}, "gradient_moment"),
+        ({}, "type=norm"),
+        ({}, "a list of layers"),
+    ],
+)
+def test_relu_is_refused_where_veles_may_be_meant(base: str, conf: dict[str, Any], sign: str) -> None:
+    layer = {"type": f"{base}_relu"} | RELUS[base]
+    others: dict[str, Any] = {"x": {"type": "conv", "n_kernels": 2}}
+    if sign == "type=norm":
+        others = {"x": {"type": "norm"}}
+    elif not conf and sign != "a list of layers":
+        others["x"][sign] = {}
+    layers: Any = others | {"a": layer}
+    if sign == "a list of layers":
+        layers = [{"name": name} | settings for name, settings in layers.items()]
+    with pytest.raises(ConfigError) as caught:
+        translated(conf | {"layers": layers})
+    assert all(word in str(caught.value) for word in ("layers.a.type", f"{base}_relu", f"{base}_softplus", sign))
+    for kind in (f"{base}_softplus", f"{base}_str", f"{base}_sigmoid"):
+        layer["type"] = kind
+        if sign != "solvers":
+            translated(conf | {"layers": others | {"a": layer}})
+
+
+@pytest.mark.parametrize(
+    "conf", [{}, {"loader": {"shuffle_limit": 1, "name": "mnist"}}, {"snapshotter": {"compression": ""}}, {"plotters": True}]
+)
+def test_relu_is_relu_in_a_conf_file_of_this_project(conf: dict[str, Any]) -> None:
+    layers = {"a": {"type": "all2all_relu", "output_sample_shape": 3}}
+    assert translated(conf | {"layers": layers}) == (conf | {"layers": layers}, [])
+
+
+def test_a_type_typed_over_a_dictionary_of_veles_is_this_projects() -> None:
+    layers = [{"name": "a", "type": "all2all_tanh", "->": {"output_sample_shape": 3}, "<-": {"gradient_moment": 0.9}}]
+    made = content(loader_name="mnist_loader", layers=layers)["layers"]
+    made["a"] |= {"type": "all2all_relu", "gradient_momentum": 0.5}
+    (normalized,) = normalized_layers(made).values()
+    assert (normalized["type"], normalized["gradient_momentum"], normalized["output_sample_shape"]) == ("all2all_relu", 0.5, 3)
+
+
+def test_other_spellings_in_a_conf_file_are_told() -> None:
+    layers = {
+        "a": {"type": "conv_str", "n_kernels": 2, "gradient_moment": 0.9},
+        "b": {"type": "norm"},
+        "c": {"_target_": "my.Module", "gradient_moment": 0.9, "momentum": 0.1},
+        "d": {"type": "softmax", "momentum": 0.9},
+    }
+    made, notes = translated({"layers": layers})
+    assert made["layers"] == {
+        "a": {"type": "conv_relu", "n_kernels": 2, "gradient_momentum": 0.9},
+        "b": {"type": "local_response_norm"},
+        "c": {"_target_": "my.Module", "gradient_momentum": 0.9, "momentum": 0.1},
+        "d": {"type": "softmax", "gradient_momentum": 0.9},
+    }
+    assert notes == [
+        "layers.a.type=conv_str is read as conv_relu",
+        "layers.a.gradient_moment is read as gradient_momentum",
+        "layers.b.type=norm is read as local_response_norm",
+        "layers.c.gradient_moment is read as gradient_momentum",
+        "layers.d.momentum is read as gradient_momentum",
+    ]

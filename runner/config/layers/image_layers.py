@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runner.config.layers.weighted_layers import FillingConfig
+from runner.config.layers.weighted_layers import InitializationConfig
 from runner.errors import ConfigError
 
 SIZES = Any  # OmegaConf has no union of an integer and a list
@@ -19,15 +19,15 @@ def _check_positive(settings: Any, *names: str) -> None:
 
 
 def spread(name: str, value: Any, length: int, minimum: int) -> tuple[int, ...]:
-    """Returns one number as so many, and a list of so many as it is.
+    """Returns a tuple of `length` numbers: one number repeated, or a list of so many as it is.
 
     Raises:
-        ConfigError: it is something else, or a number is below the minimum.
+        ConfigError: the value is something else, or a number is below the minimum.
     """
     numbers = list(value) if isinstance(value, list | tuple) else [value] * length
     whole = all(isinstance(number, int) and not isinstance(number, bool) and number >= minimum for number in numbers)
     if len(numbers) != length or not whole:
-        raise ConfigError(f"{name}={value!r} must be a number of at least {minimum}, or a list of {length} such")
+        raise ConfigError(f"{name}={value!r} must be a number of at least {minimum}, or a list of {length} such numbers")
     return tuple(numbers)
 
 
@@ -50,12 +50,12 @@ class WindowConfig:
 
 @dataclass(kw_only=True)
 class PoolingForwardConfig(WindowConfig):
-    """The forward side of pooling; the step is the window's size unless given."""
+    """The forward side of pooling. Default step: the window's size."""
 
 
 @dataclass(kw_only=True)
-class ConvForwardConfig(WindowConfig, FillingConfig):
-    """The forward side of convolution; the step is 1 unless given."""
+class ConvForwardConfig(WindowConfig, InitializationConfig):
+    """The forward side of convolution. Default step: 1."""
 
     kx: int = 5
     """Width of the kernels."""
@@ -70,7 +70,7 @@ class ConvForwardConfig(WindowConfig, FillingConfig):
 
     def __post_init__(self) -> None:
         WindowConfig.__post_init__(self)
-        FillingConfig.__post_init__(self)
+        InitializationConfig.__post_init__(self)
         _check_positive(self, "n_kernels", "grouping")
         spread("padding", self.padding, 4, 0)
         if self.n_kernels is not None and self.n_kernels % self.grouping:
@@ -78,15 +78,15 @@ class ConvForwardConfig(WindowConfig, FillingConfig):
 
 
 @dataclass(kw_only=True)
-class DeconvForwardConfig(FillingConfig):
-    """The forward side of deconvolution: the way back of a convolution before it, whose geometry it takes."""
+class DeconvForwardConfig(InitializationConfig):
+    """The forward side of deconvolution: the transpose of an earlier convolution, whose geometry it takes."""
 
     include_bias: bool = False
     """Whether there is a bias."""
     conv: str | None = None
-    """Name of the convolution whose input's shape is the output's."""
+    """Name of the convolution: the output has the shape of its input."""
     tied: bool = True
-    """Whether the weights are the convolution's; else they are of its own."""
+    """Whether the weights are shared with the convolution."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,10 +95,10 @@ class DeconvForwardConfig(FillingConfig):
 
 @dataclass(kw_only=True)
 class DepoolingForwardConfig:
-    """The forward side of depooling: the way back of a pooling before it."""
+    """The forward side of depooling: the inverse of an earlier pooling."""
 
     pooling: str | None = None
-    """Name of the pooling, of any type but `avg_pooling`, whose places the values are put back into."""
+    """Name of the pooling, of any type but `avg_pooling`: each value goes back to where it took one."""
 
     def __post_init__(self) -> None:
         _check_named(self.pooling, "pooling", "pooling layer")
@@ -106,7 +106,7 @@ class DepoolingForwardConfig:
 
 def _check_named(value: str | None, key: str, what: str) -> None:
     if not value:
-        raise ConfigError(f"{key} must be the name of a {what} before it")
+        raise ConfigError(f"{key} must name an earlier {what}")
 
 
 @dataclass(kw_only=True)
@@ -121,8 +121,8 @@ class CutterForwardConfig:
 
 
 @dataclass(kw_only=True)
-class NormForwardConfig:
-    """The forward side of local response normalisation: x (k + alpha sum x^2)^-beta, over n neighbouring channels."""
+class LocalResponseNormForwardConfig:
+    """The forward side of local response normalization: x (k + alpha sum x^2)^-beta, over n neighboring channels."""
 
     alpha: float = 0.0001
     """Factor of the sum of squares."""
@@ -142,12 +142,12 @@ class NormForwardConfig:
 
 @dataclass(kw_only=True)
 class BatchNormForwardConfig:
-    """The forward side of batch normalisation, by channel."""
+    """The forward side of batch normalization, by channel."""
 
     epsilon: float = 1e-5
     """Added to the variance, above 0."""
     momentum: float = 0.1
-    """Share of each minibatch in the running statistics, above 0 to 1."""
+    """Share of each minibatch in the running statistics, above 0, at most 1."""
 
     def __post_init__(self) -> None:
         if self.epsilon <= 0:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from runner.config.layers import spellings
 from runner.config.layers.schema import LAYER_CONFIGS
 from runner.errors import ConfigError
 
@@ -18,14 +19,14 @@ def mcdnnic_layers(topology: str, parameters: Mapping[str, Any] | None = None) -
     """Returns the layers of a topology as a list in VELES's form.
 
     `32C4` is a convolution with 32 kernels of 4 x 4, `MP2` max pooling of 2 x 2, `800N` a fully connected layer with 800
-    outputs; the last part is the softmax layer. The sizes of the input come first; the data themselves say them.
+    outputs; the last part is the softmax layer. The size of the input comes first, and is not used: the data have it.
 
     Args:
         topology: the parts.
-        parameters: settings below `->` and `<-`, for each layer that has them.
+        parameters: settings below `->` and `<-`, for all layers that have them.
 
     Raises:
-        ConfigError: a part is something else, or the settings are of no layer.
+        ConfigError: a part is something else, or a setting belongs to none of the layers.
     """
     first, *parts = topology.split("-")
     if not _INPUT.fullmatch(first) or not parts:
@@ -37,7 +38,7 @@ def mcdnnic_layers(topology: str, parameters: Mapping[str, Any] | None = None) -
     left = {(arrow, key) for arrow, settings in (parameters or {}).items() for key in settings}
     for layer in layers:
         for arrow, side in zip(("->", "<-"), LAYER_CONFIGS[layer["type"]], strict=True):
-            names = {item.name for item in fields(side)}
+            names = {item.name for item in fields(side)} | spellings.keys_of(side).keys()
             settings = {key: value for key, value in ((parameters or {}).get(arrow) or {}).items() if key in names}
             left -= {(arrow, key) for key in settings}
             layer[arrow] = settings | layer.get(arrow, {})

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from runner.checks import first_line, known
-from runner.config.layers.schema import LAYER_CONFIGS
+from runner.config.layers import spellings
+from runner.config.layers.schema import LAYER_CONFIGS, MODULE
 from runner.errors import ConfigError
 
-MODULE = "module"
-"""The type of a layer that is a `torch.nn.Module`, whose arguments are not ours to check."""
+log = logging.getLogger(__name__)
+
+ARROWS = ("->", "<-")
+"""Where VELES's form has the settings of the forward and of the backward side."""
 
 
 def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
     """Returns checked layers by name, from first to last, each as a flat mapping of its settings.
 
-    The forward side has all of them. The backward side has those that are given: they have a meaning only where no optimizer
-    takes their place.
+    All settings of the forward side are there; of the backward side only those that are given, since an optimizer may take
+    their place.
 
     VELES's form is understood: a list of mappings with `type`, `->`, `<-` and `name`.
 
     Raises:
-        ConfigError: a layer is of an unknown type, or has an unknown key or a wrong value.
+        ConfigError: a layer is of an unknown type, or of one that means something else in VELES's form; or it has an
+            unknown key or a wrong value.
     """
     if isinstance(layers, DictConfig | ListConfig):
         layers = OmegaConf.to_container(layers)
     layers = layers if isinstance(layers, Mapping) else named_layers(() if layers is None else layers)
+    spellings.refuse_ambiguous(layers, arrow_in(layers.values()))
     for name, settings in layers.items():
         if isinstance(settings, Mapping) and settings.get("type") is None and "_target_" not in settings:
             others = known(key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type"))
@@ -51,39 +58,70 @@ def named_layers(layers: Any) -> dict[str, Mapping[str, Any]]:
     """Returns the layers of a list in VELES's form by name: their `name`, or type and position.
 
     Raises:
-        ConfigError: no list of mappings, or two layers of one name.
+        ConfigError: it is not a list of mappings, or two layers have one name.
     """
     if not isinstance(layers, list | tuple):
         raise ConfigError(f"layers={layers!r} must be a mapping from names to settings, or a list of mappings with a type")
     named: dict[str, Mapping[str, Any]] = {}
     for number, layer in enumerate(layers, 1):
         if not isinstance(layer, Mapping):
-            raise ConfigError(f"layers has {layer!r}, which is no mapping with a type")
+            raise ConfigError(f"layers has {layer!r}, which is not a mapping with a type")
         name = str(layer.get("name") or f"{layer.get('type')}{number}")
         if name in named:
-            raise ConfigError(f"layers has two layers named {name!r}: give each a name of its own")
+            raise ConfigError(f"layers has two layers named {name!r}: give each its own name")
         named[name] = {key: value for key, value in layer.items() if key != "name"}
     return named
 
 
+def arrow_in(layers: Iterable[Any]) -> str | None:
+    """Returns the arrow that one of the layers has, if any does."""
+    found = (arrow for layer in layers if isinstance(layer, Mapping) for arrow in ARROWS if arrow in layer)
+    return next(found, None)
+
+
+def without_arrows(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a layer's settings with those below `->` and `<-` among the others, which go before.
+
+    Raises:
+        ConfigError: there is no mapping below an arrow.
+    """
+    flat = dict(settings)
+    for arrow in ARROWS:
+        flat = dict(_mapping(f"{where}.{arrow}", flat.pop(arrow, None))) | flat
+    return flat
+
+
+@cache
+def _say(notice: str) -> None:
+    """Logs a notice once: layers are normalized several times on their way into a run."""
+    log.warning("%s", notice)
+
+
 def _layer(name: str, settings: Any) -> dict[str, Any]:
-    flat = dict(_mapping(f"layers.{name}", settings))
-    kind = flat.pop("type", None) or (MODULE if "_target_" in flat else None)
+    where = f"layers.{name}"
+    given = dict(_mapping(where, settings))
+    given["type"] = given.get("type") or (MODULE if "_target_" in given else None)
+    flat, notices = spellings.respelled(where, without_arrows(where, given))
+    for notice in notices:
+        _say(notice)
+    return _completed(where, flat)
+
+
+def _completed(where: str, flat: dict[str, Any]) -> dict[str, Any]:
+    """Returns a layer's flat settings with their types checked and the defaults filled in."""
+    kind = flat.pop("type")
     if not isinstance(kind, str) or kind not in LAYER_CONFIGS:
-        raise ConfigError(f"layers.{name}.type={kind!r} is not a type of layer; known: {known(LAYER_CONFIGS)}")
-    for arrow in ("->", "<-"):
-        # A flat key goes before: it may have been typed over a conf file in VELES's form.
-        flat = dict(_mapping(f"layers.{name}.{arrow}", flat.pop(arrow, None))) | flat
+        raise ConfigError(f"{where}.type={kind!r} is not a type of layer; known: {known(LAYER_CONFIGS)}")
     merged: dict[str, Any] = {"type": kind}
     sides = LAYER_CONFIGS[kind]
     given = [{key: flat.pop(key) for key in _names(side) if key in flat} for side in sides]
-    forward, backward = (_checked(f"layers.{name}", side, values) for side, values in zip(sides, given, strict=True))
+    forward, backward = (_checked(where, side, values) for side, values in zip(sides, given, strict=True))
     merged |= forward | {key: value for key, value in backward.items() if key in given[1]}
     if kind == MODULE:
         return merged | {str(key): value for key, value in flat.items()}
     if flat:
         keys = known(key for side in sides for key in _names(side))
-        raise ConfigError(f"layers.{name}.{min(map(str, flat))} is not a key of a {kind!r} layer; known: {keys}")
+        raise ConfigError(f"{where}.{min(map(str, flat))} is not a key of a {kind!r} layer; known: {keys}")
     return merged
 
 

@@ -11,21 +11,24 @@ from runner.config.layers.image_layers import (
     CutterForwardConfig,
     DeconvForwardConfig,
     DepoolingForwardConfig,
-    NormForwardConfig,
+    LocalResponseNormForwardConfig,
     PoolingForwardConfig,
 )
-from runner.config.layers.weighted_layers import FillingConfig, GradientConfig, MatrixGradientConfig
+from runner.config.layers.weighted_layers import GradientConfig, InitializationConfig, MatrixGradientConfig
 from runner.errors import ConfigError
 
 SIZE = Any  # OmegaConf has no union of an integer and a list
 
+MODULE = "module"
+"""The type of a layer that is a `torch.nn.Module`, whose arguments are not ours to check."""
+
 
 @dataclass(kw_only=True)
-class All2AllForwardConfig(FillingConfig):
+class All2AllForwardConfig(InitializationConfig):
     """The forward side (`->`) of a fully connected layer."""
 
     output_sample_shape: SIZE = None
-    """Number of outputs, or the shape of a sample of them; for `softmax` the number of labels unless given."""
+    """Number of outputs, or the shape of a sample of them; for `softmax`, by default the number of classes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,7 +52,7 @@ class DropoutForwardConfig:
     """The forward side of dropout."""
 
     dropout_ratio: float = 0.5
-    """Share of the values that is dropped, 0 to below 1."""
+    """Share of the values that is dropped, from 0 to below 1."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout_ratio < 1:
@@ -61,15 +64,15 @@ class MulForwardConfig:
     """The forward side of `activation_mul`."""
 
     factor: float = 1.0
-    """What the values are multiplied with."""
+    """What the values are multiplied by."""
 
 
 @dataclass(kw_only=True)
 class ModuleForwardConfig:
-    """The forward side of a `torch.nn.Module`; keys that are not of the backward side are its arguments."""
+    """The forward side of a `torch.nn.Module`; keys that do not belong to the backward side are its arguments."""
 
     _target_: str | None = None
-    """The module's class, such as `torch.nn.Conv2d`; with it, `type` can be left out."""
+    """The module's class, such as `torch.nn.Conv2d`; with it, `type` may be left out."""
 
     def __post_init__(self) -> None:
         if not self._target_:
@@ -83,12 +86,12 @@ class NoConfig:
 
 LAYER_CONFIGS: dict[str, tuple[type, type]] = {
     **dict.fromkeys(
-        ("all2all", "all2all_tanh", "all2all_relu", "all2all_str", "all2all_sigmoid"),
+        ("all2all", "all2all_tanh", "all2all_relu", "all2all_softplus", "all2all_sigmoid"),
         (All2AllForwardConfig, MatrixGradientConfig),
     ),
     "softmax": (SoftmaxForwardConfig, MatrixGradientConfig),
     **dict.fromkeys(
-        ("conv", "conv_tanh", "conv_relu", "conv_str", "conv_sigmoid"),
+        ("conv", "conv_tanh", "conv_relu", "conv_softplus", "conv_sigmoid"),
         (ConvForwardConfig, MatrixGradientConfig),
     ),
     "deconv": (DeconvForwardConfig, MatrixGradientConfig),
@@ -98,13 +101,14 @@ LAYER_CONFIGS: dict[str, tuple[type, type]] = {
     ),
     "depooling": (DepoolingForwardConfig, NoConfig),
     "dropout": (DropoutForwardConfig, NoConfig),
-    "norm": (NormForwardConfig, NoConfig),
+    "local_response_norm": (LocalResponseNormForwardConfig, NoConfig),
     "batch_norm": (BatchNormForwardConfig, GradientConfig),
     **dict.fromkeys(
-        [f"activation_{function}" for function in ("tanh", "relu", "str", "sigmoid", "log", "sincos")], (NoConfig, NoConfig)
+        [f"activation_{function}" for function in ("tanh", "relu", "softplus", "sigmoid", "log", "sincos")],
+        (NoConfig, NoConfig),
     ),
     "activation_mul": (MulForwardConfig, NoConfig),
     "cutter": (CutterForwardConfig, NoConfig),
-    "module": (ModuleForwardConfig, GradientConfig),
+    MODULE: (ModuleForwardConfig, GradientConfig),
 }
 """For each type of layer the settings of its forward and of its backward side."""

@@ -1,4 +1,4 @@
-"""What all layers with weights have: how the weights are filled, and how gradient descent changes them."""
+"""What all layers with weights have: how the weights begin, and how gradient descent changes them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from enum import Enum
 from runner.errors import ConfigError
 
 
-class Filling(Enum):
-    """How weights are filled."""
+class Distribution(Enum):
+    """What weights are drawn from."""
 
     uniform = "uniform"
     gaussian = "gaussian"
@@ -18,34 +18,34 @@ class Filling(Enum):
 
 
 class DefaultStddev(Enum):
-    """How large a filling is whose size is not given."""
+    """How large the weights are drawn where no size is given."""
 
     inputs = "inputs"
     veles = "veles"
 
 
 @dataclass(kw_only=True)
-class FillingConfig:
-    """How weights and bias are filled."""
+class InitializationConfig:
+    """How weights and bias begin."""
 
-    weights_filling: Filling = Filling.uniform
-    """How the weights are filled."""
+    weights_filling: Distribution = Distribution.uniform
+    """What the weights are drawn from: `uniform`, `gaussian`, or `constant`."""
     weights_stddev: float | None = None
-    """Limit (uniform), standard deviation (gaussian) or value (constant); chosen by `default_stddev` unless given."""
-    bias_filling: Filling = Filling.uniform
-    """How the bias is filled."""
+    """Limit (uniform), standard deviation (gaussian) or value (constant). Default: chosen by `default_stddev`."""
+    bias_filling: Distribution = Distribution.uniform
+    """What the bias is drawn from."""
     bias_stddev: float | None = None
     """As `weights_stddev`, for the bias."""
     default_stddev: DefaultStddev = DefaultStddev.inputs
-    """`inputs`: 1 / sqrt(inputs of an output). `veles`: the same, a third of it if gaussian, at most 0.05; for the bias that of
-    the weights."""
+    """`inputs`: 1 / sqrt(inputs of an output). `veles`: the same, a third of it if gaussian, at most 0.05; the bias takes the
+    size of the weights."""
     include_bias: bool = True
     """Whether there is a bias."""
 
     def __post_init__(self) -> None:
         for what in ("weights", "bias"):
             size = getattr(self, f"{what}_stddev")
-            if size is not None and size < 0 and getattr(self, f"{what}_filling") is not Filling.constant:
+            if size is not None and size < 0 and getattr(self, f"{what}_filling") is not Distribution.constant:
                 raise ConfigError(f"{what}_stddev={size} must not be negative, unless {what}_filling is constant")
 
 
@@ -56,19 +56,20 @@ class GradientConfig:
     learning_rate: float = 0.01
     """Learning rate of the weights."""
     learning_rate_bias: float | None = None
-    """Learning rate of the bias; as for the weights unless given."""
+    """Learning rate of the bias. Default: as for the weights."""
     weights_decay: float = 0.0
     """Weight decay of the weights."""
     weights_decay_bias: float | None = 0.0
-    """Weight decay of the bias; as for the weights if null."""
+    """Weight decay of the bias; null: as for the weights."""
     l1_vs_l2: float = 0.0
     """Share of L1 in the decay of the weights: 0 is L2 alone, 1 is L1 alone."""
     l1_vs_l2_bias: float | None = None
-    """Share of L1 in the decay of the bias; as for the weights unless given."""
-    gradient_moment: float = 0.0
+    """Share of L1 in the decay of the bias. Default: as for the weights."""
+    # Not `momentum`: batch normalization, and modules of torch, have one of their own.
+    gradient_momentum: float = 0.0
     """Momentum of the weights, 0 to below 1."""
-    gradient_moment_bias: float | None = None
-    """Momentum of the bias; as for the weights unless given."""
+    gradient_momentum_bias: float | None = None
+    """Momentum of the bias. Default: as for the weights."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -77,7 +78,7 @@ class GradientConfig:
                 continue
             if item.name.startswith("l1_vs_l2") and not 0 <= value <= 1:
                 raise ConfigError(f"{item.name}={value} must be between 0 and 1")
-            if item.name.startswith("gradient_moment") and not 0 <= value < 1:
+            if item.name.startswith("gradient_momentum") and not 0 <= value < 1:
                 raise ConfigError(f"{item.name}={value} must be at least 0 and below 1")
             if not 0 <= value < math.inf:
                 raise ConfigError(f"{item.name}={value} must not be negative, and must be finite")
@@ -88,4 +89,4 @@ class MatrixGradientConfig(GradientConfig):
     """The backward side of a layer whose weights are a matrix, or kernels."""
 
     factor_ortho: float = 0.0
-    """Strength of the regulariser that drives the weights of the outputs apart."""
+    """Strength of the regularizer that drives the weights of the outputs apart."""

@@ -163,7 +163,7 @@ LAYER_DROPPED: dict[str, str] = {
     "unpack_size": "it is a matter of memory, not of results",
     "output_dtype": "`precision` is that of everything",
     "output_samples_number": "it is that of the minibatch",
-    "unsafe_padding": "what is left over at the margin is no error",
+    "unsafe_padding": "what is left over at the margin is not an error",
     "need_err_input": "the error is computed where a unit needs it",
     "last_minibatch": "each minibatch updates the weights",
     "fast_learning_rate": "it belongs to `solvers`",
@@ -181,7 +181,7 @@ _AUGMENTED = "transform the images in a torch.utils.data.Dataset, by loader.name
 
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "preprocessing": ((False,), "preprocess in a torch.utils.data.Dataset, by loader.name=dataset"),
-    "loader.normalization_parameters": (({},), "the normalisations have no parameters"),
+    "loader.normalization_parameters": (({},), "the normalizations have no parameters"),
     "loader.target_normalization_type": (("none",), "targets are taken as they are"),
     "loader.target_normalization_parameters": (({},), "targets are taken as they are"),
     "loader.train_ratio": ((1, 1.0), "loader.train_size cuts the training set"),

@@ -1,4 +1,4 @@
-"""The layers of VELES's dictionaries: its keys without effect, its defaults, and the rates that its adjuster sets."""
+"""The layers of VELES's dictionaries: types, keys without effect, defaults, and the rates that its adjuster sets."""
 
 from __future__ import annotations
 
@@ -6,50 +6,102 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from runner.config.layers import spellings
+from runner.config.layers.network import without_arrows
 from runner.config.layers.schema import LAYER_CONFIGS
-from runner.config.layers.weighted_layers import FillingConfig, GradientConfig, MatrixGradientConfig
+from runner.config.layers.weighted_layers import GradientConfig, InitializationConfig, MatrixGradientConfig
 from runner.config.veles import keys
 from runner.config.veles.learning_rate import Rates
 from runner.errors import ConfigError
 
 DEFAULTS: dict[type, dict[str, Any]] = {
-    FillingConfig: {"default_stddev": "veles"},
+    InitializationConfig: {"default_stddev": "veles"},
     GradientConfig: {"weights_decay": 0.00005},
 }
 """What VELES takes where a layer does not say it, by the side that it belongs to."""
 
-ARROWS = {FillingConfig: "->", GradientConfig: "<-"}
-GRADIENT_KEYS = frozenset(item.name for item in fields(MatrixGradientConfig))
+ARROWS = {InitializationConfig: "->", GradientConfig: "<-"}
+GRADIENT_KEYS = {item.name for item in fields(MatrixGradientConfig)} | spellings.KEYS[GradientConfig].keys()
+
+WORDS = {
+    *ARROWS.values(),
+    *spellings.KEYS[GradientConfig],
+    *keys.LAYER_MOVED,
+    *keys.LAYER_DROPPED,
+    *keys.LAYER_REFUSED,
+    *keys.UNIT_KEYS,
+}
+"""Keys of a layer that are VELES's and not this project's."""
 
 Note = Callable[[str], None]
 
 
 def translate(conf: dict[str, Any], rates: Rates, is_veles: bool, note: Note) -> None:
-    """Brings the layers of a conf file into this project's keys, in place.
+    """Brings the layers of a conf file into this project's words, in place.
 
     Args:
         conf: the conf file's content.
         rates: the learning rates of weights and biases that the adjuster sets.
-        is_veles: whether what is left out has VELES's defaults; beside an optimizer there are none for gradient descent.
-        note: called with a line for each key that has no effect.
+        is_veles: whether it is a dictionary of VELES, so that types mean what they mean there, and what is left out has VELES's
+            defaults. Beside an optimizer gradient descent has none.
+        note: called with a line for each key that has no effect, and for each word that is another here.
 
     Raises:
         ConfigError: a key that would change the results has no counterpart.
     """
     completed: tuple[type, ...] = ()
     if is_veles:
-        completed = (FillingConfig,) if conf.get("optimizer") else (FillingConfig, GradientConfig)
-    layers = conf.get("layers")
-    for name, layer in layers.items() if isinstance(layers, dict) else ():
-        if isinstance(layer, dict) and "_target_" not in layer:  # the keys of a torch.nn.Module are its arguments
-            _clean(f"layers.{name}", layer, note)
-            if is_veles:
-                _drop_rates(f"layers.{name}", layer, note)
-            _complete(layer, _sides(layer), rates, completed)
+        completed = (InitializationConfig,) if conf.get("optimizer") else (InitializationConfig, GradientConfig)
+    if isinstance(layers := conf.get("layers"), dict):
+        for name, layer in layers.items():
+            if isinstance(layer, dict):
+                layers[name] = _translated(f"layers.{name}", layer, rates, completed, is_veles, note)
     if conf.get("mcdnnic_topology"):
         parameters = conf["mcdnnic_parameters"] = dict(conf.get("mcdnnic_parameters") or {})
         _clean("mcdnnic_parameters", parameters, note)
         _complete(parameters, LAYER_CONFIGS["all2all"], rates, completed)
+
+
+def sign(layers: dict[str, Any]) -> str | None:
+    """Returns a word in the layers of a conf file that is VELES's and not this project's, if there is one."""
+    for name, layer in layers.items():
+        if isinstance(layer, dict) and "_target_" not in layer:
+            if layer.get("type") in list(spellings.TYPES):  # it may be anything, also what a dictionary cannot look up
+                return f"layers.{name}.type={layer['type']}"
+            for key in layer.keys() & WORDS:
+                return f"layers.{name}.{key}"
+    return None
+
+
+def _translated(
+    where: str, layer: dict[str, Any], rates: Rates, completed: tuple[type, ...], is_veles: bool, note: Note
+) -> dict[str, Any]:
+    if is_veles:
+        _take_type(where, layer, note)
+    if "_target_" not in layer:  # the keys of a torch.nn.Module are its arguments
+        _clean(where, layer, note)
+        if is_veles:
+            _drop_rates(where, layer, note)
+        _complete(layer, _sides(layer), rates, completed)
+    # Without arrows, since what is typed over the file is a flat key and has to replace what the file says.
+    result, notices = spellings.respelled(where, without_arrows(where, layer))
+    for notice in () if is_veles else notices:
+        note(notice)
+    return result
+
+
+def _take_type(where: str, layer: dict[str, Any], note: Note) -> None:
+    """Gives a layer the type that has VELES's meaning."""
+    kind = layer.get("type")
+    if isinstance(kind, str) and kind in spellings.SOFTPLUS:
+        layer["type"] = spellings.SOFTPLUS[kind]
+        note(f"{where}.type={kind} of VELES is {layer['type']} here: log(1 + e^x)")
+
+
+def _sides(layer: dict[str, Any]) -> tuple[type, ...]:
+    """Returns the schemas of a layer's two sides, whichever way its type is spelled."""
+    kind = layer.get("type")
+    return spellings.sides(layer | {"type": spellings.TYPES.get(kind, kind) if isinstance(kind, str) else None})
 
 
 def _drop_rates(where: str, layer: dict[str, Any], note: Note) -> None:
@@ -60,12 +112,6 @@ def _drop_rates(where: str, layer: dict[str, Any], note: Note) -> None:
             for key in GRADIENT_KEYS & settings.keys():
                 del settings[key]
                 note(f"{place}.{key} of VELES has no effect: a layer of type {layer['type']!r} has no weights")
-
-
-def _sides(layer: dict[str, Any]) -> tuple[type, ...]:
-    """Returns the schemas of a layer's two sides; none if its type is unknown, which is an error later on."""
-    kind = layer.get("type")
-    return LAYER_CONFIGS.get(kind, ()) if isinstance(kind, str) else ()
 
 
 def _clean(where: str, layer: dict[str, Any], note: Note) -> None:

@@ -1,4 +1,4 @@
-"""Brings the content of a conf file that is one of VELES's dictionaries into this project's keys."""
+"""Brings the content of a conf file that is one of VELES's dictionaries into this project's words."""
 
 from __future__ import annotations
 
@@ -9,28 +9,38 @@ from typing import Any
 from runner.checks import known
 from runner.config.flat import flattened
 from runner.config.layers.network import named_layers
-from runner.config.veles import keys, layers
+from runner.config.layers.spellings import refuse_ambiguous
+from runner.config.veles import keys
+from runner.config.veles import layers as veles_layers
 from runner.config.veles.learning_rate import adjuster
 from runner.errors import ConfigError
 
 MISSING = object()
 
+OURS = {target for target, _ in keys.MOVED.values()}
+"""Keys of this project: one of VELES's that is among them is no sign of VELES."""
+
 
 def translated(conf: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Returns the content of a conf file in this project's keys, and a line for each key that has no effect.
+    """Returns the content of a conf file in this project's words, and a line for each key without effect and each other word.
 
-    `loader_name`, which VELES's StandardWorkflow demands, marks one of its dictionaries: what that leaves out has VELES's
-    defaults. Keys that are none of VELES's stay as they are.
+    `loader_name`, which VELES's StandardWorkflow demands, marks one of its dictionaries: types of layers mean what they mean
+    there, and what is left out has VELES's defaults. In any other file a type that VELES gives another meaning is refused
+    if something else in the file looks like VELES. Keys that are not VELES's stay as they are.
 
     Raises:
-        ConfigError: a key that would change the results has no counterpart, or a key contradicts another one.
+        ConfigError: a key that would change the results has no counterpart, a key contradicts another one, or a type of layer
+            may mean either of two functions.
     """
     result = copy.deepcopy(dict(conf))
     notes: list[str] = []
     is_veles = "loader_name" in result
+    sign = None if is_veles else _sign(result)
     if isinstance(result.get("layers"), list):
         # Hydra cannot address an item of a list, so `layers.fc1.learning_rate=0.1` needs names.
         result["layers"] = named_layers(result["layers"])
+    if isinstance(result.get("layers"), dict):
+        refuse_ambiguous(result["layers"], sign)
     if is_veles:
         _take_minibatch_size(result)
         loader = _section(result, "loader")
@@ -39,9 +49,29 @@ def translated(conf: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     _refuse(result)
     _move(result)
     rates = adjuster(result)
-    layers.translate(result, rates, is_veles, notes.append)
+    veles_layers.translate(result, rates, is_veles, notes.append)
     _drop(result, notes.append)
     return result, notes
+
+
+def _sign(conf: dict[str, Any]) -> str | None:
+    """Returns what in a conf file looks like a dictionary of VELES, if anything does."""
+    layers = conf.get("layers")
+    if isinstance(layers, list):
+        return "a list of layers"
+    own = (f"{unit}.{key}" for unit in keys.UNITS for key in keys.UNIT_KEYS)
+    found = (key for key in (*keys.MOVED, *keys.REFUSED, *keys.DROPPED, *own) if key not in OURS and _has(conf, key))
+    return next(found, None) or veles_layers.sign(layers if isinstance(layers, dict) else {})
+
+
+def _has(conf: dict[str, Any], key: str) -> bool:
+    """Returns whether nested mappings have a key such as `loader.mirror`."""
+    holder: Any = conf
+    for name in key.split("."):
+        if not isinstance(holder, dict) or name not in holder:
+            return False
+        holder = holder[name]
+    return True
 
 
 def _take_minibatch_size(conf: dict[str, Any]) -> None:
@@ -88,10 +118,8 @@ def _check_empty(name: str, section: Any) -> None:
     """Raises a ConfigError if something is left of a section that has no counterpart."""
     left = flattened({name: section} if section else {})
     if left:
-        tables = (*keys.MOVED, *keys.DROPPED, *keys.REFUSED)
-        raise ConfigError(
-            f"{min(left)} is no key of VELES that is known here; known: {known(key for key in tables if key.startswith(name))}"
-        )
+        names = known(key for key in (*keys.MOVED, *keys.DROPPED, *keys.REFUSED) if key.startswith(name))
+        raise ConfigError(f"{min(left)} is not a key of VELES that is known here; known: {names}")
 
 
 def _section(conf: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,25 +1,26 @@
-"""What all evaluators have in common: they compare the output with what it shall be, and sum up how wrong it is."""
+"""What all evaluators have in common: they compare the output with what it should be, and measure how wrong it is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from runner.graph import Bool, Unit, Workflow
+from runner.graph import Bool, Linked, Workflow
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.minibatches import Minibatch
-from runner.nn.loading.samples import CLASS_NAMES
+from runner.nn.loading.samples import SPLIT_NAMES
+from runner.nn.network_unit import NetworkUnit
 
 
 class Metric(NamedTuple):
     """What an evaluator measures; less is better.
 
     Attributes:
-        name: how lines call it.
-        digits: behind the point.
-        unit: written behind the number.
+        name: what log lines call it.
+        digits: after the decimal point.
+        unit: what follows the number.
     """
 
     name: str
@@ -27,7 +28,7 @@ class Metric(NamedTuple):
     unit: str
 
     def text(self, value: float) -> str:
-        """Returns a value as lines show it: `1.48 %`."""
+        """Returns a value as log lines show it: `1.48 %`."""
         return f"{self.number(value)}{self.unit}"
 
     def number(self, value: float) -> str:
@@ -35,17 +36,17 @@ class Metric(NamedTuple):
         return f"{value:.{self.digits}f}"
 
     def line(self, values: Mapping[str, float]) -> str:
-        """Returns the values of the classes of samples as lines show them: `train 0.05 %, validation 1.48 %`."""
-        return ", ".join(f"{name} {self.text(values[name])}" for name in reversed(CLASS_NAMES) if name in values)
+        """Returns the values of the splits as log lines show them: `train 0.05 %, validation 1.48 %`."""
+        return ", ".join(f"{name} {self.text(values[name])}" for name in reversed(SPLIT_NAMES) if name in values)
 
 
-class Evaluator(Unit):
-    """Gives the error at the network's output, and the metric of each class of samples.
+class Evaluator(NetworkUnit):
+    """Gives the error at the network's output, and measures the metric of each split.
 
     Linked attributes:
         output_: the network's output, of shape (samples, *output_shape).
         output_shape: the shape of one sample of it.
-        minibatch: what this minibatch is.
+        minibatch: which minibatch this is.
         evaluating: true when the minibatch is not for training.
 
     Attributes for others:
@@ -54,14 +55,14 @@ class Evaluator(Unit):
 
     view_group = "evaluator"
 
-    metric: Metric
-    wants: str
+    metric: ClassVar[Metric]
+    wants: ClassVar[str]
     """What the output is compared with: the loader has it as `minibatch_<wants>`."""
 
-    output_: Tensor
-    output_shape: tuple[int, ...]
-    minibatch: Minibatch
-    evaluating: Bool
+    output_: Linked[Tensor]
+    output_shape: Linked[tuple[int, ...]]
+    minibatch: Linked[Minibatch]
+    evaluating: Linked[Bool]
     err_output_: Tensor
 
     def __init__(self, workflow: Workflow) -> None:
@@ -72,6 +73,10 @@ class Evaluator(Unit):
         """Raises a ConfigError if the network's output does not fit the data set."""
         raise NotImplementedError
 
-    def take(self, sample_class: int) -> float:
-        """Returns the metric of what was seen of a class of samples, and begins anew."""
+    def compute(self, split: int) -> float:
+        """Returns the metric of the samples of a split since it was reset; NaN if there were none."""
+        raise NotImplementedError
+
+    def reset(self, split: int) -> None:
+        """Begins to measure a split anew."""
         raise NotImplementedError

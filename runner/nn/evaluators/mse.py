@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from runner.errors import ConfigError
-from runner.graph import Workflow
+from runner.graph import Linked, Workflow
 from runner.nn.evaluators.evaluator import Evaluator, Metric
 from runner.nn.loading.loader import FullBatchLoader
 
@@ -20,27 +21,28 @@ class MSEEvaluator(Evaluator):
     which is never more.
 
     Linked attributes:
-        targets_: what the output shall be, with as many values as it has.
+        targets_: what the output should be, with as many values as it has.
 
     Attributes for others:
         err_output_: (output - target) / samples.
-        squares: the squared errors so far in this epoch, summed by class of samples; on the device.
-        values: how many there were.
+        squares: for each split the sum of the squared errors so far in this epoch; on the device.
+        values: for each split how many there were.
     """
 
-    metric = Metric("RMSE", 4, "")
-    wants = "targets_"
+    metric: ClassVar = Metric("RMSE", 4, "")
+    wants: ClassVar = "targets_"
 
-    targets_: Tensor
+    targets_: Linked[Tensor]
+    squares: Tensor | None
+    values: list[int]
 
     def __init__(self, workflow: Workflow) -> None:
         super().__init__(workflow)
-        self.squares: Tensor | None = None
+        self.squares = None
         self.values = [0, 0, 0]
 
     def initialize(self) -> None:
-        device = getattr(self.workflow, "device_", "cpu")
-        self.squares = (torch.zeros(3, dtype=torch.float64) if self.squares is None else self.squares).to(device)
+        self.squares = (torch.zeros(3, dtype=torch.float64) if self.squares is None else self.squares).to(self.device)
         self.sums_ = list(self.squares)
 
     def check_data(self, loader: FullBatchLoader) -> None:
@@ -50,16 +52,17 @@ class MSEEvaluator(Evaluator):
             raise ConfigError(f"loss_function=mse: the last layer has {outputs} outputs, and {what} has {wanted} values")
 
     def run(self) -> None:
-        output, sample_class = self.output_, self.minibatch.sample_class
+        output, split = self.output_, self.minibatch.split
         difference = output - self.targets_.view(output.shape)
-        self.sums_[sample_class].add_(difference.square().sum(dtype=torch.float64))
-        self.values[sample_class] += difference.numel()
+        self.sums_[split].add_(difference.square().sum(dtype=torch.float64))
+        self.values[split] += difference.numel()
         if not self.evaluating:
             self.err_output_ = difference.div_(len(difference))
 
-    def take(self, sample_class: int) -> float:
-        total, values = self.sums_[sample_class], self.values[sample_class]
-        rmse = math.sqrt(float(total) / values) if values else math.nan
-        total.zero_()
-        self.values[sample_class] = 0
-        return rmse
+    def compute(self, split: int) -> float:
+        total, values = self.sums_[split], self.values[split]
+        return math.sqrt(float(total) / values) if values else math.nan
+
+    def reset(self, split: int) -> None:
+        self.sums_[split].zero_()
+        self.values[split] = 0

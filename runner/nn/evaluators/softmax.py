@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from runner.errors import ConfigError
-from runner.graph import Workflow
+from runner.graph import Linked, Workflow
 from runner.nn.evaluators.evaluator import Evaluator, Metric
 from runner.nn.loading.loader import FullBatchLoader
-from runner.nn.loading.samples import CLASS_NAMES
+from runner.nn.loading.samples import SPLIT_NAMES
 
 CONFUSION_LIMIT = 1000
 """Classes up to which a confusion matrix is counted: its size is their square."""
@@ -26,27 +27,28 @@ class SoftmaxEvaluator(Evaluator):
 
     Attributes for others:
         err_output_: the error at the input of the softmax, of the shape of `output_`.
-        confusion: for each class of samples that has been scored the last confusion matrix: row the right class, column the
-            answer. There is none above 1,000 classes.
-        counts: the cells so far in this epoch, by class of samples; on the device. Above 1,000 classes wrong and right answers.
+        confusion: for each split that has been scored, the last confusion matrix: rows are the right classes, columns the
+            answers. None are kept above 1,000 classes.
+        counts: for each split the cells so far in this epoch; on the device. Above 1,000 classes: wrong and right answers.
     """
 
-    metric = Metric("error", 2, " %")
-    wants = "labels_"
+    metric: ClassVar = Metric("error", 2, " %")
+    wants: ClassVar = "labels_"
 
-    labels_: Tensor
+    labels_: Linked[Tensor]
+    confusion: dict[str, Tensor]
+    counts: Tensor | None
 
     def __init__(self, workflow: Workflow) -> None:
         super().__init__(workflow)
-        self.confusion: dict[str, Tensor] = {}
-        self.counts: Tensor | None = None
+        self.confusion = {}
+        self.counts = None
 
     def initialize(self) -> None:
-        device = getattr(self.workflow, "device_", "cpu")
         self.classes_ = math.prod(self.output_shape)
         self.detailed_ = self.classes_ <= CONFUSION_LIMIT
         cells = self.classes_**2 if self.detailed_ else 2
-        self.counts = (torch.zeros((3, cells), dtype=torch.int64) if self.counts is None else self.counts).to(device)
+        self.counts = (torch.zeros((3, cells), dtype=torch.int64) if self.counts is None else self.counts).to(self.device)
         self.counters_ = list(self.counts)
         self.minus_ones_ = torch.empty(0)
         self.ones_ = torch.empty(0, dtype=torch.int64)
@@ -72,18 +74,20 @@ class SoftmaxEvaluator(Evaluator):
             self.minus_ones_ = output.new_full((samples, 1), -1)
         answers = output.argmax(1)
         cells = torch.add(answers, labels, alpha=self.classes_) if self.detailed_ else (answers == labels).long()
-        self.counters_[self.minibatch.sample_class].index_add_(0, cells, self.ones_)
+        self.counters_[self.minibatch.split].index_add_(0, cells, self.ones_)
         if not self.evaluating:
             self.err_output_ = output.scatter_add(1, labels.unsqueeze(1), self.minus_ones_).div_(samples)
 
-    def take(self, sample_class: int) -> float:
-        counts = self.counters_[sample_class].cpu()
+    def compute(self, split: int) -> float:
+        counts = self.counters_[split].cpu()
         if self.detailed_:
             counts = counts.view(self.classes_, self.classes_).clone()
-            self.confusion[CLASS_NAMES[sample_class]] = counts
+            self.confusion[SPLIT_NAMES[split]] = counts
             right = int(counts.trace())
         else:
             right = int(counts[1])
         samples = int(counts.sum())
-        self.counters_[sample_class].zero_()
         return 100 * (samples - right) / samples if samples else math.nan
+
+    def reset(self, split: int) -> None:
+        self.counters_[split].zero_()

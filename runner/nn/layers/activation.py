@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +17,10 @@ class ActivationLayer(Forward):
     """output = activation(input).
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         activation: a name from `ACTIVATIONS`.
     """
+
+    activation: str
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, activation: str) -> None:
         super().__init__(workflow, name)
@@ -39,8 +39,10 @@ class ActivationLayer(Forward):
 class ActivationGradient(Gradient):
     """The backward step of `ActivationLayer`."""
 
+    forward: ActivationLayer
+
     def run(self) -> None:
-        forward: ActivationLayer = self.forward
+        forward = self.forward
         output, error = forward.output_, self.err_output_.reshape(forward.output_.shape)
         if error.stride() != output.stride():
             # An operator on two memory formats takes several times as long.
@@ -52,17 +54,21 @@ class Multiplication(Forward):
     """output = factor input.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
-        factor: of the formula.
+        factor: the constant.
     """
 
     adjustable = frozenset({"factor"})
 
+    factor: float
+
     def __init__(self, workflow: Workflow, name: str, *, seed: int, factor: float) -> None:
         super().__init__(workflow, name)
-        self.factor = factor
+        self.reconfigure(factor=factor)
+
+    def reconfigure(self, **changes: Any) -> None:
+        self.check_adjustable(changes)
+        for factor in changes.values():
+            self.factor = float(factor)
 
     def initialize(self) -> None:
         self.output_shape = self.input_shape
@@ -73,6 +79,8 @@ class Multiplication(Forward):
 
 class MultiplicationGradient(Gradient):
     """The backward step of `Multiplication`."""
+
+    forward: Multiplication
 
     def run(self) -> None:
         self.err_input_ = torch.mul(self.err_output_, self.forward.factor)
@@ -101,7 +109,9 @@ class SinCos(Forward):
 class SinCosGradient(Gradient):
     """The backward step of `SinCos`."""
 
+    forward: SinCos
+
     def run(self) -> None:
-        forward: SinCos = self.forward
+        forward = self.forward
         slope = forward.interleaved(lambda values: values.sin().neg_(), torch.cos)
         self.err_input_ = self.err_output_.reshape(slope.shape) * slope

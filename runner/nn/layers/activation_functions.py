@@ -16,7 +16,7 @@ class Activation:
     """An activation function.
 
     Attributes:
-        name: as VELES calls it.
+        name: how layers call it.
         gain: what the input is multiplied with before `apply`; the matrix product does it in passing.
         apply: gives the output for that, which it may overwrite.
         derive: gives the error at the input, from the error at the output and the output; overwrites neither.
@@ -42,8 +42,8 @@ ACTIVATIONS = {
     for activation in (
         Activation("linear", lambda x: x, lambda error, y: error),
         Activation("tanh", lambda x: x.tanh_().mul_(A), _derive_tanh, gain=B),
-        Activation("relu", torch.nn.functional.softplus, _derive_softplus),
-        Activation("strict_relu", lambda x: x.relu_(), lambda error, y: torch.ops.aten.threshold_backward(error, y, 0)),
+        Activation("softplus", torch.nn.functional.softplus, _derive_softplus),
+        Activation("relu", lambda x: x.relu_(), lambda error, y: torch.ops.aten.threshold_backward(error, y, 0)),
         Activation("sigmoid", lambda x: x.sigmoid_(), lambda error, y: torch.ops.aten.sigmoid_backward(error, y)),
         # log(x + sqrt(x^2 + 1)), whose derivative is 1 / cosh(y)
         Activation("log", lambda x: x.asinh_(), lambda error, y: error / y.cosh()),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from runner.errors import ConfigError
-from runner.graph import Bool, Unit, Workflow
+from runner.graph import Bool, Linked, Unit, Workflow
+from runner.nn.network_unit import NetworkUnit
 
 Shape = tuple[int, ...]
 U = TypeVar("U", bound=Unit)
 
 
-class Forward(Unit):
+class Forward(NetworkUnit):
     """The forward step of a layer.
 
     Linked attributes:
@@ -27,21 +27,15 @@ class Forward(Unit):
         output_shape: the shape of one sample of it; known after `initialize()`.
     """
 
-    input_: Tensor
-    input_shape: Shape
-    evaluating: Bool
+    input_: Linked[Tensor]
+    input_shape: Linked[Shape]
+    evaluating: Linked[Bool]
     output_: Tensor
     output_shape: Shape
 
     def __init__(self, workflow: Workflow, name: str) -> None:
         super().__init__(workflow, name)
         self.demand("input_", "input_shape", "evaluating")
-
-    @property
-    def device(self) -> torch.device:
-        """Where tensors belong."""
-        device: torch.device = getattr(self.workflow, "device_", torch.device("cpu"))
-        return device
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns what training changes in the layer, by name: weights, bias, running statistics."""
@@ -57,31 +51,31 @@ class Forward(Unit):
         for unit in units[: units.index(self)]:
             if unit.name == name and isinstance(unit, kind):
                 return unit
-        raise ConfigError(f"layers.{self.name}.{key}={name!r} is no layer of type {kind.__name__} before it")
+        raise ConfigError(f"layers.{self.name}.{key}={name!r} is not the name of a {kind.__name__} layer before it")
 
 
-class Gradient(Unit):
+class Gradient(NetworkUnit):
     """The backward step of a layer: the error at its input, and the update of its weights.
 
     Linked attributes:
-        err_output_: the error at the layer's output, from the gradient unit behind it or the evaluator.
+        err_output_: the error at the layer's output, from the gradient unit that runs before, or from the evaluator.
 
     Attributes for others:
         err_input_: the error at the layer's input.
 
     Args:
-        workflow: the workflow.
-        forward: the forward unit of the layer.
         needs_err_input: false for the first layer with weights, whose error at the input nobody reads.
     """
 
     view_group = "trainer"
 
-    err_output_: Tensor
+    err_output_: Linked[Tensor]
     err_input_: Tensor
+    forward: Forward
+    needs_err_input: bool
 
     def __init__(self, workflow: Workflow, forward: Forward, *, needs_err_input: bool = True) -> None:
         super().__init__(workflow, f"gd_{forward.name}")
-        self.forward: Any = forward
+        self.forward = forward
         self.needs_err_input = needs_err_input
         self.demand("err_output_")

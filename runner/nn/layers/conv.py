@@ -17,6 +17,7 @@ from runner.nn.layers.image_shapes import as_images, check_fits, image_shape, wi
 from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 
 Padding = tuple[int, ...]
+"""Left, top, right, bottom."""
 
 
 class Conv(WeightedForward):
@@ -27,21 +28,25 @@ class Conv(WeightedForward):
         bias: of shape (kernels,), or None.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         activation: a name from `ACTIVATIONS`.
         n_kernels: number of kernels.
         kx, ky: width and height of the kernels.
         padding: zeros around the image: one number, or (left, top, right, bottom).
         sliding: step of the kernels: one number, or (x, y).
         grouping: number of groups of channels.
-        filling: as in `WeightedForward`.
+        initialization: as in `WeightedForward`.
 
     Raises:
-        ConfigError: at `initialize()`, the input are no images, are smaller than the kernels, or their channels cannot be
-            divided into so many groups.
+        ConfigError: at `initialize()`, the inputs are not images, are smaller than the kernels, or have a number of channels
+            that `grouping` does not divide.
     """
+
+    activation: str
+    n_kernels: int
+    kernel: tuple[int, int]
+    padding: Padding
+    stride: tuple[int, int]
+    grouping: int
 
     def __init__(
         self,
@@ -56,13 +61,13 @@ class Conv(WeightedForward):
         padding: int | Sequence[int] = 0,
         sliding: int | Sequence[int] | None = None,
         grouping: int = 1,
-        **filling: Any,
+        **initialization: Any,
     ) -> None:
-        super().__init__(workflow, name, seed=seed, **filling)
+        super().__init__(workflow, name, seed=seed, **initialization)
         self.activation = activation
         self.n_kernels = n_kernels
         self.kernel = ky, kx
-        self.padding: Padding = spread("padding", padding, 4, 0)
+        self.padding = spread("padding", padding, 4, 0)
         x, y = spread("sliding", sliding or 1, 2, 1)
         self.stride = y, x
         self.grouping = grouping
@@ -77,7 +82,8 @@ class Conv(WeightedForward):
             raise ConfigError(f"layers.{self.name}.grouping={self.grouping} does not divide its {channels} input channels")
         rows, columns = (windows(*args) for args in zip(sizes, self.kernel, self.stride, strict=True))
         self.output_shape = self.n_kernels, rows, columns
-        self.fill((self.n_kernels, channels // self.grouping, *self.kernel), self.n_kernels, torch.channels_last)
+        shape = self.n_kernels, channels // self.grouping, *self.kernel
+        self.initialize_parameters(shape, self.n_kernels, torch.channels_last)
 
     @property
     def even_padding(self) -> list[int] | None:
@@ -100,8 +106,10 @@ class Conv(WeightedForward):
 class ConvGradient(WeightedGradient):
     """The backward step of `Conv`."""
 
+    forward: Conv
+
     def run(self) -> None:
-        forward: Conv = self.forward
+        forward = self.forward
         assert forward.weights is not None
         output = forward.output_
         error = forward.function_.derive(as_images(self.err_output_, forward.output_shape), output)
@@ -114,7 +122,9 @@ class ConvGradient(WeightedGradient):
                 left, top, right, bottom = forward.padding
                 error_input = functional.pad(error_input, (-left, -right, -top, -bottom))
             self.err_input_ = error_input.reshape(forward.input_.shape)
-        self.update(forward, weights_gradient, bias_gradient)
+        self.apply("weights", forward.weights, weights_gradient)
+        if forward.bias is not None:
+            self.apply("bias", forward.bias, bias_gradient)
 
 
 def convolution_backward(

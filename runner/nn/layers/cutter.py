@@ -1,4 +1,4 @@
-"""The cutter: takes the rim of images away."""
+"""The cutter: crops images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ class Cutter(Forward):
     """Cuts rows and columns off.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         padding: how many: one number, or (left, top, right, bottom).
 
     Raises:
-        ConfigError: at `initialize()`, the input are no images, or nothing would be left.
+        ConfigError: at `initialize()`, the inputs are not images, or nothing would be left of them.
     """
+
+    padding: tuple[int, ...]
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, padding: int | Sequence[int]) -> None:
         super().__init__(workflow, name)
@@ -45,6 +44,8 @@ class Cutter(Forward):
 
 class CutterGradient(Gradient):
     """The backward step of `Cutter`."""
+
+    forward: Cutter
 
     def run(self) -> None:
         left, top, right, bottom = self.forward.padding

@@ -22,19 +22,21 @@ class Deconv(WeightedForward):
         bias: of shape (channels of the convolution's input,), or None.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         conv: the name of the convolution.
         tied: whether the weights are the convolution's. Then both gradient units update them.
-        filling: as in `WeightedForward`.
+        initialization: as in `WeightedForward`.
 
     Raises:
         ConfigError: at `initialize()`, there is no such convolution before it, or its output has another shape than the input.
     """
 
-    def __init__(self, workflow: Workflow, name: str, *, seed: int, conv: str, tied: bool = True, **filling: Any) -> None:
-        super().__init__(workflow, name, seed=seed, **filling)
+    conv: str
+    tied: bool
+
+    def __init__(
+        self, workflow: Workflow, name: str, *, seed: int, conv: str, tied: bool = True, **initialization: Any
+    ) -> None:
+        super().__init__(workflow, name, seed=seed, **initialization)
         self.conv = conv
         self.tied = tied
 
@@ -51,8 +53,8 @@ class Deconv(WeightedForward):
         if self.tied and self.weights is None:
             self.weights = weights
             if self.include_bias:
-                self.bias = self.filled(self.output_shape[:1], self.fillings[1], weights[0].numel(), weights.dtype)
-        self.fill(tuple(weights.shape), self.output_shape[0], torch.channels_last)
+                self.bias = self.drawn("bias", self.output_shape[:1], weights[0].numel())
+        self.initialize_parameters(tuple(weights.shape), self.output_shape[0], torch.channels_last)
         if self.tied:
             self.weights = weights
 
@@ -73,16 +75,19 @@ class Deconv(WeightedForward):
 class DeconvGradient(WeightedGradient):
     """The backward step of `Deconv`."""
 
+    forward: Deconv
+
     def run(self) -> None:
-        forward: Deconv = self.forward
+        forward = self.forward
         conv, weights = forward.conv_, forward.weights
         assert weights is not None
         left, top, right, bottom = conv.padding
         error = as_images(self.err_output_, forward.output_shape)
-        bias_gradient = None if forward.bias is None else error.sum((0, 2, 3))
+        if forward.bias is not None:
+            self.apply("bias", forward.bias, error.sum((0, 2, 3)))
         error = functional.pad(error, (left, right, top, bottom)).contiguous(memory_format=torch.channels_last)
         if self.needs_err_input:
             back = torch.conv2d(error, weights, None, conv.stride, 0, 1, conv.grouping)
             self.err_input_ = back.reshape(forward.input_.shape)
         _, weights_gradient, _ = convolution_backward(conv, forward.image_, error, weights, [0, 0], False, True, False)
-        self.update(forward, weights_gradient, bias_gradient)
+        self.apply("weights", weights, weights_gradient)

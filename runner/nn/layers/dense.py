@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from runner.graph import Workflow
+from runner.graph import Linked, Workflow
 from runner.nn.layers.activation_functions import ACTIVATIONS
 from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 
@@ -24,15 +24,13 @@ class All2All(WeightedForward):
         label_count: the number of labels, where the number of outputs is not given.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         activation: a name from `ACTIVATIONS`.
-        output_sample_shape: the number of outputs, or the shape of one sample of them; the number of labels if None.
-        filling: as in `WeightedForward`.
+        output_sample_shape: the number of outputs, or the shape of one sample of them. None: the number of labels.
+        initialization: as in `WeightedForward`.
     """
 
-    label_count: int
+    label_count: Linked[int]
+    activation: str
 
     def __init__(
         self,
@@ -42,9 +40,9 @@ class All2All(WeightedForward):
         seed: int,
         activation: str,
         output_sample_shape: int | Sequence[int] | None,
-        **filling: Any,
+        **initialization: Any,
     ) -> None:
-        super().__init__(workflow, name, seed=seed, **filling)
+        super().__init__(workflow, name, seed=seed, **initialization)
         self.activation = activation
         shape = (output_sample_shape,) if isinstance(output_sample_shape, int) else output_sample_shape
         self.output_shape = tuple(shape or ())
@@ -56,7 +54,7 @@ class All2All(WeightedForward):
         if not self.output_shape:
             self.output_shape = (self.label_count,)
         outputs = math.prod(self.output_shape)
-        self.fill((outputs, math.prod(self.input_shape)), outputs)
+        self.initialize_parameters((outputs, math.prod(self.input_shape)), outputs)
 
     def run(self) -> None:
         assert self.weights is not None
@@ -74,8 +72,10 @@ class All2All(WeightedForward):
 class All2AllGradient(WeightedGradient):
     """The backward step of `All2All`."""
 
+    forward: All2All
+
     def run(self) -> None:
-        forward: All2All = self.forward
+        forward = self.forward
         assert forward.weights is not None
         error = self.err_output_
         output, inputs = forward.output_, forward.input_
@@ -86,6 +86,6 @@ class All2AllGradient(WeightedGradient):
             self.err_input_ = torch.mm(error, forward.weights).view(inputs.shape)
         if inputs.dim() > 2:
             inputs = inputs.flatten(1)
-        self.weights_step.update_matrix(forward.weights, error, inputs, self.rate_factor)
+        self.apply_product("weights", forward.weights, error, inputs)
         if forward.bias is not None:
-            self.bias_step.update(forward.bias, error.sum(0), self.rate_factor)
+            self.apply("bias", forward.bias, error.sum(0))

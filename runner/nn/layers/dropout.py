@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from runner.errors import ConfigError
@@ -14,10 +16,7 @@ class Dropout(Forward):
     """Drops values in training; passes them on unchanged in evaluation.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
-        dropout_ratio: the share that is dropped, 0 to below 1, to within 1 / 65,536.
+        dropout_ratio: the share that is dropped, from 0 to below 1, exact to 1 / 65,536.
 
     Raises:
         ConfigError: a ratio out of range.
@@ -25,12 +24,20 @@ class Dropout(Forward):
 
     adjustable = frozenset({"dropout_ratio"})
 
+    dropout_ratio: float
+    stream: Stream
+
     def __init__(self, workflow: Workflow, name: str, *, seed: int, dropout_ratio: float) -> None:
         super().__init__(workflow, name)
-        if not 0 <= dropout_ratio < 1:
-            raise ConfigError(f"layers.{name}.dropout_ratio={dropout_ratio} must be at least 0 and below 1")
-        self.dropout_ratio = dropout_ratio
+        self.reconfigure(dropout_ratio=dropout_ratio)
         self.stream = Stream(seed, name)
+
+    def reconfigure(self, **changes: Any) -> None:
+        self.check_adjustable(changes)
+        for ratio in changes.values():
+            if not 0 <= ratio < 1:
+                raise ConfigError(f"layers.{self.name}.dropout_ratio={ratio} must be at least 0 and below 1")
+            self.dropout_ratio = float(ratio)
 
     def initialize(self) -> None:
         self.output_shape = self.input_shape
@@ -46,6 +53,8 @@ class Dropout(Forward):
 
 class DropoutGradient(Gradient):
     """The backward step of `Dropout`."""
+
+    forward: Dropout
 
     def run(self) -> None:
         self.err_input_ = self.err_output_ * self.forward.mask_

@@ -13,7 +13,7 @@ def image_shape(forward: Forward) -> tuple[int, int, int]:
     """Returns channels, height and width of the samples that a layer gets; one of (height, width) has one channel.
 
     Raises:
-        ConfigError: the samples are no images.
+        ConfigError: the samples are not images.
     """
     shape = forward.input_shape
     if len(shape) not in (2, 3):

@@ -19,7 +19,7 @@ from runner.nn.layers.deconv import Deconv, DeconvGradient
 from runner.nn.layers.dense import All2All, All2AllGradient
 from runner.nn.layers.dropout import Dropout, DropoutGradient
 from runner.nn.layers.module import Module, ModuleGradient
-from runner.nn.layers.normalization import BatchNorm, BatchNormGradient, Norm, NormGradient
+from runner.nn.layers.normalization import BatchNorm, BatchNormGradient, LocalResponseNorm, LocalResponseNormGradient
 from runner.nn.layers.pooling import (
     AvgPooling,
     AvgPoolingGradient,
@@ -41,8 +41,8 @@ class LayerType:
     has_weights: bool = False
 
 
-_SUFFIXES = {"": "linear", "_tanh": "tanh", "_relu": "relu", "_str": "strict_relu", "_sigmoid": "sigmoid", "_log": "log"}
-"""How VELES names the activations of layers."""
+_SUFFIXES = {"": "linear"} | {f"_{name}": name for name in ("tanh", "relu", "softplus", "sigmoid", "log")}
+"""How the types of layers name activations."""
 
 
 def _all2all(activation: str) -> LayerType:
@@ -69,7 +69,7 @@ LAYERS: dict[str, LayerType] = {
     "stochastic_abs_pooling": LayerType(partial(StochasticPooling, absolute=True), StochasticPoolingGradient),
     "depooling": LayerType(Depooling, DepoolingGradient),
     "dropout": LayerType(Dropout, DropoutGradient),
-    "norm": LayerType(Norm, NormGradient),
+    "local_response_norm": LayerType(LocalResponseNorm, LocalResponseNormGradient),
     "batch_norm": LayerType(BatchNorm, BatchNormGradient, has_weights=True),
     **{f"activation{suffix}": _activation(name) for suffix, name in _SUFFIXES.items() if suffix},
     "activation_sincos": LayerType(SinCos, SinCosGradient),

@@ -12,10 +12,8 @@ from runner.checks import first_line
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn.layers.base import Forward
-from runner.nn.layers.weighted import Step, WeightedGradient
+from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.random_stream import Stream
-from runner.nn.training.sgd import SGD
-from runner.nn.training.torch_optim import TorchStep
 
 SAMPLES = 3
 """Samples that a module is tried with."""
@@ -31,24 +29,23 @@ class Module(Forward):
         module: the module.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
         seed: the seed of the run; the module's parameters depend on it and on the name.
         module: `_target_` and the arguments, for `hydra.utils.instantiate`.
 
     Raises:
-        ConfigError: it cannot be made, or is no module; at `initialize()`, it does not take the input.
+        ConfigError: it cannot be made, or is not a module; at `initialize()`, it does not take the input.
     """
+
+    module: torch.nn.Module
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, module: Mapping[str, Any]) -> None:
         super().__init__(workflow, name)
         self.module = _made(name, seed, module)
 
     def initialize(self) -> None:
-        dtype = getattr(self.workflow, "dtype", torch.float32)
-        self.module.to(self.device, dtype).eval()
+        self.module.to(self.device, self.dtype).eval()
         # Several: some modules take a tensor of one sample for a sample without others.
-        samples = torch.zeros((SAMPLES, *self.input_shape), device=self.device, dtype=dtype)
+        samples = torch.zeros((SAMPLES, *self.input_shape), device=self.device, dtype=self.dtype)
         refused = f"layers.{self.name} ({type(self.module).__name__}) does not take samples of {self.input_shape}"
         try:
             with torch.no_grad():
@@ -71,27 +68,20 @@ class Module(Forward):
 
 
 class ModuleGradient(WeightedGradient):
-    """The backward step of `Module`. What has one dimension has the settings of a bias.
-
-    Attributes:
-        parameter_steps: how each parameter of the module is updated, by its name.
-    """
+    """The backward step of `Module`. Parameters with one dimension have the settings of a bias."""
 
     adjustable = WeightedGradient.BY_LAYER
 
-    def __init__(self, workflow: Workflow, forward: Module, *, optimizer: TorchStep | None = None, **settings: Any) -> None:
-        self.parameter_steps: dict[str, Step] = {}
-        self.suffixes: dict[str, str] = {}
-        for name, parameter in forward.module.named_parameters():
-            self.parameter_steps[name] = SGD(0.0) if optimizer is None else optimizer.fresh()
-            self.suffixes[name] = "_bias" if parameter.dim() == 1 else ""
-        super().__init__(workflow, forward, optimizer=optimizer, **settings)
+    forward: Module
 
-    def steps(self) -> list[tuple[Step, str]]:
-        return [(step, self.suffixes[name]) for name, step in self.parameter_steps.items()]
+    def parameter_names(self) -> list[str]:
+        return [name for name, _ in self.forward.module.named_parameters()]
+
+    def is_bias(self, parameter: str) -> bool:
+        return self.forward.module.get_parameter(parameter).dim() == 1
 
     def run(self) -> None:
-        forward: Module = self.forward
+        forward = self.forward
         error = self.err_output_.reshape(forward.result_.shape)
         forward.result_.backward(error)  # type: ignore[no-untyped-call]
         leaf, forward.result_ = forward.leaf_, forward.output_
@@ -101,7 +91,7 @@ class ModuleGradient(WeightedGradient):
             for name, parameter in forward.module.named_parameters():
                 gradient, parameter.grad = parameter.grad, None
                 if gradient is not None:
-                    self.parameter_steps[name].update(parameter, gradient, self.rate_factor)
+                    self.apply(name, parameter, gradient)
 
 
 def _made(name: str, seed: int, settings: Mapping[str, Any]) -> torch.nn.Module:
@@ -114,7 +104,7 @@ def _made(name: str, seed: int, settings: Mapping[str, Any]) -> torch.nn.Module:
         except Exception as error:
             raise ConfigError(f"layers.{name}: {settings['_target_']} cannot be made: {_cause(error)}") from error
     if not isinstance(module, torch.nn.Module):
-        raise ConfigError(f"layers.{name}._target_={settings['_target_']} is no torch.nn.Module")
+        raise ConfigError(f"layers.{name}._target_={settings['_target_']} is not a torch.nn.Module")
     return module
 
 

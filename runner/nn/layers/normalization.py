@@ -1,4 +1,4 @@
-"""Local response normalisation, and batch normalisation."""
+"""Local response normalization, and batch normalization."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from runner.nn.layers.image_shapes import as_images, image_shape
 from runner.nn.layers.weighted import WeightedGradient
 
 
-class Norm(Forward):
-    """Local response normalisation: output = input (k + alpha sum of input^2 over n neighbouring channels)^-beta.
+class LocalResponseNorm(Forward):
+    """Local response normalization: output = input (k + alpha sum of input^2 over n neighbouring channels)^-beta.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         alpha, beta, k, n: of the formula; n is odd.
 
     Raises:
-        ConfigError: at `initialize()`, the input are no images.
+        ConfigError: at `initialize()`, the inputs are not images.
     """
+
+    alpha: float
+    beta: float
+    k: float
+    n: int
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, alpha: float, beta: float, k: float, n: int) -> None:
         super().__init__(workflow, name)
-        self.alpha, self.beta, self.k, self.n = alpha, beta, k, n
+        self.alpha, self.beta, self.k, self.n = float(alpha), float(beta), float(k), n
 
     def initialize(self) -> None:
         self.output_shape = image_shape(self)
@@ -48,11 +50,13 @@ class Norm(Forward):
         return total
 
 
-class NormGradient(Gradient):
-    """The backward step of `Norm`."""
+class LocalResponseNormGradient(Gradient):
+    """The backward step of `LocalResponseNorm`."""
+
+    forward: LocalResponseNorm
 
     def run(self) -> None:
-        forward: Norm = self.forward
+        forward = self.forward
         error = as_images(self.err_output_, forward.output_shape)
         scale, image = forward.scale_, forward.image_
         power = scale.pow(-forward.beta)
@@ -62,7 +66,7 @@ class NormGradient(Gradient):
 
 
 class BatchNorm(Forward):
-    """Batch normalisation, by channel; of samples that are no images each value is a channel.
+    """Batch normalization, by channel; of samples that are not images, each value is a channel.
 
     In training it takes the mean and the variance of the minibatch; in evaluation, running ones.
 
@@ -71,9 +75,6 @@ class BatchNorm(Forward):
         mean, variance: the running statistics, of shape (channels,).
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         epsilon: is added to the variance.
         momentum: share of each minibatch in the running statistics.
 
@@ -81,10 +82,17 @@ class BatchNorm(Forward):
         ConfigError: at `initialize()`, the samples have more than three dimensions.
     """
 
+    epsilon: float
+    momentum: float
+    weights: Tensor | None
+    bias: Tensor
+    mean: Tensor
+    variance: Tensor
+
     def __init__(self, workflow: Workflow, name: str, *, seed: int, epsilon: float, momentum: float) -> None:
         super().__init__(workflow, name)
-        self.epsilon, self.momentum = epsilon, momentum
-        self.weights: Tensor | None = None
+        self.epsilon, self.momentum = float(epsilon), float(momentum)
+        self.weights = None
 
     def initialize(self) -> None:
         if len(self.input_shape) == 1:
@@ -92,7 +100,7 @@ class BatchNorm(Forward):
         else:
             self.output_shape = image_shape(self)
         if self.weights is None:
-            channels, dtype = self.output_shape[0], getattr(self.workflow, "dtype", torch.float32)
+            channels, dtype = self.output_shape[0], self.dtype
             self.weights, self.bias = torch.ones(channels, dtype=dtype), torch.zeros(channels, dtype=dtype)
             self.mean, self.variance = torch.zeros(channels, dtype=dtype), torch.ones(channels, dtype=dtype)
         self.weights, self.bias = self.weights.to(self.device), self.bias.to(self.device)
@@ -116,8 +124,11 @@ class BatchNormGradient(WeightedGradient):
 
     adjustable = WeightedGradient.BY_LAYER
 
+    forward: BatchNorm
+
     def run(self) -> None:
-        forward: BatchNorm = self.forward
+        forward = self.forward
+        assert forward.weights is not None
         error = self.err_output_
         if len(forward.output_shape) > 1:
             error = as_images(error, forward.output_shape)
@@ -135,4 +146,5 @@ class BatchNormGradient(WeightedGradient):
         )
         if self.needs_err_input:
             self.err_input_ = error_input.reshape(forward.input_.shape)
-        self.update(forward, weights_gradient, bias_gradient)
+        self.apply("weights", forward.weights, weights_gradient)
+        self.apply("bias", forward.bias, bias_gradient)

@@ -18,15 +18,15 @@ class Pooling(Forward):
     """What all kinds of pooling have in common. A window that sticks out at the right or bottom counts, as in VELES.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         kx, ky: width and height of the window.
-        sliding: step of the window: one number, or (x, y); the window's size unless given.
+        sliding: step of the window: one number, or (x, y); the window's size by default.
 
     Raises:
-        ConfigError: at `initialize()`, the input are no images, or are smaller than the window.
+        ConfigError: at `initialize()`, the inputs are not images, or are smaller than the window.
     """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
 
     def __init__(
         self, workflow: Workflow, name: str, *, seed: int, kx: int, ky: int, sliding: int | Sequence[int] | None = None
@@ -56,10 +56,10 @@ class Pooling(Forward):
 
 
 class MaxPooling(Pooling):
-    """The largest value of each window; `places_` says where in its channel's plane it was."""
+    """The largest value of each window; `indices_` says where in its channel's plane it was."""
 
     def pool(self) -> None:
-        self.output_, self.places_ = torch.ops.aten.max_pool2d_with_indices(
+        self.output_, self.indices_ = torch.ops.aten.max_pool2d_with_indices(
             self.image_, self.kernel, self.stride, [0, 0], [1, 1], True
         )
 
@@ -72,17 +72,19 @@ class MaxAbsPooling(MaxPooling):
         self.image_ = image.abs()
         super().pool()
         self.image_ = image
-        self.output_ = gathered(image, self.places_)
+        self.output_ = gathered(image, self.indices_)
 
 
 class MaxPoolingGradient(Gradient):
     """The backward step of `MaxPooling` and `MaxAbsPooling`: the error goes to where the value came from."""
 
+    forward: MaxPooling
+
     def run(self) -> None:
-        forward: MaxPooling = self.forward
+        forward = self.forward
         error = as_images(self.err_output_, forward.output_shape)
         self.err_input_ = torch.ops.aten.max_pool2d_with_indices_backward(
-            error, forward.image_, forward.kernel, forward.stride, [0, 0], [1, 1], True, forward.places_
+            error, forward.image_, forward.kernel, forward.stride, [0, 0], [1, 1], True, forward.indices_
         ).reshape(forward.input_.shape)
 
 
@@ -96,8 +98,10 @@ class AvgPooling(Pooling):
 class AvgPoolingGradient(Gradient):
     """The backward step of `AvgPooling`."""
 
+    forward: AvgPooling
+
     def run(self) -> None:
-        forward: AvgPooling = self.forward
+        forward = self.forward
         error = as_images(self.err_output_, forward.output_shape)
         self.err_input_ = torch.ops.aten.avg_pool2d_backward(
             error, forward.image_, forward.kernel, forward.stride, [0, 0], True, False, None
@@ -108,14 +112,13 @@ class Depooling(Forward):
     """Puts values back to where a pooling before it took its own from; everything else is 0.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         pooling: the name of the pooling.
 
     Raises:
         ConfigError: at `initialize()`, there is no such pooling before it, or its output has another shape than the input.
     """
+
+    pooling: str
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, pooling: str) -> None:
         super().__init__(workflow, name)
@@ -125,7 +128,7 @@ class Depooling(Forward):
         self.pooling_: Pooling = self.layer_before("pooling", self.pooling, Pooling)
         if isinstance(self.pooling_, AvgPooling):
             raise ConfigError(
-                f"layers.{self.name}.pooling={self.pooling!r} averages: there are no places to put values back to"
+                f"layers.{self.name}.pooling={self.pooling!r} averages: there are no places to put values back into"
             )
         if image_shape(self) != self.pooling_.output_shape:
             raise ConfigError(
@@ -136,30 +139,32 @@ class Depooling(Forward):
 
     def run(self) -> None:
         image = as_images(self.input_, self.pooling_.output_shape)
-        self.output_ = scattered(image, self.places, self.output_shape)
+        self.output_ = scattered(image, self.indices, self.output_shape)
 
     @property
-    def places(self) -> Tensor:
+    def indices(self) -> Tensor:
         """Where in each channel's plane the pooling took its values from."""
-        places: Tensor = self.pooling_.places_  # type: ignore[attr-defined]
-        return places
+        indices: Tensor = self.pooling_.indices_  # type: ignore[attr-defined]
+        return indices
 
 
 class DepoolingGradient(Gradient):
     """The backward step of `Depooling`."""
 
+    forward: Depooling
+
     def run(self) -> None:
-        forward: Depooling = self.forward
+        forward = self.forward
         error = as_images(self.err_output_, forward.output_shape)
-        self.err_input_ = gathered(error, forward.places).reshape(forward.input_.shape)
+        self.err_input_ = gathered(error, forward.indices).reshape(forward.input_.shape)
 
 
-def gathered(image: Tensor, places: Tensor) -> Tensor:
+def gathered(image: Tensor, indices: Tensor) -> Tensor:
     """Returns the values at the given places of each channel's plane."""
-    return image.flatten(2).gather(2, places.flatten(2)).view(places.shape)
+    return image.flatten(2).gather(2, indices.flatten(2)).view(indices.shape)
 
 
-def scattered(values: Tensor, places: Tensor, shape: Shape) -> Tensor:
+def scattered(values: Tensor, indices: Tensor, shape: Shape) -> Tensor:
     """Returns images of the shape (channels, height, width) with the values, added up, at the given places."""
     planes = values.new_zeros((len(values), shape[0], shape[1] * shape[2]))
-    return planes.scatter_add_(2, places.flatten(2), values.flatten(2)).view(len(values), *shape)
+    return planes.scatter_add_(2, indices.flatten(2), values.flatten(2)).view(len(values), *shape)

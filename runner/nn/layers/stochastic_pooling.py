@@ -16,17 +16,18 @@ from runner.nn.random_stream import Stream
 
 
 class StochasticPooling(Pooling):
-    """In training, one value of each window, drawn in proportion to it; in evaluation, their mean, so weighted.
+    """In training, one value of each window, drawn with a probability in proportion to it; in evaluation,
+    their mean with these probabilities.
 
     Values below 0 count as 0; a window without a positive value gives 0.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
         absolute: whether a value's size without its sign is what counts.
         window: as in `Pooling`.
     """
+
+    absolute: bool
+    stream: Stream
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, absolute: bool = False, **window: Any) -> None:
         super().__init__(workflow, name, seed=seed, **window)
@@ -40,7 +41,7 @@ class StochasticPooling(Pooling):
         # Windows that stick out see zeros, which are never drawn.
         self.beyond_ = (0, max(0, (columns - 1) * x + kx - width), 0, max(0, (rows - 1) * y + ky - height))
         plane = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
-        self.window_places_ = self._windows(plane).long().to(self.device)
+        self.window_indices_ = self._windows(plane).long().to(self.device)
 
     def pool(self) -> None:
         image = self.image_
@@ -54,9 +55,9 @@ class StochasticPooling(Pooling):
         chosen = (weights.cumsum(2) <= (drawn * totals).unsqueeze(2)).sum(2, keepdim=True).clamp_(max=weights.shape[2] - 1)
         alive, shape = totals > 0, (len(image), *self.output_shape)
         chosen *= alive.unsqueeze(2)  # the first value is inside the image
-        self.places_ = self.window_places_.expand(weights.shape).gather(2, chosen).view(shape)
+        self.indices_ = self.window_indices_.expand(weights.shape).gather(2, chosen).view(shape)
         self.alive_ = alive.view(shape)
-        self.output_ = gathered(image, self.places_) * self.alive_
+        self.output_ = gathered(image, self.indices_) * self.alive_
 
     def _windows(self, image: Tensor) -> Tensor:
         """Returns the windows of each channel, of shape (samples, channels, values of a window, windows)."""
@@ -69,7 +70,9 @@ class StochasticPooling(Pooling):
 class StochasticPoolingGradient(Gradient):
     """The backward step of `StochasticPooling`: the error goes to where the value came from."""
 
+    forward: StochasticPooling
+
     def run(self) -> None:
-        forward: StochasticPooling = self.forward
+        forward = self.forward
         error = as_images(self.err_output_, forward.output_shape) * forward.alive_
-        self.err_input_ = scattered(error, forward.places_, forward.image_shape_).reshape(forward.input_.shape)
+        self.err_input_ = scattered(error, forward.indices_, forward.image_shape_).reshape(forward.input_.shape)

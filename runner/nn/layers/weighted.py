@@ -1,4 +1,4 @@
-"""What layers with weights have in common: how they are filled, and how they are updated."""
+"""What layers with weights have in common: how the weights begin, and how gradients change them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,38 @@ import torch
 from torch import Tensor
 
 from runner.graph import Workflow
-from runner.nn.layers.base import Forward, Gradient
+from runner.nn.layers.base import Forward, Gradient, Shape
 from runner.nn.random_stream import Stream
 from runner.nn.training.sgd import SGD
 from runner.nn.training.torch_optim import TorchStep
 
-Filling = tuple[str, float | None]
+Initializer = tuple[str, float | None]
+"""A distribution, and its size where that is given."""
+
 Step = SGD | TorchStep
 
 
 class WeightedForward(Forward):
-    """A layer with weights and a bias, which are filled when they are first needed.
+    """A layer with weights and a bias, which are drawn when they are first needed.
 
     Attributes:
-        weights: the weights, on the device.
+        weights: the weights, on the device; None before `initialize()`.
         bias: the bias, or None.
 
     Args:
-        workflow: the workflow.
-        name: the layer's name.
-        seed: the seed of the run.
-        weights_filling, bias_filling: `uniform`, `gaussian` or `constant`.
-        weights_stddev, bias_stddev: the limit of a uniform filling, the standard deviation of a gaussian one, the value of a
-            constant one; chosen by `default_stddev` unless given.
+        weights_filling, bias_filling: the distribution: `uniform`, `gaussian` or `constant`.
+        weights_stddev, bias_stddev: the limit of a uniform distribution, the standard deviation of a gaussian one, or the
+            constant. Default: chosen by `default_stddev`.
         default_stddev: `inputs` for 1 / sqrt(inputs of an output); `veles` for VELES's choice.
         include_bias: whether there is a bias.
     """
+
+    initializers: dict[str, Initializer]
+    default_stddev: str
+    include_bias: bool
+    stream: Stream
+    weights: Tensor | None
+    bias: Tensor | None
 
     def __init__(
         self,
@@ -50,15 +56,21 @@ class WeightedForward(Forward):
         include_bias: bool = True,
     ) -> None:
         super().__init__(workflow, name)
-        self.fillings: tuple[Filling, Filling] = ((weights_filling, weights_stddev), (bias_filling, bias_stddev))
+        sizes = (None if size is None else float(size) for size in (weights_stddev, bias_stddev))
+        self.initializers = dict(
+            zip(("weights", "bias"), zip((weights_filling, bias_filling), sizes, strict=True), strict=True)
+        )
         self.default_stddev = default_stddev
         self.include_bias = include_bias
+        # A stream of its own: another layer, before or after, does not change how this one begins.
         self.stream = Stream(seed, name)
-        self.weights: Tensor | None = None
-        self.bias: Tensor | None = None
+        self.weights = None
+        self.bias = None
 
-    def fill(self, shape: tuple[int, ...], outputs: int, memory_format: torch.memory_format = torch.contiguous_format) -> None:
-        """Fills the weights and the bias if there are none yet, and brings them to the device.
+    def initialize_parameters(
+        self, shape: Shape, outputs: int, memory_format: torch.memory_format = torch.contiguous_format
+    ) -> None:
+        """Draws the weights and the bias if there are none yet, and brings them to the device.
 
         Args:
             shape: of the weights; what follows the first dimension are the inputs of an output.
@@ -66,34 +78,33 @@ class WeightedForward(Forward):
             memory_format: of the weights.
         """
         if self.weights is None:
-            inputs, dtype = math.prod(shape[1:]), getattr(self.workflow, "dtype", torch.float32)
-            weights_filling, bias_filling = self.fillings
+            inputs = math.prod(shape[1:])
             # `contiguous` would leave the strides of a single channel alone, from which torch tells the format of the output.
-            self.weights = self.filled(shape, weights_filling, inputs, dtype).to(memory_format=memory_format)
-            self.bias = self.filled((outputs,), bias_filling, inputs, dtype) if self.include_bias else None
+            self.weights = self.drawn("weights", shape, inputs).to(memory_format=memory_format)
+            self.bias = self.drawn("bias", (outputs,), inputs) if self.include_bias else None
         self.weights = self.weights.to(self.device)
         self.bias = None if self.bias is None else self.bias.to(self.device)
 
-    def filled(self, shape: tuple[int, ...], filling: Filling, inputs: int, dtype: torch.dtype) -> Tensor:
-        """Returns a filled tensor; `inputs` are those of an output."""
-        kind, size = filling
+    def drawn(self, parameter: str, shape: Shape, inputs: int) -> Tensor:
+        """Returns how a parameter begins; `inputs` are those of an output."""
+        distribution, size = self.initializers[parameter]
         size = self._default_size(inputs) if size is None else size
-        match kind:
+        match distribution:
             case "uniform":
-                return self.stream.uniform(shape, size, dtype)
+                return self.stream.uniform(shape, size, self.dtype)
             case "gaussian":
-                return self.stream.gaussian(shape, size, dtype)
+                return self.stream.gaussian(shape, size, self.dtype)
             case _:
-                return torch.full(shape, size, dtype=dtype)
+                return torch.full(shape, size, dtype=self.dtype)
 
     def _default_size(self, inputs: int) -> float:
-        """Returns the size of a filling that is not given."""
+        """Returns the size of a distribution for which none is given."""
         size = 1 / math.sqrt(inputs)
         if self.default_stddev == "inputs":
             return size
         # As in VELES's all2all.py and conv.py; the bias takes the size of the weights.
-        kind, given = self.fillings[0]
-        return min(size / 3 if kind == "gaussian" else size, 0.05) if given is None else given
+        distribution, given = self.initializers["weights"]
+        return min(size / 3 if distribution == "gaussian" else size, 0.05) if given is None else given
 
 
 class WeightedGradient(Gradient):
@@ -101,24 +112,28 @@ class WeightedGradient(Gradient):
 
     Attributes:
         rate_factor: multiplies the learning rates; a learning-rate policy sets it.
-        weights_step, bias_step: how weights and bias are updated.
+        steps: what updates each parameter, by its name.
+        settings: the keyword arguments of gradient descent, as they are now.
 
     Args:
-        workflow: the workflow.
-        forward: the layer's forward unit.
         needs_err_input: false if nobody reads the error at the input.
-        optimizer: updates weights and bias instead of `SGD`, whose settings then have no meaning.
-        learning_rate, weights_decay, l1_vs_l2, gradient_moment: of the weights, as in `SGD`.
-        learning_rate_bias, weights_decay_bias, l1_vs_l2_bias, gradient_moment_bias: of the bias; what is None is as for the
-            weights.
+        optimizer: updates the parameters instead of `SGD`, whose settings then have no meaning.
+        learning_rate, weights_decay, l1_vs_l2, gradient_momentum: of the weights, as in `SGD`.
+        learning_rate_bias, weights_decay_bias, l1_vs_l2_bias, gradient_momentum_bias: of the bias; None: as for the weights.
         factor_ortho: `ortho` of the weights, as in `SGD`; the bias has none.
     """
 
     BY_LAYER = frozenset(
-        name + suffix for name in ("learning_rate", "weights_decay", "l1_vs_l2", "gradient_moment") for suffix in ("", "_bias")
+        name + suffix
+        for name in ("learning_rate", "weights_decay", "l1_vs_l2", "gradient_momentum")
+        for suffix in ("", "_bias")
     )
 
     adjustable = BY_LAYER | {"factor_ortho"}
+
+    rate_factor: float
+    steps: dict[str, Step]
+    settings: dict[str, float | None]
 
     def __init__(
         self,
@@ -133,15 +148,14 @@ class WeightedGradient(Gradient):
         weights_decay_bias: float | None = 0.0,
         l1_vs_l2: float = 0.0,
         l1_vs_l2_bias: float | None = None,
-        gradient_moment: float = 0.0,
-        gradient_moment_bias: float | None = None,
+        gradient_momentum: float = 0.0,
+        gradient_momentum_bias: float | None = None,
         factor_ortho: float = 0.0,
     ) -> None:
         super().__init__(workflow, forward, needs_err_input=needs_err_input)
         self.rate_factor = 1.0
-        self.weights_step: Step = SGD(learning_rate) if optimizer is None else optimizer.fresh()
-        self.bias_step: Step = SGD(learning_rate) if optimizer is None else optimizer.fresh()
-        self.settings: dict[str, Any] = {"factor_ortho": factor_ortho}
+        self.steps = {name: SGD(0.0) if optimizer is None else optimizer.clone() for name in self.parameter_names()}
+        self.settings = {"factor_ortho": float(factor_ortho)}
         self.reconfigure(
             learning_rate=learning_rate,
             learning_rate_bias=learning_rate_bias,
@@ -149,34 +163,50 @@ class WeightedGradient(Gradient):
             weights_decay_bias=weights_decay_bias,
             l1_vs_l2=l1_vs_l2,
             l1_vs_l2_bias=l1_vs_l2_bias,
-            gradient_moment=gradient_moment,
-            gradient_moment_bias=gradient_moment_bias,
+            gradient_momentum=gradient_momentum,
+            gradient_momentum_bias=gradient_momentum_bias,
         )
 
-    def reconfigure(self, **changes: object) -> None:
+    def parameter_names(self) -> list[str]:
+        """Returns the names of the parameters that are updated."""
+        return ["weights", "bias"]
+
+    def is_bias(self, parameter: str) -> bool:
+        """Returns whether a parameter has the settings of a bias."""
+        return parameter == "bias"
+
+    def reconfigure(self, **changes: Any) -> None:
         self.check_adjustable(changes)
-        self.settings |= changes
-        for step, suffix in self.steps():
+        self.settings |= {name: None if value is None else float(value) for name, value in changes.items()}
+        for parameter, step in self.steps.items():
             if isinstance(step, SGD):
-                self._set(step, suffix)
+                self._set(step, self.is_bias(parameter))
 
-    def _set(self, step: SGD, suffix: str) -> None:
-        for field, name in (
-            ("rate", "learning_rate"),
-            ("decay", "weights_decay"),
-            ("l1", "l1_vs_l2"),
-            ("moment", "gradient_moment"),
-        ):
-            value = self.settings[name + suffix]
-            setattr(step, field, self.settings[name] if value is None else value)
-        step.ortho = 0.0 if suffix else self.settings["factor_ortho"]
+    def _set(self, step: SGD, bias: bool) -> None:
+        step.rate = self._setting("learning_rate", bias)
+        step.decay = self._setting("weights_decay", bias)
+        step.l1 = self._setting("l1_vs_l2", bias)
+        step.momentum = self._setting("gradient_momentum", bias)
+        step.ortho = 0.0 if bias else self._setting("factor_ortho", bias)
 
-    def steps(self) -> list[tuple[Step, str]]:
-        """Returns what updates each parameter, with `_bias` where the settings of the bias are its own."""
-        return [(self.weights_step, ""), (self.bias_step, "_bias")]
+    def _setting(self, name: str, bias: bool) -> float:
+        own = self.settings[f"{name}_bias"] if bias else None
+        value = self.settings[name] if own is None else own
+        assert value is not None
+        return value
 
-    def update(self, forward: Any, weights_gradient: Tensor, bias_gradient: Tensor | None) -> None:
-        """Updates the weights and the bias of the layer with their gradients."""
-        self.weights_step.update(forward.weights, weights_gradient, self.rate_factor)
-        if bias_gradient is not None:
-            self.bias_step.update(forward.bias, bias_gradient, self.rate_factor)
+    def apply(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
+        """Updates a parameter with its gradient. Every gradient that is a tensor meets its parameter here."""
+        self.steps[name].update(parameter, gradient, self.rate_factor)
+
+    def apply_product(self, name: str, parameter: Tensor, error: Tensor, inputs: Tensor) -> None:
+        """Updates a matrix whose gradient is error^T inputs.
+
+        `SGD` does so within the matrix product: the gradient is never stored, which saves a pass over memory. Whatever needs
+        the gradient itself takes the way of all others, by `apply`.
+        """
+        step = self.steps[name]
+        if isinstance(step, SGD):
+            step.update_fused(parameter, error, inputs, self.rate_factor)
+        else:
+            self.apply(name, parameter, torch.mm(error.t(), inputs))

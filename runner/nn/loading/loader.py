@@ -13,7 +13,7 @@ from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Bool, Unit, Workflow
 from runner.nn.loading.minibatches import Minibatch, epoch
 from runner.nn.loading.normalizers import NORMALIZERS, Normalizer, normalized
-from runner.nn.loading.samples import CLASS_NAMES, TEST, TRAIN, VALIDATION, Array, Samples, fingerprint, split
+from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Array, Samples, fingerprint, split
 from runner.nn.random_stream import Stream
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class FullBatchLoader(Unit):
         self.permutation: Tensor | None = None
         self.fingerprint: str | None = None
         self.normalizer: Normalizer | None = None
-        self.class_lengths = [0, 0, 0]
+        self.split_lengths = [0, 0, 0]
         self.label_count = 0
         self.sample_shape: tuple[int, ...] = ()
         self.target_shape: tuple[int, ...] = ()
@@ -120,11 +120,11 @@ class FullBatchLoader(Unit):
         self.targets_ = {
             key: _tensor(value.targets).to(device, self.dtype) for key, value in samples.items() if value.targets is not None
         } or self.data_
-        self.class_lengths = _lengths(samples)
+        self.split_lengths = _lengths(samples)
         self.label_count = 1 + max((int(labels.max()) for labels in self.labels_.values()), default=-1)
         self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
         self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
-        self.epoch_ = epoch(self.class_lengths, self.minibatch_size)
+        self.epoch_ = epoch(self.split_lengths, self.minibatch_size)
 
     def run(self) -> None:
         if self.position == 0:
@@ -137,7 +137,7 @@ class FullBatchLoader(Unit):
             self.epoch_number += 1
 
     def _shuffle(self) -> None:
-        size, limit = self.class_lengths[TRAIN], self.shuffle_limit
+        size, limit = self.split_lengths[TRAIN], self.shuffle_limit
         if limit is None or self.epoch_number < limit:
             self.permutation = self.stream.permutation(size)
         elif self.permutation is None or len(self.permutation) != size:
@@ -145,7 +145,7 @@ class FullBatchLoader(Unit):
 
     def serve(self, step: Minibatch) -> None:
         """Makes one minibatch the current one."""
-        key = step.sample_class
+        key = step.split
         which: slice | Tensor = slice(step.begin, step.end)
         if key == TRAIN:
             assert self.permutation is not None
@@ -161,7 +161,7 @@ class FullBatchLoader(Unit):
 
     def evaluation(self) -> list[Minibatch]:
         """Returns the minibatches of the validation and the test set."""
-        return [step for step in self.epoch_ if step.sample_class != TRAIN]
+        return [step for step in self.epoch_ if step.split != TRAIN]
 
     @property
     def steps(self) -> int:
@@ -176,7 +176,7 @@ class FullBatchLoader(Unit):
         shape = samples[TRAIN].data.shape[1:]
         for key, value in samples.items():
             if (other := value.data.shape[1:]) != shape:
-                raise ConfigError(f"the {CLASS_NAMES[key]} samples have shape {other}, and the training samples {shape}")
+                raise ConfigError(f"the {SPLIT_NAMES[key]} samples have shape {other}, and the training samples {shape}")
         if self.validation_ratio:
             if VALIDATION in samples:
                 raise ConfigError(f"loader.validation_ratio={self.validation_ratio}: the data have a validation set already")
@@ -193,7 +193,7 @@ class FullBatchLoader(Unit):
         size = {TRAIN: self.train_size, VALIDATION: self.validation_size}.get(key)
         if size is not None and size > len(samples.data):
             raise ConfigError(
-                f"loader.{CLASS_NAMES[key]}_size={size} is more than the {len(samples.data)} samples that there are"
+                f"loader.{SPLIT_NAMES[key]}_size={size} is more than the {len(samples.data)} samples that there are"
             )
         return samples.taken(slice(size))
 
@@ -214,7 +214,7 @@ class FullBatchLoader(Unit):
         shape = samples[TRAIN].data.shape[1:]
         if shape != self.sample_shape:
             raise SnapshotMismatchError(f"the data have samples of shape {shape}, those of the snapshot {self.sample_shape}")
-        if self.position and _lengths(samples) != self.class_lengths:
+        if self.position and _lengths(samples) != self.split_lengths:
             raise SnapshotMismatchError(
                 "the data have another number of samples, and the snapshot is from within an epoch: only one from the end of"
                 " an epoch can go on with them"

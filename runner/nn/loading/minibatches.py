@@ -13,13 +13,13 @@ class Minibatch:
     """One step of an epoch.
 
     Attributes:
-        sample_class: TRAIN, VALIDATION or TEST.
+        split: TRAIN, VALIDATION or TEST.
         begin, end: which samples of the class.
         last: whether it is the last one of its class.
         epoch_ends: whether it is the last one of the epoch.
     """
 
-    sample_class: int
+    split: int
     begin: int
     end: int
     last: bool

@@ -13,7 +13,7 @@ from runner.errors import ConfigError
 from runner.nn.random_stream import Stream
 
 TEST, VALIDATION, TRAIN = range(3)
-CLASS_NAMES = ("test", "validation", "train")
+SPLIT_NAMES = ("test", "validation", "train")
 
 Array = npt.NDArray[np.generic]
 

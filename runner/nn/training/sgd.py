@@ -19,20 +19,30 @@ class SGD:
         rate: learning rate.
         decay: strength of the weight decay.
         l1: share of L1 in the decay, 0 to 1.
-        moment: momentum.
-        ortho: strength of the regulariser that drives the weights of the outputs apart, VELES's `factor_ortho`.
-        velocity: v of the formula, of the parameter's shape; None until a momentum is used.
+        momentum: m of the formula.
+        ortho: strength of the regularizer that drives the weights of the outputs apart, VELES's `factor_ortho`.
+        velocity: v of the formula, of the parameter's shape; None until it is first needed.
     """
 
     rate: float
     decay: float = 0.0
     l1: float = 0.0
-    moment: float = 0.0
+    momentum: float = 0.0
     ortho: float = 0.0
     velocity: Tensor | None = None
 
-    def update_matrix(self, parameter: Tensor, error: Tensor, inputs: Tensor, factor: float) -> None:
-        """Updates a matrix whose gradient is error^T inputs; the gradient itself is never stored.
+    def update(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
+        """Updates a parameter with its gradient, of the same shape; `factor` multiplies the learning rate."""
+        rate = self.rate * factor
+        if not self.momentum and not self.decay and not self.ortho:
+            parameter.sub_(gradient, alpha=rate)
+            return
+        velocity = self._velocity(parameter).mul_(self.momentum)
+        velocity.sub_(gradient, alpha=rate)
+        self._apply(parameter, velocity, rate)
+
+    def update_fused(self, parameter: Tensor, error: Tensor, inputs: Tensor, factor: float) -> None:
+        """Updates a matrix whose gradient is error^T inputs, in the matrix product itself.
 
         Args:
             parameter: weights of shape (outputs, inputs).
@@ -41,9 +51,9 @@ class SGD:
             factor: multiplies the learning rate.
         """
         rate = self.rate * factor
-        if self.moment or self.ortho:
+        if self.momentum or self.ortho:
             velocity = self._velocity(parameter)
-            velocity.addmm_(error.t(), inputs, beta=self.moment, alpha=-rate)
+            velocity.addmm_(error.t(), inputs, beta=self.momentum, alpha=-rate)
             self._apply(parameter, velocity, rate)
             return
         signs = torch.sign(parameter) if self.decay and self.l1 else None
@@ -52,18 +62,8 @@ class SGD:
         if signs is not None:
             parameter.sub_(signs, alpha=rate * self.decay * self.l1 / 2)
 
-    def update(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
-        """Updates a parameter with its gradient, of the same shape."""
-        rate = self.rate * factor
-        if not self.moment and not self.decay and not self.ortho:
-            parameter.sub_(gradient, alpha=rate)
-            return
-        velocity = self._velocity(parameter).mul_(self.moment)
-        velocity.sub_(gradient, alpha=rate)
-        self._apply(parameter, velocity, rate)
-
-    def forget(self) -> None:
-        """Forgets the momentum."""
+    def reset(self) -> None:
+        """Forgets the velocity."""
         self.velocity = None
 
     def _velocity(self, parameter: Tensor) -> Tensor:

@@ -6,11 +6,11 @@ which writes it as one buffer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from runner import pickled
+
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
@@ -22,20 +22,7 @@ def reduce_view(array: Array) -> Any:
     if owner is array or array.dtype.hasobject:
         return NotImplemented
     offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
-    return rebuild_view, (owner, array.dtype, offset, array.shape, array.strides, array.flags.writeable)
-
-
-def rebuild_view(
-    owner: Array, dtype: np.dtype[Any], offset: int, shape: Sequence[int], strides: Sequence[int], writeable: bool
-) -> Array:
-    """Makes a view; offset and strides count bytes."""
-    import numpy as np
-
-    memory = owner.reshape(-1, order="A")
-    view: Array = np.ndarray(tuple(shape), dtype, memory, offset, tuple(strides))
-    if not writeable:
-        view.flags.writeable = False
-    return view
+    return pickled.view, (owner, array.dtype, offset, array.shape, array.strides, array.flags.writeable)
 
 
 def _owner(array: Array) -> Array:

@@ -6,8 +6,10 @@ import io
 import pickle
 import sys
 from collections.abc import Iterator
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, Protocol
 
+from runner import pickled
 from runner.errors import StateError
 from runner.graph import Unit, Workflow
 from runner.snapshots.capture import arrays, tensors
@@ -20,18 +22,27 @@ class Sink(Protocol):
         """Takes bytes-like data, which is only valid during the call."""
 
 
-def dump(workflow: Workflow, sink: Sink) -> None:
+def dump(workflow: Workflow, sink: Sink) -> set[Any]:
     """Writes the pickle of the workflow.
+
+    Returns:
+        The kinds of objects in it: their classes, and the functions and classes that it names.
 
     Raises:
         StateError: something in it cannot be pickled; the message names the unit and the attribute.
     """
+    pickler = StatePickler(sink)
     try:
-        StatePickler(sink).dump(workflow)
+        pickler.dump(workflow)
     except StateError:
         raise
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(_culprit(workflow, error)) from error
+    return pickler.kinds
+
+
+_NAMED = (type, FunctionType, BuiltinFunctionType)
+"""Types of what a pickle names instead of describing it."""
 
 
 class StatePickler(pickle.Pickler):
@@ -42,21 +53,26 @@ class StatePickler(pickle.Pickler):
         self._torch: Any = sys.modules.get("torch")
         self._numpy: Any = sys.modules.get("numpy")
         self._storages: dict[int, Any] = {}
+        self.kinds: set[Any] = set()
 
     def reducer_override(self, obj: Any) -> Any:
-        """Returns how to write a tensor, a storage, a generator or a view; NotImplemented for everything else."""
+        """Returns how to write a class of veles-run, a tensor, a storage, a generator or a view; else NotImplemented."""
+        cls = type(obj)
+        self.kinds.add(obj if cls in _NAMED else cls)
+        if isinstance(obj, type):
+            name = pickled.name_of(obj)
+            return NotImplemented if name is None else (pickled.class_, (name,))
         if self._numpy is not None and type(obj) is self._numpy.ndarray:
             return arrays.reduce_view(obj)
         torch = self._torch
         if torch is None:
             return NotImplemented
-        cls = type(obj)
         if cls is torch.Tensor or cls is torch.nn.Parameter:
             return self._reduce_tensor(obj)
         if cls is torch.UntypedStorage:
             return tensors.reduce_storage(obj)
         if cls is torch.Generator:
-            return tensors.rebuild_generator, (str(obj.device), obj.get_state())
+            return tensors.reduce_generator(obj)
         return NotImplemented
 
     def _reduce_tensor(self, tensor: Any) -> Any:
@@ -68,11 +84,11 @@ class StatePickler(pickle.Pickler):
         return tensors.reduce_tensor(tensor, self._storages.setdefault(storage._cdata, storage))
 
 
-class _Probe(StatePickler):
-    """Pickles one attribute by itself: the units that it refers to are left out."""
+class Probe(StatePickler):
+    """Pickles one attribute by itself: a number stands for each unit that it refers to."""
 
     def reducer_override(self, obj: Any) -> Any:
-        return (str, (obj.name,)) if isinstance(obj, Unit) else super().reducer_override(obj)
+        return (complex, (0.0, 0.0)) if isinstance(obj, Unit) else super().reducer_override(obj)
 
 
 def _all_units(workflow: Workflow) -> Iterator[Unit]:
@@ -92,7 +108,7 @@ def _culprit(workflow: Workflow, error: Exception) -> str:
             if name.endswith("_") or name == "units":
                 continue
             try:
-                _Probe(io.BytesIO()).dump(value)
+                Probe(io.BytesIO()).dump(value)
             except Exception as cause:
                 return (
                     f"{unit!r}.{name} cannot be pickled ({cause}): name the attribute '{name}_' to leave it out of snapshots,"

@@ -15,20 +15,22 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 from runner import cores
-from runner.errors import SnapshotError
+from runner.errors import SnapshotError, StateError
 from runner.graph import Workflow
 from runner.snapshots.capture import pickler
-from runner.snapshots.capture.memory import keep_freed
+from runner.snapshots.capture.restorable import Recording, check_state
 from runner.snapshots.capture.staging import Staging, StagingPool
 from runner.snapshots.capture.thread_pool import Threads, made
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import header_bytes
 from runner.snapshots.format.seal import Seal
+from runner.snapshots.memory import keep_freed
 from runner.snapshots.stores.store import Store
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class Request:
         key: what it is signed with, or None.
         store: where it goes.
         done: called in the background when it is durable.
+        on_unrestorable: whether a state that the default restore would refuse is an error (`raise`) or reported (`warn`).
     """
 
     header: Header
@@ -80,6 +83,7 @@ class Request:
     key: bytes | None
     store: Store
     done: Callable[[Written], object]
+    on_unrestorable: str = "raise"
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class _Job:
     chunks: SimpleQueue[_Chunk | None] = field(default_factory=SimpleQueue)
     thread: threading.Thread | None = None
     error: BaseException | None = None
+    check: Callable[[], None] | None = None
+    """Raises an error if the default restore would refuse the state; None if that was found out before."""
 
 
 class Writer:
@@ -119,6 +125,7 @@ class Writer:
         self.pool = StagingPool(staging)
         self.process = os.getpid()
         self._job: _Job | None = None
+        self._checked: set[Any] = set()
         keep_freed()
 
     def submit(self, workflow: Workflow, request: Request, blocking: bool = False) -> Written:
@@ -145,7 +152,8 @@ class Writer:
         )
         try:
             staging.write(header_bytes(request.header))
-            pickler.dump(workflow, staging)
+            recording = None if self._checked else Recording(staging)
+            job.check = self._check_for(workflow, recording, pickler.dump(workflow, recording or staging))
         except BaseException:
             job.chunks.put(None)
             self._start(job)
@@ -160,6 +168,13 @@ class Writer:
         else:
             self._start(job)
         return job.written
+
+    def _check_for(self, workflow: Workflow, recording: Recording | None, kinds: set[Any]) -> Callable[[], None] | None:
+        """Returns what checks that a state can be restored, if kinds of objects are in it that were in none before."""
+        if kinds <= self._checked:
+            return None
+        self._checked |= kinds
+        return partial(check_state, workflow, recording)
 
     def wait(self) -> None:
         """Waits until nothing is on its way.
@@ -199,12 +214,24 @@ class Writer:
                 written.location = request.store.put(request.header, request.codec, iter(encoding))
             written.seconds = time.perf_counter() - job.began
             request.done(written)
+            self._check(job)
         except _CaptureError:
             pass  # the capture raises its own error
         except BaseException as error:
             job.error = error
             if not threading.main_thread().is_alive():  # the process ends, and nobody will ask
                 log.error("No snapshot: %s", error)
+
+    @staticmethod
+    def _check(job: _Job) -> None:
+        """Checks that the default restore would take the snapshot, which is durable by now: nothing is lost by an error."""
+        try:
+            if job.check is not None:
+                job.check()
+        except StateError as error:
+            if job.request.on_unrestorable == "raise":
+                raise
+            log.warning("%s; the run goes on", error)
 
 
 class _Encoding:

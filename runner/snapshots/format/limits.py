@@ -1,45 +1,77 @@
-"""How much a snapshot may decode to, so that a small file cannot take all memory."""
+"""How much memory a snapshot may take when it is restored, so that a small file cannot take all there is."""
 
 from __future__ import annotations
 
 import threading
 
-from runner.errors import SnapshotDamagedError
-from runner.snapshots.capture.memory import memory
+from runner.errors import SnapshotRefusedError
+from runner.snapshots.memory import available, resident
 
-RATIO = 100_000
-"""Times that a snapshot may expand: of all chunks that a codec makes, bz2's of zeros expands most, 87,381-fold."""
-SLACK = 1 << 20
-"""Bytes that it may always decode to."""
+RATIO = 1_000
+"""Times that a snapshot may expand beyond `SLACK`. States of zeros alone expand more."""
+SLACK = 256 << 20
+"""Bytes that any snapshot may decode to."""
+FREE = 1 << 20
+"""Bytes for which the memory is not asked: most headers; to ask would take longer than to decode them."""
+OBJECTS_SLACK = 1 << 30
+"""Bytes by which the process may grow, whatever the size of the snapshot."""
+PER_STORED, PER_DECODED = 64, 4
+"""Bytes by which it may grow beyond that for each byte that is stored, or decoded: an empty set takes 216 for two."""
+
+_ADVICE = "(if the snapshot is yours: restore.max_bytes=N allows N bytes)"
 
 
 class Budget:
-    """What is left for a snapshot to decode to. Several threads may spend it.
+    """What one restore may take. Several threads may spend it.
 
     Args:
-        limit: bytes in all; the memory that this process may have if None.
+        max_bytes: bytes that a snapshot may decode to, and by which the process may grow. Default: what is free, and no more
+            than an honest snapshot of its size may need.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
-        self._limit = limit
+    def __init__(self, max_bytes: int | None = None) -> None:
+        self.max_bytes = max_bytes
         self._encoded = 0
         self._plain = 0
+        self._available: int | None = None
+        self._resident: int | None = None
         self._lock = threading.Lock()
 
     def spend(self, encoded: int, plain: int) -> None:
         """Counts bytes that were decoded, and what they gave.
 
         Raises:
-            SnapshotDamagedError: it is more than a snapshot may have.
+            SnapshotRefusedError: it is more than a snapshot may have.
         """
         with self._lock:
             self._encoded += encoded
             self._plain += plain
-        if self._plain <= SLACK:
-            return  # most headers; to ask for the memory would take longer than to decode them
-        if self._limit is None:
-            self._limit = memory()
-        if self._plain > self._limit:
-            raise SnapshotDamagedError(f"it decodes to more than the {self._limit} bytes of memory that there are")
-        if self._plain > RATIO * self._encoded + SLACK:
-            raise SnapshotDamagedError(f"it expands more than {RATIO}-fold: no snapshot does")
+            total = self._plain
+        if total <= FREE and self.max_bytes is None:
+            return
+        self._check("it decodes to", total, RATIO * self._encoded + SLACK)
+
+    def check_growth(self, coming: int = 0) -> None:
+        """Checks by how much the process has grown, with so many bytes that it is about to take.
+
+        Raises:
+            SnapshotRefusedError: it is more than a snapshot of this size may need.
+        """
+        now = resident()
+        if self._resident is None:
+            self._resident = now
+        grown = now - self._resident + coming
+        allowed = OBJECTS_SLACK + max(PER_STORED * self._encoded, PER_DECODED * self._plain)
+        self._check("its objects take", grown, max(allowed, OBJECTS_SLACK + 2 * coming))
+
+    def _check(self, what: str, size: int, allowed: int) -> None:
+        if self.max_bytes is not None:
+            if size > self.max_bytes:
+                raise SnapshotRefusedError(f"{what} more than restore.max_bytes={self.max_bytes} bytes")
+            return
+        if self._available is None:
+            self._available = available()
+        if size > self._available:
+            raise SnapshotRefusedError(f"{what} more than the {self._available} bytes of memory that are free")
+        if size > allowed:
+            raise SnapshotRefusedError(f"{what} {size} bytes, more than a snapshot of {self._encoded} bytes may {_ADVICE}")

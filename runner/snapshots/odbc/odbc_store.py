@@ -14,7 +14,7 @@ from runner.snapshots.odbc.connection import Result, connect
 from runner.snapshots.odbc.dialects import NAME_LENGTH, Table, check_table
 from runner.snapshots.odbc.driver import load, shown, translated, translation
 from runner.snapshots.odbc.session import Row, Session, header_from_row
-from runner.snapshots.stores.location import DEFAULT_TABLE, Location
+from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 
 PATIENCE = 60.0
@@ -50,6 +50,10 @@ class OdbcStore(Store):
 
     def __str__(self) -> str:
         return f"table {self.table} of {shown(self.odbc)}"
+
+    @property
+    def place(self) -> str:
+        return f"{SCHEME}{self.odbc}&{self.table}"
 
     def prepare(self) -> None:
         """Makes the tables if they are not there, and checks that snapshots can be written.

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from runner.errors import SnapshotRefusedError
-from runner.snapshots.restoring.allowed.containers import add_items, append_items, check_keys, set_items_of
+from runner.snapshots.restoring.allowed.containers import add_items, append_items, set_items
 from runner.snapshots.restoring.allowed.entries import Unbuilt
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Handler = Callable[["Unpickler", bytes, int], int]
 """Takes the machine, the bytes at hand and the opcode's position in them; returns the position of the next."""
 
-INTEGER_LIMIT = 1 << 20
+INTEGER_LIMIT = 1 << 16
 """Bytes of an integer."""
 
 _MEMOIZE = 0x94
@@ -145,7 +145,8 @@ def _tuple(vm: Unpickler, data: bytes, pos: int) -> int:
 
 def _frozenset(vm: Unpickler, data: bytes, pos: int) -> int:
     items = vm.pop_mark()
-    check_keys(items)
+    for item in items:
+        vm.allowed.check_key_of(items, item)
     vm.stack.append(frozenset(items))
     return pos + 1
 
@@ -169,7 +170,7 @@ def _appends(vm: Unpickler, data: bytes, pos: int) -> int:
 def _setitem(vm: Unpickler, data: bytes, pos: int) -> int:
     value, key = vm.stack.pop(), vm.stack.pop()
     outer = vm.stack[-1]
-    set_items_of(vm.allowed, outer, [key, value])
+    set_items(vm.allowed, outer, [key, value])
     vm.nest(value, outer)
     return pos + 1
 
@@ -191,8 +192,7 @@ def _stack_global(vm: Unpickler, data: bytes, pos: int) -> int:
 def _reduce(vm: Unpickler, data: bytes, pos: int) -> int:
     arguments = vm.stack.pop()
     result = vm.stack[-1] = vm.allowed.call(vm.stack[-1], arguments)
-    if arguments is vm.innermost:
-        vm.innermost = result
+    vm.nest(arguments, result)
     if type(result) is Unbuilt:
         result.index = len(vm.memo)
     return pos + 1
@@ -214,6 +214,7 @@ def _build(vm: Unpickler, data: bytes, pos: int) -> int:
     state = vm.stack.pop()
     instance = vm.stack[-1]
     made = vm.allowed.build(instance, state)
+    vm.nest(state, instance)
     if made is not None:
         vm.stack[-1] = vm.memo[instance.index] = made
     return pos + 1

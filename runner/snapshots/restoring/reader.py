@@ -34,7 +34,9 @@ def read_header(blocks: Iterable[bytes]) -> Header:
     return _begun(codecs.decode(codec, _small(blocks)))[0]
 
 
-def read_verified(open_blocks: Callable[[], Iterator[bytes]], key: bytes | None = None) -> tuple[Header, BinaryIO]:
+def read_verified(
+    open_blocks: Callable[[], Iterator[bytes]], key: bytes | None = None, budget: Budget | None = None
+) -> tuple[Header, BinaryIO]:
     """Decodes and verifies a whole snapshot; returns its header and its pickle as a file to read once.
 
     A compressed stream is held in memory, and freed as the file is read. One that is not is read a second time, which costs
@@ -43,21 +45,23 @@ def read_verified(open_blocks: Callable[[], Iterator[bytes]], key: bytes | None 
     Args:
         open_blocks: gives the encoded snapshot, from its beginning.
         key: it must be signed with; any snapshot will do without one.
+        budget: what it may decode to.
 
     Raises:
         SnapshotDamagedError: anything is missing, altered, or too much.
         SnapshotRefusedError: it is not signed with the key.
         SnapshotMismatchError: of a newer format, which may have another digest, too.
     """
+    budget = budget or Budget()
     with _closed(open_blocks()) as opened:
         codec, blocks = _detected(opened)
         if codec.prefix or key is not None:
             held: deque[memoryview] = deque()
-            header, stream = _begun(_decoded_ahead(codec, blocks))
+            header, stream = _begun(_decoded_ahead(codec, blocks, budget))
             _verify(stream, key, held.append)
             parts = _freed(held)
         else:
-            header, stream = _begun(codecs.decode(codec, blocks))
+            header, stream = _begun(codecs.decode(codec, blocks, budget))
             trailer = _verify(stream, None, len)
             parts = _verified_again(codecs.decode(codec, open_blocks()), trailer)
     file = io.BufferedReader(_Parts(parts), 1 << 16)
@@ -123,7 +127,7 @@ def _small(blocks: Iterable[bytes]) -> Iterator[bytes]:
             yield block[begin : begin + HEADER_STEP]
 
 
-def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
+def _decoded_ahead(codec: Codec, blocks: Iterator[bytes], budget: Budget) -> Iterator[bytes]:
     """Yields the plain stream; members are read and decoded ahead in other threads.
 
     A stream of one block is not worth the threads. From the first piece on that turns out to end within a member, the rest is
@@ -131,11 +135,10 @@ def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
     """
     first, second = next(blocks, b""), next(blocks, b"")
     if not second:
-        yield from codecs.decode(codec, [first])
+        yield from codecs.decode(codec, [first], budget)
         return
     blocks = chain([first, second], blocks)
     workers = cores.usable()
-    budget = Budget()
     ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()
     with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
         pieces = _read_ahead(codecs.members(codec, blocks), reading)
@@ -147,7 +150,7 @@ def _decoded_ahead(codec: Codec, blocks: Iterator[bytes]) -> Iterator[bytes]:
             try:
                 plain = ahead[0][1].result()
             except codecs.IncompleteMemberError:
-                yield from codecs.decode(codec, chain([piece for piece, _ in ahead], pieces))
+                yield from codecs.decode(codec, chain([piece for piece, _ in ahead], pieces), Budget(budget.max_bytes))
                 return
             ahead.popleft()
             yield from plain

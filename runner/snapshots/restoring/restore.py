@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from runner.errors import (
 )
 from runner.graph import Workflow
 from runner.snapshots.format.header import Header
+from runner.snapshots.format.limits import Budget
+from runner.snapshots.restoring.authority import granted
 from runner.snapshots.restoring.reader import read_header, read_verified
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.snapshotter import snapshotters
@@ -39,7 +41,13 @@ class Restored:
 
 
 def restore(
-    location: str | Path, *, trust: Trust | str = Trust.restricted, trusted: Sequence[str] = (), key: str | None = None
+    location: str | Path,
+    *,
+    trust: Trust | str = Trust.restricted,
+    trusted: Sequence[str] = (),
+    key: str | None = None,
+    renamed: Mapping[str, str] | None = None,
+    max_bytes: int | None = None,
 ) -> Restored:
     """Restores a workflow from a snapshot. `initialize()` and `run()` continue it.
 
@@ -50,6 +58,8 @@ def restore(
         trust: how far it is trusted: `restricted`, `signed` or `full`, as in `Policy`.
         trusted: for `restricted`, modules whose classes it may hold.
         key: for `signed`, where the key is: the path of a file, or `env:NAME`.
+        renamed: what classes of yours are called today, by the full names that the snapshot has.
+        max_bytes: bytes that it may decode to, and its objects take. Default: what is free, and an honest one may need.
 
     Raises:
         ConfigError: the policy is wrong.
@@ -58,7 +68,7 @@ def restore(
         SnapshotDamagedError: it is empty, truncated, altered, or no snapshot.
         SnapshotMismatchError: it is of a newer format, or needs a class that is not here.
     """
-    return restore_with(location, Policy(trust, trusted, key))
+    return restore_with(location, Policy(trust, trusted, key, renamed or {}, max_bytes))
 
 
 def restore_with(location: str | Path, policy: Policy) -> Restored:
@@ -66,7 +76,7 @@ def restore_with(location: str | Path, policy: Policy) -> Restored:
     store, location = located(str(location))
     restored = _restore(store, location, policy)
     for snapshotter in snapshotters(restored.workflow):
-        snapshotter.branch()
+        type(snapshotter).branch(snapshotter)
     return restored
 
 
@@ -119,16 +129,17 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
     """Restores a snapshot; of one that was listed the store has said that it is of this format."""
     with _Located(location):
         try:
-            header, file = read_verified(lambda: store.open(location), policy.secret)
+            budget = Budget(policy.max_bytes)
+            header, file = read_verified(lambda: store.open(location), policy.secret, budget)
         except SnapshotMismatchError as error:
             if listed:
                 raise SnapshotDamagedError(f"its header is not the one that is listed: {error}") from error
             raise
-        workflow = policy.load(file)
+        workflow = policy.load(file, budget)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
         for snapshotter in snapshotters(workflow):
-            snapshotter.last_location = location  # not the one before, which the state has, and not where it was once
+            type(snapshotter).restored_from(snapshotter, location, granted(snapshotter.place, store))
         return Restored(workflow, location, header)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from runner.checks import known
+from runner.checks import at_least, known
 from runner.config import Trust
 from runner.errors import ConfigError, SnapshotRefusedError
+from runner.graph import Workflow
+from runner.snapshots.format.limits import Budget
 from runner.snapshots.format.seal import SIGNATURE_SIZE, is_signature, read_key
 from runner.snapshots.restoring.allowed import Allowed
+from runner.snapshots.restoring.soundness import check_sound
 from runner.snapshots.restoring.unpickler import Unpickler
 
 log = logging.getLogger(__name__)
@@ -26,6 +29,8 @@ class Policy:
         trust: the mode, or its name.
         trusted: for `restricted`, the run's own modules, whose classes snapshots may hold.
         key: for `signed`, where the key is: the path of a file, or `env:NAME`.
+        renamed: what classes of the run's own are called today, by the full names that snapshots have.
+        max_bytes: bytes that a snapshot may decode to, and its objects take. Default: see `Budget`.
 
     Raises:
         ConfigError: an unknown mode, `signed` without a key or with a bad one, a key that is not for the mode, or a module
@@ -35,6 +40,8 @@ class Policy:
     trust: Trust | str = Trust.restricted
     trusted: Sequence[str] = ()
     key: str | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    max_bytes: int | None = None
     secret: bytes | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -45,7 +52,8 @@ class Policy:
                 f"restore.trust={self.trust!r} is unknown; known: {known(mode.value for mode in Trust)}"
             ) from error
         object.__setattr__(self, "trust", mode)
-        Allowed(self.trusted)
+        at_least("restore.max_bytes", self.max_bytes, 1, "bytes")
+        Allowed(self.trusted, self.renamed)
         if mode is Trust.signed:
             if self.key is None:
                 raise ConfigError("restore.trust=signed needs restore.key=FILE or restore.key=env:NAME")
@@ -53,8 +61,12 @@ class Policy:
         elif self.key is not None:
             raise ConfigError(f"restore.key is for restore.trust=signed: restore.trust={mode.value} looks at no signature")
 
-    def load(self, file: BinaryIO) -> Any:
+    def load(self, file: BinaryIO, budget: Budget | None = None) -> Any:
         """Loads the pickle of a snapshot whose digest, and for `signed` whose signature, were found right.
+
+        Args:
+            file: the pickle.
+            budget: what its objects may take.
 
         Raises:
             SnapshotRefusedError: the pickle holds what may not be loaded.
@@ -62,11 +74,27 @@ class Policy:
         """
         if self.trust is Trust.full:
             log.warning("restore.trust=full: the snapshot is loaded without any check of what it does")
-        if self.trust is Trust.restricted:
-            value = Unpickler(file, Allowed(self.trusted)).load()
-        else:
-            value = pickle.Unpickler(file).load()
+        value = self._restricted(file, budget) if self.trust is Trust.restricted else _Renaming(file, self.renamed).load()
         rest = file.read(SIGNATURE_SIZE + 1)
         if rest and not is_signature(rest):
             raise SnapshotRefusedError("it goes on after the end of its pickle")
         return value
+
+    def _restricted(self, file: BinaryIO, budget: Budget | None) -> Any:
+        allowed = Allowed(self.trusted, self.renamed)
+        value = Unpickler(file, allowed, budget).load()
+        if isinstance(value, Workflow):
+            check_sound(value, allowed.made)
+        return value
+
+
+class _Renaming(pickle.Unpickler):
+    """Python's own unpickler, which finds renamed classes."""
+
+    def __init__(self, file: BinaryIO, renamed: Mapping[str, str]) -> None:
+        super().__init__(file)
+        self._renamed = renamed
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        module, _, name = self._renamed.get(f"{module_name}.{global_name}", f"{module_name}.{global_name}").rpartition(".")
+        return super().find_class(module, name) if "." not in global_name else super().find_class(module_name, global_name)

@@ -7,14 +7,15 @@ into anything, and its look-ups follow what the stream has put into an instance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import Any, BinaryIO
 
 from runner.errors import SnapshotError, SnapshotMismatchError, SnapshotRefusedError
-from runner.snapshots.capture import tensors
+from runner.snapshots.format.limits import Budget
 from runner.snapshots.restoring.allowed import Allowed
-from runner.snapshots.restoring.allowed.containers import set_items, set_items_of
-from runner.snapshots.restoring.allowed.entries import Call
+from runner.snapshots.restoring.allowed.containers import set_items
+from runner.snapshots.restoring.allowed.entries import Name
 from runner.snapshots.restoring.opcodes import COUNTED, FIXED, HANDLERS, LARGE, LONG4, check_memoized, long4_size
 
 NESTING_LIMIT = 2_000
@@ -23,7 +24,9 @@ FRAME_LIMIT = 4 << 20
 """Bytes of a frame; picklers close theirs at 64 KiB."""
 BLOCK = 64 << 20
 """Memory that is taken before the stream has shown that it has as many bytes."""
-STORAGE = "runner.snapshots.capture.tensors.rebuild_storage"
+GROWTH_STEP = 1 << 20
+"""Bytes of the stream after which the memory is looked at: no more than a hundred times as much can have been taken."""
+STORAGE = "runner.pickled.storage"
 """The function whose buffers are read into memory of torch's own, without a copy."""
 UNFRAMED_LIMIT = 16
 """Opcodes in a row outside of frames; picklers leave at most four bytes so."""
@@ -40,11 +43,14 @@ class Unpickler:
     Args:
         file: the pickle; it is read up to its end and no further.
         allowed: what the pickle may name.
+        budget: what its objects may take.
     """
 
-    def __init__(self, file: BinaryIO, allowed: Allowed) -> None:
+    def __init__(self, file: BinaryIO, allowed: Allowed, budget: Budget | None = None) -> None:
         self.file = file
         self.allowed = allowed
+        self.budget = budget or Budget()
+        self.checked = 0  # where in the stream the memory was last looked at
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: list[Any] = []
@@ -89,7 +95,7 @@ class Unpickler:
                     items = stack[mark:]
                     del stack[mark:]
                     target = stack[-1]
-                    set_items(target, items) if type(target) is dict else set_items_of(self.allowed, target, items)
+                    set_items(self.allowed, target, items)
                     pos += 1
                 elif opcode == _EMPTY_DICT:
                     check_memoized(data, pos)
@@ -114,6 +120,7 @@ class Unpickler:
                 elif opcode == _END:
                     data, pos = self._refill(data, pos), 0
                 elif opcode == _STOP:
+                    items = target = text = empty = None  # type: ignore[assignment]  # they may hold what nothing may keep
                     return self._stop(data, pos)
                 else:
                     pos = HANDLERS[opcode](self, data, pos)
@@ -127,6 +134,7 @@ class Unpickler:
         if pos != len(data) - 1:
             raise SnapshotRefusedError("opcode 0x00 is not one that protocol 5 writers emit")
         self.base += pos
+        self._check_growth()
         while True:
             opcode = self._read(1)[0]
             if opcode == _FRAME:
@@ -135,6 +143,7 @@ class Unpickler:
                 if size > FRAME_LIMIT:
                     raise SnapshotRefusedError(f"a frame claims {size} bytes, more than {FRAME_LIMIT}")
                 frame = self._read(size)
+                self.allowed.consumed(size)
                 self.base += 9
                 return frame + b"\0"
             if opcode not in LARGE:
@@ -142,8 +151,13 @@ class Unpickler:
             self.unframed = 0
             layout, convert = LARGE[opcode]
             (size,) = layout.unpack(self._read(layout.size))
-            self.stack.append(self._buffer(size) if convert is bytearray else convert(self._read(size)))
+            self.stack.append(self._argument(size, convert))
             self.base += 1 + layout.size + size
+
+    def _check_growth(self) -> None:
+        if self.base - self.checked >= GROWTH_STEP:
+            self.checked = self.base
+            self.budget.check_growth()
 
     def _unframed(self, opcode: int) -> bytes:
         self.unframed += 1
@@ -173,12 +187,14 @@ class Unpickler:
             raise SnapshotRefusedError(f"it ends within {size} bytes that it claims")
         return data
 
+    def _argument(self, size: int, convert: Callable[[bytes], object]) -> Any:
+        """Reads an argument that stands outside of frames."""
+        return self._buffer(size) if convert is bytearray else convert(self._read(size))
+
     def _buffer(self, size: int) -> Any:
         """Reads a buffer into its place: that of a storage, if one is to be made of it, or a bytearray."""
-        if self.stack and type(self.stack[-1]) is Call and self.stack[-1].name == STORAGE:
-            memory = tensors.empty_memory(size)
-            self._fill(memoryview(memory.numpy()), 0, size)  # type: ignore[arg-type]
-            return memory
+        if self.stack and type(self.stack[-1]) is Name and self.stack[-1].text == STORAGE:
+            return self._storage_memory(size)
         # Memory is taken as the stream shows that it has the bytes.
         buffer = bytearray(min(size, BLOCK))
         filled = 0
@@ -189,6 +205,15 @@ class Unpickler:
             if filled == size:
                 return buffer
             buffer.extend(bytes(min(size - filled, filled)))
+
+    def _storage_memory(self, size: int) -> Any:
+        import torch
+
+        if size > BLOCK:
+            self.budget.check_growth(size)
+        memory = torch.empty(size, dtype=torch.uint8)
+        self._fill(memoryview(memory.numpy()), 0, size)  # type: ignore[arg-type]
+        return memory
 
     def _fill(self, view: memoryview, filled: int, size: int) -> None:
         while filled < len(view) and (count := self.file.readinto(view[filled:])):  # type: ignore[attr-defined]

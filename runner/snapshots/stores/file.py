@@ -67,6 +67,10 @@ class FileStore(Store):
     def __str__(self) -> str:
         return self._directory
 
+    @property
+    def place(self) -> str:
+        return self._directory
+
     def prepare(self) -> None:
         # A folder that cannot be written to today may be when the first snapshot is taken.
         return

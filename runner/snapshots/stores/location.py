@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from runner import passwords
@@ -52,18 +53,6 @@ class Location:
         return SCHEME + "&".join(parts)
 
 
-_NAME_OR_REFERENCE = re.compile(r"(?i)(?:(?:DSN=)?[\w .-]+|\$\{oc\.env:\w+\})")
-
-
-def is_of_this_machine(odbc: str) -> bool:
-    """Whether a connection string is only the name of a data source, or of a variable of the environment.
-
-    What those lead to is chosen by who set up the machine. Any other string may name a library to be loaded, a server to which
-    snapshots and what is in the environment are sent, or a file to be written to.
-    """
-    return _NAME_OR_REFERENCE.fullmatch(odbc) is not None
-
-
 def concealed(location: str) -> str:
     """Returns the location of a snapshot without passwords; that of a file is left as it is.
 
@@ -71,3 +60,11 @@ def concealed(location: str) -> str:
         ConfigError: it begins with `odbc://` and is no such location.
     """
     return str(Location.parse(location)) if location.startswith(SCHEME) else location
+
+
+def option_for(place: str) -> str:
+    """Returns the option of the command line that names a store's place."""
+    if place.startswith(SCHEME):
+        odbc, _, table = place.removeprefix(SCHEME).rpartition("&")
+        return f"snapshotter.odbc={shlex.quote(odbc)}" + (f" snapshotter.table={table}" if table != DEFAULT_TABLE else "")
+    return f"snapshotter.directory={shlex.quote(place)}"

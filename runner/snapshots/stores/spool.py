@@ -21,6 +21,8 @@ from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 log = logging.getLogger(__name__)
 
 BLOCK = 4 << 20
+DEFAULT_SPOOL = "outputs/spool"
+"""The folder for what a database refuses; always the same, so that the next run finds it."""
 
 _REFUSALS = (StoreError, ConfigError)
 
@@ -47,6 +49,10 @@ class SpoolStore(Store):
 
     def __str__(self) -> str:
         return str(self._store)
+
+    @property
+    def place(self) -> str:
+        return self._store.place
 
     def prepare(self) -> None:
         self._store.prepare()
@@ -193,3 +199,8 @@ def _claimed(location: str) -> Iterator[bool]:
             return
         fcntl.flock(file, fcntl.LOCK_EX)
         yield Path(location).exists()
+
+
+def with_spool(store: Store, spool: str | None, on_error: str | None) -> Store:
+    """Returns the store with a spool in that folder, or as it is if there is none."""
+    return SpoolStore(store, spool, go_on=on_error != "raise") if spool else store

@@ -29,6 +29,11 @@ def ignore(location: str, error: SnapshotError) -> None:
 class Store(Protocol):
     """Keeps snapshots. These operations are all that a snapshotter and a restore need."""
 
+    @property
+    def place(self) -> str:
+        """Where the snapshots are, without any of them: a folder, or `odbc://...`; no passwords."""
+        raise NotImplementedError
+
     def prepare(self) -> None:
         """Checks, before a run spends time, that snapshots can be put, as far as that can be known."""
 

@@ -6,7 +6,8 @@ import pickletools
 
 import pytest
 
-from runner.graph import Bool
+from runner.errors import StateError
+from runner.graph import Bool, Unit, Workflow
 from tests.units import Holder, LoggedWorkflow
 
 OPERATORS = [operator.or_, operator.and_, operator.xor]
@@ -106,15 +107,58 @@ def test_callbacks_of_expressions_are_called_when_a_source_changes_them() -> Non
     assert expression.on_true == calls.true
 
 
+class Listening(Unit):
+    """Lists one of its methods for Bools."""
+
+    callbacks = frozenset({"listed"})
+
+    def __init__(self, workflow: Workflow) -> None:
+        super().__init__(workflow, "listening")
+        self.seen: list[str] = []
+        self.source = Bool()
+        self.derived = ~self.source
+
+    def listed(self) -> None:
+        self.seen.append("listed")
+
+    def unlisted(self) -> None:
+        self.seen.append("unlisted")
+
+
+def listening() -> tuple[Workflow, Listening]:
+    workflow = Workflow(name="w")
+    return workflow, Listening(workflow)
+
+
 def test_callbacks_survive_pickling() -> None:
-    a, calls = Bool(), Calls()
-    expression = ~a
-    expression.on_false = calls.false
-    a.on_true = calls.true
-    a2, calls2 = pickle.loads(pickle.dumps((a, calls)))
-    a2 <<= True
-    assert calls2.seen == ["true", "false"]
-    assert calls.seen == []
+    workflow, unit = listening()
+    unit.source.on_true = unit.listed
+    unit.derived.on_false = unit.listed
+    again = pickle.loads(pickle.dumps(workflow))["listening"]
+    again.source <<= True
+    assert again.seen == ["listed", "listed"]
+    assert unit.seen == []
+
+
+def test_functions_that_are_set_for_this_process_are_in_no_pickle() -> None:
+    workflow, unit = listening()
+    unit.source.on_true_ = unit.unlisted
+    unit.derived.on_false_ = lambda: unit.seen.append("lambda")
+    unit.source <<= True
+    assert unit.seen == ["unlisted", "lambda"]
+    again = pickle.loads(pickle.dumps(workflow))["listening"]
+    again.source <<= False
+    again.source <<= True
+    assert again.seen == ["unlisted", "lambda"]
+
+
+def test_a_method_that_is_not_listed_is_no_state() -> None:
+    workflow, unit = listening()
+    unit.source.on_true = unit.unlisted
+    unit.source <<= True
+    assert unit.seen == ["unlisted"]
+    with pytest.raises(StateError, match="callbacks"):
+        pickle.dumps(workflow)
 
 
 def test_a_value_shared_by_units_is_one_after_restore() -> None:

@@ -99,7 +99,7 @@ def test_a_cycle_around_it_is_refused(workflow) -> None:
     nodes = ["repeater", "loader", "gd", "decision"]
     turns = [nodes[turn:] + nodes[: turn + 1] for turn in range(4)]
     paths = "|".join(re.escape(" -> ".join(turn)) for turn in turns)
-    refused(workflow, rf"the cycle ({paths}) goes around SnapshotterToFile\('snapshotter'\), so no snapshot would be taken")
+    refused(workflow, rf"the cycle ({paths}) goes around Snapshotter\('snapshotter'\), so no snapshot would be taken")
 
 
 def test_a_unit_linked_from_itself_is_a_cycle_around_it(workflow) -> None:
@@ -121,7 +121,7 @@ def test_a_snapshotter_outside_the_loop_is_refused() -> None:
 def test_a_parallel_unit_is_refused(workflow) -> None:
     Recorder(workflow, "exporter").link_from(workflow.counter)
     path = "start_point -> repeater -> loader -> gd -> decision -> exporter"
-    refused(workflow, rf"'exporter' \({path}\) would run in parallel with SnapshotterToFile\('snapshotter'\), and its state")
+    refused(workflow, rf"'exporter' \({path}\) would run in parallel with Snapshotter\('snapshotter'\), and its state")
 
 
 def test_a_parallel_image_saver_is_refused_and_right_before_it(workflow) -> None:
@@ -248,7 +248,7 @@ def test_a_parallel_unit_in_the_standard_workflow_is_refused(precursor: str, sta
     saver = Recorder(standard, "image_saver").link_from(standard[precursor])
     saver.link_attrs(standard.loader, "minibatch_data_")
     path = r"start_point -> repeater -> loader.* -> image_saver"
-    refused(standard, rf"'image_saver' \({path}\) would run in parallel with SnapshotterToStore\('snapshotter'\)")
+    refused(standard, rf"'image_saver' \({path}\) would run in parallel with Snapshotter\('snapshotter'\)")
 
 
 def test_a_plotter_beside_the_snapshotter_of_the_standard_workflow_is_accepted(standard) -> None:

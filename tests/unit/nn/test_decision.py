@@ -8,7 +8,7 @@ from runner.nn.decision import Decision
 from runner.nn.evaluators.evaluator import Metric
 from runner.nn.evaluators.loss_functions import EVALUATORS
 from runner.nn.loading.minibatches import Minibatch
-from runner.nn.loading.samples import CLASS_NAMES, TEST, TRAIN, VALIDATION
+from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from tests.units import Holder, LoggedWorkflow
 
 
@@ -20,8 +20,11 @@ class Tally:
     def __init__(self) -> None:
         self.errors: dict[int, float] = {}
 
-    def take(self, sample_class: int) -> float:
-        return self.errors[sample_class]
+    def compute(self, split: int) -> float:
+        return self.errors[split]
+
+    def reset(self, split: int) -> None:
+        pass
 
 
 class Epochs:
@@ -30,9 +33,9 @@ class Epochs:
     def __init__(self, *, validation: int = 100, test: int = 0, **settings: int | None) -> None:
         self.workflow = LoggedWorkflow()
         self.tally = Tally()
-        self.loader = Holder(self.workflow, "loader", class_lengths=[test, validation, 200], epoch_number=0, position=0)
+        self.loader = Holder(self.workflow, "loader", split_lengths=[test, validation, 200], epoch_number=0, position=0)
         self.decision = Decision(self.workflow, self.tally, **settings)
-        self.decision.link_attrs(self.loader, "minibatch", "class_lengths", "epoch_number", "position")
+        self.decision.link_attrs(self.loader, "minibatch", "split_lengths", "epoch_number", "position")
 
     def run(self, train: float, validation: float | None = None, test: float | None = None) -> Decision:
         errors = {TRAIN: train, VALIDATION: validation, TEST: test}
@@ -64,19 +67,19 @@ def test_improved_is_true_at_the_end_of_a_better_epoch() -> None:
     assert seen == [(True, 7.0, 1), (True, 5.0, 2), (False, 5.0, 2), (False, 5.0, 2), (True, 4.0, 5)]
 
 
-def test_without_a_validation_set_the_training_error_is_watched() -> None:
+def test_without_a_validation_set_the_training_error_is_monitored() -> None:
     epochs = Epochs(validation=0)
-    assert epochs.run(10).watched == "train"
+    assert epochs.run(10).monitor == "train"
     assert epochs.decision.best == 10.0
     assert epochs.decision.snapshot_suffix == "train_10.00"
 
 
-def test_the_error_of_a_test_set_is_kept_and_not_watched() -> None:
+def test_the_error_of_a_test_set_is_kept_and_not_monitored() -> None:
     decision = Epochs(test=50).run(10, 7, 2)
     assert decision.history == [{"train": 10.0, "validation": 7.0, "test": 2.0}]
     assert decision.best == 7.0
     assert decision.metric.line(decision.history[0]) == "train 10.00 %, validation 7.00 %, test 2.00 %"
-    assert CLASS_NAMES[TEST] == "test"
+    assert SPLIT_NAMES[TEST] == "test"
 
 
 def test_a_name_has_the_digits_of_the_metric() -> None:

@@ -37,7 +37,7 @@ ACTIVATION = {
     "": REFERENCE["linear"],
     "_tanh": REFERENCE["tanh"],
     "_relu": REFERENCE["relu"],
-    "_str": REFERENCE["strict_relu"],
+    "_softplus": REFERENCE["softplus"],
     "_sigmoid": REFERENCE["sigmoid"],
     "_log": REFERENCE["log"],
 }
@@ -104,13 +104,13 @@ def drawn(absolute: bool) -> list[Check]:
 
     def expected(x: Tensor, layer: Any) -> Tensor:
         planes = (x.unsqueeze(1) if x.dim() == 3 else x).flatten(2)
-        values = planes.gather(2, layer.places_.flatten(2)).view(layer.places_.shape)
+        values = planes.gather(2, layer.indices_.flatten(2)).view(layer.indices_.shape)
         return values if absolute else values.clamp(min=0)
 
     return [check._replace(expected=expected) for check in pooling(max_abs)]
 
 
-def norm(x: Tensor, layer: Any) -> Tensor:
+def local_response_norm(x: Tensor, layer: Any) -> Tensor:
     half, channels = layer.n // 2, x.shape[1]
     sums = [x[:, max(0, c - half) : c + half + 1].square().sum(1) for c in range(channels)]
     return x * (layer.k + layer.alpha * torch.stack(sums, 1)) ** -layer.beta
@@ -142,7 +142,7 @@ def deconv(**settings: Any) -> Check:
 def depooling(kind: str, **window: Any) -> Check:
     def expected(x: Tensor, layer: Any) -> Tensor:
         planes = torch.zeros((*x.shape[:2], IMAGE[1] * IMAGE[2]), dtype=x.dtype)
-        places = layer.pooling_.places_.flatten(2)
+        places = layer.pooling_.indices_.flatten(2)
         return planes.scatter_add(2, places, x.flatten(2)).view(len(x), *IMAGE)
 
     return Check({"pooling": "before"}, IMAGE, expected, {"type": kind} | window)
@@ -169,7 +169,9 @@ CHECKS: dict[str, list[Check]] = {
         depooling("stochastic_abs_pooling"),
     ],
     "dropout": [Check({"dropout_ratio": 0.3}, IMAGE, lambda x, layer: x * layer.mask_)],
-    "norm": [Check({"alpha": 0.3, "beta": 0.6, "k": 1.5, "n": n}, IMAGE, norm) for n in (1, 3, 5)],
+    "local_response_norm": [
+        Check({"alpha": 0.3, "beta": 0.6, "k": 1.5, "n": n}, IMAGE, local_response_norm) for n in (1, 3, 5)
+    ],
     "batch_norm": [Check({}, shape, batch_norm) for shape in (IMAGE, PLANE, (5,))],
     **{f"activation{suffix}": [Check({}, IMAGE, lambda x, _, s=suffix: ACTIVATION[s](x))] for suffix in ACTIVATION if suffix},
     "activation_sincos": [
@@ -325,8 +327,8 @@ def test_stochastic_pooling_draws_in_proportion_and_evaluates_to_the_mean(kind: 
         ("conv", {"n_kernels": 2, "grouping": 2}, (3, 8, 8), "layers.layer.grouping=2 does not divide its 3 input channels"),
         ("max_pooling", {"kx": 9}, (8, 8), r"layers.layer: its window of 2 x 9"),
         ("cutter", {"padding": 4}, (8, 8), r"layers.layer.padding=\[4, 4, 4, 4\] leaves nothing of 8 x 8 images"),
-        ("deconv", {"conv": "nobody"}, (3, 8, 8), "layers.layer.conv='nobody' is no layer of type Conv before it"),
-        ("depooling", {"pooling": "source"}, (3, 8, 8), "layers.layer.pooling='source' is no layer of type Pooling before it"),
+        ("deconv", {"conv": "nobody"}, (3, 8, 8), "layers.layer.conv='nobody' is not the name of a Conv layer before it"),
+        ("depooling", {"pooling": "source"}, (3, 8, 8), "layers.layer.pooling='source' is not the name of a Pooling layer"),
         (
             "module",
             {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2},
@@ -346,7 +348,7 @@ def test_stochastic_pooling_draws_in_proportion_and_evaluates_to_the_mean(kind: 
             r"layers.layer \(Flatten\) does not take samples of \(5,\): it makes \(15,\) of 3 of them",
         ),
         ("module", {"_target_": "torch.nn.Bogus"}, (5,), "layers.layer: torch.nn.Bogus cannot be made"),
-        ("module", {"_target_": "torch.Size"}, (5,), "layers.layer._target_=torch.Size is no torch.nn.Module"),
+        ("module", {"_target_": "torch.Size"}, (5,), "layers.layer._target_=torch.Size is not a torch.nn.Module"),
     ],
 )
 def test_shapes_that_do_not_fit_name_the_layer(kind: str, settings: dict[str, Any], shape: Any, message: str) -> None:
@@ -365,10 +367,10 @@ def test_shapes_that_do_not_fit_name_the_layer(kind: str, settings: dict[str, An
         ),
         ({"type": "conv", "n_kernels": 3, "sliding": 0}, "layers.a: sliding=0 must be a number of at least 1, or a list of 2"),
         ({"type": "conv", "n_kernels": 3, "grouping": 2}, "layers.a: n_kernels=3 must be a multiple of grouping=2"),
-        ({"type": "deconv"}, "layers.a: conv must be the name of a convolution before it"),
-        ({"type": "depooling"}, "layers.a: pooling must be the name of a pooling layer before it"),
-        ({"type": "norm", "n": 4}, r"layers.a: n=4 must be odd and at least 1 \(channels\)"),
-        ({"type": "norm", "k": 0}, "layers.a: k=0.0 must be above 0"),
+        ({"type": "deconv"}, "layers.a: conv must name an earlier convolution"),
+        ({"type": "depooling"}, "layers.a: pooling must name an earlier pooling layer"),
+        ({"type": "local_response_norm", "n": 4}, r"layers.a: n=4 must be odd and at least 1 \(channels\)"),
+        ({"type": "local_response_norm", "k": 0}, "layers.a: k=0.0 must be above 0"),
         ({"type": "batch_norm", "momentum": 0}, "layers.a: momentum=0.0 must be above 0 and at most 1"),
         ({"type": "batch_norm", "epsilon": 0}, "layers.a: epsilon=0.0 must be above 0"),
         ({"type": "module"}, "layers.a: _target_ must name a class"),

@@ -25,8 +25,8 @@ SAMPLES, INPUTS, OUTPUTS = 7, (3, 5), 4
 REFERENCE = {
     "linear": lambda x: x,
     "tanh": lambda x: 1.7159 * torch.tanh(0.6666 * x),
-    "relu": lambda x: torch.log(1 + torch.exp(x)),
-    "strict_relu": lambda x: torch.clamp(x, min=0),
+    "softplus": lambda x: torch.log(1 + torch.exp(x)),
+    "relu": lambda x: torch.clamp(x, min=0),
     "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
     "log": lambda x: torch.log(x + torch.sqrt(x * x + 1)),
     "softmax": lambda x: functional.softmax(x, 1),
@@ -182,10 +182,10 @@ def test_all_settings_of_the_backward_side_can_change_later(kind: str) -> None:
     gradient = Bench(kind, torch.zeros((1, 2), dtype=torch.float64)).gradient
     assert isinstance(gradient, WeightedGradient)
     assert gradient.adjustable == set(LAYER_CONFIGS[kind][1].__dataclass_fields__)
-    gradient.reconfigure(learning_rate=0.5, gradient_moment=0.25, weights_decay=0.125, l1_vs_l2=1.0)
-    assert (gradient.weights_step.rate, gradient.bias_step.rate) == (0.5, 0.5)
-    assert (gradient.weights_step.moment, gradient.bias_step.moment) == (0.25, 0.25)
-    assert (gradient.weights_step.decay, gradient.bias_step.decay) == (0.125, 0.0)
-    gradient.reconfigure(learning_rate_bias=0.1, gradient_moment_bias=0.0, weights_decay_bias=None, l1_vs_l2_bias=0.5)
-    step = gradient.bias_step
-    assert (step.rate, step.moment, step.decay, step.l1) == (0.1, 0.0, 0.125, 0.5)
+    gradient.reconfigure(learning_rate=0.5, gradient_momentum=0.25, weights_decay=0.125, l1_vs_l2=1.0)
+    assert (gradient.steps["weights"].rate, gradient.steps["bias"].rate) == (0.5, 0.5)
+    assert (gradient.steps["weights"].momentum, gradient.steps["bias"].momentum) == (0.25, 0.25)
+    assert (gradient.steps["weights"].decay, gradient.steps["bias"].decay) == (0.125, 0.0)
+    gradient.reconfigure(learning_rate_bias=0.1, gradient_momentum_bias=0.0, weights_decay_bias=None, l1_vs_l2_bias=0.5)
+    step = gradient.steps["bias"]
+    assert (step.rate, step.momentum, step.decay, step.l1) == (0.1, 0.0, 0.125, 0.5)

@@ -26,9 +26,9 @@ def epoch(served: BlobsLoader) -> dict[int, list[tuple[torch.Tensor, torch.Tenso
         served.run()
         step = served.minibatch
         assert len(served.minibatch_data_) == len(served.minibatch_labels_) == step.end - step.begin
-        assert bool(served.evaluating) is (step.sample_class != TRAIN)
+        assert bool(served.evaluating) is (step.split != TRAIN)
         assert bool(served.epoch_ended) is step.epoch_ends is (served.epoch_number > before)
-        seen.setdefault(step.sample_class, []).append((served.minibatch_data_, served.minibatch_labels_))
+        seen.setdefault(step.split, []).append((served.minibatch_data_, served.minibatch_labels_))
     return seen
 
 
@@ -95,7 +95,7 @@ def test_a_pickled_loader_goes_on_within_its_epoch() -> None:
 
 def test_sizes_take_the_first_samples() -> None:
     served = loader(train_size=10, validation_size=3, normalization="none")
-    assert served.class_lengths == [0, 3, 10]
+    assert served.split_lengths == [0, 3, 10]
     raw = served.load_data()
     assert np.array_equal(served.data_[VALIDATION].numpy(), raw[VALIDATION].data[:3].astype(np.float32))
     assert sorted(served.data_[TRAIN][:, 0, 0].tolist()) == sorted(raw[TRAIN].data[:10, 0, 0].astype(np.float32).tolist())
@@ -103,7 +103,7 @@ def test_sizes_take_the_first_samples() -> None:
 
 def test_a_validation_size_of_zero_is_no_validation_set() -> None:
     served = loader(validation_size=0)
-    assert served.class_lengths == [0, 0, SIZES[TRAIN]]
+    assert served.split_lengths == [0, 0, SIZES[TRAIN]]
     assert list(epoch(served)) == [TRAIN]
     assert served.evaluation() == []
 
@@ -177,7 +177,7 @@ def test_another_number_of_samples_is_allowed_between_epochs_only(changing) -> N
     served = changing(0, sizes=sizes)
     served.allow_changed_data_ = True
     served.initialize()
-    assert served.class_lengths == [0, 7, 30]
+    assert served.split_lengths == [0, 7, 30]
     assert len(epoch(served)[TRAIN]) == 4
 
 
@@ -203,7 +203,7 @@ class Undivided(BlobsLoader):
 
 def test_a_share_of_the_training_set_is_set_apart() -> None:
     served, again = (loader(Undivided, validation_ratio=0.2) for _ in range(2))
-    assert served.class_lengths == [0, 10, 40]
+    assert served.split_lengths == [0, 10, 40]
     assert torch.equal(served.data_[VALIDATION], again.data_[VALIDATION])
     other = loader(Undivided, validation_ratio=0.2, split_seed=1)
     assert not torch.equal(served.data_[VALIDATION], other.data_[VALIDATION])
@@ -219,7 +219,7 @@ def test_a_share_is_not_taken_where_there_is_a_validation_set() -> None:
 def test_a_missing_validation_set_is_pointed_out(
     settings: dict[str, int], said: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert loader(Undivided, **settings).class_lengths == [0, 0, 50]
+    assert loader(Undivided, **settings).split_lengths == [0, 0, 50]
     assert ("There is no validation set" in caplog.text) is said
 
 

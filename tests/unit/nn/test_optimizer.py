@@ -34,7 +34,7 @@ def test_steps_are_those_of_one_optimizer_of_all_parameters(settings: dict[str, 
     mine = [value.clone() for value in parameters]
     steps = [torch_step(settings), torch_step(settings)]
     own = {key: value for key, value in settings.items() if key != "_target_"}
-    optimizer = steps[0].cls([value.requires_grad_() for value in parameters], **own)
+    optimizer = type(steps[0].optimizer)([value.requires_grad_() for value in parameters], **own)
     for factor in (1.0, 0.5, 0.25):
         optimizer.param_groups[0]["lr"] = own["lr"] * factor
         for value, theirs, step in zip(mine, parameters, steps, strict=True):
@@ -62,7 +62,7 @@ def test_its_settings_can_change_on_resume() -> None:
     workflow = pickle.loads(pickle.dumps(trained(layers=PLAIN, optimizer_config=OPTIMIZERS[0])))
     workflow.override("optimizer.lr", 0.5)
     workflow.override("optimizer.weight_decay", 0.25)
-    step = workflow["gd_out"].weights_step
+    step = workflow["gd_out"].steps["weights"]
     assert (step.rate, step.optimizer.param_groups[0]["weight_decay"]) == (0.5, 0.25)
     with pytest.raises(ConfigError, match=r"optimizer._target_ cannot change on resume"):
         workflow.override("optimizer._target_", "torch.optim.SGD")
@@ -78,7 +78,7 @@ def test_its_settings_can_change_on_resume() -> None:
         ({"lr": 1}, "optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW"),
         ({"_target_": "torch.optim.Bogus"}, "optimizer._target_='torch.optim.Bogus': the module 'torch.optim' has no 'Bogus'"),
         ({"_target_": "torch.Size"}, "optimizer._target_='torch.Size' is no subclass of torch.optim.optimizer.Optimizer"),
-        ({"_target_": "torch.optim.LBFGS"}, "LBFGS is no optimizer that takes a step for each minibatch's gradient"),
+        ({"_target_": "torch.optim.LBFGS"}, "LBFGS does not take a step for each minibatch's gradient"),
         ({"_target_": "torch.optim.AdamW", "lr": -1}, "torch.optim.adamw.AdamW refuses its settings: Invalid learning rate"),
     ],
 )
@@ -97,10 +97,40 @@ def test_settings_of_a_layer_that_would_have_no_meaning_are_refused() -> None:
         check_optimizer({"lr": 1}, {})
 
 
-def test_a_fresh_step_has_an_optimizer_of_its_own() -> None:
-    step = TorchStep(torch.optim.SGD, {"lr": 1.0})
-    step.update(torch.zeros(1), torch.ones(1), 1.0)
-    assert step.fresh().optimizer is None
+@pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: settings["_target_"])
+def test_a_clone_and_a_step_that_was_reset_begin_anew(settings: dict[str, object]) -> None:
+    gradients = [torch.randn(3, 2) for _ in range(3)]
+
+    def steps(step: TorchStep) -> torch.Tensor:
+        parameter = torch.ones(3, 2)
+        for gradient in gradients:
+            step.update(parameter, gradient.clone(), 0.5)
+        return parameter
+
+    used = torch_step(settings)
+    expected = steps(used)
+    assert torch.equal(steps(used.clone()), expected)
+    used.reset()
+    assert torch.equal(steps(used), expected)
+
+
+def test_a_step_holds_an_optimizer_from_the_beginning_and_no_class() -> None:
+    step = torch_step(OPTIMIZERS[0])
+    restored = pickle.loads(pickle.dumps(step))
+    assert type(restored.optimizer) is torch.optim.AdamW
+    assert not any(isinstance(value, type) for value in vars(step).values())
+    mine, theirs = torch.ones(2), torch.ones(2)
+    step.update(mine, torch.ones(2), 1.0)
+    restored.update(theirs, torch.ones(2), 1.0)
+    assert torch.equal(mine, theirs)
+
+
+def test_a_setting_that_is_refused_leaves_the_step_as_it_was() -> None:
+    step = torch_step(OPTIMIZERS[0])
+    with pytest.raises(ConfigError):
+        step.reconfigure("lr", -1)
+    assert (step.rate, step.settings) == (0.01, {"lr": 0.01})
+    step.clone()
 
 
 @pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: settings["_target_"])

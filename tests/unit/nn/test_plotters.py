@@ -34,7 +34,7 @@ def test_errors_are_those_of_the_decision() -> None:
     assert (curves.y, curves.marked, len(history)) == ("error (%)", workflow.decision.best_epoch, 3)
 
 
-def test_confusion_is_that_of_the_watched_class() -> None:
+def test_confusion_is_that_of_the_monitored_split() -> None:
     matrix = pictures(trained())["plot_confusion"]
     assert isinstance(matrix, Matrix)
     assert matrix.title == "validation set"

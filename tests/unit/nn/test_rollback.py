@@ -11,7 +11,7 @@ from tests.networks import extended, network, trained
 from tests.states import differences, workflow_state
 
 LAYERS = {
-    "fc1": {"type": "all2all_tanh", "output_sample_shape": 8, "learning_rate": 3, "gradient_moment": 0.9},
+    "fc1": {"type": "all2all_tanh", "output_sample_shape": 8, "learning_rate": 3, "gradient_momentum": 0.9},
     "norm": {"type": "batch_norm", "learning_rate": 3},
     "lin": {"_target_": "torch.nn.Linear", "in_features": 8, "out_features": 8, "learning_rate": 3},
     "out": {"type": "softmax", "output_sample_shape": 3, "learning_rate": 3},
@@ -55,7 +55,7 @@ def test_the_best_weights_come_back_with_lower_rates() -> None:
 def test_a_run_that_rolls_back_continues_identically(optimizer: dict[str, object] | None, tmp_path: Path) -> None:
     layers = LAYERS
     if optimizer:
-        own = ("learning_rate", "gradient_moment")
+        own = ("learning_rate", "gradient_momentum")
         layers = {name: {key: value for key, value in layer.items() if key not in own} for name, layer in LAYERS.items()}
     settings = SETTINGS | {"layers": layers, "optimizer_config": optimizer}
     whole = trained(tmp_path / "whole", **settings, decision_config={"max_epochs": 12})

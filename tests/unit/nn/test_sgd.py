@@ -9,8 +9,8 @@ import torch
 from runner.nn.training.sgd import SGD
 
 SETTINGS = [
-    {"rate": rate, "decay": decay, "l1": l1, "moment": moment, "ortho": ortho}
-    for rate, decay, l1, moment, ortho in itertools.product([0.3], [0, 0.2], [0, 0.4, 1], [0, 0.9], [0, 0.7])
+    {"rate": rate, "decay": decay, "l1": l1, "momentum": momentum, "ortho": ortho}
+    for rate, decay, l1, momentum, ortho in itertools.product([0.3], [0, 0.2], [0, 0.4, 1], [0, 0.9], [0, 0.7])
 ]
 
 
@@ -23,14 +23,14 @@ class Reference:
         self.velocity = [0.0] * len(weights)
 
     def step(
-        self, gradient: list[float], factor: float, *, rate: float, decay: float, l1: float, moment: float, ortho: float
+        self, gradient: list[float], factor: float, *, rate: float, decay: float, l1: float, momentum: float, ortho: float
     ) -> None:
         sums = [sum(self.weights[column :: self.columns]) for column in range(self.columns)]
         rows = len(self.weights) // self.columns
         for position, (w, g) in enumerate(zip(self.weights, gradient, strict=True)):
             penalty = decay * ((1 - l1) * w + l1 * ((w > 0) - (w < 0)) / 2)
             penalty += ortho * (sums[position % self.columns] - w) / rows
-            self.velocity[position] = moment * self.velocity[position] - rate * factor * (g + penalty)
+            self.velocity[position] = momentum * self.velocity[position] - rate * factor * (g + penalty)
             self.weights[position] += self.velocity[position]
 
 
@@ -45,7 +45,7 @@ def test_weights_and_bias_follow_the_formula(settings: dict[str, float], rng: ra
     for factor in (1.0, 0.5, 0.0, 0.25):
         error = torch.randn((5, 3), dtype=torch.float64, generator=numbers)
         inputs = torch.randn((5, 4), dtype=torch.float64, generator=numbers)
-        steps[0].update_matrix(weights, error, inputs, factor)
+        steps[0].update_fused(weights, error, inputs, factor)
         steps[1].update(bias, error.sum(0), factor)
         expected[0].step((error.t() @ inputs).flatten().tolist(), factor, **settings)
         expected[1].step(error.sum(0).tolist(), factor, **settings)
@@ -53,9 +53,9 @@ def test_weights_and_bias_follow_the_formula(settings: dict[str, float], rng: ra
             torch.testing.assert_close(actual.flatten(), torch.tensor(wanted.weights, dtype=torch.float64))
 
 
-def test_without_momentum_no_velocity_is_kept() -> None:
+def test_without_momentumum_no_velocity_is_kept() -> None:
     step = SGD(0.1)
-    step.update_matrix(torch.ones(2, 2), torch.ones(1, 2), torch.ones(1, 2), 1.0)
+    step.update_fused(torch.ones(2, 2), torch.ones(1, 2), torch.ones(1, 2), 1.0)
     step.update(torch.ones(2), torch.ones(2), 1.0)
     assert step.velocity is None
 
@@ -69,7 +69,7 @@ def test_kernels_are_driven_apart_as_rows_of_a_matrix_are() -> None:
 
 
 def test_the_velocity_follows_the_parameter_to_another_device() -> None:
-    step = SGD(0.1, moment=0.9)
+    step = SGD(0.1, momentum=0.9)
     step.update(torch.ones(2), torch.ones(2), 1.0)
     step.update(torch.ones(2, device="meta"), torch.ones(2, device="meta"), 1.0)
     assert step.velocity.device.type == "meta"

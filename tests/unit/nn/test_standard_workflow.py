@@ -104,7 +104,7 @@ def step(workflow) -> None:
             unit.run()
 
 
-def test_a_run_without_a_validation_set_watches_the_training_error(tmp_path: Path) -> None:
+def test_a_run_without_a_validation_set_monitors_the_training_error(tmp_path: Path) -> None:
     workflow = trained(tmp_path, loader_config={"minibatch_size": 8, "validation_size": 0})
     assert [list(record) for record in workflow.decision.history] == [["train"]] * 3
     assert workflow.decision.best == min(record["train"] for record in workflow.decision.history)
@@ -131,8 +131,8 @@ def test_learning_rates_follow_the_policy_from_epoch_to_epoch() -> None:
     ("key", "value", "read"),
     [
         ("decision.max_epochs", 9, lambda workflow: workflow.decision.max_epochs),
-        ("layers.fc1.learning_rate", 0.5, lambda workflow: workflow["gd_fc1"].weights_step.rate),
-        ("layers.fc1.gradient_moment_bias", 0.5, lambda workflow: workflow["gd_fc1"].bias_step.moment),
+        ("layers.fc1.learning_rate", 0.5, lambda workflow: workflow["gd_fc1"].steps["weights"].rate),
+        ("layers.fc1.gradient_momentum_bias", 0.5, lambda workflow: workflow["gd_fc1"].steps["bias"].momentum),
         ("layers.drop.dropout_ratio", 0.5, lambda workflow: workflow["drop"].dropout_ratio),
     ],
 )

@@ -18,7 +18,7 @@ from runner.snapshots.restoring.allowed import Allowed
 from tests import own
 from tests.canonical import canonical
 from tests.hostile.assemble import EMPTY_DICT, EMPTY_TUPLE, MEMOIZE, NONE, call, instance, mapping, named, number, text, whole
-from tests.objects import NUMPY, PLAIN, TORCH
+from tests.objects import CALLABLES, NUMPY, PLAIN, TORCH
 from tests.unit.snapshots.test_unpickler import dumps, loads
 
 UNTYPED = (
@@ -76,7 +76,7 @@ def test_buffers_of_any_size(kind: type, size: int) -> None:
 
 
 def test_long_texts_and_integers() -> None:
-    value = ["é" * 70_000, "é" * 300, 2**5_000, -(2**5_000), 2 ** (8 * 70_000)]
+    value = ["é" * 70_000, "é" * 300, 2**5_000, -(2**5_000), 2 ** (8 * 60_000)]
     assert loads(dumps(value)) == value
     assert loads(b"\x80\x05" + b"\x8b\x02\0\0\0\x01\x02" + b".") == 0x201
 
@@ -140,13 +140,22 @@ def test_made_up_links_are_refused(name: str, source: Any) -> None:
     unit = own.Doubler(flow, "unit")
     vars(unit)[name] = Link(source or unit, "mkdir", False)
     data = dumps(flow)
-    with pytest.raises(SnapshotRefusedError, match="is linked to what no link can lead to"):
+    with pytest.raises(SnapshotRefusedError, match=r"link|hides|sets"):
         loads(data)
     assert name not in vars(own.Doubler)
 
 
+@pytest.mark.parametrize("name", CALLABLES)
+def test_what_can_be_called_is_refused(name: str) -> None:
+    """As a value, in containers, in an object, in an attribute of a unit and in a key."""
+    value = CALLABLES[name]()
+    for holder in (value, [value], {"a": (value,)}, own.Plain(value), {own.Frozen(1, 2): [{"a": value}]}):
+        with pytest.raises(SnapshotRefusedError):
+            loads(dumps(holder))
+
+
 def test_equal_keys_are_found() -> None:
-    value = {own.Frozen(1, (2,)): "a", own.FrozenSlots(1, 2): "b", own.Pair(1, 2): "c", own.Plain: "d"}
+    value = {own.Frozen(1, (2,)): "a", own.FrozenSlots(1, 2): "b", own.Pair(1, 2): "c"}
     restored = loads(dumps(value))
     assert restored[own.Frozen(1, (2,))] == "a"
     assert restored[own.FrozenSlots(1, 2)] == "b"
@@ -165,13 +174,13 @@ def test_modules_have_to_be_declared() -> None:
 
 @pytest.mark.parametrize("module", ["os", "subprocess", "os.path", "numpy", "torch.nn", "runner", "builtins"])
 def test_given_modules_cannot_be_declared(module: str) -> None:
-    with pytest.raises(ConfigError, match=f"{module!r}, which is no module of yours"):
+    with pytest.raises(ConfigError, match=f"{module!r}.*not a module of yours"):
         Allowed([module])
 
 
 @pytest.mark.parametrize("module", ["", "a-b", "a..b", "a b", "/a"])
 def test_names_that_are_no_modules(module: str) -> None:
-    with pytest.raises(ConfigError, match="no name of a module"):
+    with pytest.raises(ConfigError, match="not the name of a module"):
         Allowed([module])
 
 
@@ -189,9 +198,10 @@ def test_code_that_is_not_here() -> None:
 
 def test_memo_of_a_name() -> None:
     data = whole(named("collections:Counter") + MEMOIZE + EMPTY_DICT + b"\x85Rh\0\x86")
-    made, cls = loads(data)
-    assert cls is collections.Counter
-    assert made == collections.Counter()
+    with pytest.raises(SnapshotRefusedError, match=r"keeps collections\.Counter as a value"):
+        loads(data)
+    again = whole(named("collections:Counter") + MEMOIZE + EMPTY_DICT + b"\x85Rh\0" + EMPTY_DICT + b"\x85R\x86")
+    assert loads(again) == (collections.Counter(), collections.Counter())
 
 
 def test_reading_stops_behind_the_pickle() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from runner.snapshots.restoring.restore import folder_stores, restore_latest
 from runner.snapshots.restoring.trust import Policy
+from runner.snapshots.stores.file import FileStore
 from tests.workflows import holding
 
 POLICY = Policy(trusted=["tests"])
@@ -24,7 +25,7 @@ def runs_of(folder: Path, caplog: pytest.LogCaptureFixture) -> tuple[int | None,
 def folder(tmp_path: Path) -> Path:
     """Has three snapshots, in two folders."""
     workflow, holder, snapshotter = holding(bytes(100_000), tmp_path / "a", limit=3)
-    holder.on_run_ = lambda: setattr(snapshotter, "directory", str(tmp_path / ("b" if holder.runs == 2 else "a")))
+    holder.on_run_ = lambda: snapshotter.configure(store=FileStore(tmp_path / ("b" if holder.runs == 2 else "a")))
     workflow.run()
     return tmp_path
 

@@ -1,5 +1,6 @@
 """What decodes to too much is refused early, and a size that is a lie is not believed."""
 
+import io
 import re
 import sqlite3
 import subprocess
@@ -11,16 +12,18 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from runner.errors import SnapshotDamagedError
-from runner.snapshots.capture import memory
+from runner.errors import SnapshotDamagedError, SnapshotRefusedError
+from runner.snapshots import memory
 from runner.snapshots.codecs import CODECS
 from runner.snapshots.format import limits
 from runner.snapshots.format.layout import HEADER_LIMIT, HEADER_START, Digest, header_bytes
 from runner.snapshots.format.limits import RATIO, SLACK, Budget
 from runner.snapshots.odbc import session
 from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.restoring.allowed import Allowed
 from runner.snapshots.restoring.reader import read_header, read_verified
 from runner.snapshots.restoring.restore import restore
+from runner.snapshots.restoring.unpickler import Unpickler
 from tests.stress.damage import peak_memory
 from tests.unit.snapshots.stores.test_file import header
 from tests.workflows import stored
@@ -43,12 +46,12 @@ def bomb(codec: str, folder: Path) -> Path:
 
 def restore_bombs(folder: str) -> None:
     """Restores a bomb of each codec, and prints the error and the memory that it took; what a process of its own does."""
-    limits.memory = lambda: LIMIT
+    limits.available = lambda: LIMIT
     for path in [bomb(codec, Path(folder)) for codec in EXPANDING]:
         before = peak_memory()
         try:
             restore(path)
-        except SnapshotDamagedError as error:
+        except SnapshotRefusedError as error:
             print(peak_memory() - before, error)
 
 
@@ -59,7 +62,7 @@ def test_a_bomb_takes_no_more_memory_than_there_is(tmp_path: Path) -> None:
     assert len(lines) == len(EXPANDING)
     for line in lines:
         used, message = line.split(maxsplit=1)
-        assert f"it decodes to more than the {LIMIT} bytes of memory that there are" in message or "-fold" in message
+        assert f"it decodes to more than the {LIMIT} bytes of memory that are free" in message
         assert int(used) < 2 * LIMIT  # members are decoded ahead in threads
     for codec in EXPANDING:
         assert read_header([(tmp_path / f"bomb.5{CODECS[codec].extension}").read_bytes()]).workflow == "mnist"
@@ -67,25 +70,32 @@ def test_a_bomb_takes_no_more_memory_than_there_is(tmp_path: Path) -> None:
 
 def test_what_expands_more_than_any_snapshot_is_refused_when_little_of_it_is_decoded(tmp_path: Path) -> None:
     row = CODECS["bz2"]
-    data = row.encode(header_bytes(header()) + bytes(64 << 20), 9)
+    data = bytes(row.encode(resigned(header_bytes(header()) + bytes(SLACK + (64 << 20))), 9))
     assert len(data) * RATIO < 64 << 20
-    with pytest.raises(SnapshotDamagedError, match=f"it expands more than {RATIO}-fold: no snapshot does"):
-        read_verified(lambda: iter([bytes(data)]))
+    with pytest.raises(SnapshotRefusedError, match=r"more than a snapshot of \d+ bytes may .*restore\.max_bytes"):
+        read_verified(lambda: iter([data]))
+    read_verified(lambda: iter([data]), None, Budget(2 * SLACK))
 
 
 def test_all_members_share_one_budget() -> None:
-    budget = Budget(10 * SLACK)
+    budget = Budget(10 << 20)
     for _ in range(10):
-        budget.spend(SLACK, SLACK)
-    with pytest.raises(SnapshotDamagedError, match="more than the 10485760 bytes of memory"):
+        budget.spend(1 << 20, 1 << 20)
+    with pytest.raises(SnapshotRefusedError, match=r"more than restore\.max_bytes=10485760 bytes"):
         budget.spend(1, 1)
 
 
-def test_the_limit_is_the_memory_of_this_machine() -> None:
-    budget = Budget()
-    budget.spend(memory.memory(), memory.memory())
-    with pytest.raises(SnapshotDamagedError, match=f"more than the {memory.memory()} bytes"):
-        budget.spend(1, 1)
+def test_the_limit_is_the_memory_that_is_free() -> None:
+    with pytest.raises(SnapshotRefusedError, match="bytes of memory that are free"):
+        Budget().spend(memory.memory(), memory.memory())
+
+
+def test_small_containers_cannot_take_all_memory() -> None:
+    """Two bytes make an empty set of 216."""
+    sets = b"\x8f\x94" * (1 << 19)
+    frames = [b"\x95" + len(part).to_bytes(8, "little") + part for part in (b"(", *[sets] * 4, b"t.")]
+    with pytest.raises(SnapshotRefusedError, match=r"its objects take more than restore\.max_bytes"):
+        Unpickler(io.BytesIO(b"\x80\x05" + b"".join(frames)), Allowed(), Budget(64 << 20)).load()
 
 
 def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ def test_bad_policies(tmp_path: Path) -> None:
         Policy("signed")
     with pytest.raises(ConfigError, match=r"restore\.key is for restore\.trust=signed: restore\.trust=restricted looks at no"):
         Policy(key="env:THE_KEY")
-    with pytest.raises(ConfigError, match="'subprocess', which is no module of yours"):
+    with pytest.raises(ConfigError, match="'subprocess', which is not a module of yours"):
         Policy(trusted=["subprocess"])
     short = tmp_path / "short"
     short.write_bytes(b"short\n")

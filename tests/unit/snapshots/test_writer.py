@@ -19,7 +19,7 @@ from runner.snapshots.capture.staging import CHUNK, StagingPool
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import TRAILER_SIZE
-from runner.snapshots.snapshotter import SnapshotterToFile
+from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
 from tests.workflows import Holder, holding, restored
 
@@ -38,12 +38,6 @@ class GatedStore(FileStore):
         return super().put(header, codec, held())
 
 
-class Gated(SnapshotterToFile):
-    @property
-    def store(self) -> FileStore:
-        return GatedStore(self.directory)
-
-
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
     GatedStore.gate.clear()
@@ -51,10 +45,10 @@ def gate() -> Iterator[threading.Event]:
     GatedStore.gate.set()
 
 
-def gated(value: object, directory: Path, **settings: object) -> tuple[Workflow, Holder, Gated]:
+def gated(value: object, directory: Path, **settings: object) -> tuple[Workflow, Holder, Snapshotter]:
     workflow = Workflow(name="gated")
     holder = Holder(workflow, value, "holder").link_from(workflow.start_point)
-    snapshotter = Gated(workflow, "snapshotter", directory=directory, **settings)
+    snapshotter = Snapshotter(workflow, "snapshotter", store=GatedStore(directory), **settings)
     snapshotter.link_from(holder)
     workflow.end_point.link_from(snapshotter)
     workflow.initialize()
@@ -172,7 +166,7 @@ def test_error_of_the_store_ends_the_run_and_keeps_what_there_was(tmp_path: Path
         if holder.runs == 2:
             snapshotter.finish()
             good.append(snapshotter.last_location)
-            snapshotter.directory = str(tmp_path / "file" / "below")
+            snapshotter.configure(store=FileStore(tmp_path / "file" / "below"))
 
     (tmp_path / "file").write_text("not a folder")
     holder.on_run_ = break_folder
@@ -200,7 +194,7 @@ def test_fork_while_a_snapshot_is_written(tmp_path: Path, gate: threading.Event)
         # The child has no writer thread: it neither waits for one, nor touches its parent's file. It can write its own.
         snapshotter.finish()
         gate.set()
-        snapshotter.directory = str(tmp_path / "child")
+        snapshotter.configure(store=FileStore(tmp_path / "child"))
         snapshotter.export()
         snapshotter.finish()
         os._exit(0)

@@ -14,24 +14,25 @@ from tests.networks import BlobsLoader, network, trained
 from tests.units import Holder, LoggedWorkflow
 
 
-def evaluator(output: torch.Tensor, labels: torch.Tensor, sample_class: int = VALIDATION) -> SoftmaxEvaluator:
+def evaluator(output: torch.Tensor, labels: torch.Tensor, split: int = VALIDATION) -> SoftmaxEvaluator:
     workflow = LoggedWorkflow()
     source = Holder(workflow, output_=output, output_shape=output.shape[1:], labels_=labels, evaluating=Bool(True))
-    source.minibatch = Minibatch(sample_class, 0, len(output), False, False)
+    source.minibatch = Minibatch(split, 0, len(output), False, False)
     made = SoftmaxEvaluator(workflow)
     made.link_attrs(source, "output_", "output_shape", "labels_", "minibatch", "evaluating")
     made.initialize()
     return made
 
 
-def test_wrong_answers_are_counted_by_class_of_samples() -> None:
+def test_wrong_answers_are_counted_by_split() -> None:
     output = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
     counting = evaluator(output, torch.tensor([1, 1, 1]))
     counting.run()
     counting.run()
-    assert counting.take(VALIDATION) == pytest.approx(200 / 3)
-    assert np.isnan(counting.take(VALIDATION))
-    assert np.isnan(counting.take(TRAIN))
+    assert counting.compute(VALIDATION) == counting.compute(VALIDATION) == pytest.approx(200 / 3)
+    counting.reset(VALIDATION)
+    assert np.isnan(counting.compute(VALIDATION))
+    assert np.isnan(counting.compute(TRAIN))
 
 
 @pytest.mark.parametrize("limit", [softmax.CONFUSION_LIMIT, 4])
@@ -42,7 +43,7 @@ def test_the_confusion_matrix_has_rows_of_right_classes(limit: int, rng, monkeyp
     counting = evaluator(output, labels)
     counting.run()
     answers = output.argmax(1)
-    assert counting.take(VALIDATION) == 100 * int((answers != labels).sum()) / 200
+    assert counting.compute(VALIDATION) == 100 * int((answers != labels).sum()) / 200
     if limit == 4:
         assert counting.confusion == {}
         return

@@ -33,7 +33,7 @@ def test_a_second_data_set_is_for_validation_and_classes_survive_pickling() -> N
     made = DatasetLoader(LoggedWorkflow(), seed=1, train=train, validation=validation)
     restored = pickle.loads(pickle.dumps(made.workflow))["loader"]
     restored.initialize()
-    assert restored.class_lengths == [0, 4, 9]
+    assert restored.split_lengths == [0, 4, 9]
     assert VALIDATION in restored.data_
 
 

@@ -1,20 +1,21 @@
 """Names of torch: tensors, storages, data types and generators.
 
 `torch.storage._load_from_bytes`, which stands within every tensor that torch itself pickled, is `torch.load` of a nested pickle
-with everything allowed. Here it loads weights alone, in the one form in which torch writes them there.
+with everything allowed. Here the one form in which torch writes a storage there is taken apart byte by byte; nothing is loaded.
 """
 
 from __future__ import annotations
 
 import collections
-import io
 import math
+import re
+import struct
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from runner.snapshots.capture import tensors
-from runner.snapshots.restoring.allowed.entries import Call, Entry, Table, are, as_data, check, named
+from runner import pickled
+from runner.snapshots.restoring.allowed.entries import Entry, Name, Table, are, as_arguments, check, class_of, exact, named
 from runner.snapshots.restoring.allowed.states import builder_of
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 _torch_rebuild_tensor_v2: Any = torch._utils._rebuild_tensor_v2
 _torch_rebuild_qtensor: Any = torch._utils._rebuild_qtensor
 _sparse_compressed: Any = torch.sparse_compressed_tensor
-_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _LAYOUTS = frozenset(
     {"torch.strided", "torch.sparse_coo", "torch.sparse_csr", "torch.sparse_csc", "torch.sparse_bsr", "torch.sparse_bsc"}
 )
 _DTYPES = {str(value).removeprefix("torch."): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+_STORAGES: dict[str, torch.dtype] = torch.storage._storage_type_to_dtype_map()
 _SCHEMES = [value for value in vars(torch).values() if isinstance(value, torch.qscheme)]
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _ACTIVATIONS = ("relu", "gelu", "elu", "celu", "selu", "silu", "mish", "leaky_relu", "relu6", "sigmoid", "tanh", "softplus")
@@ -37,14 +38,16 @@ def table() -> Table:
     """Returns the entries."""
     functional = vars(torch.nn.functional)
     return (
-        {("torch", name): Entry(value=dtype) for name, dtype in _DTYPES.items()}
-        | {("torch", str(scheme).removeprefix("torch.")): Entry(value=scheme) for scheme in _SCHEMES}
-        | {("torch.nn.functional", name): Entry(value=functional[name]) for name in _ACTIVATIONS}
-        | {("torch._C._nn", name): Entry(value=functional[name]) for name in ("gelu", "softplus")}
-        | as_data(*_TENSORS)
-        | named({torch.Size: Entry(value=torch.Size, call=_size), torch.device: Entry(value=torch.device, call=_device)})
+        {("torch", name): Entry(constant=dtype) for name, dtype in _DTYPES.items()}
+        | {("torch", str(scheme).removeprefix("torch.")): Entry(constant=scheme) for scheme in _SCHEMES}
+        | {("torch.nn.functional", name): Entry(function=functional[name]) for name in _ACTIVATIONS}
+        | {("torch._C._nn", name): Entry(function=functional[name]) for name in ("gelu", "softplus")}
+        | as_arguments(*_TENSORS)
+        | named([Entry(cls=torch.Size, call=_size), Entry(cls=torch.device, call=exact(torch.device, str, int, optional=1))])
         | {
-            ("torch._C", "Generator"): Entry(value=torch.Generator, call=_generator, build=_build_generator),
+            ("torch._C", "Generator"): Entry(
+                cls=torch.Generator, call=exact(torch.Generator, torch.device), build=_build_generator
+            ),
             ("torch.serialization", "_get_layout"): Entry(call=_layout),
             ("torch.storage", "_load_from_bytes"): Entry(call=_load_from_bytes),
             ("torch._utils", "_rebuild_tensor_v2"): Entry(call=_rebuild_tensor_v2),
@@ -53,9 +56,9 @@ def table() -> Table:
             ("torch._utils", "_rebuild_sparse_tensor"): Entry(call=_rebuild_sparse_tensor),
             ("torch._utils", "_rebuild_qtensor"): Entry(call=_rebuild_qtensor),
             ("torch._tensor", "_rebuild_from_type_v2"): Entry(call=_rebuild_from_type, context=True),
-            ("runner.snapshots.capture.tensors", "rebuild_storage"): Entry(call=_rebuild_storage),
-            ("runner.snapshots.capture.tensors", "rebuild_tensor"): Entry(call=_rebuild_tensor),
-            ("runner.snapshots.capture.tensors", "rebuild_generator"): Entry(call=_rebuild_generator),
+            ("runner.pickled", "storage"): Entry(call=_storage),
+            ("runner.pickled", "tensor"): Entry(call=_tensor),
+            ("runner.pickled", "generator"): Entry(call=_rebuild_generator),
         }
     )
 
@@ -72,20 +75,10 @@ def _size(values: Any) -> torch.Size:
     return torch.Size(_sizes(values))
 
 
-def _device(kind: Any, index: Any = None) -> torch.device:
-    check(type(kind) is str and type(index) in (int, type(None)), "a device has no such name")
-    return torch.device(kind, index)
-
-
 def _layout(name: Any) -> torch.layout:
     check(type(name) is str and name in _LAYOUTS, "a layout has no such name")
     layout: torch.layout = getattr(torch, name.removeprefix("torch."))
     return layout
-
-
-def _generator(device: Any) -> torch.Generator:
-    check(type(device) is torch.device, "a generator has no device")
-    return torch.Generator(device)
 
 
 def _build_generator(instance: Any, state: Any) -> None:
@@ -98,10 +91,47 @@ def _build_generator(instance: Any, state: Any) -> None:
     instance.__setstate__(state)
 
 
+# What `torch.save` writes of one storage in its legacy form: magic number, version, sizes of types, a persistent id with the
+# storage's class, key, device and number of elements, the list of keys; then the number of elements again, and their bytes.
+_LEGACY = re.compile(
+    rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.\x80\x02M\xe9\x03\."
+    rb"\x80\x02}q\x00\(X\x10\0\0\0protocol_versionq\x01M\xe9\x03X\r\0\0\0little_endianq\x02\x88"
+    rb"X\n\0\0\0type_sizesq\x03}q\x04\(X\x05\0\0\0shortq\x05K\x02X\x03\0\0\0intq\x06K\x04X\x04\0\0\0longq\x07K\x04uu\."
+    rb"\x80\x02\(X\x07\0\0\0storageq\x00ctorch(?:\.storage)?\n(?P<kind>[A-Za-z0-9]{1,40})\nq\x01"
+    rb"X(?P<key>.\0\0\0[0-9]{1,20})q\x02X(?P<device>.\0\0\0[a-z]{1,10}(?::[0-9]{1,4})?)q\x03"
+    rb"(?P<count>K.|M..|J....|\x8a.{1,9}?)Ntq\x04Q\."
+    rb"\x80\x02]q\x00X(?P=key)q\x01a\.",
+    re.DOTALL,
+)
+
+
 def _load_from_bytes(data: Any) -> Any:
-    check(type(data) is bytes and data.startswith(_LEGACY_MAGIC), "a storage is not written as torch writes one")
-    device = None if torch.cuda.is_available() else "cpu"
-    return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    head = _LEGACY.match(data) if type(data) is bytes else None
+    what = "a storage is not written as torch writes one"
+    check(head is not None and len(data) >= head.end() + 8, what)
+    assert head is not None
+    (count,) = struct.unpack_from("<Q", data, head.end())
+    dtype = _STORAGES.get(head["kind"].decode())
+    check(dtype is not None, what)
+    assert dtype is not None
+    check(_text_fits(head["key"]) and _text_fits(head["device"]) and _integer(head["count"]) == count, what)
+    content = data[head.end() + 8 :]
+    check(len(content) == count * dtype.itemsize, "a storage has another number of bytes than it says")
+    untyped = pickled.storage(content, head["device"][4:].decode())
+    make: Any = torch.storage.TypedStorage
+    return make(wrap_storage=untyped, dtype=dtype, _internal=True)
+
+
+def _text_fits(text: bytes) -> bool:
+    """Whether the four bytes of its length fit a text."""
+    return int.from_bytes(text[:4], "little") == len(text) - 4
+
+
+def _integer(opcode: bytes) -> int:
+    """Returns the integer that an opcode pushes."""
+    if opcode[:1] == b"\x8a":
+        return int.from_bytes(opcode[2:], "little", signed=True) if opcode[1] == len(opcode) - 2 else -1
+    return int.from_bytes(opcode[1:], "little", signed=opcode[:1] == b"J")
 
 
 def _check_extent(size: Any, stride: Any, offset: Any, capacity: int) -> None:
@@ -115,21 +145,19 @@ def _check_hooks(hooks: Any) -> None:
     check(hooks is None or (type(hooks) is collections.OrderedDict and not hooks), "a tensor has hooks")
 
 
-def _rebuild_storage(data: Any, device: Any) -> torch.UntypedStorage:
+def _storage(data: Any, device: Any) -> torch.UntypedStorage:
     is_memory = type(data) is torch.Tensor and data.dtype is torch.uint8 and data.layout is torch.strided
-    check((is_memory or type(data) in (bytes, bytearray)) and type(device) is str, "a storage is no bytes")
-    return tensors.rebuild_storage(data, device)
+    check((is_memory or type(data) in (bytes, bytearray)) and type(device) is str, "a storage is not made of bytes")
+    return pickled.on_device(data, device) if is_memory else pickled.storage(data, device)
 
 
-def _rebuild_tensor(
-    storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, parameter: Any
-) -> torch.Tensor:
+def _tensor(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, parameter: Any) -> torch.Tensor:
     check(
         type(storage) is torch.UntypedStorage and type(dtype) is str and dtype in _DTYPES, "a tensor has no storage or no type"
     )
     check(are((requires_grad, parameter), bool), "a tensor's flags are wrong")
     _check_extent(size, stride, offset, storage.nbytes() // _DTYPES[dtype].itemsize)
-    return tensors.rebuild_tensor(storage, dtype, offset, size, stride, requires_grad, parameter)
+    return pickled.tensor(storage, dtype, offset, size, stride, requires_grad, parameter)
 
 
 def _check_typed(
@@ -178,7 +206,7 @@ def _rebuild_sparse_tensor(layout: Any, data: Any) -> torch.Tensor:
 
 def _rebuild_generator(device: Any, state: Any) -> torch.Generator:
     check(type(device) is str and type(state) is torch.Tensor and state.dtype is torch.uint8, "a generator's state is wrong")
-    return tensors.rebuild_generator(device, state)
+    return pickled.generator(device, state)
 
 
 def _rebuild_qtensor(
@@ -197,14 +225,13 @@ def _rebuild_qtensor(
 
 def _rebuild_from_type(allowed: Allowed, function: Any, cls: Any, arguments: Any, state: Any) -> Any:
     """Makes a tensor of a subclass, or one with attributes."""
-    is_tensor = isinstance(cls, type) and issubclass(cls, torch.Tensor) and (cls in _TENSORS or cls in allowed.own)
-    check(
-        is_tensor and type(function) is Call and function.name.startswith("torch._utils._rebuild_"),
-        "a tensor is of no known kind",
-    )
+    kind = class_of(cls)
+    is_tensor = kind is not None and issubclass(kind, torch.Tensor) and (kind in _TENSORS or kind in allowed.declared)
+    is_made = type(function) is Name and function.text.startswith("torch._utils._rebuild_")
+    check(is_tensor and is_made, "a tensor is of no known kind")
     tensor = allowed.call(function, arguments)
-    if type(tensor) is not cls:
-        tensor = tensor.as_subclass(cls)
+    if type(tensor) is not kind:
+        tensor = tensor.as_subclass(kind)
     _set_attributes(tensor, state)
     return tensor
 

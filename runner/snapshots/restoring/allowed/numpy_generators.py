@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.random import MT19937, PCG64, PCG64DXSM, SFC64, BitGenerator, Generator, Philox, RandomState, SeedSequence
 
-from runner.snapshots.restoring.allowed.entries import Entry, Table, are, check, named
+from runner.snapshots.restoring.allowed.entries import Entry, Table, are, check, class_of, named
 
 _BIT_GENERATORS = (MT19937, PCG64, PCG64DXSM, Philox, SFC64)
 _POSITIONS = {"MT19937": 624, "Philox": 4}
@@ -31,13 +31,14 @@ def table() -> Table:
             call=_seed_sequence, build=_build_seed_sequence, makes=(SeedSequence,)
         ),
     }
-    generators = {cls: Entry(value=cls, build=_build_bit_generator) for cls in _BIT_GENERATORS}
-    return functions | named({SeedSequence: Entry(value=SeedSequence), **generators})
+    generators = [Entry(cls=cls, build=_build_bit_generator) for cls in _BIT_GENERATORS]
+    return functions | named([Entry(cls=SeedSequence), *generators])
 
 
 def _bit_generator(cls: Any) -> BitGenerator:
-    check(isinstance(cls, type) and cls in _BIT_GENERATORS, "a random generator is of no known kind")
-    generator: BitGenerator = cls(0)
+    kind = class_of(cls)
+    check(kind in _BIT_GENERATORS, "a random generator is of no known kind")
+    generator: BitGenerator = kind(0)  # type: ignore[misc]
     return generator
 
 
@@ -79,7 +80,7 @@ def _check_state(kind: str, state: Any) -> None:
 
 
 def _seed_sequence(cls: Any, checksum: Any, state: Any) -> SeedSequence:
-    check(cls is SeedSequence and type(checksum) is int and state is None, "a SeedSequence is not made empty")
+    check(class_of(cls) is SeedSequence and type(checksum) is int and state is None, "a SeedSequence is not made empty")
     return SeedSequence(0)
 
 

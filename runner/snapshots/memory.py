@@ -24,6 +24,27 @@ def memory() -> int:
     return size
 
 
+def available() -> int:
+    """Returns the memory that this process could still take, in bytes."""
+    free = memory()
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    with suppress(OSError, ValueError):
+        limit = Path(CONTAINER[0]).read_text().strip()
+        if limit.isdigit():
+            free = min(free, int(limit) - int(Path(CONTAINER[0]).with_name("memory.current").read_text()))
+    return max(free, 0)
+
+
+def resident() -> int:
+    """Returns the memory that this process has, in bytes; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 def large_buffer(size: int) -> memoryview:
     """Returns memory of some megabytes, in large pages where the system has them.
 

@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runner.snapshots.capture import arrays
-from runner.snapshots.restoring.allowed.entries import Entry, Table, Unbuilt, are, as_data, check, named
+from runner import pickled
+from runner.snapshots.restoring.allowed.entries import Entry, Table, Unbuilt, are, as_arguments, check, class_of, named
 from runner.snapshots.restoring.allowed.states import builder_of
 
+DEPTH = 32
+"""Arrays of objects within one another."""
+_UNBUILT = -1
+_HIDDEN = frozenset({"symbol", "coeffs"})
+"""Properties of polynomials that their states have, too."""
+
 _KINDS = re.compile(r"[biufcSUVmMO]\d*")
+if TYPE_CHECKING:
+    from runner.snapshots.restoring.allowed.allowed import Allowed
+
 _mareconstruct: Any = vars(np.ma.core)["_mareconstruct"]
 _MODULES = ("numpy._core", "numpy.core")
 """Where numpy has its functions: from 2.0 on, and before."""
@@ -30,29 +39,30 @@ def table() -> Table:
         (f"{module}.{part}", name): entry
         for module in _MODULES
         for part, name, entry in (
-            ("multiarray", "_reconstruct", Entry(call=_reconstruct)),
+            ("multiarray", "_reconstruct", Entry(call=_reconstruct, context=True)),
             ("multiarray", "scalar", Entry(call=_scalar)),
             ("numeric", "_frombuffer", Entry(call=_from_buffer)),
         )
     }
-    functions["runner.snapshots.capture.arrays", "rebuild_view"] = Entry(call=_rebuild_view)
+    functions["runner.pickled", "view"] = Entry(call=_view)
     functions["numpy.ma.core", "_mareconstruct"] = Entry(call=_reconstruct_masked)
-    classes = {cls: Entry(value=cls, build=_build_array) for cls in (np.ndarray, np.matrix, np.recarray)}
+    arrays = [Entry(cls=cls, build=_build_array, build_context=True) for cls in (np.ndarray, np.matrix, np.recarray)]
     polynomials = [np.poly1d, *(vars(np.polynomial)[name] for name in np.polynomial.__all__ if name[0].isupper())]
     return (
         functions
-        | named(classes)
+        | named(arrays)
         | {("numpy.ma", "MaskedArray"): _MASKED, ("numpy.ma.core", "MaskedArray"): _MASKED}
-        | {("numpy", "dtype"): Entry(value=np.dtype, call=_dtype, build=_build_dtype, makes=(Unbuilt,))}
-        | named({cls: Entry(value=cls, new=True, build=builder_of(cls)) for cls in polynomials})
-        | as_data(*{np.dtype(code).type for code in np.typecodes["All"]}, np.record)
+        | {("numpy", "dtype"): Entry(cls=np.dtype, call=_dtype, build=_build_dtype, makes=(Unbuilt,))}
+        | named(Entry(cls=cls, new=True, build=builder_of(cls, may_hide=_HIDDEN)) for cls in polynomials)
+        | as_arguments(np.record)
     )
 
 
 def _dtype(kind: Any, align: Any, copy: Any) -> Unbuilt:
-    check(kind is np.record or (type(kind) is str and _KINDS.fullmatch(kind)), "a data type has no such kind")
+    is_record = class_of(kind) is np.record
+    check(is_record or (type(kind) is str and _KINDS.fullmatch(kind)), "a data type has no such kind")
     check(align is False and copy is True, "a data type is not made as numpy writes it")
-    return Unbuilt("a numpy.dtype without its state", np.dtype(kind))
+    return Unbuilt("a numpy.dtype without its state", np.dtype(np.record if is_record else kind))
 
 
 def _build_dtype(unbuilt: Unbuilt, state: Any) -> np.dtype[Any]:
@@ -144,55 +154,72 @@ def _scalar(dtype: Any, data: Any) -> Any:
     return np.frombuffer(data, dtype)[0] if data else np.zeros((), dtype)[()]
 
 
-def _reconstruct(cls: Any, shape: Any, code: Any) -> npt.NDArray[Any]:
-    check(
-        isinstance(cls, type) and issubclass(cls, np.ndarray) and shape == (0,) and code == b"b", "an array is not made empty"
-    )
-    return np.ndarray.__new__(cls, (0,), "b")
+def _reconstruct(allowed: Allowed, cls: Any, shape: Any, code: Any) -> npt.NDArray[Any]:
+    kind = class_of(cls)
+    check(kind in (np.ndarray, np.matrix, np.recarray) and shape == (0,) and code == b"b", "an array is not made empty")
+    made: npt.NDArray[Any] = np.ndarray.__new__(kind, (0,), "b")  # type: ignore[arg-type]
+    allowed.depths[id(made)] = made, _UNBUILT
+    return made
 
 
-def _build_array(instance: Any, state: Any) -> None:
+def _build_array(allowed: Allowed, instance: Any, state: Any) -> None:
     check(type(state) is tuple and len(state) == 5 and type(state[0]) is int, "an array's state is no tuple of five")
-    _check_content(instance, *state[1:])
+    # An array that has its data already may share them, and setting a state frees them.
+    check(allowed.depths.get(id(instance)) == (instance, _UNBUILT), "an array has its state already")
+    _check_content(allowed, instance, *state[1:])
     np.ndarray.__setstate__(instance, state)
 
 
-def _check_content(instance: Any, shape: Any, dtype: Any, fortran: Any, data: Any) -> None:
-    # An array that has its data already may share them, and setting a state frees them.
-    check(instance.size == 0 and instance.base is None, "an array has its state already")
+def _check_content(allowed: Allowed, instance: Any, shape: Any, dtype: Any, fortran: Any, data: Any) -> None:
     check(isinstance(dtype, np.dtype) and type(fortran) is bool, "an array's state has no data type")
+    allowed.depths.pop(id(instance), None)
     count = math.prod(_shape(shape))
     if dtype.hasobject:
         check(type(data) is list and len(data) == count, "an array's objects and shape do not agree")
+        _check_depth(allowed, instance, data)
     else:
         check(type(data) is bytes and len(data) == count * dtype.itemsize, "an array's data and shape do not agree")
 
 
-def _rebuild_view(owner: Any, dtype: Any, offset: Any, shape: Any, strides: Any, writeable: Any) -> npt.NDArray[Any]:
+def _check_depth(allowed: Allowed, array: Any, objects: list[Any]) -> None:
+    """Checks how deep arrays of objects are nested: numpy frees them one within the other, on the C stack."""
+    depth = 1 + max((_depth_of(allowed, item) for item in objects), default=0)
+    check(depth <= DEPTH, f"arrays of objects are nested more than {DEPTH} deep")
+    allowed.depths[id(array)] = array, depth
+
+
+def _depth_of(allowed: Allowed, item: Any) -> int:
+    if not isinstance(item, np.ndarray):
+        return 0
+    depth = allowed.depths.get(id(item), (None, 0))[1]
+    check(depth != _UNBUILT, "an array of objects holds an array without a state, which may get any")
+    return depth
+
+
+def _view(owner: Any, dtype: Any, offset: Any, shape: Any, strides: Any, writeable: Any) -> npt.NDArray[Any]:
     check(type(owner) is np.ndarray and not owner.dtype.hasobject, "a view is not of an array")
     check(isinstance(dtype, np.dtype) and not dtype.hasobject, "a view has no data type")
     numbers = type(shape) is type(strides) is tuple and are((*shape, *strides, offset), int)
     check(numbers and type(writeable) is bool, "a view's layout is wrong")
     # numpy refuses what would go beyond the owner's memory.
-    return arrays.rebuild_view(owner, dtype, offset, shape, strides, writeable)
+    return pickled.view(owner, dtype, offset, shape, strides, writeable)
 
 
 def _reconstruct_masked(cls: Any, base: Any, shape: Any, code: Any) -> Any:
-    check(
-        cls is np.ma.MaskedArray and base is np.ndarray and shape == (0,) and code in ("b", b"b"), "an array is not made empty"
-    )
-    return _mareconstruct(cls, base, shape, "b")
+    kinds = class_of(cls) is np.ma.MaskedArray and class_of(base) is np.ndarray
+    check(kinds and shape == (0,) and code in ("b", b"b"), "an array is not made empty")
+    return _mareconstruct(np.ma.MaskedArray, np.ndarray, shape, "b")
 
 
-def _build_masked(instance: Any, state: Any) -> None:
+def _build_masked(allowed: Allowed, instance: Any, state: Any) -> None:
     check(type(state) is tuple and len(state) == 7, "a masked array's state is no tuple of seven")
     _, shape, dtype, fortran, data, mask, fill = state
     check(instance.shape == (0,), "an array has its state already")
-    _check_content(instance._data.copy(), shape, dtype, fortran, data)
+    _check_content(allowed, instance, shape, dtype, fortran, data)
     mask_size = math.prod(shape) * np.ma.make_mask_descr(dtype).itemsize
     check(type(mask) is bytes and len(mask) == mask_size, "a masked array's mask does not agree")
     check(fill is None or isinstance(fill, np.ndarray | np.generic), "a masked array's fill value is none")
     np.ma.MaskedArray.__setstate__(instance, state)
 
 
-_MASKED = Entry(value=np.ma.MaskedArray, build=_build_masked)
+_MASKED = Entry(cls=np.ma.MaskedArray, build=_build_masked, build_context=True)

@@ -1,0 +1,126 @@
+"""What of a snapshot's own configuration a resumed run obeys: no place, no key and no reference that this call does not name.
+
+A configuration comes with the snapshot, from whoever made it. Numbers and names in it describe the run. But what the run writes
+to, connects to, signs with, or reads from the environment must be in the conf file of this call, on its command line, or
+implied by the snapshot that was named.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from runner.config.flat import flattened
+from runner.errors import ConfigError
+from runner.snapshots.restoring.authority import folder_is_granted
+from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
+
+PROCESS_KEYS = ("mode", "graph", "snapshot", "restore")
+"""Keys of a process, which a snapshot's configuration has no say in."""
+PLACES = {
+    "snapshotter.directory": "names a folder to write to",
+    "snapshotter.spool": "names a folder to write to",
+    "snapshotter.odbc": "names a database to connect to",
+    "snapshotter.table": "names a table to write to",
+    "snapshotter.key": "names a key to sign with",
+}
+"""Keys that say where a run writes and connects, and what it signs with."""
+
+_REFERENCE = re.compile(r"(?s)\$\{.*:")
+"""An interpolation that asks a resolver, such as `${oc.env:NAME}`; one without a colon names another key."""
+
+
+def obeyed(stored: Mapping[str, Any], call: DictConfig, typed: Sequence[str]) -> dict[str, Any]:
+    """Returns what a run takes of a snapshot's configuration, before anything in it is resolved.
+
+    Args:
+        stored: the configuration, as the snapshot's header has it.
+        call: the configuration that this call has without the snapshot: its conf file, and what was typed.
+        typed: the keys that were typed.
+
+    Raises:
+        ConfigError: a value refers to the environment, and this call has neither the same reference nor another value.
+    """
+    result = {key: copy.deepcopy(value) for key, value in stored.items() if key not in PROCESS_KEYS}
+    named = _flat(call)
+    for key, value in flattened(_by_number(result)).items():
+        if not _refers(value) or named.get(key) == value:
+            continue
+        if not any(key == other or key.startswith(f"{other}.") for other in typed):
+            raise _unconfirmed(key, value, "reads the environment")
+        _take_away(result, key)
+    return result
+
+
+def check_places(now: DictConfig, call: DictConfig, location: str) -> None:
+    """Checks that a resumed run writes, connects and signs only as this call says.
+
+    Args:
+        now: the snapshot's configuration, with what was typed over it.
+        call: as for `obeyed`.
+        location: the snapshot.
+
+    Raises:
+        ConfigError: a place or a key is named by the snapshot alone.
+    """
+    values, named = _flat(now), _flat(call)
+    for key, what in PLACES.items():
+        value = values.get(key)
+        if value and value != named.get(key) and not _is_implied(key, value, values, named, location):
+            raise _unconfirmed(key, value, what)
+
+
+def _refers(value: Any) -> bool:
+    """Whether a value asks a resolver, such as that for the environment."""
+    return isinstance(value, str) and _REFERENCE.search(value) is not None
+
+
+def _take_away(config: dict[str, Any], key: str) -> None:
+    """Takes a value away, or the list that it is in."""
+    *sections, name = key.split(".")
+    for section in sections:
+        if not isinstance(config[section], dict):
+            config.pop(section)
+            return
+        config = config[section]
+    config.pop(name, None)
+
+
+def _flat(node: DictConfig) -> dict[str, Any]:
+    container: Any = OmegaConf.to_container(node, resolve=False, enum_to_str=True)
+    return flattened(_by_number(container))
+
+
+def _by_number(value: Any) -> Any:
+    """Returns nested values with lists as mappings, so that each value has a key."""
+    if isinstance(value, list):
+        value = {str(number): item for number, item in enumerate(value)}
+    if isinstance(value, Mapping):
+        return {key: _by_number(item) for key, item in value.items()}
+    return value
+
+
+def _is_implied(key: str, value: Any, values: Mapping[str, Any], named: Mapping[str, Any], location: str) -> bool:
+    """Whether the snapshot that was named, or the key that it was checked with, names this as well."""
+    place = Location.parse(location) if location.startswith(SCHEME) else None
+    match key:
+        case "snapshotter.directory" | "snapshotter.spool":
+            return folder_is_granted(str(value), location if place else location.rpartition("/")[0] or ".")
+        case "snapshotter.odbc":
+            return place is not None and value == place.odbc
+        case "snapshotter.table":
+            return not values.get("snapshotter.odbc") or value == (place.table if place else DEFAULT_TABLE)
+        case _:
+            return bool(value == named.get("restore.key"))
+
+
+def _unconfirmed(key: str, value: Any, what: str) -> ConfigError:
+    return ConfigError(
+        f"the snapshot's own configuration {what}, and nothing in this call says the same: confirm it with"
+        f" {key}={shlex.quote(str(value))}, or choose otherwise with {key}=..."
+    )

@@ -1,0 +1,186 @@
+"""What a snapshot's pickle names: veles-run's classes under names that never change, and what makes objects again.
+
+A pickle finds a class by its module and name. If these were the places of our files, no file could move after the first
+release. So a snapshot says `runner.pickled.class_("Unit")` instead, and this module knows where the class is today. A name in
+`CLASSES` is never taken away or given to another class: a class that is renamed keeps its old name here.
+
+`docs/format.md` specifies what each function takes. This module imports nothing, so that it can be named from everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from runner.graph import Unit, Workflow
+
+CLASSES = {
+    "ActivationGradient": "runner.nn.layers.activation",
+    "ActivationLayer": "runner.nn.layers.activation",
+    "All2All": "runner.nn.layers.dense",
+    "All2AllGradient": "runner.nn.layers.dense",
+    "AvgPooling": "runner.nn.layers.pooling",
+    "AvgPoolingGradient": "runner.nn.layers.pooling",
+    "BatchNorm": "runner.nn.layers.normalization",
+    "BatchNormGradient": "runner.nn.layers.normalization",
+    "Bool": "runner.graph.bool",
+    "Callback": "runner.graph.bool",
+    "Cifar10Loader": "runner.nn.loading.cifar10_loader",
+    "ConfusionPlotter": "runner.nn.plotters",
+    "Control": "runner.graph.loop",
+    "Conv": "runner.nn.layers.conv",
+    "ConvGradient": "runner.nn.layers.conv",
+    "Cutter": "runner.nn.layers.cutter",
+    "CutterGradient": "runner.nn.layers.cutter",
+    "DatasetLoader": "runner.nn.loading.dataset_loader",
+    "Decision": "runner.nn.decision",
+    "Deconv": "runner.nn.layers.deconv",
+    "DeconvGradient": "runner.nn.layers.deconv",
+    "Depooling": "runner.nn.layers.pooling",
+    "DepoolingGradient": "runner.nn.layers.pooling",
+    "DigitsLoader": "runner.nn.loading.sklearn_loader",
+    "Dropout": "runner.nn.layers.dropout",
+    "DropoutGradient": "runner.nn.layers.dropout",
+    "EndPoint": "runner.graph.workflow",
+    "ErrorPlotter": "runner.nn.plotters",
+    "Evaluator": "runner.nn.evaluators.evaluator",
+    "Expression": "runner.graph.bool",
+    "Forward": "runner.nn.layers.base",
+    "FullBatchLoader": "runner.nn.loading.loader",
+    "Gradient": "runner.nn.layers.base",
+    "ImagesLoader": "runner.nn.loading.image_loader",
+    "LearningRateAdjuster": "runner.nn.schedule",
+    "Link": "runner.graph.links",
+    "MSEEvaluator": "runner.nn.evaluators.mse",
+    "MaxAbsPooling": "runner.nn.layers.pooling",
+    "MaxPooling": "runner.nn.layers.pooling",
+    "MaxPoolingGradient": "runner.nn.layers.pooling",
+    "Metric": "runner.nn.evaluators.evaluator",
+    "Minibatch": "runner.nn.loading.minibatches",
+    "MnistLoader": "runner.nn.loading.mnist_loader",
+    "Module": "runner.nn.layers.module",
+    "ModuleGradient": "runner.nn.layers.module",
+    "Multiplication": "runner.nn.layers.activation",
+    "MultiplicationGradient": "runner.nn.layers.activation",
+    "Norm": "runner.nn.layers.normalization",
+    "NormGradient": "runner.nn.layers.normalization",
+    "Pickleable": "runner.graph.pickleable",
+    "Plotter": "runner.plots.plotter",
+    "Pooling": "runner.nn.layers.pooling",
+    "Repeater": "runner.graph.workflow",
+    "Rollback": "runner.nn.rollback",
+    "SGD": "runner.nn.training.sgd",
+    "SinCos": "runner.nn.layers.activation",
+    "SinCosGradient": "runner.nn.layers.activation",
+    "Snapshotter": "runner.snapshots.snapshotter",
+    "SnapshotterSettings": "runner.snapshots.settings",
+    "SoftmaxEvaluator": "runner.nn.evaluators.softmax",
+    "StandardWorkflow": "runner.nn.standard_workflow",
+    "StartPoint": "runner.graph.workflow",
+    "StochasticPooling": "runner.nn.layers.stochastic_pooling",
+    "StochasticPoolingGradient": "runner.nn.layers.stochastic_pooling",
+    "Stream": "runner.nn.random_stream",
+    "TableLoader": "runner.nn.loading.table_loader",
+    "TorchStep": "runner.nn.training.torch_optim",
+    "Unit": "runner.graph.unit",
+    "WeightedForward": "runner.nn.layers.weighted",
+    "WeightedGradient": "runner.nn.layers.weighted",
+    "WeightsPlotter": "runner.nn.plotters",
+    "WineLoader": "runner.nn.loading.sklearn_loader",
+    "Workflow": "runner.graph.workflow",
+}
+"""The module of each class that a snapshot may hold, by the class's name in snapshots."""
+
+RENAMED: dict[str, str] = {}
+"""What a class is called today, where its name in snapshots is another one."""
+
+
+def class_(name: str) -> type:
+    """Returns the class of veles-run that has this name in snapshots.
+
+    Raises:
+        AttributeError: there is none.
+    """
+    from importlib import import_module
+
+    if name not in CLASSES:
+        raise AttributeError(f"veles-run has no class {name[:100]!r} that a snapshot may hold")
+    found: type = getattr(import_module(CLASSES[name]), RENAMED.get(name, name))
+    return found
+
+
+def name_of(cls: type) -> str | None:
+    """Returns the name of one of veles-run's classes in snapshots; None for any other class."""
+    name = next((old for old, new in RENAMED.items() if new == cls.__qualname__), cls.__qualname__)
+    return name if CLASSES.get(name) == cls.__module__ else None
+
+
+def unit(cls: type[Unit], workflow: Workflow) -> Unit:
+    """Makes a unit without its state, which the state of its workflow brings."""
+    return cls.__new__(cls)
+
+
+def storage(data: bytes | bytearray, device: str) -> torch.UntypedStorage:
+    """Makes a torch storage of bytes. A device that this machine does not have gives way to the CPU."""
+    import torch
+
+    # In memory of torch's own: results of BLAS may depend on alignment.
+    memory = torch.empty(len(data), dtype=torch.uint8)
+    memory.numpy().data[:] = data
+    return on_device(memory, device)
+
+
+def on_device(memory: torch.Tensor, device: str) -> torch.UntypedStorage:
+    """Returns the storage of bytes that are in torch's memory, on the device if this machine has it."""
+    import torch
+
+    if device.startswith("cuda") and torch.cuda.is_available():
+        memory = memory.to(device)
+    return memory.untyped_storage()
+
+
+def tensor(
+    storage: torch.UntypedStorage,
+    dtype: str,
+    offset: int,
+    size: Sequence[int],
+    stride: Sequence[int],
+    requires_grad: bool,
+    parameter: bool,
+) -> torch.Tensor:
+    """Makes a tensor over a storage; offset and strides count elements."""
+    import torch
+
+    made = torch.empty(0, dtype=getattr(torch, dtype), device=storage.device)
+    made.set_(storage, offset, tuple(size), tuple(stride))
+    return torch.nn.Parameter(made, requires_grad) if parameter else made.requires_grad_(requires_grad)
+
+
+def generator(device: str, state: torch.Tensor) -> torch.Generator:
+    """Makes a random generator of torch in the given state."""
+    import torch
+
+    made = torch.Generator(device)
+    made.set_state(state)
+    return made
+
+
+def view(
+    owner: npt.NDArray[Any],
+    dtype: np.dtype[Any],
+    offset: int,
+    shape: Sequence[int],
+    strides: Sequence[int],
+    writeable: bool,
+) -> npt.NDArray[Any]:
+    """Makes a view of an array; offset and strides count bytes."""
+    import numpy as np
+
+    made: npt.NDArray[Any] = np.ndarray(tuple(shape), dtype, owner.reshape(-1, order="A"), offset, tuple(strides))
+    made.flags.writeable = made.flags.writeable and writeable
+    return made

@@ -1,0 +1,193 @@
+"""Says when a snapshot is taken what the default restore would refuse, rather than on the day when it is needed.
+
+The pickle that was captured is read by the machine that restores, with the same tables, but nothing is made of it: stand-ins
+take the place of objects, and the contents of large buffers are passed over. This happens once, and again when kinds of objects
+turn up that were not there before. It runs in the background, so that the run does not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from runner.errors import RunnerError, SnapshotRefusedError, StateError
+from runner.graph import Workflow
+from runner.snapshots.capture.pickler import Probe, Sink
+from runner.snapshots.restoring.allowed import standard_library
+from runner.snapshots.restoring.allowed.allowed import Allowed, checked_state
+from runner.snapshots.restoring.allowed.entries import GIVEN, Entry, Name
+from runner.snapshots.restoring.soundness import all_units, check_attributes_of
+from runner.snapshots.restoring.unpickler import Unpickler
+
+LARGE = 1 << 16
+"""Bytes from which a pickler writes the content of an object by itself, behind an opcode with its size."""
+
+
+class Recording:
+    """Keeps what a pickler writes, and passes it on: the opcodes as they are, and of large contents the size."""
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self._sink = sink
+        self.parts: list[bytes | int] = []
+
+    def write(self, data: Any) -> None:
+        """Takes the next part."""
+        size = memoryview(data).nbytes
+        is_content = size >= LARGE and self._announced() == size
+        self.parts.append(size if is_content else bytes(data))
+        if self._sink is not None:
+            self._sink.write(data)
+
+    def _announced(self) -> int | None:
+        """Returns the size that the last opcode gives, if that is one whose content stands by itself."""
+        last = self.parts[-1] if self.parts else 0
+        if isinstance(last, bytes):
+            if last[-9:-8] in (b"\x8d", b"\x8e", b"\x96"):
+                return int.from_bytes(last[-8:], "little")
+            if last[-5:-4] in (b"B", b"X"):
+                return int.from_bytes(last[-4:], "little")
+        return None
+
+
+class _Replay:
+    """A recording as a file to read once."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._parts = iter(recording.parts)
+        self._part = b""
+
+    def read(self, size: int) -> bytes:
+        """Returns the next bytes of opcodes; fewer at the end."""
+        while len(self._part) < size and isinstance(part := next(self._parts, None), bytes):
+            self._part += part
+        found, self._part = self._part[:size], self._part[size:]
+        return found
+
+    def skip(self) -> None:
+        """Passes over the content of a large object."""
+        next(self._parts)
+
+
+class _StandIn:
+    """Stands for an object, and keeps what it would be made of: a name in there is found at the end."""
+
+    __slots__ = ("entry", "parts")
+
+    def __init__(self, entry: Entry, *parts: Any) -> None:
+        self.entry = entry
+        self.parts: list[Any] = list(parts)
+
+    def append(self, item: Any) -> None:
+        """Takes an item, as a list does."""
+        self.parts.append(item)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.parts.append((key, value))
+
+
+_STANDARD = {entry.call for entry in standard_library.TABLE.values() if entry.call is not None}
+"""Calls of Python's own, such as those that make an empty container."""
+
+
+class _Tables(Allowed):
+    """The tables of the restore, with every module of the run's own declared; it makes stand-ins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.declared.add(_StandIn)
+
+    def _is_trusted(self, module: str) -> bool:
+        return module.partition(".")[0] not in GIVEN
+
+    def _call(self, entry: Entry, arguments: tuple[Any, ...]) -> Any:
+        is_empty = entry.call in _STANDARD and all(type(item) is Name for item in arguments)
+        if entry.symbolic or is_empty:
+            return super()._call(entry, arguments)
+        # A class that is an argument of a call is only looked at.
+        return _StandIn(entry, *(() if entry.takes_names else [item for item in arguments if type(item) is not Name]))
+
+    def _make(self, entry: Entry, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        return _StandIn(entry, arguments, keywords)
+
+    def build(self, instance: Any, state: Any) -> Any:
+        if type(instance) is not _StandIn:
+            return super().build(instance, state)
+        instance.append(checked_state(instance.entry, state))
+        return None
+
+
+class _Skimming(Unpickler):
+    """Reads a recording."""
+
+    file: Any
+
+    def _argument(self, size: int, convert: Callable[[bytes], object]) -> Any:
+        if size < LARGE:
+            return super()._argument(size, convert)
+        self.file.skip()
+        return b""
+
+
+def check_state(workflow: Workflow, recording: Recording | None) -> None:
+    """Checks that the default restore would take a state.
+
+    Args:
+        workflow: whose state it is.
+        recording: its pickle; None if it was not recorded, and the workflow is asked as it is now.
+
+    Raises:
+        StateError: it would not; the message names the unit and the attribute.
+    """
+    if recording is None:
+        check_live(workflow)
+        return
+    for unit in list(all_units(workflow)):
+        _check_types(unit)
+    try:
+        check_recording(recording)
+    except RunnerError as error:
+        check_live(workflow)
+        raise StateError(f"the snapshot could not be restored ({error})") from error
+
+
+def check_recording(recording: Recording) -> None:
+    """Checks that the default restore would take what was recorded, with the modules of the run's own declared.
+
+    Raises:
+        RunnerError: it would not.
+    """
+    _Skimming(_Replay(recording), _Tables()).load()  # type: ignore[arg-type]
+
+
+def check_live(workflow: Workflow) -> None:
+    """Finds what a restore would refuse, attribute by attribute.
+
+    Raises:
+        StateError: the message names the unit and the attribute.
+    """
+    for unit in list(all_units(workflow)):
+        _check_types(unit)
+        for name, value in list(vars(unit).items()):
+            if not name.endswith("_") and name not in ("units", "control"):
+                _check_value(f"{unit!r}.{name}", name, value)
+
+
+def _check_types(unit: Any) -> None:
+    try:
+        check_attributes_of(unit, {})
+    except SnapshotRefusedError as error:
+        raise StateError(f"{unit!r} would not be restored: {error}") from error
+
+
+def _check_value(what: str, name: str, value: Any) -> None:
+    recording = Recording()
+    try:
+        Probe(recording).dump(value)
+        check_recording(recording)
+    except RuntimeError:
+        return  # the run has changed it meanwhile
+    except RunnerError as error:
+        raise StateError(
+            f"{what} could not be restored ({error}): name the attribute '{name}_' and make it in init_unpickled(), or restore"
+            " with restore.trust=full (snapshotter.on_unrestorable=warn goes on all the same)"
+        ) from error

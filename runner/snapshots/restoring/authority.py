@@ -1,0 +1,37 @@
+"""What a snapshot may decide: nothing about where the run that restores it writes, connects or signs.
+
+A place that only the snapshot names is taken if the restore has named it as well, by naming the snapshot that lies there, or if
+it is below the current folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.location import SCHEME
+from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
+from runner.snapshots.stores.store import Store
+
+
+def granted(place: str, restored_from: Store) -> Store | None:
+    """Returns the store at a place that a snapshot names, or None if nobody else has named it.
+
+    Args:
+        place: as `Store.place` gives it.
+        restored_from: the store in which the snapshot lies.
+    """
+    if place.startswith(SCHEME):
+        return with_spool(restored_from, DEFAULT_SPOOL, None) if place == restored_from.place else None
+    return FileStore(place) if folder_is_granted(place, restored_from.place) else None
+
+
+def folder_is_granted(folder: str, beside: str) -> bool:
+    """Whether snapshots may go on in a folder: that in which the restored one lies, or one below the current folder.
+
+    Links count as what they lead to.
+    """
+    if "://" in folder or "\0" in folder:
+        return False
+    path = Path(folder).resolve()
+    return path.is_relative_to(Path.cwd().resolve()) or (SCHEME not in beside and path == Path(beside).resolve())

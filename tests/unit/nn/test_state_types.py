@@ -1,0 +1,201 @@
+"""Whatever of a network is in a snapshot is declared by its class, with its type, and has that type."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runner.graph import Repeater, Unit, Workflow
+from runner.graph.links import LINKED, Link
+from runner.nn import StandardWorkflow
+from runner.nn.evaluators.evaluator import Metric
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.minibatches import Minibatch
+from runner.nn.random_stream import Stream
+from runner.nn.training.sgd import SGD
+from runner.nn.training.torch_optim import TorchStep
+from runner.snapshots.snapshotter import Snapshotter
+from tests.networks import LAYERS, network
+
+OUT = LAYERS["out"]
+CONV = {"type": "conv_relu", "n_kernels": 4, "kx": 2, "ky": 2, "padding": 1}
+WINDOW = {"kx": 2, "ky": 1}
+ADAM = {"_target_": "torch.optim.AdamW", "lr": 1}
+IMAGES = {
+    "conv": CONV | {"gradient_momentum": 0.5},
+    "lrn": {"type": "local_response_norm", "k": 1},
+    "bn": {"type": "batch_norm", "momentum": 1},
+    "max": {"type": "max_pooling"} | WINDOW,
+    "depool": {"type": "depooling", "pooling": "max"},
+    "deconv": {"type": "deconv", "conv": "conv", "include_bias": True},
+    "avg": {"type": "avg_pooling"} | WINDOW,
+    "stochastic": {"type": "stochastic_pooling"} | WINDOW,
+    "out": OUT,
+}
+OTHERS = {
+    "first": CONV,
+    "cutter": {"type": "cutter", "padding": [1, 0, 0, 0]},
+    "maxabs": {"type": "maxabs_pooling"} | WINDOW,
+    "abs": {"type": "stochastic_abs_pooling"} | WINDOW,
+    "conv": CONV | {"padding": [1, 0, 1, 0], "learning_rate": 1, "weights_stddev": 1},
+    "relu": {"type": "activation_softplus"},
+    "sincos": {"type": "activation_sincos"},
+    "mul": {"type": "activation_mul", "factor": 2},
+    "flat": {"_target_": "torch.nn.Flatten"},
+    "lin": {"_target_": "torch.nn.Linear", "in_features": 16, "out_features": 6, "gradient_momentum": 0.5},
+    "norm": {"_target_": "torch.nn.BatchNorm1d", "num_features": 6},
+    "fc": {"type": "all2all_tanh", "output_sample_shape": [2, 3], "include_bias": False, "factor_ortho": 1},
+    "drop": {"type": "dropout", "dropout_ratio": 0},
+    "out": {"type": "softmax"},
+}
+BARE = {name: {key: value for key, value in layer.items() if "gradient" not in key} for name, layer in IMAGES.items()} | {
+    "out": {"type": "softmax"}
+}
+AE = {"fc": {"type": "all2all", "output_sample_shape": 6, "learning_rate": 0.01, "weights_decay": 1}}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "fully connected": {},
+    "images": {"layers": IMAGES},
+    "images in double precision": {"layers": IMAGES, "precision": "float64"},
+    "all others": {"layers": OTHERS},
+    "optimizer": {"layers": BARE, "optimizer_config": ADAM},
+    "optimizer of modules": {
+        "layers": {"flat": OTHERS["flat"], "lin": {"_target_": "torch.nn.Linear", "in_features": 6, "out_features": 6}}
+        | {"out": {"type": "softmax"}},
+        "optimizer_config": ADAM | {"lr": 0.1},
+    },
+    "mean squared error": {"layers": AE, "loss_function": "mse"},
+    "roll-back": {
+        "layers": {"fc": LAYERS["fc1"] | {"learning_rate": 5}, "out": OUT},
+        "rollback_config": {"fail_iterations": 1, "lr_minus": 1},
+        "lr_adjuster_config": {"policy": "exp", "parameters": {"gamma": 1}, "by_minibatch": True},
+        "decision_config": {"max_epochs": 4, "fail_iterations": None},
+    },
+    "arbitrary steps": {
+        "lr_adjuster_config": {"policy": "arbitrary_step", "parameters": {"lrs_with_lengths": [[1, 1], [2, 1]]}}
+    },
+}
+OBJECTS = (SGD, TorchStep, Metric, Minibatch, Stream)
+ELSEWHERE = (FullBatchLoader, Snapshotter)
+"""Units of other packages, which have tests of their own."""
+
+
+def parts(workflow: StandardWorkflow) -> Iterator[object]:
+    """Yields the units of a network, and the objects of its package that they hold."""
+    yield workflow
+    for unit in workflow.units:
+        yield unit
+        for value in vars(unit).values():
+            for item in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(item, OBJECTS):
+                    yield item
+
+
+def state(part: Any) -> dict[str, Any]:
+    """Returns what a snapshot has of a unit or an object, but for what every unit has."""
+    if isinstance(part, Unit):
+        own = {name: value for name, value in vars(part).items() if not name.endswith("_")} | part.links()
+        bare = vars(Workflow() if isinstance(part, Workflow) else Unit(Workflow()))
+        return {name: value for name, value in own.items() if name not in bare}
+    if hasattr(part, "_asdict"):
+        return dict(part._asdict())
+    return dict(part.__getstate__() if isinstance(part, Stream) else vars(part))
+
+
+def declared(cls: type) -> dict[str, Any]:
+    """Returns the types that runner's classes declare for attributes of instances."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    own = {name for base in cls.__mro__ if base.__module__.startswith("runner.") for name in base.__annotations__}
+    return {name: hint for name, hint in hints.items() if name in own and typing.get_origin(hint) is not typing.ClassVar}
+
+
+def is_linked(hint: Any) -> bool:
+    return LINKED in getattr(hint, "__metadata__", ())
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Returns whether a value is exactly of a type: an int is no float."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin is typing.Annotated:
+        return fits(value, arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is list:
+        return type(value) is list and all(fits(item, arguments[0]) for item in value)
+    if origin is dict:
+        return type(value) is dict and all(fits(key, arguments[0]) and fits(item, arguments[1]) for key, item in value.items())
+    if origin is tuple and arguments[-1:] == (Ellipsis,):
+        return type(value) is tuple and all(fits(item, arguments[0]) for item in value)
+    if origin is tuple:
+        return type(value) is tuple and len(value) == len(arguments) and all(map(fits, value, arguments))
+    if hint in (int, float, bool, str):
+        return type(value) is hint
+    return value is None if hint is type(None) else isinstance(value, hint)
+
+
+def check(workflow: StandardWorkflow) -> None:
+    for part in parts(workflow):
+        if isinstance(part, ELSEWHERE):
+            continue
+        hints = declared(type(part))
+        for name, value in state(part).items():
+            where = f"{type(part).__name__}.{name}={value!r}"
+            assert name in hints, f"{where} is not declared"
+            assert is_linked(hints[name]) == isinstance(value, Link), where
+            value = getattr(part, name, None) if isinstance(value, Link) else value
+            assert name.endswith("_") or value is None or fits(value, hints[name]), f"{where} is not of type {hints[name]}"
+            assert not isinstance(value, type | types.FunctionType | types.MethodType | types.BuiltinFunctionType), where
+
+
+def check_links(workflow: StandardWorkflow) -> None:
+    """Everything that is declared as linked is linked, but for the number of labels where outputs have a number."""
+    for unit in workflow.units:
+        if type(unit).__module__.startswith("runner.nn."):
+            names = {name for name, hint in declared(type(unit)).items() if is_linked(hint)}
+            assert names - unit.links().keys() <= {"label_count"}, unit
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_part_of_a_state_is_declared_with_its_type(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = NETWORKS[name]
+    torch.manual_seed(1)
+    workflow = network(tmp_path, **settings)
+    check(workflow)
+    check_links(workflow)
+    workflow.initialize()
+    check(workflow)
+    checked = []
+    monkeypatch.setattr(Repeater, "run", lambda self: checked.append(check(workflow)))
+    workflow.run()
+    check(workflow)
+    assert len(checked) > 10
+
+
+def test_whole_numbers_that_are_typed_later_keep_the_types() -> None:
+    settings = {"fc": LAYERS["fc1"], "drop": LAYERS["drop"], "mul": {"type": "activation_mul"}, "out": OUT}
+    workflow = network(layers=settings, rollback_config={"fail_iterations": 1})
+    for key in ("layers.drop.dropout_ratio", "layers.mul.factor", "layers.fc.learning_rate", "layers.fc.weights_decay_bias"):
+        workflow.override(key, 0)
+    workflow.override("rollback.lr_minus", 1)
+    check(workflow)
+    workflow = network(layers={"out": {"type": "softmax"}}, optimizer_config=ADAM)
+    workflow.override("optimizer.lr", 2)
+    check(workflow)
+
+
+def test_every_class_of_layers_takes_part() -> None:
+    from runner.nn.layers.layer_types import LAYERS as TYPES
+
+    seen = {type(unit) for settings in NETWORKS.values() for unit in network(**settings).units}
+    made = {getattr(kind.forward, "func", kind.forward) for kind in TYPES.values()} | {kind.gradient for kind in TYPES.values()}
+    assert made - seen == set()
+
+
+def test_dataclasses_declare_what_they_hold() -> None:
+    assert {field.name for field in dataclasses.fields(SGD)} == declared(SGD).keys()
