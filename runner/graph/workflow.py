@@ -110,35 +110,31 @@ class Workflow(Unit):
         }
 
     def __setstate__(self, state: Any) -> None:
-        set_by_override = self._set_states(state)
+        overriding: dict[Unit, Any] = {}
+        self._set_states(state, overriding)
+        # What a class does in a `__setstate__` of its own may look at the other units.
+        for unit, unit_state in overriding.items():
+            unit.__setstate__(unit_state)
         self.init_unpickled()
         self.random_states_ = state["random_states"]
         self.restored_ = True
         for unit in Workflow._all_units(self):
-            if unit is not self and unit not in set_by_override:
+            if unit is not self and unit not in overriding:
                 unit.init_unpickled()
 
-    def _set_states(self, state: Any) -> set[Unit]:
-        """Gives the workflow and all below it their states; returns the units that have a `__setstate__` of their own."""
+    def _set_states(self, state: Any, overriding: dict[Unit, Any]) -> None:
+        """Gives the workflow and all below it their states; collects those of units with a `__setstate__` of their own."""
         shells, (version, *versions) = state["shells"], state["versions"]
         if type(shells) is not list or not all(isinstance(unit, Unit) for unit in shells):
             raise GraphError(f"the state of a {type(self).__name__} has something other than units among its units")
         self.set_attributes(_upgraded(self, state["own"], version))
-        overriding: dict[Unit, Any] = {}
-        done: set[Unit] = set()
         for unit, unit_state, unit_version in zip(shells, state["states"], versions, strict=True):
-            if isinstance(unit, Workflow) and type(unit).__setstate__ is Workflow.__setstate__:
-                done |= unit._set_states(unit_state)
-                continue
-            upgraded = unit_state if isinstance(unit, Workflow) else _upgraded(unit, unit_state, unit_version)
-            if type(unit).__setstate__ is Unit.__setstate__:
-                unit.set_attributes(upgraded)
+            if type(unit).__setstate__ is Workflow.__setstate__:
+                unit._set_states(unit_state, overriding)
+            elif type(unit).__setstate__ is Unit.__setstate__:
+                unit.set_attributes(_upgraded(unit, unit_state, unit_version))
             else:
-                overriding[unit] = upgraded
-        # What a class does in a `__setstate__` of its own may look at the other units.
-        for unit, unit_state in overriding.items():
-            unit.__setstate__(unit_state)
-        return done | overriding.keys()
+                overriding[unit] = unit_state if isinstance(unit, Workflow) else _upgraded(unit, unit_state, unit_version)
 
     def _all_units(self) -> Iterator[Unit]:
         """Yields this workflow, its units, and the units of those that are workflows."""

@@ -48,7 +48,8 @@ def snapshot(folder: Path, *, key: bytes | None = None, codec: str = "gz", forei
     header = Header(name="x", prefix="x", workflow="flow", workflow_class="x:X", run_id="x", log_id="x", codec=codec)
     row = codecs.find(codec)
     writer = Writer(None, 0)
-    written = writer.submit(flow, Request(header, row, row.default_level, key, FileStore(folder), lambda written: None))
+    store = FileStore(folder)
+    written = writer.submit(flow, Request(header, row, row.default_level, key, store, lambda written: None, "warn"))
     writer.wait()
     return written.location
 
