@@ -95,6 +95,7 @@ class _Catcher:
         self.listener = listener
         self.settled = False
         self.came: list[signal.Signals] = []
+        self.before: dict[signal.Signals, Any] = {}
         self._urgent_at: float | None = None
         # The C part of Python's handlers writes to this pipe, whatever the main thread is doing.
         reading, self._writing = os.pipe()
@@ -102,7 +103,6 @@ class _Catcher:
         self._watcher = threading.Thread(target=self._watch, args=(reading,), name="signals", daemon=True)
         self._watcher.start()
         self._pipe_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        self.before: dict[signal.Signals, Any] = {}
         for number in STOPS:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: it was not installed from Python
                 self.before[number] = signal.signal(number, self._handle)
@@ -150,7 +150,7 @@ class _Catcher:
 
     def _watch(self, reading: int) -> None:
         while data := os.read(reading, 1):
-            if data[0] in self.before and not self.settled:
+            if data[0] in STOPS and not self.settled:
                 with suppress(Exception):  # nothing depends on what is said
                     self.listener.announce(signal.Signals(data[0]))
         os.close(reading)

@@ -75,7 +75,13 @@ def in_a_terminal(folder: Path, arguments: list[str], number: signal.Signals, de
             process.send_signal(number)
     if number is signal.SIGHUP:
         os.close(terminal)
-    process.wait(300)
+    try:
+        process.wait(100)
+    except subprocess.TimeoutExpired:
+        folders = sorted(Path(f"/proc/{process.pid}/task").iterdir())
+        print([[(folder / name).read_text() for name in ("comm", "wchan", "syscall")] for folder in folders], file=sys.stderr)
+        print(f"{number.name} after {delay} s, process {process.pid} hangs", file=sys.stderr, flush=True)
+        process.wait(1000)
     if number is not signal.SIGHUP:
         os.close(terminal)
     return process.returncode
@@ -83,6 +89,9 @@ def in_a_terminal(folder: Path, arguments: list[str], number: signal.Signals, de
 
 def main(seed: int, count: int) -> int:
     rng = random.Random(seed)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in the background it may be ignored, and so it would be by the runs
     found: Counter[str] = Counter()
     done = 0
     while done < count:
