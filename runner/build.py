@@ -122,12 +122,6 @@ def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, outpu
         snapshotter.configure(**settings)
 
 
-def prepare_stores(workflow: Workflow) -> None:
-    """Makes the stores of the snapshots ready, such as a table in a database."""
-    for snapshotter in snapshotters(workflow):
-        snapshotter.prepare()
-
-
 def _snapshotter(config: SnapshotterConfig, output_dir: str) -> dict[str, Any]:
     settings = {item.name: getattr(config, item.name) for item in fields(SnapshotterSettings)}
     return settings | {"store": snapshot_store(config, output_dir), "key": config.key}

@@ -2,6 +2,7 @@
 
 RunnerError
 ├── ConfigError (ValueError)                a key, value or name in the configuration is wrong
+├── RunError (RuntimeError)                 the workflow's own code has raised an error, or tried to end the process
 ├── GraphError
 │   ├── LinkError (AttributeError)          a link that cannot be made, or a write to a one-way link
 │   ├── DemandError (AttributeError)        an attribute that was demanded is not linked or set
@@ -36,6 +37,10 @@ class ConfigError(RunnerError, ValueError):
     """A key, a value or a name in the configuration is wrong."""
 
     exit_code = 2
+
+
+class RunError(RunnerError, RuntimeError):
+    """The workflow's own code has raised an error, or tried to end the process."""
 
 
 class GraphError(RunnerError):

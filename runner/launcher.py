@@ -6,30 +6,33 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from runner import signals
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.plots.canvas import Canvas
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
 
 class Launcher:
-    """Runs a workflow; a signal stops it at the next snapshot.
+    """Runs a workflow: `veles-run`, scripts and notebooks all do it by a `session`.
+
+    A signal that asks the process to stop has the run take a snapshot at the next safe point, and end there.
 
     Attributes:
         run_id: this process's run (UUID); a resumed run has a new one, and keeps the log id of the first.
         device: the device for tensors, such as `cpu` or `cuda:0`.
         canvas: where plotters draw, or None.
+        threads: threads of the numerical library; None if nobody has chosen.
         stop_signal: the signal that asked the run to stop, or None.
+        snapshot_signal: the signal that asks for a snapshot without a stop, until it is taken; or None.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: threads of the numerical library; the workflow chooses if None.
+        threads: threads of the numerical library. Default: what the workflow chooses.
         plots: the folder for the pictures of plotters; nothing is drawn if None.
         config, overrides, conf: what snapshots say of the configuration.
 
@@ -52,9 +55,12 @@ class Launcher:
         self.threads = threads
         self.canvas = None if plots is None else Canvas(plots)
         self.stop_signal: signal.Signals | None = None
+        self.snapshot_signal: signal.Signals | None = None
         self._provenance = {"config": config or {}, "overrides": list(overrides), "conf": conf}
         self._workflow: Workflow | None = None
-        self._handlers: dict[signal.Signals, Any] = {}
+        self._continuing: frozenset[signal.Signals] = frozenset()
+        self._takes_snapshots = False
+        self._announced = False
 
     @property
     def stop_requested(self) -> bool:
@@ -74,57 +80,64 @@ class Launcher:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             sys.modules["torch"].use_deterministic_algorithms(True)
 
+    def prepare(self, workflow: Workflow) -> None:
+        """Attaches the workflow, initializes it, and sets the number of threads."""
+        self.attach(workflow)
+        workflow.initialize()
+        self.threads = workflow.choose_threads(self.threads)
+        if self.threads is not None and "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(self.threads)
+
+    @contextmanager
+    def session(self, workflow: Workflow) -> Iterator[Callable[[], None]]:
+        """Prepares the workflow and yields what runs it; while the block lasts, signals stop the run at its next safe point.
+
+        After the block, a handler that was there before is called if its signal came: the snapshot is durable by then.
+        """
+        from runner.snapshots.snapshotter import snapshotters
+
+        found = snapshotters(workflow)
+        self.attach(workflow)
+        for snapshotter in found:
+            snapshotter.prepare()
+        self.prepare(workflow)
+        self._takes_snapshots = bool(found)
+        self._continuing = frozenset().union(*(snapshotter.settings.continuing for snapshotter in found))
+        with signals.caught(self):
+            yield self._run
+
     def run(self, workflow: Workflow) -> None:
         """Initializes the workflow and runs it to its end, or until it has taken the snapshot that a signal asked for."""
-        self.attach(workflow)
-        self.catch_signals()
-        try:
-            _prepare_snapshotters(workflow)
-            workflow.initialize()
-            if not self.stop_requested or _takes_snapshots(workflow):
-                workflow.run()
-        finally:
-            self.release_signals()
+        with self.session(workflow) as run:
+            run()
+
+    def _run(self) -> None:
+        assert self._workflow is not None
+        if not self.stop_requested or self._takes_snapshots:
+            self._workflow.run()
 
     def stop(self) -> None:
         """Stops the workflow after the running unit."""
         assert self._workflow is not None
         self._workflow.stop()
 
-    def catch_signals(self) -> None:
-        """From now on a first SIGTERM or SIGINT asks the run to stop, and a second one ends the process."""
-        self._handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+    def on_signal(self, number: signal.Signals) -> None:
+        """Notes that a signal asks for a snapshot, or to stop; a workflow without snapshots stops after the running unit."""
+        if number in self._continuing:
+            self.snapshot_signal = number
+        elif self.stop_signal is None:
+            self.stop_signal = number
+            if not self._takes_snapshots:
+                self.stop()
 
-    def release_signals(self) -> None:
-        """Puts the handlers back that were there before."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.stop_requested:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            return
-        self.stop_signal = signal.Signals(number)
-        # Not the log: the signal may have come within a write of its, which must not be entered twice.
-        os.write(2, f"{self.stop_signal.name}: stopping at the next safe point (once more stops at once)\n".encode())
-        if self._workflow is not None and not _takes_snapshots(self._workflow):
-            self.stop()
-
-
-def _prepare_snapshotters(workflow: Workflow) -> None:
-    from runner.snapshots.snapshotter import snapshotters
-
-    for snapshotter in snapshotters(workflow):
-        snapshotter.prepare()
-
-
-def _takes_snapshots(workflow: Workflow) -> bool:
-    from runner.snapshots.snapshotter import Snapshotter
-
-    return any(
-        isinstance(unit, Snapshotter) or (isinstance(unit, Workflow) and _takes_snapshots(unit)) for unit in workflow.units
-    )
+    def announce(self, number: signal.Signals) -> None:
+        """Says what a signal does, the first time."""
+        if number in self._continuing:
+            print(f"{number.name}: taking a snapshot at the next safe point", file=sys.stderr, flush=True)
+        elif not self._announced:
+            self._announced = True
+            again = "another SIGINT or SIGTERM stops at once"
+            print(f"{number.name}: stopping at the next safe point ({again})", file=sys.stderr, flush=True)
 
 
 def _resolve_device(device: str) -> str:

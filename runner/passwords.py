@@ -138,7 +138,11 @@ class RedactingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.args = _safe(record.args)
-        record.msg, record.args = redact(shown_lines(record.getMessage())), ()
+        try:
+            text = record.getMessage()
+        except Exception:  # a log call with wrong arguments is no reason to end a run
+            text = f"{record.msg} {record.args}"
+        record.msg, record.args = redact(shown_lines(text)), ()
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.measure import in_turns, print_table, verdict
 from benchmarks.snapshots.states import SLOW, codecs_for, folder, make_workflow
+from runner import cores
 from runner.graph import Workflow
 from runner.snapshots.capture.staging import CHUNK
 from runner.snapshots.codecs import Buffer, Codec
@@ -130,7 +131,7 @@ def threaded_library(codec: str, data: bytes) -> Callable[[], None]:
     encode = {"zst": zstd, "snappy": cramjam.snappy.compress}[codec]
 
     def compress() -> None:
-        with ThreadPoolExecutor(os.cpu_count()) as executor:
+        with ThreadPoolExecutor(cores.usable()) as executor:
             for _ in executor.map(encode, chunks):
                 pass
 

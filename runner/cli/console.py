@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -17,6 +18,7 @@ from runner.text import shown
 if TYPE_CHECKING:
     from runner.graph import Workflow
 
+log = logging.getLogger(__name__)
 console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
@@ -25,7 +27,31 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else None
-        console.print(self.format(record), style=style)
+        with suppress(Exception):  # the run does not depend on what is seen of it
+            console.print(self.format(record), style=style)
+
+
+class LogFile(logging.FileHandler):
+    """Writes log records into a file, which may become unwritable: that is told once, and the run goes on."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(filename, encoding="utf-8", errors="backslashreplace", delay=True)
+        self._failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # the file cannot be opened; what happens later goes to handleError by itself
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        with suppress(OSError, ValueError):
+            self.close()  # what could not be written must not pile up; the next record opens the file again
+        if not self._failed:
+            self._failed = True
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            log.warning("%s cannot be written (%s); the run goes on without it", self.baseFilename, reason)
 
 
 class EpochProgress(Progress):
@@ -44,6 +70,11 @@ class EpochProgress(Progress):
         self.add_task("", total=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
+        with suppress(Exception):  # a workflow of the user's own may not know its step at every moment
+            self._look()
+        return super().get_renderables()
+
+    def _look(self) -> None:
         step = self.workflow.current_step
         if step is not None and self.task_ids:
             description, done, total = shown(step[0]), *step[1:]
@@ -51,7 +82,6 @@ class EpochProgress(Progress):
                 self.shown = description  # first: the reset comes back here
                 self.reset(self.task_ids[0], total=total, completed=0, description=description)
             self.update(self.task_ids[0], completed=done)
-        return super().get_renderables()
 
 
 @contextmanager

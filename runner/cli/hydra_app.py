@@ -77,7 +77,7 @@ _JOB_LOGGING = {
     "handlers": {
         "console": {"class": "runner.cli.console.LineHandler", "filters": ["secrets"]},
         "file": {
-            "class": "logging.FileHandler",
+            "class": "runner.cli.console.LogFile",
             "formatter": "file",
             "filters": ["secrets"],
             "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log",

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-import signal
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from runner import build
+from runner import build, signals
 from runner import config as schema
 from runner.checks import known
 from runner.cli import authority, console, run_folder, source
+from runner.cli.parallel import check_alone
 from runner.cli.request import Request
 from runner.config import Config, Mode
-from runner.errors import ConfigError, SnapshotNotFoundError
+from runner.errors import ConfigError, RunError, RunnerError, SnapshotNotFoundError
 from runner.graph import Workflow, random_state
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
@@ -30,8 +34,6 @@ from runner.snapshots.stores.location import concealed
 
 log = logging.getLogger(__name__)
 
-EXIT_CODES = {None: 0, signal.SIGTERM: 75, signal.SIGINT: 130}
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -43,6 +45,8 @@ class Outcome:
 
 def run(node: DictConfig) -> Outcome:
     """Runs the job."""
+    check_alone(os.environ)
+    _stay_where_the_command_was_typed()
     request = Request.from_hydra()
     node = _typed(node)
     if node.snapshot:
@@ -124,8 +128,7 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
     workflow = restored.workflow
     run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
     _allow_changed_data(workflow, node.restore.allow_changed_data)
-    Launcher(device=node.device, threads=node.threads).attach(workflow)
-    workflow.initialize()
+    Launcher(device=node.device, threads=node.threads).prepare(workflow)
     scores = workflow.evaluate()
     if not scores:
         raise ConfigError(f"mode=evaluate: the run of {restored.location!r} has no validation set to score it on")
@@ -134,39 +137,69 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
 
 
 def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | None) -> Outcome:
-    build.prepare_stores(workflow)
-    launcher.catch_signals()
-    workflow.initialize()
-    where = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
-    log.info("%s %s: seed %d, %s", workflow.activity, workflow.name, seed, where)
-    with console.progress_of(workflow):
-        workflow.run()
-    complete = workflow.complete
-    _summarize(workflow, request)
-    if request.sweep:
-        # Between two jobs a signal ends the process; behind a single run it must not change the exit code.
-        launcher.release_signals()
-        complete = complete and not launcher.stop_requested
+    with launcher.session(workflow) as run:
+        where = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
+        log.info("%s %s: seed %d, %s", workflow.activity, workflow.name, seed, where)
+        try:
+            with _told_failures(workflow, request), console.progress_of(workflow):
+                run()
+            complete = workflow.complete
+            _summarize(workflow, request)
+        finally:
+            if not request.sweep:  # which has more jobs, and a signal is to stop them
+                signals.settle()
     if any(snapshotter.failed_ for snapshotter in snapshotters(workflow)):
         return Outcome(workflow.objective, exit_code=1)
-    return Outcome(workflow.objective, EXIT_CODES[None if complete else launcher.stop_signal])
+    stop = launcher.stop_signal if request.sweep or not complete else None
+    return Outcome(workflow.objective, 0 if stop is None else signals.exit_code(stop))
+
+
+def failure(error: BaseException) -> RunnerError:
+    """Returns what an error is shown as; the traceback of one that is not of veles-run itself is logged."""
+    if isinstance(error, RunnerError):
+        return error
+    log.error("The run has failed", exc_info=error)
+    return RunError(f"the run has failed: {type(error).__name__}: {error}".removesuffix(": "))
+
+
+@contextmanager
+def _told_failures(workflow: Workflow, request: Request) -> Iterator[None]:
+    """Says from where a run that has failed can go on, whatever failed: the user's own code may even have called `sys.exit`."""
+    try:
+        yield
+    except BaseException as error:
+        told = failure(error)
+        _tell_snapshots(workflow, request, complete=False)
+        raise told from error
 
 
 def _summarize(workflow: Workflow, request: Request) -> None:
     if workflow.summary is not None:
         log.info("%s", workflow.summary)
+    _tell_snapshots(workflow, request, workflow.complete)
+
+
+def _tell_snapshots(workflow: Workflow, request: Request, complete: bool) -> None:
     written = [unit for unit in snapshotters(workflow) if unit.last_location is not None]
     if not written:
-        if not workflow.complete:
+        if not complete:
             log.warning("There is no snapshot to continue from")
         return
     location = written[-1].last_location
     assert location is not None
     log.info("Snapshots: %s", written[-1].store)
-    if not workflow.complete:
+    if not complete:
         log.info("Continue: %s", request.continuation(location))
     elif workflow.limit is not None:
         log.info("Extend: %s", request.extension(location, workflow.limit))
+
+
+def _stay_where_the_command_was_typed() -> None:
+    """Undoes `hydra.job.chdir`: all paths, those in printed commands included, are relative to where the command was typed."""
+    typed_in = HydraConfig.get().runtime.cwd
+    if not os.path.samefile(typed_in, os.curdir):
+        log.warning("hydra.job.chdir=true changes nothing: paths are relative to the folder where the command was typed")
+        os.chdir(typed_in)
 
 
 def _typed(node: DictConfig) -> DictConfig:

@@ -94,7 +94,9 @@ def _section(override: str) -> str:
 def _top(path: str) -> Path:
     """Returns the folder that holds all folders of runs: `outputs` for `outputs/2026-11-24/11-24-19`."""
     folder = Path(_relative(path))
-    return folder.parent if folder.is_absolute() else Path(folder.parts[0])
+    if folder.is_absolute():
+        return folder.parent if folder.parent != Path(folder.anchor) else folder  # not all of the machine's folders
+    return Path(*folder.parts[:1])
 
 
 def _relative(path: str) -> str:

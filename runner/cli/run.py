@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import signal
 import sys
 import threading
 from dataclasses import fields, is_dataclass
@@ -18,9 +18,12 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from runner import passwords
 from runner.checks import known
-from runner.cli import hydra_app, overrides
-from runner.errors import RunnerError
+from runner.cli import hydra_app, output, overrides
+from runner.cli.parallel import check_alone
+from runner.errors import ConfigError, RunnerError
 from runner.text import shown_lines
+
+log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _HINT = (
@@ -37,10 +40,13 @@ def app(config: DictConfig) -> float | None:
 
     try:
         outcome = job.run(config)
-    except RunnerError as error:
+    except (HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        told = job.failure(error)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
-            raise
-        raise SystemExit(_report(error)) from error
+            raise told from error
+        raise SystemExit(_report(told)) from error
     if outcome.exit_code:
         raise SystemExit(outcome.exit_code)
     return outcome.error
@@ -52,20 +58,29 @@ def main() -> None:
     os.environ[FULL_ERROR] = "1"  # Hydra passes errors on instead of printing them
     os.environ["VELES_RUN_TRACEBACK"] = "1" if full_error else ""
     _show_unexpected_errors()
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a workflow of the user's own
     if any(map(passwords.is_secret, sys.argv)):
         print(f"veles-run: {_HINT}", file=sys.stderr)
     try:
+        check_alone(os.environ)
+        _look_for_modules_here()
         sys.argv[1:] = overrides.normalize(sys.argv[1:])
         hydra_app.register()
         app()
-    except (RunnerError, HydraException, OmegaConfBaseException) as error:
+    except (RunnerError, HydraException, OmegaConfBaseException, OSError) as error:
         sys.exit(_report(error))
     finally:
-        # The exit code is decided: a signal while the interpreter shuts down must not change it.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        for failure in output.untold():
+            log.warning("%s", failure)
+
+
+def _look_for_modules_here() -> None:
+    """Lets conf files name modules of the current folder."""
+    try:
+        here = os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the current folder has been deleted: go to another one") from error
+    if here not in sys.path:
+        sys.path.append(here)
 
 
 def _show_unexpected_errors() -> None:
@@ -96,6 +111,8 @@ def _message(error: Exception) -> str:
         return f"{where}{cause.full_key!r} is not a key; known there: {known(item.name for item in fields(cause.object_type))}"
     if isinstance(error, RunnerError):
         return str(error)
+    if isinstance(error, OSError):  # of Hydra's own: it makes the folder of the run
+        return f"{error.strerror or error}: {error.filename!r} (the run's folder is hydra.run.dir)"
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]
     told = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOT_FOR_PEOPLE)]
     return "; ".join(told).removeprefix("Error merging override ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -212,6 +213,14 @@ class Workflow(Unit):
         """Returns scores as lines show them."""
         return ", ".join(f"{name} {score:g}" for name, score in scores.items())
 
+    def choose_threads(self, asked: int | None) -> int | None:
+        """Returns how many threads of the numerical library the initialized workflow runs with; None leaves it to the library.
+
+        Args:
+            asked: what the user asks for, if anything.
+        """
+        return asked
+
     def override(self, key: str, value: object) -> None:
         """Applies one changed key of the configuration to the restored workflow.
 
@@ -234,12 +243,12 @@ class Workflow(Unit):
         if self.random_states_ is not None:
             random_state.set_states(self.random_states_)
             self.random_states_ = None
-        try:
-            self.control.run(self.start_point)
-        finally:
+        with ExitStack() as stack:
             if self.workflow is None:
-                for unit in self._all_units():
-                    unit.finish()
+                # Each unit finishes, whatever became of the run and of the others.
+                for unit in reversed([*self._all_units()]):
+                    stack.callback(unit.finish)
+            self.control.run(self.start_point)
 
     def resume(self) -> None:
         if self.control.underway:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from runner import cores
 from runner.checks import known
 from runner.config import layer_sides, normalized_layers
 from runner.errors import ConfigError
@@ -33,6 +34,8 @@ from runner.plots.plotter import Plotter
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import read_mode
+
+log = logging.getLogger(__name__)
 
 THREADED_WORK = 1 << 26
 """Multiplications in the largest layer, for one minibatch, from which a second thread pays."""
@@ -131,10 +134,17 @@ class StandardWorkflow(Workflow):
             self.device_ = torch.device(self.launcher.device)
         super().initialize()
         self.evaluator.check_data(self.loader)
-        if self.launcher is not None:
-            # Results may depend on the number of threads, so a run keeps its own.
-            self.threads = self.launcher.threads = self.launcher.threads or self.threads or self._suitable_threads()
-            torch.set_num_threads(self.threads)
+        self.decision.reconfigure()  # in a notebook a limit may have been set by hand
+
+    def run(self) -> None:
+        if self.complete:
+            log.warning("%s is complete: it has reached %s=%d; a higher limit extends it", self.name, *self.limit)
+        super().run()
+
+    def choose_threads(self, asked: int | None) -> int:
+        # Results may depend on the number of threads, so a run keeps its own.
+        self.threads = asked or self.threads or self._suitable_threads()
+        return self.threads
 
     def _suitable_threads(self) -> int:
         """Returns how many threads suit the network: a small one is slowed down by a second."""
@@ -143,7 +153,7 @@ class StandardWorkflow(Workflow):
             for unit in self.forwards
             if isinstance(unit, WeightedForward) and unit.weights is not None
         ]
-        return (os.cpu_count() or 1) if max(sizes, default=0) >= THREADED_WORK else 1
+        return cores.for_numbers() if max(sizes, default=0) >= THREADED_WORK else 1
 
     @property
     def current_step(self) -> tuple[str, int, int]:

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 60.0
 """How many seconds the end of a run waits for the last pictures."""
+HURRY = 5.0
+"""The same, if a signal has stopped it: who sent it may wait for little longer."""
 
 _PAINTER = "import sys; sys.path[:] = sys.argv[2:]; from runner.plots.painter import main; main(sys.argv[1])"
 
@@ -57,14 +59,14 @@ class Canvas:
                 self._thread.start()
             self._changed.notify()
 
-    def finish(self) -> None:
-        """Waits until all pictures are drawn and the painter has ended."""
+    def finish(self, patience: float = PATIENCE) -> None:
+        """Waits until all pictures are drawn and the painter has ended, but for so many seconds at most."""
         if (thread := self._thread) is None:
             return
         with self._changed:
             self._closing = True
             self._changed.notify()
-        thread.join(PATIENCE)
+        thread.join(patience)
         if thread.is_alive() and self._painter is not None:
             self._painter.kill()  # which the thread reports
             thread.join()
@@ -75,7 +77,7 @@ class Canvas:
             with _started(self.folder) as self._painter:
                 while (item := self._next()) is not None:
                     self._paint(self._painter, *item)
-        except (OSError, EOFError) as error:
+        except Exception as error:  # the run does not depend on its pictures
             status = None if self._painter is None else self._painter.poll()
             self._warn(f"{error}" if status is None else f"the process that draws has ended with status {status}")
             with self._changed:

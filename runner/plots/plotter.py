@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from runner.graph import Unit
+from runner.plots.canvas import HURRY, PATIENCE
 from runner.plots.pictures import Picture
 
 log = logging.getLogger(__name__)
@@ -44,4 +45,4 @@ class Plotter(Unit):
     def finish(self) -> None:
         launcher = None if self.workflow is None else self.workflow.launcher
         if launcher is not None and launcher.canvas is not None:
-            launcher.canvas.finish()
+            launcher.canvas.finish(HURRY if launcher.stop_requested else PATIENCE)

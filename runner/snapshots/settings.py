@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.checks import at_least
+from runner.checks import at_least, known
 from runner.errors import ConfigError
+from runner.signals import STOPS
 from runner.snapshots import codecs
+
+SIGNALS = {number.name.removeprefix("SIG"): number for number in STOPS}
+AFTER_SIGNAL = ("continue", "stop")
 
 
 @dataclass(kw_only=True)
@@ -42,7 +48,11 @@ class SnapshotterSettings:
     on_unrestorable: str = "raise"
     """A state that the default restore would refuse ends the run (`raise`) or is reported (`warn`)."""
 
+    on_signal: dict[str, str] | None = None
+    """What the run does after the snapshot that a signal asked for: `{USR1: continue}`. Default: each signal stops the run."""
+
     def __post_init__(self) -> None:
+        _check_signals(self.on_signal or {})
         codecs.find(self.compression).check_level(self.compression_level)
         at_least("snapshotter.interval", self.interval, 1, "epochs between snapshots")
         at_least("snapshotter.time_interval", self.time_interval, 0, "seconds between snapshots")
@@ -56,6 +66,11 @@ class SnapshotterSettings:
             raise ConfigError(f"snapshotter.on_unrestorable={self.on_unrestorable!r} is unknown; known: raise, warn")
 
     @property
+    def continuing(self) -> frozenset[signal.Signals]:
+        """The signals that ask for a snapshot without a stop."""
+        return frozenset(SIGNALS[name] for name, action in (self.on_signal or {}).items() if action == "continue")
+
+    @property
     def codec(self) -> codecs.Codec:
         """The codec of `compression`."""
         return codecs.find(self.compression)
@@ -64,3 +79,11 @@ class SnapshotterSettings:
     def level(self) -> int:
         """The level to compress with."""
         return self.codec.check_level(self.compression_level)
+
+
+def _check_signals(on_signal: Mapping[str, str]) -> None:
+    for name, action in on_signal.items():
+        if name not in SIGNALS:
+            raise ConfigError(f"snapshotter.on_signal.{name} is not a signal that asks for a snapshot; known: {known(SIGNALS)}")
+        if action not in AFTER_SIGNAL:
+            raise ConfigError(f"snapshotter.on_signal.{name}={action!r} is unknown; known: {known(AFTER_SIGNAL)}")

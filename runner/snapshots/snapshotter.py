@@ -164,10 +164,14 @@ class Snapshotter(Unit):
         stopping = launcher is not None and launcher.stop_requested
         if stopping:
             log.info("%s: taking a snapshot, and stopping", launcher.stop_signal.name)
+        asked = launcher is not None and launcher.snapshot_signal is not None
         if self.due:
             self.due_states += 1
             self.put_off = self.put_off or not self.skip
-        if stopping or self.complete or (self.due and self.put_off and self._allowed()):
+        if asked:
+            log.info("%s: taking a snapshot", launcher.snapshot_signal.name)
+            launcher.snapshot_signal = None
+        if stopping or asked or self.complete or (self.due and self.put_off and self._allowed()):
             self.export()
         if stopping and not self.complete:
             launcher.stop()

@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import os
 import random
 import subprocess
 import sys
@@ -10,6 +9,8 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+from runner import cores
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ TESTS = {
     "mutate": Test("tests.mutate", "load mutated pickles under an audit hook", 10_000_000, 100_000),
     "kill-writer": Test("tests.stress.kill_writer", "kill a writer of snapshots, and restore the latest", 100_000, 1_000),
     "kill-training": Test("tests.stress.kill_training", "kill a run that trains, and resume it to its end", 1_000, 50),
+    "stop-training": Test(
+        "tests.stress.stop_training", "stop a run by signals in pipelines and shells, and resume it", 600, 50
+    ),
     "damage": Test("tests.stress.damage", "restore damaged snapshots, from files and a database", 1_000_000, 5_000),
     "cut-database": Test("tests.stress.cut_database", "break connections to databases, and kill the servers", 2_000, 100),
 }
@@ -64,7 +68,7 @@ def main() -> int:
         command = commands.add_parser(name, help=test.what)
         command.add_argument("--count", type=int, default=test.count, help="how many in all")
         command.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the first block")
-        command.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
+        command.add_argument("--jobs", type=int, default=cores.usable(), help="processes at a time")
     options = parser.parse_args()
     return run(TESTS[options.command], options.count, options.seed, options.jobs)
 

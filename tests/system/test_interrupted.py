@@ -67,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], f
 
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_sigterm_during_the_start(moment: int, tmp_path: Path, rng: random.Random, whole, veles_run: Run) -> None:
-    """Imports, composing, restoring, data, building, initialize: it ends the process, or is kept until the first snapshot."""
+    """Imports, composing, restoring, data, building, initialize: it ends the process, or has the run take a snapshot."""
     state, seconds = whole
     settings = ("snapshot=auto", "snapshotter.directory=snapshots")
     resumed = moment % 2 == 1
@@ -76,22 +76,21 @@ def test_sigterm_during_the_start(moment: int, tmp_path: Path, rng: random.Rando
     folder = tmp_path / "snapshots"
     before = digests(folder) if resumed else {}
     process = start(tmp_path, *SMALL, *settings)
-    until = seconds * (moment + rng.random()) / MOMENTS
+    # The first hundredths of a second are those of Python itself, before it runs anything of ours.
+    until = max(seconds * (moment + rng.random()) / MOMENTS, 0.1)
     while processor_time(process) < until:
         assert process.poll() is None
         time.sleep(0.001)
     process.send_signal(signal.SIGTERM)
     output, errors = end(process)
-    assert process.returncode in (-signal.SIGTERM, 75), (output, errors)
+    assert process.returncode == 75, (output, errors)
     assert "Traceback" not in errors
-    if process.returncode == 75:
-        assert (tmp_path / final_snapshot(output)).is_file()
-    else:
-        assert "Snapshot written" not in output
+    began = "it has taken no snapshot yet" not in errors
+    assert began == ("Snapshot written" in output)
     assert hidden(folder) == []
     assert not resumed or {name for name in before if "current" not in name} <= set(digests(folder))
     done = veles_run(*SMALL, *settings)
-    assert ("Resuming from" in done.stdout) == (resumed or process.returncode == 75)
+    assert ("Resuming from" in done.stdout) == (resumed or began)
     assert differences(state, state_of(tmp_path / final_snapshot(done.stdout))) == []
 
 
@@ -119,7 +118,8 @@ def test_sigterm_while_a_snapshot_is_written(signals: int, tmp_path: Path, veles
     process.send_signal(signal.SIGTERM)
     if signals == 2:
         assert "stopping at the next safe point" in process.stderr.readline()
-        process.send_signal(signal.SIGTERM)
+        while process.poll() is None:  # at first it counts as the same one
+            process.send_signal(signal.SIGTERM)
     output, errors = end(process)
     assert process.returncode == (75 if signals == 1 else -signal.SIGTERM), (output, errors)
     assert before.items() <= digests(folder).items()

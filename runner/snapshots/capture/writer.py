@@ -19,6 +19,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from runner import cores
 from runner.errors import SnapshotError, StateError
 from runner.graph import Workflow
 from runner.snapshots.capture import pickler
@@ -121,7 +122,7 @@ class Writer:
     """
 
     def __init__(self, workers: int | None, staging: int) -> None:
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or cores.usable()
         self.pool = StagingPool(staging)
         self.process = os.getpid()
         self._job: _Job | None = None

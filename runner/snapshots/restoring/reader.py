@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, BinaryIO, cast
 
+from runner import cores
 from runner.errors import SnapshotDamagedError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
@@ -139,7 +139,7 @@ def _decoded_ahead(codec: Codec, blocks: Iterator[bytes], budget: Budget) -> Ite
         yield from codecs.decode(codec, [first], budget)
         return
     blocks = chain([first, second], blocks)
-    workers = os.cpu_count() or 1
+    workers = cores.usable()
     ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()
     with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
         pieces = _read_ahead(codecs.members(codec, blocks), reading)

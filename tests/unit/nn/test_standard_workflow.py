@@ -213,18 +213,15 @@ def test_several_dimensions_of_outputs_are_as_many_classes() -> None:
 
 def test_threads_are_kept_by_a_run_and_given_by_the_launcher() -> None:
     workflow = network()
-    Launcher(device="cpu").attach(workflow)
     before = torch.get_num_threads()
     try:
-        workflow.initialize()
+        Launcher(device="cpu").prepare(workflow)
         assert workflow.threads == torch.get_num_threads() == 1
         restored = pickle.loads(pickle.dumps(workflow))
-        Launcher(device="cpu", threads=2).attach(restored)
-        restored.initialize()
+        Launcher(device="cpu", threads=2).prepare(restored)
         assert restored.threads == torch.get_num_threads() == 2
         again = pickle.loads(pickle.dumps(restored))
-        Launcher(device="cpu").attach(again)
-        again.initialize()
+        Launcher(device="cpu").prepare(again)
         assert again.threads == 2
     finally:
         torch.set_num_threads(before)
@@ -237,3 +234,13 @@ def test_a_deep_network_needs_no_recursion() -> None:
         workflow.initialize()
         workflow.run()
         pickle.loads(pickle.dumps(workflow))
+
+
+def test_a_limit_that_is_set_by_hand_extends_a_complete_run(caplog: pytest.LogCaptureFixture) -> None:
+    workflow, whole = (trained(decision_config={"max_epochs": epochs}) for epochs in (2, 4))
+    Launcher(device="cpu").run(workflow)
+    assert len(workflow.decision.history) == 2
+    assert "is complete: it has reached decision.max_epochs=2" in caplog.text
+    workflow.decision.max_epochs = 4
+    Launcher(device="cpu").run(workflow)
+    assert workflow.decision.history == whole.decision.history

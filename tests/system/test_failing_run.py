@@ -1,0 +1,60 @@
+"""What the user's own code raises ends the run with its traceback, and with the command that goes on from the last snapshot."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runner.snapshots.restoring.restore import header_of
+from tests.conftest import Run
+
+MODULE = """
+import sys
+
+from runner import Bool, Repeater, SnapshotterToFile, Unit, Workflow
+
+
+class Count(Unit):
+    def __init__(self, workflow, failure):
+        super().__init__(workflow)
+        self.failure, self.n, self.done = failure, 0, Bool(False)
+
+    def run(self):
+        self.n += 1
+        if self.n == 50:
+            exec(self.failure)
+        self.done <<= self.n >= 100
+
+
+class Counting(Workflow):
+    def __init__(self, failure):
+        super().__init__()
+        repeater = Repeater(self).link_from(self.start_point)
+        count = Count(self, failure).link_from(repeater)
+        snapshotter = SnapshotterToFile(self).link_from(count)
+        snapshotter.link_attrs(count, ("suffix", "n"), ("complete", "done"))
+        repeater.link_from(snapshotter)
+        repeater.gate_block = count.done
+        self.end_point.link_from(snapshotter)
+        self.end_point.gate_block = ~count.done
+"""
+FAILURES = {
+    "raise ArithmeticError('by the user')": "ArithmeticError: by the user",
+    "raise MemoryError": "MemoryError",
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "sys.exit(0)": "SystemExit: 0",
+    "raise BrokenPipeError(32, 'Broken pipe')": "BrokenPipeError: [Errno 32] Broken pipe",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failing_unit_leaves_the_last_snapshot_and_its_command(failure: str, tmp_path: Path, veles_run: Run) -> None:
+    (tmp_path / "counting.py").write_text(MODULE)
+    own = ("workflow._target_=counting.Counting", f'workflow.failure="{failure}"', "snapshotter.interval=20")
+    done = veles_run(*own, "plotters=false", code=1)
+    assert done.stderr == f"veles-run: the run has failed: {FAILURES[failure]}\n"
+    (log,) = tmp_path.glob("outputs/*/*/veles-run.log")
+    for told in (done.stdout, log.read_text()):
+        assert re.search(r"counting\.py\", line \d+, in run", told)
+        assert re.search(r"Continue: veles-run .*snapshot=\S+_40\.5\.pickle\.gz", told)
+    assert header_of(next(tmp_path.glob("outputs/*/*/*_40.5.pickle.gz"))).workflow == "Counting"
