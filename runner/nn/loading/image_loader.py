@@ -1,10 +1,13 @@
 """Images in folders, one for each class."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
 from runner.datasets import image_files
 from runner.graph import Workflow
+from runner.nn.loading.labels import known_names
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import TRAIN, VALIDATION, Samples
 
@@ -21,6 +24,11 @@ class ImagesLoader(FullBatchLoader):
     """
 
     adjustable = frozenset({"data_dir", "validation_dir"})
+
+    data_dir: str
+    validation_dir: str | None
+    grayscale: bool
+    image_size: tuple[int, int] | None
 
     def __init__(
         self,
@@ -39,11 +47,11 @@ class ImagesLoader(FullBatchLoader):
         self.image_size = None if image_size is None else (image_size[0], image_size[1])
 
     def load_data(self) -> dict[int, Samples]:
-        classes = image_files.classes_of("loader.data_dir", self.data_dir)
-        samples = {TRAIN: self._load("loader.data_dir", self.data_dir, classes)}
+        self.label_names = known_names(self.label_names, image_files.classes_of("loader.data_dir", self.data_dir))
+        samples = {TRAIN: self._load("loader.data_dir", self.data_dir)}
         if self.validation_dir is not None:
-            samples[VALIDATION] = self._load("loader.validation_dir", self.validation_dir, classes)
+            samples[VALIDATION] = self._load("loader.validation_dir", self.validation_dir)
         return samples
 
-    def _load(self, key: str, folder: str, classes: list[str]) -> Samples:
-        return Samples(*image_files.load(key, folder, classes, grayscale=self.grayscale, size=self.image_size))
+    def _load(self, key: str, folder: str) -> Samples:
+        return Samples(*image_files.load(key, folder, self.label_names, grayscale=self.grayscale, size=self.image_size))
