@@ -113,11 +113,12 @@ def _parquet(path: Path) -> dict[str, Column]:
     with needs("pyarrow", "a .parquet file"):
         from pyarrow import ArrowException, parquet
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:
+            if repeated := [name for name, count in Counter(file.schema_arrow.names).items() if count > 1]:
+                raise ValueError(f"it has two columns named {repeated[0]!r}")
+            table = file.read()
     except ArrowException as error:
         raise ValueError(first_line(error)) from error
-    if repeated := [name for name, count in Counter(table.column_names).items() if count > 1]:
-        raise ValueError(f"it has two columns named {repeated[0]!r}")
     return {name.strip(): _from_arrow(name, table[name]) for name in table.column_names}
 
 

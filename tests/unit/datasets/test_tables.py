@@ -8,7 +8,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from runner.datasets import csv_files, tables
+from runner.datasets import csv_files, csv_layout, tables
 from runner.datasets.texts import Texts
 from runner.errors import ConfigError
 from tests import data
@@ -18,12 +18,13 @@ KEY = "loader.data_file"
 
 @pytest.fixture(params=["python", "pyarrow"])
 def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Has CSV files of any size read by one of the two readers."""
+    """Has CSV files of any size read by one of the two readers, after a look at few lines."""
+    monkeypatch.setattr(csv_layout, "SAMPLE_LINES", 2)
+    monkeypatch.setattr(csv_layout, "SAMPLE_CELLS", 4)
     if request.param == "pyarrow":
         monkeypatch.setattr(csv_files, "LARGE", 0)
     else:
         monkeypatch.setattr(csv_files, "BLOCK_ROWS", 3)
-        monkeypatch.setitem(sys.modules, "pyarrow", None)
     return request.param
 
 
@@ -83,7 +84,7 @@ ODD: dict[str, tuple[bytes, dict[str, object]]] = {
 def test_odd_files_are_read_as_by_pandas(name: str, by: str, tmp_path: Path) -> None:
     content, settings = ODD[name]
     (path := tmp_path / "t.csv").write_bytes(content)
-    expected = pandas.read_csv(path, float_precision="round_trip", keep_default_na=False, **settings)
+    expected = pandas.read_csv(path, keep_default_na=False, **settings)
     table = read(path)
     assert list(table) == [column.strip() for column in expected.columns]
     for column, wanted in zip(table, expected, strict=True):
@@ -140,8 +141,8 @@ def test_a_table_without_a_header_is_told(tmp_path: Path, caplog: pytest.LogCapt
 def test_a_delimiter_at_the_end_of_each_line_is_no_column(by: str, tmp_path: Path) -> None:
     (path := tmp_path / "t.csv").write_bytes(b"a,b,\n1,2,\n3,4,\n")
     assert read(path) == {"a": [1, 3], "b": [2, 4]}
-    path.write_bytes(b"a;b;\n" + b"1;2;\n" * 100_100 + b"3;4;5\n")
-    with pytest.raises(ConfigError, match="line 100102 has one value more"):
+    path.write_bytes(b"a;b;\n" + b"1;2;\n" * 40 + b"3;4;5\n")
+    with pytest.raises(ConfigError, match="line 42 has one value more"):
         read(path)
 
 
@@ -162,7 +163,7 @@ def test_white_space_around_texts_does_not_count(by: str, tmp_path: Path) -> Non
         ("t.csv", b"a,b\n1,2\n3\n", "line 3 has 1 value, and the first line has 2"),
         ("t.csv", b"a,b\n1,2,3\n3,4,5\n", "line 2 has 3 values, and the first line has 2"),
         ("t.csv", b'a,b\n"x\ny",2\n3\n', "line 4 has 1 value"),
-        ("t.csv", b"a,b\n1,2\n" + b"1,2\n" * 400_000 + b"3\n", "line 400003 has 1 value"),
+        ("t.csv", b"a,b\n1,2\n" + b"1,2\n" * 40 + b"3\n", "line 43 has 1 value"),
         ("t.csv", b"a,a\n1,2\n", "it has two columns named 'a'"),
         ("t.csv", b"a, a\n1,2\n", "it has two columns named 'a'"),
         ("t.csv", b",,a\n1,2,3\n", "it has two columns without a name"),
@@ -170,7 +171,7 @@ def test_white_space_around_texts_does_not_count(by: str, tmp_path: Path) -> Non
         ("t.csv", b"\n\n", "it has no rows"),
         ("t.csv", b"a,b\n", ""),
         ("t.csv", b"a,b\n1,\xe9\n", "it is not UTF-8 .byte 0xe9 in line 2."),
-        ("t.csv", b"a,b\n" + b"1,2\n" * 400_000 + b"1,\xff\n", "it is not UTF-8 .byte 0xff in line 400002."),
+        ("t.csv", b"a,b\n" + b"1,2\n" * 40 + b"1,\xff\n", "it is not UTF-8 .byte 0xff in line 42."),
         ("t.csv", "a,b\n1,2\n".encode("utf-16"), "it is UTF-16"),
         ("t.csv", b'a,b\n1,"2\n3,4\n', "the row that begins after line 1 is not CSV"),
         ("t.csv", b'a,b\n1,"2"x\n3,4\n', "the row that begins after line 1 is not CSV"),
@@ -186,8 +187,6 @@ def test_white_space_around_texts_does_not_count(by: str, tmp_path: Path) -> Non
     ],
 )
 def test_a_wrong_file_is_named(name: str, content: bytes, message: str, by: str, tmp_path: Path) -> None:
-    if name.endswith("parquet") and by == "python":
-        pytest.skip("needs pyarrow")
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=rf"loader.data_file='.*{name}' .*{message}") as caught:
         tables.load(KEY, str(tmp_path / name))
@@ -278,9 +277,20 @@ def test_wrong_columns_of_parquet_are_refused(column: pyarrow.Array, message: st
     parquet.write_table(pyarrow.table({"a": column}), tmp_path / "t.parquet")
     with pytest.raises(ConfigError, match=message):
         read(tmp_path / "t.parquet")
-    parquet.write_table(pyarrow.table([column, column], ["a", "a"]), tmp_path / "t.parquet")
-    with pytest.raises(ConfigError, match=r"two columns named 'a'|'a'"):
+
+
+def test_columns_of_one_name_in_parquet_are_refused(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table([[1], [2]], ["a", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match="it has two columns named 'a'"):
         read(tmp_path / "t.parquet")
+
+
+def test_csv_files_need_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = data.write_table(tmp_path / "t.csv")
+    expected = read(path)
+    monkeypatch.setattr(csv_files, "LARGE", 0)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert read(path) == expected
 
 
 def test_a_missing_file_and_a_missing_package_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
