@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,46 +23,45 @@ CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 """What systems leave in folders, besides hidden files."""
 
 
-def classes_of(key: str, folder: str) -> list[str]:
-    """Returns the names of the classes, which are those of the sub-folders, in alphabetical order.
+def find(key: str, folder: str) -> dict[str, list[str]]:
+    """Returns the paths of the images in each sub-folder and below it, by its name, all in alphabetical order.
+
+    Hidden files and folders do not count, nor sub-folders without images.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there is no folder, or no image in a sub-folder.
     """
-    entries = [path for path in check_folder(key, folder).iterdir() if _counts(path.name)]
-    names = sorted(path.name for path in entries if path.is_dir())
-    if not names:
+    entries = sorted(path for path in check_folder(key, folder).iterdir() if _counts(path.name))
+    found = {path.name: _files(str(path)) for path in entries if path.is_dir()}
+    if not found:
         raise ConfigError(f"{key}={folder!r} has no sub-folders: each class has one of its own")
+    if not any(found.values()):
+        raise ConfigError(f"{key}={folder!r} has no images in its sub-folders ({', '.join(sorted(ENDINGS))})")
     if stray := [path.name for path in entries if path.suffix.lower() in ENDINGS and path.is_file()]:
         log.warning("%s=%r: images beside the folders of the classes are left out: %s", key, folder, _some(stray))
-    return names
+    if empty := [name for name, paths in found.items() if not paths]:
+        log.warning("%s=%r: folders without images are not classes: %s", key, folder, _some(empty))
+    return {name: paths for name, paths in found.items() if paths}
 
 
 def load(
-    key: str, folder: str, classes: list[str], *, grayscale: bool = False, size: tuple[int, int] | None = None
+    found: Mapping[str, list[str]], classes: list[str], *, grayscale: bool = False, size: tuple[int, int] | None = None
 ) -> tuple[Pixels, npt.NDArray[np.int64]]:
     """Returns images of shape (samples, 3, height, width), or (samples, height, width) in shades of grey, and their labels.
 
     Values are bytes. Those of images with 16 or 32 bits are int32, and those of float images float32, as they are in the file.
 
     Args:
-        key: the key of the configuration that names the folder.
-        folder: the folder.
-        classes: the sub-folders; a label is the number of one.
+        found: the paths of the images by class.
+        classes: the names of the classes; a label is the place of one.
         grayscale: whether to load shades of grey.
         size: height and width to resize to.
 
     Raises:
-        ConfigError: a folder is not a class, there are no images, one cannot be read, or they differ in size or type.
+        ConfigError: an image cannot be read, or they differ in size or type.
     """
-    if unknown := sorted(set(classes_of(key, folder)) - set(classes)):
-        raise ConfigError(f"{key}={folder!r} has a class {unknown[0]!r}, which the training set has not")
-    files = [_files(os.path.join(folder, name)) for name in classes]
+    files = [found.get(name, []) for name in classes]
     paths = [path for part in files for path in part]
-    if not paths:
-        raise ConfigError(f"{key}={folder!r} has no images in its sub-folders ({', '.join(sorted(ENDINGS))})")
-    if empty := [name for name, part in zip(classes, files, strict=True) if not part]:
-        log.warning("%s=%r has classes without images: %s", key, folder, _some(empty))
     return _read_all(paths, grayscale, size), np.repeat(np.arange(len(classes)), [len(part) for part in files])
 
 

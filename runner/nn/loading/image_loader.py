@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from runner.datasets import image_files
+from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn.loading.labels import known_names
 from runner.nn.loading.loader import FullBatchLoader
@@ -47,11 +48,17 @@ class ImagesLoader(FullBatchLoader):
         self.image_size = None if image_size is None else (image_size[0], image_size[1])
 
     def load_data(self) -> dict[int, Samples]:
-        self.label_names = known_names(self.label_names, image_files.classes_of("loader.data_dir", self.data_dir))
-        samples = {TRAIN: self._load("loader.data_dir", self.data_dir)}
+        found = image_files.find("loader.data_dir", self.data_dir)
+        self.label_names = known_names(self.label_names, found)
+        samples = {TRAIN: self._load(found)}
         if self.validation_dir is not None:
-            samples[VALIDATION] = self._load("loader.validation_dir", self.validation_dir)
+            found = image_files.find("loader.validation_dir", self.validation_dir)
+            if unknown := sorted(found.keys() - set(self.label_names)):
+                raise ConfigError(
+                    f"loader.validation_dir={self.validation_dir!r} has a class {unknown[0]!r}, which the training set has not"
+                )
+            samples[VALIDATION] = self._load(found)
         return samples
 
-    def _load(self, key: str, folder: str) -> Samples:
-        return Samples(*image_files.load(key, folder, self.label_names, grayscale=self.grayscale, size=self.image_size))
+    def _load(self, found: dict[str, list[str]]) -> Samples:
+        return Samples(*image_files.load(found, self.label_names, grayscale=self.grayscale, size=self.image_size))

@@ -2,6 +2,9 @@ import pickle
 import shutil
 from pathlib import Path
 
+import pytest
+
+from runner.errors import ConfigError
 from runner.nn.loading.image_loader import ImagesLoader
 from runner.nn.loading.samples import TRAIN, VALIDATION
 from tests import data
@@ -23,3 +26,11 @@ def test_classes_keep_their_numbers_when_the_data_change(tmp_path: Path) -> None
     shutil.rmtree(folder / "cat")
     restored.initialize()
     assert restored.labels_[TRAIN].tolist() == [1, 1, 2, 2]
+
+
+def test_a_class_that_the_training_set_has_not_is_named(tmp_path: Path) -> None:
+    folder, validation = (data.write_images(tmp_path / name, size=2) for name in ("train", "validation"))
+    (validation / "dog").rename(validation / "wolf")
+    made = ImagesLoader(LoggedWorkflow(), seed=1, data_dir=str(folder), validation_dir=str(validation))
+    with pytest.raises(ConfigError, match=r"loader.validation_dir='.*validation' has a class 'wolf'"):
+        made.initialize()
