@@ -153,6 +153,8 @@ def _by_pyarrow(path: Path, found: Layout, textual: set[str]) -> Columns | None:
                         column.extend(cells.to_numpy())
     except (pyarrow.ArrowException, ValueError):
         return None
+    finally:
+        pyarrow.default_memory_pool().release_unused()
     return _finished(columns)
 
 

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 ROW_NUMBERS = frozenset({"", "Unnamed: 0", "__index_level_0__"})
 """Names under which pandas writes the index of a table."""
 
+BLOCK_ROWS = 4096
+
 
 class TableLoader(FullBatchLoader):
     """Loads columns of tables. The first table says which columns there are; others have them by name, in any order.
@@ -148,7 +150,9 @@ class TableLoader(FullBatchLoader):
 
     def _check_columns(self, table: Table) -> None:
         """Raises a ConfigError if a table lacks columns that the first one had; tells of those that it has besides."""
-        needed = [*self.feature_names, *self.target_names, *([] if self.label_name is None else [self.label_name])]
+        needed = dict.fromkeys(
+            [*self.feature_names, *self.target_names, *([] if self.label_name is None else [self.label_name])]
+        )
         missing = [name for name in needed if name not in table.columns]
         extra = [name for name in table.columns if name not in needed and name not in ROW_NUMBERS]
         besides = f", and has {', '.join(map(repr, extra))} besides" if extra else ""
@@ -198,8 +202,10 @@ class TableLoader(FullBatchLoader):
             joined = joined.reshape(len(joined), 1) if joined.ndim == 1 else joined
         else:
             joined = np.empty((len(next(iter(parts.values()))), sum(widths)))
-            for (name, part), width in zip(parts.items(), widths, strict=True):
-                joined[:, begins[name] : begins[name] + width] = part.reshape(len(part), width)
+            for begin in range(0, len(joined), BLOCK_ROWS):  # some rows at a time, which stay in the cache
+                rows = slice(begin, begin + BLOCK_ROWS)
+                for (name, part), width in zip(parts.items(), widths, strict=True):
+                    joined[rows, begins[name] : begins[name] + width] = part[rows].reshape(-1, width)
         if (index := first_not_finite(joined)) is not None:
             column = max((begin, name) for name, begin in begins.items() if begin <= index[1])[1]
             raise ConfigError(f"{table.cell(index[0], column)}: {joined[index]} is not finite")
