@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def check_folder(key: str, folder: str) -> Path:
     """Returns the folder that a key names; raises a ConfigError if there is none."""
     path = Path(folder)
     if not path.is_dir():
-        raise ConfigError(f"{key}={folder!r} is no folder")
+        raise ConfigError(f"{key}={folder!r} is not a folder")
     return path
 
 
@@ -24,3 +24,9 @@ def needs(package: str, what: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ConfigError(f"{what} needs the package {package}: pip install {package}") from error
+
+
+def some(names: Collection[str], limit: int = 10) -> str:
+    """Returns names for a message, of which there may be many."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(repr, list(names)[:limit])) + more

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runner.datasets.files import check_folder, needs
+from runner.datasets.files import check_folder, needs, some
 from runner.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -38,9 +38,9 @@ def find(key: str, folder: str) -> dict[str, list[str]]:
     if not any(found.values()):
         raise ConfigError(f"{key}={folder!r} has no images in its sub-folders ({', '.join(sorted(ENDINGS))})")
     if stray := [path.name for path in entries if path.suffix.lower() in ENDINGS and path.is_file()]:
-        log.warning("%s=%r: images beside the folders of the classes are left out: %s", key, folder, _some(stray))
+        log.warning("%s=%r: images beside the folders of the classes are left out: %s", key, folder, some(stray))
     if empty := [name for name, paths in found.items() if not paths]:
-        log.warning("%s=%r: folders without images are not classes: %s", key, folder, _some(empty))
+        log.warning("%s=%r: folders without images are not classes: %s", key, folder, some(empty))
     return {name: paths for name, paths in found.items() if paths}
 
 
@@ -67,11 +67,6 @@ def load(
 
 def _counts(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in CLUTTER
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(repr, sorted(names)[:3])) + more
 
 
 def _files(folder: str) -> list[str]:

@@ -7,6 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from runner.checks import first_line, known
 from runner.datasets import csv_files
-from runner.datasets.files import needs
+from runner.datasets.files import needs, some
 from runner.datasets.texts import Texts
 from runner.errors import ConfigError
 
@@ -52,11 +53,13 @@ class Table:
         names = list(self.columns)
         if type(reference) is int and 0 <= reference < len(names):
             return names[reference]
-        if not isinstance(reference, str) or reference.strip() not in self.columns:
+        name = str(reference).strip()
+        if not isinstance(reference, str) or name not in self.columns:
+            meant = "".join(f"did you mean {close!r}? " for close in get_close_matches(name, names, 1))
             raise ConfigError(
-                f"{key}: {reference!r} is not a column of {self.origin}; known: {known(names)}, or 0 to {len(names) - 1}"
+                f"{key}: {reference!r} is not a column of {self.origin}; {meant}known: {some(names)}, or 0 to {len(names) - 1}"
             )
-        return reference.strip()
+        return name
 
     def texts(self, name: str) -> Texts:
         """Returns a column as text; a whole number is written without a decimal point."""
@@ -103,7 +106,7 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
         raise ConfigError(f"{origin} cannot be read: {first_line(error)}") from error
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise ConfigError(f"{origin} has columns of different lengths: {lengths}")
+        raise ConfigError(f"{origin} has columns of different lengths: {dict(list(lengths.items())[:10])}")
     if not any(lengths.values()):
         raise ConfigError(f"{origin} has no rows")
     return Table(origin, columns, row_name)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from runner.datasets.files import some
 from runner.errors import ConfigError
 from runner.nn.loading.samples import Array
 
@@ -21,7 +22,7 @@ def known_names(names: list[str], found: Iterable[str]) -> list[str]:
     """Returns the names of labels, each in the place of its number: those known so far, then new ones in alphabetical order."""
     new = sorted(set(found) - set(names))
     if names and new:
-        log.warning("The data have new labels, numbered after the others: %s", ", ".join(map(repr, new)))
+        log.warning("The data have new labels, numbered after the others: %s", some(new))
     return names + new
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from runner.checks import known
 from runner.datasets import tables
+from runner.datasets.files import some
 from runner.datasets.numbers import is_number, parsed
 from runner.datasets.tables import Reference, Table
 from runner.datasets.texts import Texts
@@ -144,7 +144,7 @@ class TableLoader(FullBatchLoader):
             raise ConfigError(f"{table.origin} has no columns for the data besides label and targets")
         categories = [table.name("loader.categories", column) for column in self.categories]
         if others := [name for name in categories if name not in features]:
-            raise ConfigError(f"loader.categories: {others[0]!r} is not one of the columns of the data: {', '.join(features)}")
+            raise ConfigError(f"loader.categories: {others[0]!r} is not one of the columns of the data: {some(features)}")
         self.label_name, self.target_names, self.feature_names = label, targets, features
         self.category_names = {name: sorted(table.texts(name).names) for name in categories}
 
@@ -155,11 +155,11 @@ class TableLoader(FullBatchLoader):
         )
         missing = [name for name in needed if name not in table.columns]
         extra = [name for name in table.columns if name not in needed and name not in ROW_NUMBERS]
-        besides = f", and has {', '.join(map(repr, extra))} besides" if extra else ""
+        besides = f", and has {some(extra)} besides" if extra else ""
         if missing:
-            raise ConfigError(f"{table.origin} lacks {', '.join(map(repr, missing))} of the first table's columns{besides}")
+            raise ConfigError(f"{table.origin} lacks {some(missing)} of the first table's columns{besides}")
         if extra and not self.columns:
-            log.warning("%s has columns that the first table has not; they are left out: %s", table.origin, ", ".join(extra))
+            log.warning("%s has columns that the first table has not; they are left out: %s", table.origin, some(extra))
 
     def _check_categories(self, table: Table, name: str) -> None:
         texts = table.texts(name)
@@ -167,7 +167,7 @@ class TableLoader(FullBatchLoader):
         if unknown := [text for text in texts.names if text not in self.category_names[name]]:
             raise ConfigError(
                 f"{table.cell(texts.row_of(unknown[0]), name)}: {unknown[0]!r} is not a category of the training set; known:"
-                f" {known(self.category_names[name])}"
+                f" {some(self.category_names[name])}"
             )
 
     def _labels(self, table: Table, name: str, *, first: bool) -> npt.NDArray[Any]:
@@ -186,7 +186,7 @@ class TableLoader(FullBatchLoader):
         if first and (self.label_names or fresh):
             self.label_names = known_names(self.label_names, texts.names)
         if unknown := [text for text in texts.names if text not in self.label_names]:
-            what = f"known: {known(self.label_names)}" if self.label_names else "its labels are whole numbers"
+            what = f"known: {some(self.label_names)}" if self.label_names else "its labels are whole numbers"
             raise ConfigError(
                 f"{table.cell(texts.row_of(unknown[0]), name)}: the label {unknown[0]!r} is not in the training set; {what}"
             )

@@ -1,12 +1,13 @@
 """What a loader's snapshot holds: every attribute has a type that can be checked."""
 
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
 
 from runner.graph import Unit, random_state
+from runner.graph.state_types import declared
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.loader_types import LOADERS
 from tests import data
@@ -19,7 +20,7 @@ MAKE: dict[str, Any] = {
     "images": lambda folder: {"data_dir": str(data.write_images(folder)), "image_size": [3, 4]},
     "table": lambda folder: {
         "data_file": str(data.write_table(folder / "t.csv")),
-        "label": 0,
+        "targets": ["y"],
         "columns": ["b", "kind"],
         "categories": ["kind"],
     },
@@ -34,11 +35,15 @@ def loader(request: pytest.FixtureRequest, tmp_path: Path) -> FullBatchLoader:
     return LOADERS[request.param](LoggedWorkflow(), seed=1, **MAKE[request.param](tmp_path))
 
 
-def test_every_attribute_of_the_state_has_a_type(loader: FullBatchLoader) -> None:
-    hints = get_type_hints(type(loader), include_extras=True)
-    own = {name for name in vars(loader) if not name.endswith("_")} - vars(Unit(LoggedWorkflow(), "unit")).keys()
+def test_every_attribute_of_the_state_is_of_its_declared_type(loader: FullBatchLoader) -> None:
+    types = declared(type(loader))
+    loader.initialize()
+    loader.run()
+    state = {name: value for name, value in vars(loader).items() if not name.endswith("_")}
+    own = state.keys() - vars(Unit(LoggedWorkflow(), "unit")).keys()
     assert own >= {"stream", "normalizer", "label_names"}
-    assert own - hints.keys() == set()
+    assert own - types.keys() == set()
+    assert [name for name in own if not types[name].fits(state[name])] == []
 
 
 def test_no_class_and_no_function_is_in_the_state(loader: FullBatchLoader) -> None:

@@ -67,15 +67,19 @@ def test_arrays_keep_their_shape(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({}, "line 2, column 'kind': 'no' is not a number: leave the column out, or name it in loader.categories"),
-        ({"label": "type"}, "loader.label: 'type' is not a column of .*known: a, b, kind, y, or 0 to 3"),
+        ({"label": "type"}, "loader.label: 'type' is not a column of .*known: 'a', 'b', 'kind', 'y', or 0 to 3"),
+        ({"label": "Kind"}, "loader.label: 'Kind' is not a column of .* did you mean 'kind'?"),
         ({"label": 4}, "loader.label: 4 is not a column"),
         ({"label": -1}, "loader.label: -1 is not a column"),
         ({"label": "a", "columns": ["b"]}, "line 2, column 'a': the label 0.345.* is not a whole number"),
         ({"columns": [True]}, "loader.columns: True is not a column"),
         ({"targets": ["kind"], "columns": ["a"]}, "line 2, column 'kind': 'no' is not a number"),
         ({"targets": ["a", "b", "kind", "y"]}, "no columns for the data besides label and targets"),
-        ({"label": "kind", "categories": ["kind"]}, "loader.categories: 'kind' is not one of the columns of the data: a, b, y"),
-        ({"columns": ["a"], "categories": ["kind"]}, "loader.categories: 'kind' is not one of the columns of the data: a"),
+        (
+            {"label": "kind", "categories": ["kind"]},
+            "loader.categories: 'kind' is not one of the columns of the data: 'a', 'b', 'y'",
+        ),
+        ({"columns": ["a"], "categories": ["kind"]}, "loader.categories: 'kind' is not one of the columns of the data: 'a'"),
     ],
 )
 def test_wrong_columns_are_named(settings: dict[str, object], message: str, table: str) -> None:
@@ -130,7 +134,7 @@ def test_other_tables_have_their_columns_by_name(written, caplog: pytest.LogCapt
         samples = loader(train, label=2, validation_file=written(content, "validation.csv")).load_data()[VALIDATION]
         assert samples.data.tolist() == [[5, 6]]
         assert samples.labels.tolist() == [1]
-    assert "validation.csv' has columns that the first table has not; they are left out: id" in caplog.text
+    assert "validation.csv' has columns that the first table has not; they are left out: 'id'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -140,8 +144,11 @@ def test_other_tables_have_their_columns_by_name(written, caplog: pytest.LogCapt
         ("a,c,d,label\n1,2,3,cat\n", "lacks 'b' of the first table's columns, and has 'c', 'd' besides"),
         ("a,b\n1,2\n", "lacks 'label'"),
         ("1,2,0\n3,4,0\n", "lacks 'a', 'b', 'label' .*, and has '0', '1', '2' besides"),
-        ("a,b,label\n1,2,perhaps\n", "line 2, column 'label': the label 'perhaps' is not in the training set; known: cat, dog"),
-        ("a,b,label\n1,2,1\n", "line 2, column 'label': the label '1' is not in the training set; known: cat, dog"),
+        (
+            "a,b,label\n1,2,perhaps\n",
+            "line 2, column 'label': the label 'perhaps' is not in the training set; known: 'cat', 'dog'",
+        ),
+        ("a,b,label\n1,2,1\n", "line 2, column 'label': the label '1' is not in the training set; known: 'cat', 'dog'"),
         ("a,b,label\n1,2,Cat\n", "the label 'Cat' is not in the training set"),
         ("a,b,label\n", "has no rows"),
     ],
@@ -202,7 +209,7 @@ def test_categories_are_one_feature_each(written) -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("green", "line 2, column 'color': 'green' is not a category of the training set; known: blue, red"),
+        ("green", "line 2, column 'color': 'green' is not a category of the training set; known: 'blue', 'red'"),
         ("", "the cell is empty"),
     ],
 )
