@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy.typing as npt
 
@@ -138,7 +138,8 @@ def _by_pyarrow(path: Path, found: Layout, textual: set[str]) -> Columns | None:
     types = {name: text if name in textual else number for name in found.names}
     columns = _empty(found, textual)
     try:
-        with opened(path) as file:
+        with opened(path) as stream:
+            file = _QuoteCounter(stream)
             reader = csv.open_csv(
                 pyarrow.PythonFile(file, "r"),
                 read_options=csv.ReadOptions(column_names=found.names, skip_rows=int(found.header), block_size=BLOCK_BYTES),
@@ -151,11 +152,28 @@ def _by_pyarrow(path: Path, found: Layout, textual: set[str]) -> Columns | None:
                         _extend(column, cells)
                     else:
                         column.extend(cells.to_numpy())
+            if file.quotes % 2:
+                raise ValueError("a quote may have no end, which pyarrow does not tell")
     except (pyarrow.ArrowException, ValueError):
         return None
     finally:
         pyarrow.default_memory_pool().release_unused()
     return _finished(columns)
+
+
+class _QuoteCounter:
+    """A file that counts the quotes that are read from it."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.quotes = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.quotes += data.count(b'"')
+        return data
 
 
 def _extend(column: Texts, cells: Any) -> None:

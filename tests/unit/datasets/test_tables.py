@@ -174,6 +174,7 @@ def test_white_space_around_texts_does_not_count(by: str, tmp_path: Path) -> Non
         ("t.csv", b"a,b\n" + b"1,2\n" * 40 + b"1,\xff\n", "it is not UTF-8 .byte 0xff in line 42."),
         ("t.csv", "a,b\n1,2\n".encode("utf-16"), "it is UTF-16"),
         ("t.csv", b'a,b\n1,"2\n3,4\n', "the row that begins after line 1 is not CSV"),
+        ("t.csv", b'a,b\n1,x\n2,"y\n3,z\n4,w\n', "the row that begins after line 2 is not CSV"),
         ("t.csv", b'a,b\n1,"2"x\n3,4\n', "the row that begins after line 1 is not CSV"),
         ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 9)[:-9], ""),
         ("t.csv.gz", b"\x1f\x8bnothing", ""),
