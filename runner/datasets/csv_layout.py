@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import IO
 
+from runner.datasets.files import gunzipped
 from runner.datasets.numbers import is_number, parsed
 
 DELIMITERS = "\t;|,"
@@ -63,7 +63,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         ValueError: it is not UTF-8.
     """
     with path.open("rb") as file:
-        stream: IO[bytes] = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == b"\x1f\x8b" else file  # type: ignore[assignment]
+        stream: IO[bytes] = gunzipped(file) if file.peek(2)[:2] == b"\x1f\x8b" else file
         if stream.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):  # type: ignore[attr-defined]
             raise ValueError("it is UTF-16: save it as UTF-8")
         yield stream

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from runner.checks import first_line, known
 from runner.datasets import csv_files
-from runner.datasets.files import needs, some
+from runner.datasets.files import GZIP_ERRORS, needs, some
 from runner.datasets.texts import Texts
 from runner.errors import ConfigError
 
@@ -102,7 +101,7 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
             columns, row_name = READERS[ending](path), lambda row: f"row {row} (counted from 0)"
     except ConfigError:
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (*GZIP_ERRORS, ValueError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{origin} cannot be read: {first_line(error)}") from error
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:

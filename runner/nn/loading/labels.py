@@ -35,7 +35,7 @@ def whole(what: str, labels: Array, samples: int) -> npt.NDArray[np.int64]:
         samples: how many samples there are.
 
     Raises:
-        ConfigError: they are not as many as the samples, or one is no number of a class.
+        ConfigError: there is not one for each sample, or one is not the number of a class.
     """
     if labels.shape != (samples,):
         raise ConfigError(f"the {what} set has {samples} samples, and labels of shape {labels.shape}")
