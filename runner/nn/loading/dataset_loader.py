@@ -47,6 +47,7 @@ class DatasetLoader(FullBatchLoader):
 
     datasets: dict[str, str]
     arguments: dict[str, dict[str, Any]]
+    dataset_classes_: dict[str, type]
 
     def __init__(
         self,
