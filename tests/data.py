@@ -132,3 +132,16 @@ class Augmented(Points):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, object]:
         point, label = super().__getitem__(index)
         return point + torch.randn(3) + random.gauss() + float(np.random.normal()), label
+
+
+class Sentences(Dataset):
+    """Tokens, and whether the last one is large."""
+
+    def __init__(self, size: int) -> None:
+        self.tokens = torch.from_numpy(numbers().integers(1000, size=(size, 3)))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.tokens[index], int(self.tokens[index, -1] >= 500)

@@ -136,6 +136,14 @@ def test_a_loader_continues_bit_for_bit(name: str, tmp_path: Path, rng: random.R
     check({"loader": loader, "loss_function": loss, "layers": LINEAR if regression else SOFTMAX}, [], tmp_path, rng)
 
 
+def test_integers_reach_an_embedding(tmp_path: Path, rng: random.Random) -> None:
+    loader = {"name": "dataset", "minibatch_size": 7, "train": {"_target_": "tests.data.Sentences", "size": 30}}
+    embedding = {"_target_": "torch.nn.Embedding", "num_embeddings": 1000, "embedding_dim": 4, "learning_rate": 0.1}
+    check({"loader": loader | {"validation_ratio": 0.3}, "layers": {"words": embedding} | SOFTMAX}, [], tmp_path, rng)
+    linear = {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 4, "learning_rate": 0.000001}
+    check({"loader": loader | {"validation_ratio": 0.3}, "layers": {"words": linear} | SOFTMAX}, [], tmp_path, rng)
+
+
 def test_a_snapshot_does_not_decide_which_data_set_is_run(tmp_path: Path, rng: random.Random) -> None:
     loader = {"name": "dataset", "minibatch_size": 7} | LOADERS["dataset"](tmp_path)
     location = check({"loader": loader, "layers": SOFTMAX}, [], tmp_path, rng)
