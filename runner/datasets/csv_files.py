@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -45,14 +45,22 @@ def read(path: Path, texts: Collection[str | int], header: bool | None) -> tuple
     found = layout(path, header)
     if not found.header and header is None:
         _say_no_header(path, found)
-    wanted = {found.names[name] if isinstance(name, int) and 0 <= name < len(found.names) else name for name in texts}
-    textual = found.textual() | {str(name) for name in wanted & set(found.names)}
+    textual = found.textual() | {name for text in texts if (name := column_named(found.names, text)) is not None}
     if found.trailing:
         textual.add(found.names[-1])
     columns = _by_pyarrow(path, found, textual) or _by_python(path, found, textual)
     if found.trailing and isinstance(last := columns.pop(found.names[-1]), Texts) and last.names not in ([], [""]):
         raise ValueError(f"{_line(path, found, last.row_of(last.names[1]))} has one value more than others")
     return columns, lambda row: _line(path, found, row)
+
+
+def column_named(names: Sequence[str], reference: str | int) -> str | None:
+    """Returns the name of the column that is meant by its name or its number from 0, or None; a name comes first."""
+    if type(reference) not in (str, int):
+        return None
+    if (name := str(reference).strip()) in names:
+        return name
+    return names[reference] if isinstance(reference, int) and 0 <= reference < len(names) else None
 
 
 def _say_no_header(path: Path, found: Layout) -> None:

@@ -50,15 +50,12 @@ class Table:
             ConfigError: there is no such column.
         """
         names = list(self.columns)
-        if type(reference) is int and 0 <= reference < len(names):
-            return names[reference]
-        name = str(reference).strip()
-        if not isinstance(reference, str) or name not in self.columns:
-            meant = "".join(f"did you mean {close!r}? " for close in get_close_matches(name, names, 1))
-            raise ConfigError(
-                f"{key}: {reference!r} is not a column of {self.origin}; {meant}known: {some(names)}, or 0 to {len(names) - 1}"
-            )
-        return name
+        if (name := csv_files.column_named(names, reference)) is not None:
+            return name
+        meant = "".join(f"did you mean {close!r}? " for close in get_close_matches(str(reference), names, 1))
+        raise ConfigError(
+            f"{key}: {reference!r} is not a column of {self.origin}; {meant}known: {some(names)}, or 0 to {len(names) - 1}"
+        )
 
     def texts(self, name: str) -> Texts:
         """Returns a column as text; a whole number is written without a decimal point."""

@@ -272,7 +272,7 @@ class FullBatchLoader(Unit):
         for key, value in samples.items():
             if (other := value.data.shape[1:]) != shape:
                 raise ConfigError(f"the {SPLIT_NAMES[key]} samples have shape {other}, and the training samples {shape}")
-            value.check_finite(SPLIT_NAMES[key])
+            value.check(SPLIT_NAMES[key])
         if self.validation_ratio:
             if VALIDATION in samples:
                 raise ConfigError(f"loader.validation_ratio={self.validation_ratio}: the data have a validation set already")

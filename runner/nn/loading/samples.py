@@ -36,8 +36,10 @@ class Samples(NamedTuple):
         labels, targets = (None if array is None else array[which] for array in self[1:])
         return Samples(self.data[which], labels, targets)
 
-    def check_finite(self, split: str) -> None:
-        """Raises a ConfigError if a value of the data or the targets is NaN or infinite."""
+    def check(self, split: str) -> None:
+        """Raises a ConfigError if there is not a target for each sample, or a value is NaN or infinite."""
+        if self.targets is not None and len(self.targets) != len(self.data):
+            raise ConfigError(f"the {split} set has {len(self.data)} samples, and targets of shape {self.targets.shape}")
         for what, array in (("", self.data), (" target", self.targets)):
             if array is not None and (index := first_not_finite(array)) is not None:
                 place = f" at {list(index[1:])}" if len(index) > 1 else ""

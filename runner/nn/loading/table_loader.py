@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +25,9 @@ from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples, first_n
 
 log = logging.getLogger(__name__)
 
-ROW_NUMBERS = frozenset({"", "Unnamed: 0", "__index_level_0__"})
-"""Names under which pandas writes the index of a table."""
+FIRST_INDEX, LAST_INDEX = ("", "Unnamed: 0"), "__index_level_0__"
+"""Names under which pandas writes the index of a table: as the first column of a CSV file, and anywhere in Parquet."""
+INDEX_NAMES = frozenset({*FIRST_INDEX, LAST_INDEX})
 
 BLOCK_ROWS = 4096
 
@@ -135,13 +137,17 @@ class TableLoader(FullBatchLoader):
         features = [table.name("loader.columns", column) for column in self.columns]
         if not features:
             features = [name for name in table.columns if name != label and name not in targets]
-            for name in [name for name in features[:1] if name in ROW_NUMBERS]:
+            for name in [name for number, name in enumerate(table.columns) if _is_index(number, name) and name in features]:
                 log.warning(
                     "%s: the column %r numbers the rows, so it is left out (loader.columns can name it)", table.origin, name
                 )
                 features.remove(name)
         if not features:
             raise ConfigError(f"{table.origin} has no columns for the data besides label and targets")
+        if label in features:
+            raise ConfigError(f"loader.columns has {label!r}, which is the label: the answer cannot be part of the data")
+        if repeated := [name for name, count in Counter(features).items() if count > 1]:
+            raise ConfigError(f"loader.columns has {repeated[0]!r} twice")
         categories = [table.name("loader.categories", column) for column in self.categories]
         if others := [name for name in categories if name not in features]:
             raise ConfigError(f"loader.categories: {others[0]!r} is not one of the columns of the data: {some(features)}")
@@ -154,7 +160,7 @@ class TableLoader(FullBatchLoader):
             [*self.feature_names, *self.target_names, *([] if self.label_name is None else [self.label_name])]
         )
         missing = [name for name in needed if name not in table.columns]
-        extra = [name for name in table.columns if name not in needed and name not in ROW_NUMBERS]
+        extra = [name for name in table.columns if name not in needed and name not in INDEX_NAMES]
         besides = f", and has {some(extra)} besides" if extra else ""
         if missing:
             raise ConfigError(f"{table.origin} lacks {some(missing)} of the first table's columns{besides}")
@@ -217,6 +223,10 @@ class TableLoader(FullBatchLoader):
             categories = self.category_names[name]
             return np.eye(len(categories))[table.texts(name).renumbered(categories)]
         return _numbers(table, name, column) if isinstance(column, Texts) else column
+
+
+def _is_index(number: int, name: str) -> bool:
+    return (number == 0 and name in FIRST_INDEX) or name == LAST_INDEX
 
 
 def _numbers(table: Table, name: str, column: Texts) -> Array:

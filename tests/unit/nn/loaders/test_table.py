@@ -3,6 +3,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -72,6 +73,8 @@ def test_arrays_keep_their_shape(tmp_path: Path) -> None:
         ({"label": 4}, "loader.label: 4 is not a column"),
         ({"label": -1}, "loader.label: -1 is not a column"),
         ({"label": "a", "columns": ["b"]}, "line 2, column 'a': the label 0.345.* is not a whole number"),
+        ({"label": "kind", "columns": ["a", 2]}, "loader.columns has 'kind', which is the label"),
+        ({"columns": ["a", 0]}, "loader.columns has 'a' twice"),
         ({"columns": [True]}, "loader.columns: True is not a column"),
         ({"targets": ["kind"], "columns": ["a"]}, "line 2, column 'kind': 'no' is not a number"),
         ({"targets": ["a", "b", "kind", "y"]}, "no columns for the data besides label and targets"),
@@ -125,7 +128,22 @@ def test_a_column_of_row_numbers_is_left_out_and_told(written, caplog: pytest.Lo
         path = written(f"{first},a,label\n0,5,x\n1,6,y\n")
         assert loader(path, label="label").load_data()[TRAIN].data.tolist() == [[5], [6]]
         assert f"the column {first!r} numbers the rows" in caplog.text
-        assert loader(path, label="label", columns=[0, 1]).load_data()[TRAIN].data.tolist() == [[0, 5], [1, 6]]
+        assert loader(path, label="label", columns=[first, "a"]).load_data()[TRAIN].data.tolist() == [[0, 5], [1, 6]]
+
+
+def test_the_index_of_pandas_in_parquet_is_left_out(tmp_path: Path) -> None:
+    pandas.DataFrame({"a": [5.0, 6.0], "label": [0, 1]}, index=["x", "y"]).to_parquet(path := tmp_path / "t.parquet")
+    assert loader(str(path), label="label").load_data()[TRAIN].data.tolist() == [[5], [6]]
+
+
+def test_a_number_is_a_name_where_there_is_one(written) -> None:
+    made = loader(written("id,2019,2020\nx,5,0\ny,6,1\n"), header=True, label=2020, columns=[1])
+    samples = made.load_data()[TRAIN]
+    assert samples.data.tolist() == [[5], [6]]
+    assert samples.labels.tolist() == [0, 1]
+    samples = loader(written(",1,0\n0,5,0\n1,6,1\n"), label=0).load_data()[TRAIN]
+    assert samples.data.tolist() == [[5], [6]]
+    assert samples.labels.tolist() == [0, 1]
 
 
 def test_other_tables_have_their_columns_by_name(written, caplog: pytest.LogCaptureFixture) -> None:
