@@ -167,12 +167,14 @@ def _delimiter(path: Path) -> str:
 def has_header(found: list[Row]) -> bool:
     """Whether the first of some rows has names rather than values.
 
-    It has if one of its cells is text above numbers. It has none if one is a number above numbers, or a text that comes
-    again below; 0, 1, 2, ... are names that pandas gives. Where nothing tells, it has.
+    It has if one of its cells is text above numbers, or if only the first column's name is missing, as pandas leaves it out for
+    an index. It has none if a cell is a number above numbers, or a text that comes again below; 0, 1, 2, ... are names that
+    pandas gives. Where nothing tells, it has.
     """
     first, *others = found
-    numbers = [str(number) for number in range(len(first))]
-    if len(first) > 1 and (first == numbers or first == ["", *numbers[:-1]]):
+    if len(first) > 1 and first == [str(number) for number in range(len(first))]:
+        return True
+    if len(first) > 1 and not first[0] and all(first[1:]) and all(row[0].strip() for row in others):
         return True
     values = False
     for cell, below in zip_longest(first, zip(*others, strict=True), fillvalue=()):
