@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import random
 import struct
 from pathlib import Path
 
@@ -24,9 +25,9 @@ def idx(values: np.ndarray) -> bytes:
 
 def write_idx(folder: Path, *, train: int = 40, validation: int = 20, compress: bool = True) -> Path:
     """Writes a data set of MNIST's format with images of 4 x 5."""
-    random = numbers()
+    drawn = numbers()
     for name, size in (("train", train), ("t10k", validation)):
-        for kind, values in (("images-idx3", random.integers(256, size=(size, 4, 5))), ("labels-idx1", np.arange(size) % 3)):
+        for kind, values in (("images-idx3", drawn.integers(256, size=(size, 4, 5))), ("labels-idx1", np.arange(size) % 3)):
             data = idx(values)
             (folder / f"{name}-{kind}-ubyte{'.gz' if compress else ''}").write_bytes(gzip.compress(data) if compress else data)
     return folder
@@ -34,18 +35,18 @@ def write_idx(folder: Path, *, train: int = 40, validation: int = 20, compress: 
 
 def write_cifar10(folder: Path, *, train: int = 30, validation: int = 10) -> Path:
     """Writes five small batches and a test batch in the binary format of CIFAR-10."""
-    random = numbers()
+    drawn = numbers()
     for name, size in [*((f"data_batch_{number}", train // 5) for number in range(1, 6)), ("test_batch", validation)]:
         labels = np.arange(size).reshape(-1, 1) % 10
-        pixels = random.integers(256, size=(size, 3 * 32 * 32))
+        pixels = drawn.integers(256, size=(size, 3 * 32 * 32))
         (folder / f"{name}.bin").write_bytes(np.concatenate([labels, pixels], axis=1).astype(np.uint8).tobytes())
     return folder
 
 
 def write_table(path: Path, size: int = 60) -> Path:
     """Writes a .csv, .parquet or .npz with the columns a, b, kind (text) and y."""
-    random = numbers()
-    a, b = random.normal(size=(2, size))
+    drawn = numbers()
+    a, b = drawn.normal(size=(2, size))
     columns = {"a": a, "b": b, "kind": np.array(["no", "maybe", "yes"])[np.arange(size) % 3], "y": 2 * a - b}
     if path.suffix == ".csv":
         with path.open("w", newline="") as file:
@@ -68,11 +69,11 @@ def write_images(folder: Path, *, size: int = 8, shape: tuple[int, int] = (6, 5)
     """Writes so many images for each of two classes, one of them in a folder of its own below the class's."""
     from PIL import Image
 
-    random = numbers()
+    drawn = numbers()
     for name in ("cat", "dog"):
         (folder / name / "more").mkdir(parents=True, exist_ok=True)
         for number in range(size):
-            image = Image.fromarray(random.integers(256, size=(*shape, 3)).astype(np.uint8))
+            image = Image.fromarray(drawn.integers(256, size=(*shape, 3)).astype(np.uint8))
             image.save(folder / name / ("more" if number == 0 else "") / f"{number}.png")
     return folder
 
@@ -111,3 +112,36 @@ class Triples(Points):
 
     def __getitem__(self, index: int) -> tuple[int, int, int]:
         return 1, 2, 3
+
+
+class Listed(Dataset):
+    """The items that a test puts here."""
+
+    items: list[object] = []
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> object:
+        return self.items[index]
+
+
+class Augmented(Points):
+    """Points that are shifted at random whenever they are read, by each of the global generators."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, object]:
+        point, label = super().__getitem__(index)
+        return point + torch.randn(3) + random.gauss() + float(np.random.normal()), label
+
+
+class Sentences(Dataset):
+    """Tokens, and whether the last one is large."""
+
+    def __init__(self, size: int) -> None:
+        self.tokens = torch.from_numpy(numbers().integers(1000, size=(size, 3)))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.tokens[index], int(self.tokens[index, -1] >= 500)

@@ -22,51 +22,56 @@ class LoaderConfig:
     """`mnist`, `cifar10`, `table`, `images`, `wine`, `digits` or `dataset`."""
     minibatch_size: int = 100
     """Samples in a minibatch."""
-    normalization: str = "linear"
+    normalization: str | None = None
     """`linear` maps the range of the training set to [-1, 1], `range` to [0, 1], `pointwise` that of each feature to [-1, 1],
-    `samplewise` that of each sample to [-1, 1]; `internal_mean` subtracts the mean sample, `mean_dispersion` divides by each
-    feature's range, too; `none` leaves the data alone."""
+    `samplewise` that of each sample to [-1, 1]; `standardize` gives each feature mean 0 and standard deviation 1;
+    `internal_mean` subtracts the mean sample, `mean_dispersion` divides by each feature's range, too; `none` leaves the data
+    alone. Default: `standardize` for `table` and `wine`, `none` for integers of a `dataset`, else `linear`."""
     train_size: int | None = None
-    """Training samples to use, from the first on; all unless given."""
+    """Use only the first N training samples. Default: all."""
     validation_size: int | None = None
-    """Validation samples to use, from the first on; all unless given."""
+    """Use only the first N validation samples. Default: all."""
     validation_ratio: float | None = None
-    """Share of the training samples that is set apart for validation, between 0 and 1; none unless given."""
+    """Share of the training samples to set apart for validation, between 0 and 1. Default: none."""
     split_seed: int = 0
-    """Seed of the choice that `validation_ratio` makes; it is another one than the run's, so that runs can be compared."""
+    """Seed of the choice that `validation_ratio` makes. The run's seed does not matter, so that runs can be compared."""
     shuffle_limit: int | None = None
-    """The training set is shuffled before so many epochs, and keeps its order from then on; before each epoch unless given."""
+    """Shuffle the training set before each of the first N epochs, then keep the order. Default: every epoch."""
     data_dir: str | None = None
     """Folder of the data: IDX files (`mnist`), binary batches (`cifar10`), a folder for each class (`images`)."""
     validation_dir: str | None = None
     """The same for validation (`images`)."""
     grayscale: bool = False
-    """Whether images are loaded in shades of grey, with shape (height, width); else (3, height, width) (`images`)."""
+    """Load images in shades of grey, with shape (height, width) instead of (3, height, width) (`images`)."""
     image_size: list[int] | None = None
-    """Height and width to which images are resized; they must all have one size unless given (`images`)."""
+    """Height and width to resize images to. Default: all images must have one size (`images`)."""
     data_file: str | None = None
-    """A table: .csv, .parquet, .npy or .npz (`table`)."""
+    """A table: .csv or .tsv, also with .gz, .parquet, .npy or .npz (`table`)."""
     validation_file: str | None = None
-    """A table of the same form, for validation (`table`)."""
+    """A table with columns of the same names, for validation (`table`)."""
+    header: bool | None = None
+    """Whether the first line of a .csv file has the names of the columns. Default: recognized (`table`)."""
     label: COLUMN = None
     """Column of the labels, by name or by number from 0 (`table`)."""
     targets: list[Any] | None = None
     """Columns of the target values, for regression with `loss_function=mse` (`table`)."""
     columns: list[Any] | None = None
-    """Columns of the data; all that are no label and no target unless given (`table`)."""
+    """Columns of the data. Default: all but label and targets (`table`)."""
+    categories: list[Any] | None = None
+    """Columns of the data that have names: each name becomes a feature that is 1 or 0 (`table`)."""
     train: Any = None
     """A map-style `torch.utils.data.Dataset`: `_target_` and the arguments of its constructor (`dataset`)."""
     validation: Any = None
     """The same for validation (`dataset`)."""
     _target_: str | None = None
-    """Class of a loader of one's own, such as `my_module.MyLoader`, in place of `name`."""
+    """Class of your own loader, such as `my_module.MyLoader`, in place of `name`."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """What its constructor takes besides what all loaders do (`_target_`)."""
 
     NEEDS = {
         "mnist": ((), ("data_dir",)),
         "cifar10": (("data_dir",), ()),
-        "table": (("data_file",), ("validation_file", "label", "targets", "columns")),
+        "table": (("data_file",), ("validation_file", "header", "label", "targets", "columns", "categories")),
         "images": (("data_dir",), ("validation_dir", "grayscale", "image_size")),
         "wine": ((), ()),
         "digits": ((), ()),

@@ -22,7 +22,7 @@ def load(folder: str) -> tuple[tuple[Bytes, Bytes], tuple[Bytes, Bytes] | None]:
     """Returns images of shape (samples, 3, 32, 32) and labels: those for training, and those of the test batch if it is there.
 
     Raises:
-        ConfigError: there are no training batches, or a file is none of the format.
+        ConfigError: there are no training batches, or a file is of another format.
     """
     path = check_folder("loader.data_dir", folder)
     if not list(path.glob("data_batch_*.bin")) and (path / "cifar-10-batches-bin").is_dir():
@@ -44,7 +44,7 @@ def _read(path: Path) -> tuple[Bytes, Bytes]:
         raise ConfigError(f"{str(path)!r} cannot be read: {error}") from error
     if not values.size or values.size % RECORD:
         raise ConfigError(
-            f"{str(path)!r} has {values.size} bytes, which is no multiple of a record's {RECORD}: it is not whole"
+            f"{str(path)!r} has {values.size} bytes, which is not a multiple of a record's {RECORD}: it is damaged"
         )
     records = values.reshape(-1, RECORD)
     data, labels = records[:, 1:].reshape(-1, *SHAPE), records[:, 0]

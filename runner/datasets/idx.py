@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from runner.datasets.files import check_folder
+from runner.datasets.files import GZIP_ERRORS, check_folder, gunzip
 from runner.errors import ConfigError
 
 Bytes = npt.NDArray[np.uint8]
@@ -28,7 +26,7 @@ def load_folder(folder: str) -> dict[str, Images]:
     """Returns the images of the sets `train` and `t10k` that are in a folder; `train` there must be.
 
     Raises:
-        ConfigError: a file is missing or is none of the format, or images and labels do not fit together.
+        ConfigError: a file is missing or of another format, or images and labels do not fit together.
     """
     path = check_folder("loader.data_dir", folder)
     return {name: _load_set(path, name) for name in ("train", "t10k") if name == "train" or _find(path, name, "images", 3)}
@@ -77,9 +75,9 @@ def _read(path: Path, dimensions: int) -> Bytes:
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+            data = gunzip(data)
         values = parse_idx(data)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (*GZIP_ERRORS, ValueError) as error:
         raise ConfigError(f"{str(path)!r} cannot be read: {error}") from error
     if values.ndim != dimensions:
         raise ConfigError(f"{str(path)!r} has {values.ndim} dimensions instead of {dimensions}")

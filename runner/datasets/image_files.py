@@ -2,73 +2,121 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runner.datasets.files import check_folder, needs
+from runner.datasets.files import check_folder, needs, some
 from runner.errors import ConfigError
 
-Bytes = npt.NDArray[np.uint8]
+log = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[Any]
 
 ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+"""What systems leave in folders, besides hidden files."""
 
 
-def classes_of(key: str, folder: str) -> list[str]:
-    """Returns the names of the classes, which are those of the sub-folders, in alphabetical order.
+def find(key: str, folder: str) -> dict[str, list[str]]:
+    """Returns the paths of the images in each sub-folder and below it, by its name, all in alphabetical order.
+
+    Hidden files and folders do not count, nor sub-folders without images.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there is no folder, or no image in a sub-folder.
     """
-    names = sorted(path.name for path in check_folder(key, folder).iterdir() if path.is_dir() and path.name[0] != ".")
-    if not names:
+    entries = sorted(path for path in check_folder(key, folder).iterdir() if _counts(path.name))
+    found = {path.name: _files(str(path)) for path in entries if path.is_dir()}
+    if not found:
         raise ConfigError(f"{key}={folder!r} has no sub-folders: each class has one of its own")
-    return names
+    if not any(found.values()):
+        raise ConfigError(f"{key}={folder!r} has no images in its sub-folders ({', '.join(sorted(ENDINGS))})")
+    if stray := [path.name for path in entries if path.suffix.lower() in ENDINGS and path.is_file()]:
+        log.warning("%s=%r: images beside the folders of the classes are left out: %s", key, folder, some(stray))
+    if empty := [name for name, paths in found.items() if not paths]:
+        log.warning("%s=%r: folders without images are not classes: %s", key, folder, some(empty))
+    return {name: paths for name, paths in found.items() if paths}
 
 
 def load(
-    key: str, folder: str, classes: list[str], *, grayscale: bool = False, size: tuple[int, int] | None = None
-) -> tuple[Bytes, npt.NDArray[np.int64]]:
+    found: Mapping[str, list[str]], classes: list[str], *, grayscale: bool = False, size: tuple[int, int] | None = None
+) -> tuple[Pixels, npt.NDArray[np.int64]]:
     """Returns images of shape (samples, 3, height, width), or (samples, height, width) in shades of grey, and their labels.
 
+    Values are bytes. Those of images with 16 or 32 bits are int32, and those of float images float32, as they are in the file.
+
     Args:
-        key: the key of the configuration that names the folder.
-        folder: the folder.
-        classes: the sub-folders; a label is the number of one.
+        found: the paths of the images by class.
+        classes: the names of the classes; a label is the place of one.
         grayscale: whether to load shades of grey.
         size: height and width to resize to.
 
     Raises:
-        ConfigError: a folder is no class, there are no images, one cannot be read, or they are not of one size.
+        ConfigError: an image cannot be read, or they differ in size or type.
     """
-    if unknown := sorted(set(classes_of(key, folder)) - set(classes)):
-        raise ConfigError(f"{key}={folder!r} has a class {unknown[0]!r}, which the training set has not")
-    files = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((Path(folder) / name).glob("**/*"))
-        if path.suffix.lower() in ENDINGS
-    ]
-    if not files:
-        raise ConfigError(f"{key}={folder!r} has no images in its sub-folders ({', '.join(sorted(ENDINGS))})")
-    images = [_read(path, grayscale, size) for path, _ in files]
-    for (path, _), image in zip(files, images, strict=True):
-        if image.shape != images[0].shape:
+    files = [found.get(name, []) for name in classes]
+    paths = [path for part in files for path in part]
+    return _read_all(paths, grayscale, size), np.repeat(np.arange(len(classes)), [len(part) for part in files])
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in CLUTTER
+
+
+def _files(folder: str) -> list[str]:
+    """Returns the images in a folder and below it, in alphabetical order."""
+    found: list[str] = []
+    others: Counter[str] = Counter()
+    for parent, folders, names in os.walk(folder):
+        folders[:] = filter(_counts, folders)
+        for name in filter(_counts, names):
+            ending = os.path.splitext(name)[1].lower()
+            if ending in ENDINGS:
+                found.append(os.path.join(parent, name))
+            else:
+                others[ending or name] += 1
+    if others:
+        counts = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
+        log.warning("%r has files that are not images of a known format; they are left out: %s", folder, counts)
+    return sorted(found, key=lambda path: path.split(os.sep))
+
+
+def _read_all(paths: list[str], grayscale: bool, size: tuple[int, int] | None) -> Pixels:
+    read = _reader(grayscale, size)
+    first = read(paths[0])
+    images = np.empty((len(paths), *first.shape), first.dtype)
+    for number, path in enumerate(paths):
+        pixels = first if number == 0 else read(path)
+        if pixels.shape != first.shape:
+            (height, width), (first_height, first_width) = pixels.shape[-2:], first.shape[-2:]
             raise ConfigError(
-                f"{str(path)!r} has {image.shape[0]} x {image.shape[1]} pixels, and {str(files[0][0])!r}"
-                f" {images[0].shape[0]} x {images[0].shape[1]}: loader.image_size=[height,width] makes them alike"
+                f"{path!r} has {height} x {width} pixels, and {paths[0]!r} {first_height} x {first_width}:"
+                " loader.image_size=[height,width] makes them alike"
             )
-    data = np.stack(images)
-    return data if grayscale else data.transpose(0, 3, 1, 2), np.array([label for _, label in files])
+        if pixels.dtype != first.dtype:
+            raise ConfigError(f"{path!r} has values of {pixels.dtype}, and {paths[0]!r} of {first.dtype}: convert one of them")
+        images[number] = pixels
+    return images
 
 
-def _read(path: Path, grayscale: bool, size: tuple[int, int] | None) -> Bytes:
+def _reader(grayscale: bool, size: tuple[int, int] | None) -> Callable[[str], Pixels]:
+    """Returns what reads the pixels of an image, of shape (3, height, width), or (height, width) in shades of grey."""
     with needs("pillow", "loader.name='images'"):
         from PIL import Image
-    try:
-        with Image.open(path) as image:
-            converted = image.convert("L" if grayscale else "RGB")
-            return np.asarray(converted if size is None else converted.resize(size[::-1]))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"{str(path)!r} cannot be read as an image: {error}") from error
+
+        from runner.datasets import pictures
+
+    def read(path: str) -> Pixels:
+        try:
+            with Image.open(path) as image:
+                return pictures.pixels(image, grayscale, size)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ConfigError(f"{path!r} cannot be read as an image: {error}") from error
+
+    return read

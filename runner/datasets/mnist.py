@@ -1,10 +1,9 @@
 """MNIST, as it ships with the package; see `mnist_files/LICENSE.txt`."""
 
-import gzip
 import hashlib
-import zlib
 from pathlib import Path
 
+from runner.datasets.files import GZIP_ERRORS, gunzip
 from runner.datasets.idx import Bytes, Images, parse_idx
 from runner.errors import ConfigError
 
@@ -31,8 +30,8 @@ def load() -> tuple[Images, Images]:
 def _read(name: str) -> Bytes:
     path = FOLDER / f"{name}.gz"
     try:
-        data = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
+        data = gunzip(path.read_bytes())
+    except GZIP_ERRORS as error:
         raise ConfigError(
             f"the package's data file {path.name!r} cannot be read ({error}): install veles-runner again"
         ) from error

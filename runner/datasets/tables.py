@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import zipfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,106 +14,165 @@ import numpy as np
 import numpy.typing as npt
 
 from runner.checks import first_line, known
-from runner.datasets.files import needs
+from runner.datasets import csv_files
+from runner.datasets.files import GZIP_ERRORS, needs, some
+from runner.datasets.texts import Texts
 from runner.errors import ConfigError
 
-Column = npt.NDArray[Any]
-Table = dict[str, Column]
-"""Columns of one length; a column of text has strings."""
+Array = npt.NDArray[Any]
+Column = Array | Texts
+Reference = str | int
+"""A column, by its name or its number from 0."""
 
 
-def load(key: str, file: str) -> Table:
+@dataclass(frozen=True)
+class Table:
+    """Columns of one length.
+
+    Attributes:
+        origin: the key and the file, for messages.
+        columns: the columns by name; those of text are `Texts`, others arrays of numbers.
+        row_name: tells how a person finds a row, such as `line 5`.
+    """
+
+    origin: str
+    columns: dict[str, Column]
+    row_name: Callable[[int], str]
+
+    def cell(self, row: int, column: str) -> str:
+        """Returns where a cell is, for messages."""
+        return f"{self.origin}, {self.row_name(row)}, column {column!r}"
+
+    def name(self, key: str, reference: Reference) -> str:
+        """Returns the name of a column that a key refers to.
+
+        Raises:
+            ConfigError: there is no such column.
+        """
+        names = list(self.columns)
+        if (name := csv_files.column_named(names, reference)) is not None:
+            return name
+        meant = "".join(f"did you mean {close!r}? " for close in get_close_matches(str(reference), names, 1))
+        raise ConfigError(
+            f"{key}: {reference!r} is not a column of {self.origin}; {meant}known: {some(names)}, or 0 to {len(names) - 1}"
+        )
+
+    def texts(self, name: str) -> Texts:
+        """Returns a column as text; a whole number is written without a decimal point."""
+        column = self.columns[name]
+        if isinstance(column, Texts):
+            return column
+        values, codes = np.unique(column, return_inverse=True)
+        texts = Texts()
+        texts.extend_coded([_text(value) for value in values.tolist()], codes)
+        return texts
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool | None = None) -> Table:
     """Reads a table.
 
     Args:
         key: the key of the configuration that names the file.
         file: the file; its ending says its format.
+        texts: columns of a CSV file to take as text even if all their cells are numbers.
+        header: whether the first line of a CSV file has names, or None to find out.
 
     Raises:
         ConfigError: the file is missing, is of an unknown or another format, or its columns are not of one length.
     """
-    path = Path(file)
-    if path.suffix not in READERS:
-        raise ConfigError(f"{key}={file!r} is of no known format; known: {known(READERS)}")
+    path, origin = Path(file), f"{key}={file!r}"
+    endings = (*CSV_ENDINGS, *READERS)
+    ending = next((ending for ending in endings if path.name.lower().endswith(ending)), None)
+    if ending is None:
+        raise ConfigError(f"{origin} is of no known format; known: {known(endings)}")
     if not path.is_file():
-        raise ConfigError(f"{key}={file!r} is no file")
+        raise ConfigError(f"{origin} is not a file")
     try:
-        table = READERS[path.suffix](path)
+        if ending in CSV_ENDINGS:
+            columns, row_name = csv_files.read(path, texts, header)
+        else:
+            columns, row_name = READERS[ending](path), lambda row: f"row {row} (counted from 0)"
     except ConfigError:
         raise
-    except (OSError, EOFError, ValueError, csv.Error, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{key}={file!r} cannot be read: {first_line(error)}") from error
-    lengths = {name: len(column) for name, column in table.items()}
+    except (*GZIP_ERRORS, ValueError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{origin} cannot be read: {first_line(error)}") from error
+    lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise ConfigError(f"{key}={file!r} has columns of different lengths: {lengths}")
+        raise ConfigError(f"{origin} has columns of different lengths: {dict(list(lengths.items())[:10])}")
     if not any(lengths.values()):
-        raise ConfigError(f"{key}={file!r} has no rows")
-    return table
+        raise ConfigError(f"{origin} has no rows")
+    return Table(origin, columns, row_name)
 
 
-def _csv(path: Path) -> Table:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        rows, lines = [], []
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(reader.line_num)
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != len(rows[0]):
-            raise ValueError(f"line {line} has {len(row)} values, and the first line has {len(rows[0])}")
-    header = bool(rows) and not all(map(_is_number, rows[0]))
-    names = [name.strip() for name in rows.pop(0)] if header else [str(number) for number in range(len(rows[0]) if rows else 0)]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"it has two columns named {twice[0]!r}")
-    return {name: _column(values) for name, values in zip(names, zip(*rows, strict=True), strict=False)}
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _column(values: tuple[str, ...]) -> Column:
-    try:
-        return np.array(values, np.float64)
-    except ValueError:
-        return np.array(values)
-
-
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path) -> dict[str, Column]:
     with needs("pyarrow", "a .parquet file"):
         from pyarrow import ArrowException, parquet
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:
+            if repeated := [name for name, count in Counter(file.schema_arrow.names).items() if count > 1]:
+                raise ValueError(f"it has two columns named {repeated[0]!r}")
+            table = file.read()
     except ArrowException as error:
         raise ValueError(first_line(error)) from error
-    columns: Table = {}
-    for name in table.column_names:
-        if table[name].null_count:
-            raise ValueError(f"its column {name!r} has {table[name].null_count} empty cells")
-        values = table[name].to_numpy()
-        columns[name] = values.astype(str) if values.dtype == object else values
-    return columns
+    return {name.strip(): _from_arrow(name, table[name]) for name in table.column_names}
 
 
-def _npy(path: Path) -> Table:
+def _from_arrow(name: str, column: Any) -> Column:
+    import pyarrow
+    from pyarrow import types
+
+    if column.null_count:
+        row = column.is_null().to_numpy().argmax()
+        raise ValueError(f"its column {name!r} has {column.null_count} empty cells, the first in row {row} (counted from 0)")
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    if types.is_dictionary(column.type):
+        column = column.cast(kind)
+    if types.is_string(kind) or types.is_large_string(kind):
+        texts = Texts()
+        for chunk in column.chunks:
+            encoded = chunk.dictionary_encode()
+            texts.extend_coded(encoded.dictionary.to_pylist(), encoded.indices.to_numpy())
+        return texts
+    if types.is_decimal(kind):
+        column = column.cast(pyarrow.float64())
+    elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        raise ValueError(f"its column {name!r} is of type {kind}, and neither numbers nor text")
+    array: Array = column.to_numpy()
+    return array
+
+
+def _npy(path: Path) -> dict[str, Column]:
     array = np.load(path, allow_pickle=False)
+    if array.dtype.names:
+        return {name: _from_numpy(name, array[name]) for name in array.dtype.names}
     if array.ndim != 2:
         raise ValueError(f"it has {array.ndim} dimensions instead of 2, rows and columns")
-    return {str(number): column for number, column in enumerate(array.T)}
+    return {str(number): _from_numpy(str(number), column) for number, column in enumerate(array.T)}
 
 
-def _npz(path: Path) -> Table:
+def _npz(path: Path) -> dict[str, Column]:
     with np.load(path, allow_pickle=False) as arrays:
-        table = dict(arrays)
-    if single := [name for name, array in table.items() if array.ndim == 0]:
-        raise ValueError(f"its array {single[0]!r} is a single value")
-    return table
+        return {name: _from_numpy(name, array) for name, array in arrays.items()}
 
 
-READERS: dict[str, Callable[[Path], Table]] = {".csv": _csv, ".parquet": _parquet, ".npy": _npy, ".npz": _npz}
-"""For each ending of a file's name what reads it."""
+def _from_numpy(name: str, array: Array) -> Column:
+    if array.ndim == 0:
+        raise ValueError(f"its array {name!r} is a single value")
+    if array.dtype.kind in "US" and array.ndim == 1:
+        try:
+            return Texts(array.astype(str).tolist())
+        except UnicodeDecodeError as error:
+            raise ValueError(f"its array {name!r} has bytes that are not ASCII: save it as text") from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"its array {name!r} is of type {array.dtype}, and neither numbers nor text")
+    return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+
+
+CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+
+READERS: dict[str, Callable[[Path], dict[str, Column]]] = {".parquet": _parquet, ".npy": _npy, ".npz": _npz}
+"""For each other ending of a file's name what reads it."""

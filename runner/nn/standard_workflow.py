@@ -22,6 +22,7 @@ from runner.nn.evaluators.loss_functions import EVALUATORS
 from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.layers.base import Forward, Gradient
 from runner.nn.layers.layer_types import LAYERS
+from runner.nn.layers.module import Module
 from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.loader_types import loader_class
@@ -244,6 +245,9 @@ class StandardWorkflow(Workflow):
             forward = LAYERS[settings["type"]].forward(self, name, seed=self.seed, **layer_sides(settings)[0])
             if previous is self.loader:
                 forward.link_attrs(previous, ("input_", "minibatch_data_"), ("input_shape", "sample_shape"))
+                if isinstance(forward, Module):
+                    forward.link_attrs(previous, ("input_dtype", "sample_dtype"))
+                    self.loader.keeps_integers = True
             else:
                 forward.link_attrs(previous, ("input_", "output_"), ("input_shape", "output_shape"))
             forward.link_attrs(self.loader, "evaluating")

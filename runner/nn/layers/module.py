@@ -10,7 +10,7 @@ from torch import Tensor
 
 from runner.checks import first_line
 from runner.errors import ConfigError
-from runner.graph import Workflow
+from runner.graph import Linked, Workflow
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.random_stream import Stream
@@ -25,6 +25,9 @@ class Module(Forward):
     Its input has the shape (samples, *input_shape). Random numbers that it draws in training come from the global generator,
     which is part of snapshots, as are the module and its buffers.
 
+    Linked attributes:
+        input_dtype: the type of the input, if it is another one than that of the weights.
+
     Attributes:
         module: the module.
 
@@ -37,15 +40,29 @@ class Module(Forward):
     """
 
     module: torch.nn.Module
+    input_dtype: Linked[torch.dtype | None]
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, module: Mapping[str, Any]) -> None:
         super().__init__(workflow, name)
+        self.input_dtype = None
         self.module = _made(name, seed, module)
 
     def initialize(self) -> None:
         self.module.to(self.device, self.dtype).eval()
+        # A module that has no use for integers, such as one of weights alone, gets numbers of the run's precision.
+        first, *others = dict.fromkeys((self.input_dtype or self.dtype, self.dtype))
+        try:
+            self.taken_, shape = first, self._tried(first)
+        except ConfigError:
+            if not others:
+                raise
+            self.taken_, shape = self.dtype, self._tried(self.dtype)
+        self.output_shape = shape
+
+    def _tried(self, dtype: torch.dtype) -> tuple[int, ...]:
+        """Returns the shape that a sample becomes; raises a ConfigError if the module does not take samples of a type."""
         # Several, because some modules mistake a batch of one sample for a sample.
-        samples = torch.zeros((SAMPLES, *self.input_shape), device=self.device, dtype=self.dtype)
+        samples = torch.zeros((SAMPLES, *self.input_shape), device=self.device, dtype=dtype)
         refused = f"layers.{self.name} ({type(self.module).__name__}) does not take samples of {self.input_shape}"
         try:
             with torch.no_grad():
@@ -54,14 +71,15 @@ class Module(Forward):
             raise ConfigError(f"{refused}: {first_line(error)}") from error
         if shape[:1] != (SAMPLES,):
             raise ConfigError(f"{refused}: it makes {shape} of {SAMPLES} of them")
-        self.output_shape = shape[1:]
+        return shape[1:]
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self.module.state_dict())
 
     def run(self) -> None:
         self.module.train(not self.evaluating)
-        self.leaf_ = self.input_.detach().requires_grad_(not self.evaluating)
+        leaf = self.input_.detach().to(self.taken_)
+        self.leaf_ = leaf.requires_grad_(leaf.is_floating_point() and not self.evaluating)
         with torch.set_grad_enabled(not self.evaluating):
             self.result_: Tensor = self.module(self.leaf_)
         self.output_ = self.result_.detach()

@@ -19,6 +19,8 @@ class Cifar10Loader(FullBatchLoader):
 
     adjustable = frozenset({"data_dir"})
 
+    data_dir: str
+
     def __init__(self, workflow: Workflow, *, data_dir: str, **settings: Any) -> None:
         super().__init__(workflow, **settings)
         self.data_dir = data_dir

@@ -7,29 +7,47 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, StackDataset, Subset, TensorDataset
 
 from runner.checks import first_line
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn.loading.loader import FullBatchLoader, log
 from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples
-from runner.targets import locate
+from runner.targets import TARGET, locate
 
 SLOW = 10.0
 """Seconds from which loading is worth a line in the log."""
+
+TORCH: dict[str, type] = {
+    f"torch.utils.data.{cls.__name__}": cls for cls in (ConcatDataset, StackDataset, Subset, TensorDataset)
+}
+"""Classes that a snapshot may name without a declaration."""
 
 
 class DatasetLoader(FullBatchLoader):
     """Loads all items (sample, label) of map-style data sets into memory; an item without a label is a sample.
 
-    A snapshot names the classes, so a restore takes only those of torch and of modules that it trusts.
+    The state has the names of the classes, and never the classes: a snapshot does not decide what is imported. Whoever
+    restores a loader asks `missing_classes()` and gives those that its configuration names, or that are declared as
+    trusted, by `provide()`. `initialize()` refuses names that are still missing.
+
+    Integers are not scaled, unless they are pixels: tokens and categories mean nothing in between.
+
+    Attributes:
+        datasets: for `train` and `validation` the full name of the class.
+        arguments: for each the arguments of its constructor.
+        dataset_classes_: the classes by full name.
 
     Args:
         workflow: the workflow.
         train, validation: `_target_`, the class's full name, and the arguments of its constructor.
         settings: as in `FullBatchLoader`.
     """
+
+    datasets: dict[str, str]
+    arguments: dict[str, dict[str, Any]]
+    dataset_classes_: dict[str, type]
 
     def __init__(
         self,
@@ -41,42 +59,67 @@ class DatasetLoader(FullBatchLoader):
     ) -> None:
         super().__init__(workflow, **settings)
         given = {"train": train} | ({"validation": validation} if validation else {})
-        self.datasets = {key: (_class_of(key, value), _arguments(value)) for key, value in given.items()}
+        self.datasets = {key: _name_of(key, value) for key, value in given.items()}
+        self.arguments = {
+            key: {str(name): argument for name, argument in value.items() if name != TARGET} for key, value in given.items()
+        }
+        for key, name in self.datasets.items():
+            self.provide(name, locate(f"loader.{key}.{TARGET}", name, Dataset))
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.dataset_classes_ = dict(TORCH)
+
+    def missing_classes(self) -> list[str]:
+        """Returns the full names of the classes that the loader needs and has not got."""
+        return sorted(set(self.datasets.values()) - self.dataset_classes_.keys())
+
+    def provide(self, name: str, cls: type) -> None:
+        """Gives the loader a class that its state names.
+
+        Args:
+            name: the full name, as in `datasets`.
+            cls: the class.
+
+        Raises:
+            ConfigError: it is not a map-style data set.
+        """
+        if not isinstance(cls, type) or not issubclass(cls, Dataset) or not hasattr(cls, "__len__"):
+            raise ConfigError(f"{name} is not a map-style torch.utils.data.Dataset")
+        self.dataset_classes_[name] = cls
+
+    def default_normalization(self, train: Array) -> str:
+        pixels = train.dtype == np.uint8 and train.ndim > 2
+        return "none" if train.dtype.kind in "iub" and not pixels else super().default_normalization(train)
 
     def load_data(self) -> dict[int, Samples]:
+        for key, name in self.datasets.items():
+            if name in self.missing_classes():
+                raise ConfigError(
+                    f"the snapshot's data set is of the class {name}, which is not yours to run yet: name it in the conf file"
+                    f" (loader.{key}.{TARGET}={name}), or declare its module with restore.trusted=[{name.rpartition('.')[0]}]"
+                )
         return {
-            TRAIN if key == "train" else VALIDATION: _items(f"loader.{key}", cls, arguments)
-            for key, (cls, arguments) in self.datasets.items()
+            TRAIN if key == "train" else VALIDATION: _items(f"loader.{key}", self.dataset_classes_[name], self.arguments[key])
+            for key, name in self.datasets.items()
         }
 
 
-def _class_of(key: str, value: Any) -> type:
-    name = value.get("_target_") if isinstance(value, Mapping) else None
+def _name_of(key: str, value: Any) -> str:
+    name = value.get(TARGET) if isinstance(value, Mapping) else None
     if not isinstance(name, str):
-        raise ConfigError(f"loader.{key}={value!r} needs _target_: the full name of a class of data sets")
-    return _checked(f"loader.{key}", locate(f"loader.{key}._target_", name, Dataset))
-
-
-def _checked(key: str, cls: type) -> type:
-    if not issubclass(cls, Dataset) or not hasattr(cls, "__len__"):
-        raise ConfigError(f"{key}: {cls.__module__}.{cls.__qualname__} is no map-style torch.utils.data.Dataset")
-    return cls
-
-
-def _arguments(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name): argument for name, argument in value.items() if name != "_target_"}
+        raise ConfigError(f"loader.{key}={value!r} needs {TARGET}: the full name of a class of data sets")
+    return name
 
 
 def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
     began = time.monotonic()
     try:
-        dataset = _checked(key, cls)(**arguments)
+        dataset = cls(**arguments)
         items = [dataset[index] for index in range(len(dataset))]
-    except ConfigError:
-        raise
-    except Exception as error:  # a class of the user's own may fail in any way
+    except Exception as error:  # the user's own class may fail in any way
         raise ConfigError(f"{key}: {cls.__qualname__} fails: {type(error).__name__}: {first_line(error)}") from error
-    pairs = [item if isinstance(item, tuple | list) else (item,) for item in items]
+    pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in items]
     if not pairs or any(len(pair) not in (1, 2) or len(pair) != len(pairs[0]) for pair in pairs):
         raise ConfigError(f"{key}: {cls.__qualname__} must have items (sample, label), or samples alone")
     data, *second = (
@@ -92,10 +135,13 @@ def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
 
 
 def _stacked(key: str, what: str, parts: tuple[Any, ...]) -> Array:
+    for index, part in enumerate(parts):
+        if getattr(part, "mode", None) == "P":
+            raise ConfigError(f"{key}: the {what} of item {index} is an image with a palette: convert it, as by convert('RGB')")
     try:
         array = np.stack([np.asarray(part) for part in parts])
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{key}: the {what}s cannot be put together: {first_line(error)}") from error
     if array.dtype.kind not in "biuf":
-        raise ConfigError(f"{key}: a {what} is {type(parts[0]).__name__}, which is no number, array or tensor")
+        raise ConfigError(f"{key}: a {what} is {type(parts[0]).__name__}, which is not a number, an array or a tensor")
     return array

@@ -1,10 +1,14 @@
 """Images in folders, one for each class."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
 from runner.datasets import image_files
+from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.nn.loading.labels import known_names
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import TRAIN, VALIDATION, Samples
 
@@ -21,6 +25,11 @@ class ImagesLoader(FullBatchLoader):
     """
 
     adjustable = frozenset({"data_dir", "validation_dir"})
+
+    data_dir: str
+    validation_dir: str | None
+    grayscale: bool
+    image_size: tuple[int, int] | None
 
     def __init__(
         self,
@@ -39,11 +48,17 @@ class ImagesLoader(FullBatchLoader):
         self.image_size = None if image_size is None else (image_size[0], image_size[1])
 
     def load_data(self) -> dict[int, Samples]:
-        classes = image_files.classes_of("loader.data_dir", self.data_dir)
-        samples = {TRAIN: self._load("loader.data_dir", self.data_dir, classes)}
+        found = image_files.find("loader.data_dir", self.data_dir)
+        self.label_names = known_names(self.label_names, found)
+        samples = {TRAIN: self._load(found)}
         if self.validation_dir is not None:
-            samples[VALIDATION] = self._load("loader.validation_dir", self.validation_dir, classes)
+            found = image_files.find("loader.validation_dir", self.validation_dir)
+            if unknown := sorted(found.keys() - set(self.label_names)):
+                raise ConfigError(
+                    f"loader.validation_dir={self.validation_dir!r} has a class {unknown[0]!r}, which the training set has not"
+                )
+            samples[VALIDATION] = self._load(found)
         return samples
 
-    def _load(self, key: str, folder: str, classes: list[str]) -> Samples:
-        return Samples(*image_files.load(key, folder, classes, grayscale=self.grayscale, size=self.image_size))
+    def _load(self, found: dict[str, list[str]]) -> Samples:
+        return Samples(*image_files.load(found, self.label_names, grayscale=self.grayscale, size=self.image_size))

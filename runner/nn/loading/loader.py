@@ -10,19 +10,33 @@ from torch import Tensor
 
 from runner.checks import at_least, known
 from runner.errors import ConfigError, SnapshotMismatchError
-from runner.graph import Bool, Unit, Workflow
+from runner.graph import Bool, Unit, Workflow, random_state
+from runner.nn.loading.labels import whole
 from runner.nn.loading.minibatches import Minibatch, epoch
 from runner.nn.loading.normalizers import NORMALIZERS, Normalizer, normalized
-from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Array, Samples, fingerprint, split
+from runner.nn.loading.samples import (
+    SPLIT_NAMES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Array,
+    Samples,
+    fingerprint,
+    first_not_finite,
+    split,
+)
 from runner.nn.random_stream import Stream
 
 log = logging.getLogger(__name__)
+
+UNCHANGED = (1.0, 0.0)
+"""The normaliser that maps every value to itself."""
 
 
 class FullBatchLoader(Unit):
     """Serves a data set in minibatches: each epoch the shuffled training set, then the validation and the test set.
 
-    The data itself is in no snapshot: it is loaded again, and compared with a fingerprint.
+    The data are not part of a snapshot: they are loaded again, and compared with a fingerprint.
 
     Attributes for others:
         minibatch_data_: the samples of this minibatch, on the device.
@@ -32,26 +46,56 @@ class FullBatchLoader(Unit):
         evaluating: a Bool, true when the minibatch is not for training.
         epoch_ended: a Bool, true when the minibatch is the last of its epoch.
         epoch_number: epochs whose last minibatch has been served.
-        label_count: how many labels there are, the largest one and those below it.
+        label_names: the name of each label, where labels have names. A name keeps its number for ever.
+        label_count: the number of classes: the largest label + 1.
         sample_shape, target_shape: the shape of one sample, and of one target.
-        allow_changed_data_: whether, after a restore, another data set than that of the run so far is taken.
+        sample_dtype: the type of the numbers in a sample: `dtype`, or int64 where integers stay integers.
+        keeps_integers: whether the units after the loader take integers that are not normalised as they are.
+        allow_changed_data_: whether a restored run accepts other data than it had so far.
 
     Args:
         workflow: the workflow.
         seed: the seed of the run.
-        minibatch_size: samples in a minibatch; the last one of a class may have fewer.
-        normalization: a name from `NORMALIZERS`.
-        train_size, validation_size: take only so many samples from the beginning; all unless given.
-        validation_ratio: take such a share of the training set for validation.
+        minibatch_size: samples in a minibatch; the last one of a split may have fewer.
+        normalization: a name from `NORMALIZERS`. Default: `default_normalization()`.
+        train_size, validation_size: use only the first N samples. Default: all.
+        validation_ratio: take this share of the training set for validation.
         split_seed: seed of that choice.
-        shuffle_limit: shuffle the training set before so many epochs, and keep the order from then on; before each if None.
+        shuffle_limit: shuffle the training set before each of the first N epochs, then keep the order. Default: every epoch.
         dtype: of the data on the device.
 
     Raises:
-        ConfigError: a size out of range, or an unknown normalisation; at `initialize()`, a size larger than the data.
+        ConfigError: a size is out of range, or the normalisation unknown; at `initialize()`, a size is larger than the data,
+            or a value or a label is not one.
     """
 
     view_group = "loader"
+
+    minibatch_size: int
+    normalization: str | None
+    train_size: int | None
+    validation_size: int | None
+    validation_ratio: float | None
+    split_seed: int
+    shuffle_limit: int | None
+    dtype: torch.dtype
+    data_seed: int
+    stream: Stream
+    epoch_number: int
+    position: int
+    permutation: Tensor | None
+    fingerprint: str | None
+    normalizer: Normalizer | None
+    split_lengths: list[int]
+    label_names: list[str]
+    label_count: int
+    sample_shape: tuple[int, ...]
+    sample_dtype: torch.dtype
+    target_shape: tuple[int, ...]
+    keeps_integers: bool
+    evaluating: Bool
+    epoch_ended: Bool
+    minibatch: Minibatch | None
 
     def __init__(
         self,
@@ -60,7 +104,7 @@ class FullBatchLoader(Unit):
         *,
         seed: int,
         minibatch_size: int = 100,
-        normalization: str = "linear",
+        normalization: str | None = None,
         train_size: int | None = None,
         validation_size: int | None = None,
         validation_ratio: float | None = None,
@@ -69,7 +113,7 @@ class FullBatchLoader(Unit):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(workflow, name or "loader")
-        if normalization not in NORMALIZERS:
+        if normalization is not None and normalization not in NORMALIZERS:
             raise ConfigError(f"loader.normalization={normalization!r} is unknown; known: {known(NORMALIZERS)}")
         at_least("loader.minibatch_size", minibatch_size, 1, "samples")
         at_least("loader.train_size", train_size, 1, "samples")
@@ -83,48 +127,89 @@ class FullBatchLoader(Unit):
         self.shuffle_limit = shuffle_limit
         self.dtype = dtype
         self.stream = Stream(seed, "loader")
+        self.data_seed = seed
         self.epoch_number = 0
         self.position = 0
-        self.permutation: Tensor | None = None
-        self.fingerprint: str | None = None
-        self.normalizer: Normalizer | None = None
+        self.permutation = None
+        self.fingerprint = None
+        self.normalizer = None
         self.split_lengths = [0, 0, 0]
+        self.label_names = []
         self.label_count = 0
-        self.sample_shape: tuple[int, ...] = ()
-        self.target_shape: tuple[int, ...] = ()
+        self.sample_shape = ()
+        self.sample_dtype = dtype
+        self.target_shape = ()
+        self.keeps_integers = False
         self.evaluating = Bool(False)
         self.epoch_ended = Bool(False)
-        self.minibatch: Minibatch | None = None
+        self.minibatch = None
 
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.allow_changed_data_ = False
 
     def load_data(self) -> dict[int, Samples]:
-        """Returns the samples of each class that there is; TRAIN there must be."""
+        """Returns the samples of each split; there must be some of TRAIN.
+
+        The global random generators are seeded before it, in a fresh and in a restored run alike, so a data set that is
+        made at random is the same in both.
+        """
         raise NotImplementedError
+
+    def default_normalization(self, train: Array) -> str:
+        """Returns the normalisation that is used if none is named."""
+        return "linear"
+
+    def fitted(self, train: Array) -> Normalizer:
+        """Returns the normaliser for a training set."""
+        return NORMALIZERS[self._normalization(train)](train)
+
+    def _normalization(self, train: Array) -> str:
+        return self.normalization or self.default_normalization(train)
 
     def initialize(self) -> None:
         samples = self._chosen()
         self._check_fingerprint(samples)
         device = getattr(self.workflow, "device_", "cpu")
-        data = {key: _tensor(value.data) for key, value in samples.items()}
+        train = samples[TRAIN].data
         if self.normalizer is None:
-            self.normalizer = NORMALIZERS[self.normalization](data[TRAIN])
-        self.data_ = {key: normalized(value.to(device, self.dtype), self.normalizer) for key, value in data.items()}
+            self.normalizer = self.fitted(train)
+        integers = self.keeps_integers and train.dtype.kind in "iu" and self._normalization(train) == "none"
+        self.sample_dtype = torch.int64 if integers else self.dtype
+        self.data_ = {key: self._mapped(key, value.data, self.normalizer).to(device) for key, value in samples.items()}
         self.labels_ = {
-            key: torch.from_numpy(value.labels.astype(np.int64)).to(device)
+            key: torch.from_numpy(whole(SPLIT_NAMES[key], value.labels, len(value.data))).to(device)
             for key, value in samples.items()
             if value.labels is not None
         }
         self.targets_ = {
-            key: _tensor(value.targets).to(device, self.dtype) for key, value in samples.items() if value.targets is not None
+            key: self._mapped(key, value.targets, UNCHANGED, self.dtype).to(device)
+            for key, value in samples.items()
+            if value.targets is not None
         } or self.data_
         self.split_lengths = _lengths(samples)
-        self.label_count = 1 + max((int(labels.max()) for labels in self.labels_.values()), default=-1)
+        largest = max((int(labels.max()) for labels in self.labels_.values()), default=-1)
+        self.label_count = max(largest + 1, len(self.label_names))
         self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
         self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
         self.epoch_ = epoch(self.split_lengths, self.minibatch_size)
+
+    def _mapped(self, key: int, data: Array, normalizer: Normalizer, dtype: torch.dtype | None = None) -> Tensor:
+        """Returns normalised data in the precision of the run.
+
+        Raises:
+            ConfigError: a value is beyond what the precision can hold.
+        """
+        dtype = dtype or self.sample_dtype
+        if not dtype.is_floating_point:
+            return torch.from_numpy(data.astype(np.int64))
+        result = normalized(data, normalizer, dtype)
+        if (index := first_not_finite(result.numpy())) is not None:
+            raise ConfigError(
+                f"the {SPLIT_NAMES[key]} sample {index[0]} (counted from 0) has the value {data[index]}, which is too large for"
+                f" {str(self.dtype).removeprefix('torch.')}: scale it, or set precision=float64"
+            )
+        return result
 
     def run(self) -> None:
         if self.position == 0:
@@ -168,15 +253,26 @@ class FullBatchLoader(Unit):
         """The number of minibatches in an epoch."""
         return len(self.epoch_)
 
+    def _loaded(self) -> dict[int, Samples]:
+        """Returns the data set; the global random generators are seeded for it, and put back."""
+        states = random_state.get_states()
+        random_state.seed_all(self.data_seed)
+        try:
+            samples = self.load_data()
+        finally:
+            random_state.set_states(states)
+        return {key: value for key, value in samples.items() if len(value.data)}
+
     def _chosen(self) -> dict[int, Samples]:
         """Returns what the run takes of the data set."""
-        samples = {key: value for key, value in self.load_data().items() if len(value.data)}
+        samples = self._loaded()
         if TRAIN not in samples:
             raise ConfigError(f"{self!r} has no training samples")
         shape = samples[TRAIN].data.shape[1:]
         for key, value in samples.items():
             if (other := value.data.shape[1:]) != shape:
                 raise ConfigError(f"the {SPLIT_NAMES[key]} samples have shape {other}, and the training samples {shape}")
+            value.check(SPLIT_NAMES[key])
         if self.validation_ratio:
             if VALIDATION in samples:
                 raise ConfigError(f"loader.validation_ratio={self.validation_ratio}: the data have a validation set already")
@@ -224,16 +320,6 @@ class FullBatchLoader(Unit):
 
 def _lengths(samples: dict[int, Samples]) -> list[int]:
     return [len(samples[key].data) if key in samples else 0 for key in (TEST, VALIDATION, TRAIN)]
-
-
-def _tensor(array: Array) -> Tensor:
-    """Returns a tensor that shares nothing with the array; torch has no arithmetic for large unsigned numbers."""
-    native = (
-        array.astype(np.int64)
-        if array.dtype.kind == "u" and array.itemsize > 1
-        else array.astype(array.dtype.newbyteorder("="))
-    )
-    return torch.from_numpy(np.ascontiguousarray(native))
 
 
 def _taken(values: Tensor, which: slice | Tensor) -> Tensor:

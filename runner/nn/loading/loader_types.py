@@ -30,7 +30,7 @@ def loader_class(name: str, settings: Mapping[str, Any]) -> type[FullBatchLoader
     """Returns a loader by its name in the table, or by the full name of its class, which must take the settings.
 
     Raises:
-        ConfigError: there is no such loader, or a setting is none of its constructor's.
+        ConfigError: there is no such loader, or its constructor does not take a setting.
     """
     if name in LOADERS:
         return LOADERS[name]

@@ -19,6 +19,8 @@ class MnistLoader(FullBatchLoader):
 
     adjustable = frozenset({"data_dir"})
 
+    data_dir: str | None
+
     def __init__(self, workflow: Workflow, *, data_dir: str | None = None, **settings: Any) -> None:
         super().__init__(workflow, **settings)
         self.data_dir = data_dir

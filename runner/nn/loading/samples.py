@@ -36,6 +36,29 @@ class Samples(NamedTuple):
         labels, targets = (None if array is None else array[which] for array in self[1:])
         return Samples(self.data[which], labels, targets)
 
+    def check(self, split: str) -> None:
+        """Raises a ConfigError if there is not a target for each sample, or a value is NaN or infinite."""
+        if self.targets is not None and len(self.targets) != len(self.data):
+            raise ConfigError(f"the {split} set has {len(self.data)} samples, and targets of shape {self.targets.shape}")
+        for what, array in (("", self.data), (" target", self.targets)):
+            if array is not None and (index := first_not_finite(array)) is not None:
+                place = f" at {list(index[1:])}" if len(index) > 1 else ""
+                raise ConfigError(
+                    f"the {split} sample {index[0]} (counted from 0) has the{what} value {array[index]}{place}: all values must"
+                    " be finite"
+                )
+
+
+def first_not_finite(array: Array) -> tuple[int, ...] | None:
+    """Returns the index of the first value that is NaN or infinite, or None."""
+    # The limits are NaN or infinite if a value is, and take no memory.
+    if array.dtype.kind != "f" or not array.size or np.isfinite([array.min(), array.max()]).all():
+        return None
+    for number, row in enumerate(array):
+        if not (finite := np.isfinite(row)).all():
+            return number, *map(int, np.unravel_index(int(np.argmin(finite)), row.shape))
+    return None
+
 
 def split(samples: Samples, ratio: float, seed: int) -> tuple[Samples, Samples]:
     """Returns a training and a validation set, of which the latter has a share of the samples, drawn at random.

@@ -2,11 +2,14 @@
 
 from runner.datasets.files import needs
 from runner.nn.loading.loader import FullBatchLoader
-from runner.nn.loading.samples import TRAIN, Samples
+from runner.nn.loading.samples import TRAIN, Array, Samples
 
 
 class WineLoader(FullBatchLoader):
     """Loads 178 wines of 3 cultivars, each with 13 measurements."""
+
+    def default_normalization(self, train: Array) -> str:
+        return "standardize"  # the measurements have units of their own
 
     def load_data(self) -> dict[int, Samples]:
         with needs("scikit-learn", "loader.name='wine'"):

@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
-from runner.checks import known
 from runner.datasets import tables
-from runner.datasets.tables import Column, Table
+from runner.datasets.files import some
+from runner.datasets.numbers import is_number, parsed
+from runner.datasets.tables import Reference, Table
+from runner.datasets.texts import Texts
 from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.nn.loading.labels import known_names
 from runner.nn.loading.loader import FullBatchLoader
-from runner.nn.loading.samples import TRAIN, VALIDATION, Samples
+from runner.nn.loading.normalizers import Normalizer
+from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples, first_not_finite
 
-Reference = str | int
-"""A column, by its name or its number from 0."""
+log = logging.getLogger(__name__)
+
+FIRST_INDEX, LAST_INDEX = ("", "Unnamed: 0"), "__index_level_0__"
+"""Names under which pandas writes the index of a table: as the first column of a CSV file, and anywhere in Parquet."""
+INDEX_NAMES = frozenset({*FIRST_INDEX, LAST_INDEX})
+
+BLOCK_ROWS = 4096
 
 
 class TableLoader(FullBatchLoader):
-    """Loads columns of tables.
+    """Loads columns of tables. The first table says which columns there are; others have them by name, in any order.
 
     Labels that are text are numbered in alphabetical order of those in the training set.
+
+    Attributes:
+        feature_names, target_names, label_name: the columns in use.
+        category_names: for each column of categories the texts that it has, in the order of their outputs.
 
     Args:
         workflow: the workflow.
         data_file, validation_file: the tables.
+        header: whether the first line of a CSV file has names. Default: recognized.
         label: the column of the labels.
         targets: the columns of the target values.
-        columns: the columns of the data; all others unless given. A single one keeps its shape, several are joined.
+        columns: the columns of the data. Default: all others. A single one keeps its shape, several are joined.
+        categories: columns of the data whose values are names: each becomes a feature per name, 1 where it is, and 0 elsewhere.
         settings: as in `FullBatchLoader`.
     """
 
     adjustable = frozenset({"data_file", "validation_file"})
+
+    data_file: str
+    validation_file: str | None
+    header: bool | None
+    label: Reference | None
+    targets: list[Reference]
+    columns: list[Reference]
+    categories: list[Reference]
+    feature_names: list[str]
+    target_names: list[str]
+    label_name: str | None
+    category_names: dict[str, list[str]]
 
     def __init__(
         self,
@@ -41,18 +72,43 @@ class TableLoader(FullBatchLoader):
         *,
         data_file: str,
         validation_file: str | None = None,
+        header: bool | None = None,
         label: Reference | None = None,
         targets: Sequence[Reference] | None = None,
         columns: Sequence[Reference] | None = None,
+        categories: Sequence[Reference] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(workflow, **settings)
         self.data_file = data_file
         self.validation_file = validation_file
+        self.header = header
         self.label = label
-        self.label_names: list[str] = []
-        self.targets = targets
-        self.columns = columns
+        self.targets = list(targets or ())
+        self.columns = list(columns or ())
+        self.categories = list(categories or ())
+        self.feature_names = []
+        self.target_names = []
+        self.label_name = None
+        self.category_names = {}
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.begins_: dict[str, int] = {}
+
+    def default_normalization(self, train: Array) -> str:
+        # Columns have units of their own. A range would let one outlier flatten all other values of its column.
+        return "standardize" if train.ndim == 2 else super().default_normalization(train)
+
+    def fitted(self, train: Array) -> Normalizer:
+        """Returns the normaliser; the features of categories stay 0 and 1, however rare a category is."""
+        normalizer = super().fitted(train)
+        for factor, neutral in zip(normalizer, (1.0, 0.0), strict=False):
+            if isinstance(factor, torch.Tensor):
+                for name, texts in self.category_names.items():
+                    begin = self.begins_[name]
+                    factor[begin : begin + len(texts)] = neutral
+        return normalizer
 
     def load_data(self) -> dict[int, Samples]:
         samples = {TRAIN: self._samples("data_file", self.data_file)}
@@ -61,72 +117,152 @@ class TableLoader(FullBatchLoader):
         return samples
 
     def _samples(self, key: str, file: str) -> Samples:
-        table = tables.load(f"loader.{key}", file)
-        targets = [self._name(table, "targets", column) for column in self.targets or ()]
-        return Samples(
-            self._joined(table, self._data_columns(table)),
-            None if self.label is None else self._labels(key, table[self._name(table, "label", self.label)]),
-            self._joined(table, targets) if targets else None,
-        )
+        names: list[Reference] = [*self.category_names, *([] if self.label_name is None else [self.label_name])]
+        texts = names or [*self.categories, *([] if self.label is None else [self.label])]
+        table = tables.load(f"loader.{key}", file, texts, header=self.header)
+        if not self.feature_names:
+            self._choose(table)
+        self._check_columns(table)
+        for name in self.category_names:
+            self._check_categories(table, name)
+        labels = None if self.label_name is None else self._labels(table, self.label_name, first=key == "data_file")
+        targets = self._joined(table, self.target_names)[0] if self.target_names else None
+        data, self.begins_ = self._joined(table, self.feature_names)
+        return Samples(data, labels, targets)
 
-    def _labels(self, key: str, labels: Column) -> Column:
-        """Returns the labels as numbers; the training set, which comes first, says which names there are."""
-        if labels.dtype.kind not in "US":
-            return self._whole(labels)
-        if key == "data_file":
-            self.label_names = np.unique(labels).tolist()
-        numbers = {name: number for number, name in enumerate(self.label_names)}
-        if unknown := sorted(set(labels.tolist()) - numbers.keys()):
-            raise ConfigError(
-                f"loader.{key} has the label {unknown[0]!r}, which the training set has not; known: {known(numbers)}"
-            )
-        return np.array([numbers[name] for name in labels.tolist()])
-
-    def _data_columns(self, table: Table) -> list[str]:
-        if self.columns:
-            return [self._name(table, "columns", column) for column in self.columns]
-        taken = [self._name(table, "targets", column) for column in self.targets or ()]
-        if self.label is not None:
-            taken.append(self._name(table, "label", self.label))
-        return [name for name in table if name not in taken]
-
-    @staticmethod
-    def _name(table: Table, key: str, column: Reference) -> str:
-        names = list(table)
-        if isinstance(column, int) and not isinstance(column, bool) and 0 <= column < len(names):
-            return names[column]
-        if not isinstance(column, str) or column not in table:
-            raise ConfigError(f"loader.{key}: {column!r} is not a column; known: {known(names)}, or 0 to {len(names) - 1}")
-        return column
-
-    @staticmethod
-    def _joined(table: Table, names: list[str]) -> Column:
-        for name in names:
-            column = table[name]
-            if column.dtype.kind not in "biuf":
-                raise ConfigError(
-                    f"the column {name!r} has {_first_text(column)!r}, which is no number: leave it out of the data"
+    def _choose(self, table: Table) -> None:
+        """Takes the columns from the first table."""
+        label = None if self.label is None else table.name("loader.label", self.label)
+        targets = [table.name("loader.targets", column) for column in self.targets]
+        features = [table.name("loader.columns", column) for column in self.columns]
+        if not features:
+            features = [name for name in table.columns if name != label and name not in targets]
+            for name in [name for number, name in enumerate(table.columns) if _is_index(number, name) and name in features]:
+                log.warning(
+                    "%s: the column %r numbers the rows, so it is left out (loader.columns can name it)", table.origin, name
                 )
-            if not np.isfinite(column).all():
-                raise ConfigError(f"the column {name!r} has values that are not finite")
-        if not names:
-            raise ConfigError("the table has no columns for the data besides label and targets")
-        if len(names) == 1 and table[names[0]].ndim > 1:
-            return table[names[0]]
-        return np.concatenate([table[name].reshape(len(table[name]), -1) for name in names], axis=1)
+                features.remove(name)
+        if not features:
+            raise ConfigError(f"{table.origin} has no columns for the data besides label and targets")
+        if label in features:
+            raise ConfigError(f"loader.columns has {label!r}, which is the label: the answer cannot be part of the data")
+        if repeated := [name for name, count in Counter(features).items() if count > 1]:
+            raise ConfigError(f"loader.columns has {repeated[0]!r} twice")
+        categories = [table.name("loader.categories", column) for column in self.categories]
+        if others := [name for name in categories if name not in features]:
+            raise ConfigError(f"loader.categories: {others[0]!r} is not one of the columns of the data: {some(features)}")
+        self.label_name, self.target_names, self.feature_names = label, targets, features
+        self.category_names = {name: sorted(table.texts(name).names) for name in categories}
 
-    def _whole(self, labels: Column) -> Column:
-        numeric = labels.ndim == 1 and labels.dtype.kind in "biuf" and bool(np.isfinite(labels).all())
-        if not numeric or not np.array_equal(whole := labels.astype(np.int64), labels):
-            raise ConfigError(f"loader.label={self.label!r} is a column with other values than whole numbers or names")
-        return whole
+    def _check_columns(self, table: Table) -> None:
+        """Raises a ConfigError if a table lacks columns that the first one had; tells of those that it has besides."""
+        needed = dict.fromkeys(
+            [*self.feature_names, *self.target_names, *([] if self.label_name is None else [self.label_name])]
+        )
+        missing = [name for name in needed if name not in table.columns]
+        extra = [name for name in table.columns if name not in needed and name not in INDEX_NAMES]
+        besides = f", and has {some(extra)} besides" if extra else ""
+        if missing:
+            raise ConfigError(f"{table.origin} lacks {some(missing)} of the first table's columns{besides}")
+        if extra and not self.columns:
+            log.warning("%s has columns that the first table has not; they are left out: %s", table.origin, some(extra))
+
+    def _check_categories(self, table: Table, name: str) -> None:
+        texts = table.texts(name)
+        _refuse_empty(table, name, texts)
+        if unknown := [text for text in texts.names if text not in self.category_names[name]]:
+            raise ConfigError(
+                f"{table.cell(texts.row_of(unknown[0]), name)}: {unknown[0]!r} is not a category of the training set; known:"
+                f" {some(self.category_names[name])}"
+            )
+
+    def _labels(self, table: Table, name: str, *, first: bool) -> npt.NDArray[Any]:
+        """Returns the labels as numbers: those that they are, or those of their names.
+
+        The training set decides which of both, and which names there are; on resume, the snapshot does.
+        """
+        column = table.columns[name]
+        if not self.label_names and not isinstance(column, Texts):
+            return _whole_numbers(table, name, column)
+        texts = table.texts(name)
+        _refuse_empty(table, name, texts)
+        if not self.label_names and (numbers := parsed(texts.names)) is not None:
+            return _whole_numbers(table, name, numbers[texts.codes])
+        fresh = self.fingerprint is None
+        if first and (self.label_names or fresh):
+            self.label_names = known_names(self.label_names, texts.names)
+        if unknown := [text for text in texts.names if text not in self.label_names]:
+            what = f"known: {some(self.label_names)}" if self.label_names else "its labels are whole numbers"
+            raise ConfigError(
+                f"{table.cell(texts.row_of(unknown[0]), name)}: the label {unknown[0]!r} is not in the training set; {what}"
+            )
+        return texts.renumbered(self.label_names)
+
+    def _joined(self, table: Table, names: list[str]) -> tuple[Array, dict[str, int]]:
+        """Returns columns side by side, and where each begins."""
+        parts = {name: self._features(table, name) for name in names}
+        widths = [part[0].size for part in parts.values()]
+        begins = dict(zip(parts, np.cumsum([0, *widths[:-1]]).tolist(), strict=True))
+        if len(names) == 1:
+            (joined,) = parts.values()
+            joined = joined.reshape(len(joined), 1) if joined.ndim == 1 else joined
+        else:
+            joined = np.empty((len(next(iter(parts.values()))), sum(widths)))
+            for begin in range(0, len(joined), BLOCK_ROWS):  # some rows at a time, which stay in the cache
+                rows = slice(begin, begin + BLOCK_ROWS)
+                for (name, part), width in zip(parts.items(), widths, strict=True):
+                    joined[rows, begins[name] : begins[name] + width] = part[rows].reshape(-1, width)
+        if (index := first_not_finite(joined)) is not None:
+            column = max((begin, name) for name, begin in begins.items() if begin <= index[1])[1]
+            raise ConfigError(f"{table.cell(index[0], column)}: {joined[index]} is not finite")
+        return joined, begins
+
+    def _features(self, table: Table, name: str) -> Array:
+        column = table.columns[name]
+        if name in self.category_names:
+            categories = self.category_names[name]
+            return np.eye(len(categories))[table.texts(name).renumbered(categories)]
+        return _numbers(table, name, column) if isinstance(column, Texts) else column
 
 
-def _first_text(column: Column) -> str:
-    """Returns the value that made a column one of text."""
-    for value in column.ravel().tolist():
-        try:
-            float(value)
-        except (TypeError, ValueError):
-            return str(value)
-    return str(column.dtype)
+def _is_index(number: int, name: str) -> bool:
+    return (number == 0 and name in FIRST_INDEX) or name == LAST_INDEX
+
+
+def _numbers(table: Table, name: str, column: Texts) -> Array:
+    """Returns a column of text as numbers.
+
+    Raises:
+        ConfigError: a text is not a number.
+    """
+    text = column.first_text()
+    if text is None and (numbers := parsed(column.names)) is not None:
+        return numbers[column.codes]
+    assert text is not None
+    where = table.cell(column.row_of(text), name)
+    if not text:
+        raise ConfigError(f"{where}: the cell is empty")
+    hint = "leave the column out, or name it in loader.categories"
+    if "," in text and is_number(text.replace(",", "")):
+        hint = "write numbers with a decimal point, and thousands without a separator"
+    raise ConfigError(f"{where}: {text!r} is not a number: {hint}")
+
+
+def _refuse_empty(table: Table, name: str, column: Texts) -> None:
+    for text in column.names:
+        if not text or text.lower() == "nan":
+            raise ConfigError(f"{table.cell(column.row_of(text), name)}: the cell is {text or 'empty'}")
+
+
+def _whole_numbers(table: Table, name: str, labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    if labels.ndim != 1:
+        raise ConfigError(f"{table.origin}: the column {name!r} has the shape {labels.shape}, and a label is one number")
+    with np.errstate(invalid="ignore"):
+        numbers = labels.astype(np.int64)
+    if (wrong := numbers != labels).any():
+        row = int(wrong.argmax())
+        raise ConfigError(
+            f"{table.cell(row, name)}: the label {labels[row]} is not a whole number: a label is one, or a name; values to be"
+            " predicted are loader.targets"
+        )
+    return numbers

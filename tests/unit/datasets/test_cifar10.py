@@ -30,8 +30,8 @@ def test_the_test_batch_may_be_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "has 0 bytes, which is no multiple of a record's 3073: it is not whole"),
-        (bytes(3072), "has 3072 bytes, which is no multiple"),
+        (b"", "has 0 bytes, which is not a multiple of a record's 3073"),
+        (bytes(3072), "has 3072 bytes, which is not a multiple"),
         (b"\x0a" + bytes(3072), "has the label 10, and CIFAR-10 has 0 to 9"),
     ],
 )

@@ -49,5 +49,5 @@ def test_a_wrong_file_is_named(damage, message: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"loader.data_dir='.*/none' is no folder"):
+    with pytest.raises(ConfigError, match=r"loader.data_dir='.*/none' is not a folder"):
         idx.load_folder(str(tmp_path / "none"))

@@ -1,81 +1,301 @@
+import gzip
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas
+import pyarrow
 import pytest
+from pyarrow import parquet
 
-from runner.datasets import tables
+from runner.datasets import csv_files, csv_layout, tables
+from runner.datasets.texts import Texts
 from runner.errors import ConfigError
 from tests import data
 
 KEY = "loader.data_file"
 
 
+@pytest.fixture(params=["python", "pyarrow"])
+def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Has CSV files of any size read by one of the two readers, after a look at few lines."""
+    monkeypatch.setattr(csv_layout, "SAMPLE_LINES", 2)
+    monkeypatch.setattr(csv_layout, "SAMPLE_CELLS", 4)
+    if request.param == "pyarrow":
+        monkeypatch.setattr(csv_files, "LARGE", 0)
+    else:
+        monkeypatch.setattr(csv_files, "BLOCK_ROWS", 3)
+    return request.param
+
+
+def values(column: tables.Column) -> list[object]:
+    return [column.names[code] for code in column.codes] if isinstance(column, Texts) else column.tolist()
+
+
+def read(path: Path, **settings: object) -> dict[str, list[object]]:
+    return {name: values(column) for name, column in tables.load(KEY, str(path), **settings).columns.items()}
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".npz"])
 def test_formats_give_the_same_columns(ending: str, tmp_path: Path) -> None:
-    table = tables.load(KEY, str(data.write_table(tmp_path / f"table{ending}")))
+    table = read(data.write_table(tmp_path / f"table{ending}"))
     a, b = data.numbers().normal(size=(2, 60))
     assert list(table) == ["a", "b", "kind", "y"]
-    assert np.array_equal(table["a"], a)
-    assert np.array_equal(table["y"], 2 * a - b)
-    assert table["kind"][:4].tolist() == ["no", "maybe", "yes", "no"]
+    assert table["a"] == a.tolist()
+    assert table["y"] == (2 * a - b).tolist()
+    assert table["kind"][:4] == ["no", "maybe", "yes", "no"]
 
 
-def test_rows_without_names_are_numbered(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text("\ufeff1,2.5\n\n3,-4e1\n", encoding="utf-8")
-    table = tables.load(KEY, str(path))
-    assert {name: column.tolist() for name, column in table.items()} == {"0": [1, 3], "1": [2.5, -40]}
-    array = tables.load(KEY, str(data.write_table(tmp_path / "t.npy")))
-    assert list(array) == ["0", "1", "2", "3"]
+ODD: dict[str, tuple[bytes, dict[str, object]]] = {
+    "plain": (b"a,b\n1,2\n3,4\n", {}),
+    "byte order mark": (b"\xef\xbb\xbfa,b\n1,2\n", {}),
+    "CRLF": (b"a,b\r\n1,2\r\n3,4\r\n", {}),
+    "CR": (b"a,b\r1,2\r3,4\r", {"lineterminator": "\r"}),
+    "no end of line": (b"a,b\n1,2\n3,4", {}),
+    "blank lines": (b"a,b\n\n1,2\n\n\n3,4\n\n", {}),
+    "blank first line": (b"\n\na,b\n1,2\n", {}),
+    "quoted comma": (b'name,b\n"Doe, Jane",2\n"Roe, Max",3\n', {}),
+    "quoted quote": (b'name,b\n"12"" disc",2\nx,3\n', {}),
+    "quoted end of line": (b'name,b\n"one\ntwo",2\nx,3\n', {}),
+    "quoted numbers": (b'a,b\n"1","2"\n"3","4"\n', {}),
+    "end of line in the header": (b'"a\nb",c\n1,2\n', {}),
+    "semicolons": (b"a;b\n1;2\n3;4\n", {"sep": ";"}),
+    "semicolons within commas": (b"a,b\nx;y,2\nz,3\n", {}),
+    "tabs": (b"a\tb\n1\t2\n3\t4\n", {"sep": "\t"}),
+    "pipes": (b"a|b\n1|2\n3|4\n", {"sep": "|"}),
+    "blanks around": (b"a , b\n 1, 2 \n3 ,4\n", {"skipinitialspace": True}),
+    "quote after a blank": (b'a, b\n1, "x, y"\n2, "z"\n', {"skipinitialspace": True}),
+    "one column": (b"a\n1\n2\n", {}),
+    "one row": (b"a,b\n1,2\n", {}),
+    "exponents": (b"a,b\n1e3,-2E-3\n.5,5.\n", {}),
+    "signs": (b"a,b\n+1,-2\n+.5,-0.0\n", {}),
+    "many digits": (b"a,b\n0.1000000000000000055511151231257827,179769313486231570000e288\n1e-320,123456789012345678\n", {}),
+    "leading zeros": (b"a,zip\n01,x\n007,y\n", {}),
+    "text that looks like code": (b"a,t\n1,0x10\n2,1_000\n3,True\n", {}),
+    "not ASCII": ("größe,名\n1,ä\n2,犬\n".encode(), {}),
+    "text late": (b"a,b\n" + b"1,2\n" * 7 + b"1,x\n", {"dtype": {"b": str}}),
+    "numbers late": (b"a,b\nx,2\n" + b"1,2\n" * 7, {"dtype": {"a": str}}),
+    "years as names": (b"id,2019,2020\n7,1,2\n8,3,4\n", {}),
+    "gzip": (gzip.compress(b"a,b\n1,2\n3,4\n"), {"compression": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_files_are_read_as_by_pandas(name: str, by: str, tmp_path: Path) -> None:
+    content, settings = ODD[name]
+    (path := tmp_path / "t.csv").write_bytes(content)
+    expected = pandas.read_csv(path, keep_default_na=False, **settings)
+    table = read(path)
+    assert list(table) == [column.strip() for column in expected.columns]
+    for column, wanted in zip(table, expected, strict=True):
+        wanted = expected[wanted]
+        as_text = isinstance(table[column][0], str)
+        assert table[column] == ([str(cell).strip() for cell in wanted] if as_text else wanted.astype(float).tolist()), column
+
+
+def test_large_files_are_read_as_by_pandas(by: str, tmp_path: Path) -> None:
+    random = data.numbers()
+    frame = pandas.DataFrame(random.normal(size=(3000, 4)) * 10.0 ** random.integers(-300, 300, size=(3000, 4)))
+    frame.columns = list("abcd")
+    frame["kind"] = np.array(["ant", "bee, or wasp", 'c"at'])[random.integers(3, size=3000)]
+    frame.to_csv(path := tmp_path / "t.csv", index=False)
+    table = read(path)
+    for name in "abcd":
+        assert table[name] == frame[name].tolist()
+    assert table["kind"] == frame["kind"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "header", "names"),
+    [
+        (b"1,2.5\n3,-4\n", None, ["0", "1"]),
+        (b"5.1,3.5,setosa\n4.9,3.0,setosa\n", None, ["0", "1", "2"]),
+        (b"red,big\nblue,small\nred,small\n", None, ["0", "1"]),
+        (b"red,big\nblue,small\n", None, ["red", "big"]),
+        (b"0,1,2\n5,6,7\n", None, ["0", "1", "2"]),
+        (b",0,1\n0,6,7\n", None, ["", "0", "1"]),
+        (b"name,2019\nx,5\n", None, ["0", "1"]),
+        (b"name,2019\nx,5\n", True, ["name", "2019"]),
+        (b"a,b\n1,2\n", False, ["0", "1"]),
+    ],
+)
+def test_a_header_is_recognized(content: bytes, header: bool | None, names: list[str], by: str, tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_bytes(content)
+    table = read(path, header=header)
+    assert list(table) == names
+    lines = len(content.splitlines())
+    assert len(table[names[0]]) == lines - (content.startswith(",".join(names).encode()))
+
+
+def test_a_table_without_a_header_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (path := tmp_path / "iris.csv").write_bytes(b"5.1,3.5,setosa\n4.9,3.0,setosa\n")
+    read(path)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "iris.csv has no header" in record.message
+    caplog.clear()
+    read(path, header=False)
+    assert not caplog.records
+
+
+def test_a_delimiter_at_the_end_of_each_line_is_no_column(by: str, tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_bytes(b"a,b,\n1,2,\n3,4,\n")
+    assert read(path) == {"a": [1, 3], "b": [2, 4]}
+    path.write_bytes(b"a;b;\n" + b"1;2;\n" * 40 + b"3;4;5\n")
+    with pytest.raises(ConfigError, match="line 42 has one value more"):
+        read(path)
+
+
+def test_columns_can_be_asked_for_as_text(by: str, tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_bytes(b"a,zip\n1,007\n2,010\n")
+    assert read(path, texts=["zip"])["zip"] == read(path, texts=[1])["zip"] == ["007", "010"]
+    assert read(path)["zip"] == [7, 10]
+
+
+def test_white_space_around_texts_does_not_count(by: str, tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_bytes('a,b\n1,cat \n2," cat"\n3,\u00a0cat\n'.encode())
+    assert tables.load(KEY, str(path)).columns["b"].names == ["cat"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", b"a,b\n1,2\n3\n", "cannot be read: line 3 has 1 values, and the first line has 2"),
-        ("t.csv", b"a,a\n1,2\n", "cannot be read: it has two columns named 'a'"),
-        ("t.csv", b"", "has no rows"),
-        ("t.csv", b"a,b\n", "has no rows"),
-        ("t.csv", b"a\n\xff\n", "cannot be read: 'utf-8' codec"),
-        ("t.npy", b"nothing", "cannot be read"),
-        ("t.npz", b"nothing", "cannot be read"),
-        ("t.parquet", b"nothing", "cannot be read: Could not open Parquet"),
-        ("t.xlsx", b"", "is of no known format; known: .csv, .npy, .npz, .parquet"),
+        ("t.csv", b"a,b\n1,2\n3\n", "line 3 has 1 value, and the first line has 2"),
+        ("t.csv", b"a,b\n1,2,3\n3,4,5\n", "line 2 has 3 values, and the first line has 2"),
+        ("t.csv", b'a,b\n"x\ny",2\n3\n', "line 4 has 1 value"),
+        ("t.csv", b"a,b\n1,2\n" + b"1,2\n" * 40 + b"3\n", "line 43 has 1 value"),
+        ("t.csv", b"a,a\n1,2\n", "it has two columns named 'a'"),
+        ("t.csv", b"a, a\n1,2\n", "it has two columns named 'a'"),
+        ("t.csv", b",,a\n1,2,3\n", "it has two columns without a name"),
+        ("t.csv", b"", "it has no rows"),
+        ("t.csv", b"\n\n", "it has no rows"),
+        ("t.csv", b"a,b\n", ""),
+        ("t.csv", b"a,b\n1,\xe9\n", "it is not UTF-8 .byte 0xe9 in line 2."),
+        ("t.csv", b"a,b\n" + b"1,2\n" * 40 + b"1,\xff\n", "it is not UTF-8 .byte 0xff in line 42."),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "it is UTF-16"),
+        ("t.csv", b'a,b\n1,"2\n3,4\n', "the row that begins after line 1 is not CSV"),
+        ("t.csv", b'a,b\n1,x\n2,"y\n3,z\n4,w\n', "the row that begins after line 2 is not CSV"),
+        ("t.csv", b'a,b\n1,"2"x\n3,4\n', "the row that begins after line 1 is not CSV"),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 9)[:-9], ""),
+        ("t.csv.gz", b"\x1f\x8bnothing", ""),
+        ("t.npy", b"nothing", ""),
+        ("t.npy", b"", ""),
+        ("t.npz", b"nothing", ""),
+        ("t.npz", b"", ""),
+        ("t.parquet", b"nothing", ""),
+        ("t.parquet", b"", ""),
+        ("t.xlsx", b"", "known: .csv, .csv.gz, .npy, .npz, .parquet, .tsv, .tsv.gz"),
     ],
 )
-def test_a_wrong_file_is_named(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_named(name: str, content: bytes, message: str, by: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"loader.data_file='.*{name}' {message}"):
+    with pytest.raises(ConfigError, match=rf"loader.data_file='.*{name}' .*{message}") as caught:
         tables.load(KEY, str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_line_of_a_row_is_told(by: str, tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_bytes(b'a,b\n\n1,"x\ny"\n\n2,z\n')
+    table = tables.load(KEY, str(path))
+    assert [table.row_name(row) for row in range(2)] == ["line 4", "line 6"]
+
+
+ARRAYS = {
+    **{dtype: np.arange(12).reshape(6, 2).astype(dtype) for dtype in ("u1", "i2", ">i4", "i8", "u8", "f2", ">f4", "f8", "?")},
+    "longdouble": np.arange(12, dtype=np.longdouble).reshape(6, 2) / 3,
+    "Fortran": np.asfortranarray(np.arange(12.0).reshape(6, 2)),
+    "structured": np.array([(1, 2.5), (3, 4.5)], [("0", "i4"), ("1", "f8")]),
+    "text": np.array([["1", "x"], ["2", " y "]]),
+    "bytes": np.array([[b"1", b"x"], [b"2", b"y"]]),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("ending", [".npy", ".npz"])
+def test_arrays_are_read_as_by_numpy(name: str, ending: str, tmp_path: Path) -> None:
+    array = ARRAYS[name]
+    columns = {str(number): array[str(number)] if array.dtype.names else array[:, number] for number in range(2)}
+    path = tmp_path / f"t{ending}"
+    if ending == ".npy":
+        np.save(path, array)
+    else:
+        np.savez_compressed(path, **columns)
+    table = read(path)
+    for number, column in columns.items():
+        wanted = [text.strip() for text in column.astype(str).tolist()] if column.dtype.kind in "US" else column.tolist()
+        assert table[number] == [float(cell) if name == "longdouble" else cell for cell in wanted]
 
 
 def test_wrong_arrays_are_refused(tmp_path: Path) -> None:
-    path = str(tmp_path / "t.npz")
+    path = tmp_path / "t.npz"
     for arrays, message in (
         ({"x": np.zeros(3), "y": np.zeros(2)}, r"columns of different lengths: {'x': 3, 'y': 2}"),
         ({"x": np.float64(1)}, "its array 'x' is a single value"),
         ({"x": np.array([{}], object)}, "cannot be read: Object arrays cannot be loaded"),
+        ({"x": np.zeros(3, complex)}, "'x' is of type complex128"),
+        ({"x": np.array(["2024-01-02"], "M8[D]")}, "'x' is of type datetime64"),
+        ({"x": np.array([b"\xff"])}, "'x' has bytes that are not ASCII"),
+        ({"x": np.zeros(0)}, "has no rows"),
     ):
         np.savez(path, **arrays)
         with pytest.raises(ConfigError, match=message):
-            tables.load(KEY, path)
-    np.save(tmp_path / "t.npy", np.zeros(3))
-    with pytest.raises(ConfigError, match="has 1 dimensions instead of 2"):
-        tables.load(KEY, str(tmp_path / "t.npy"))
+            read(path)
+    for array, message in ((np.zeros(3), "has 1 dimensions instead of 2"), (np.zeros((0, 2)), "has no rows")):
+        np.save(tmp_path / "t.npy", array)
+        with pytest.raises(ConfigError, match=message):
+            read(tmp_path / "t.npy")
 
 
-def test_empty_cells_of_parquet_are_refused(tmp_path: Path) -> None:
-    import pyarrow
-    from pyarrow import parquet
+PARQUET = {
+    **{str(kind): pyarrow.array([1, 2, 3], kind) for kind in (pyarrow.int8(), pyarrow.uint64(), pyarrow.float32())},
+    "half": pyarrow.array(np.array([1, 2.5, 3], np.float16)),
+    "bool": pyarrow.array([True, False, True]),
+    "text": pyarrow.array(["x", " y ", "x"]),
+    "large text": pyarrow.array(["x", "y", "x"], pyarrow.large_string()),
+    "dictionary": pyarrow.array(["x", "y", "x"]).dictionary_encode(),
+    "decimal": pyarrow.array([1, 2, 3]).cast(pyarrow.decimal128(21, 2)),
+    "chunks": pyarrow.chunked_array([["x", "y"], ["y", "x"]]),
+}
 
-    parquet.write_table(pyarrow.table({"a": [1.0, None]}), tmp_path / "t.parquet")
-    with pytest.raises(ConfigError, match="its column 'a' has 1 empty cells"):
-        tables.load(KEY, str(tmp_path / "t.parquet"))
+
+@pytest.mark.parametrize("name", PARQUET)
+def test_parquet_is_read_as_by_pandas(name: str, tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"a": PARQUET[name]}), path := tmp_path / "t.parquet")
+    wanted = pandas.read_parquet(path)["a"].tolist()
+    assert read(path)["a"] == [cell.strip() if isinstance(cell, str) else cell for cell in wanted]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pyarrow.array([1.0, None, None]), "its column 'a' has 2 empty cells, the first in row 1"),
+        (pyarrow.array([0], pyarrow.timestamp("s")), "its column 'a' is of type timestamp"),
+        (pyarrow.array([[1, 2], [3]]), "its column 'a' is of type list"),
+        (pyarrow.array([b"x"]), "its column 'a' is of type binary"),
+    ],
+)
+def test_wrong_columns_of_parquet_are_refused(column: pyarrow.Array, message: str, tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"a": column}), tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path / "t.parquet")
+
+
+def test_columns_of_one_name_in_parquet_are_refused(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table([[1], [2]], ["a", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match="it has two columns named 'a'"):
+        read(tmp_path / "t.parquet")
+
+
+def test_csv_files_need_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = data.write_table(tmp_path / "t.csv")
+    expected = read(path)
+    monkeypatch.setattr(csv_files, "LARGE", 0)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert read(path) == expected
 
 
 def test_a_missing_file_and_a_missing_package_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"loader.data_file='.*none.csv' is no file"):
+    with pytest.raises(ConfigError, match=r"loader.data_file='.*none.csv' is not a file"):
         tables.load(KEY, str(tmp_path / "none.csv"))
     path = data.write_table(tmp_path / "t.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)

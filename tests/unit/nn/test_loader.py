@@ -250,3 +250,35 @@ def test_any_type_of_number_is_served(dtype: str) -> None:
     assert torch.equal(
         served.data_[TRAIN], torch.from_numpy(np.arange(12).reshape(6, 2)[::-1].astype(dtype).astype(np.float32))
     )
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (Samples(np.zeros((3, 2)), np.zeros(2, int)), r"the train set has 3 samples, and labels of shape \(2,\)"),
+        (Samples(np.zeros((3, 2)), np.zeros((3, 1), int)), r"the train set has 3 samples, and labels of shape \(3, 1\)"),
+        (
+            Samples(np.zeros((3, 2)), np.array([0, 1.5, 2])),
+            "the train sample 1 .* has the label 1.5: a label is a whole number",
+        ),
+        (Samples(np.zeros((3, 2)), np.array([0, np.nan, 2])), "the train sample 1 .* has the label nan"),
+        (
+            Samples(np.zeros((3, 2)), np.array([0, 1, 2**64 - 1], "u8")),
+            "the train sample 2 .* has the label 18446744073709551615",
+        ),
+        (Samples(np.zeros((3, 2)), None, np.zeros((2, 1))), r"the train set has 3 samples, and targets of shape \(2, 1\)"),
+        (
+            Samples(np.array([[0.0], [1e39], [2]])),
+            "the train sample 1 .* has the value 1e\\+39, which is too large for float32",
+        ),
+        (Samples(np.array([[0.0], [np.nan], [2]])), "the train sample 1 .* has the value nan"),
+        (Samples(np.zeros((3, 2)), None, np.array([[0.0], [1], [np.inf]])), "the train sample 2 .* has the target value inf"),
+    ],
+)
+def test_wrong_samples_of_any_loader_are_named(samples: Samples, message: str) -> None:
+    class Wrong(BlobsLoader):
+        def load_data(self) -> dict[int, Samples]:
+            return {TRAIN: samples}
+
+    with pytest.raises(ConfigError, match=message):
+        loader(Wrong, normalization="none", validation_ratio=0)

@@ -1,17 +1,48 @@
 import pickle
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from runner.errors import ConfigError
+from runner.nn.loading import dataset_loader
 from runner.nn.loading.dataset_loader import DatasetLoader
 from runner.nn.loading.samples import TRAIN, VALIDATION
 from tests import data
 from tests.units import LoggedWorkflow
 
+POINTS = np.arange(6.0).reshape(3, 2)
+TOKENS = np.arange(6).reshape(3, 2)
+ITEMS = {
+    **{
+        dtype: ([(row.astype(dtype), 1) for row in TOKENS], TOKENS.astype(dtype), np.array([1, 1, 1]), None)
+        for dtype in ("u1", "i2", "i8", "u4", "f2", "f4", "f8", "?", ">i4")
+    },
+    "tensors": ([(torch.tensor(row), torch.tensor(2)) for row in POINTS], POINTS, np.array([2, 2, 2]), None),
+    "tensors of integers": ([(torch.tensor(row), 0) for row in TOKENS], TOKENS, np.array([0, 0, 0]), None),
+    "lists": ([[row.tolist(), 1] for row in POINTS], POINTS, np.array([1, 1, 1]), None),
+    "samples alone": (list(POINTS), POINTS, None, None),
+    "single samples": ([(row,) for row in POINTS], POINTS, None, None),
+    "numbers": ([(1.5, 0), (2.5, 1), (3.5, 0)], np.array([[1.5], [2.5], [3.5]]), np.array([0, 1, 0]), None),
+    "numpy labels": ([(row, np.uint8(3)) for row in POINTS], POINTS, np.full(3, 3, np.uint8), None),
+    "targets": ([(row, 0.5) for row in POINTS], POINTS, None, np.full(3, 0.5)),
+    "arrays of targets": ([(row, row * 2) for row in POINTS], POINTS, None, POINTS * 2),
+    "arrays of whole targets": ([(row, row) for row in TOKENS], TOKENS, None, TOKENS),
+    "mixed": ([(1, 0), (2.5, 0), (3, 0)], np.array([[1.0], [2.5], [3.0]]), np.array([0, 0, 0]), None),
+    "images": (
+        [(Image.fromarray(np.full((2, 3), value, np.uint8)), 0) for value in range(3)],
+        np.arange(3, dtype=np.uint8)[:, None, None] * np.ones((2, 3), np.uint8),
+        np.array([0, 0, 0]),
+        None,
+    ),
+}
+"""For each kind of items what they are, and the data, labels and targets that they make."""
+
 
 def loader(name: str = "tests.data.Points", size: int = 9, **arguments: object) -> DatasetLoader:
-    return DatasetLoader(LoggedWorkflow(), seed=1, train={"_target_": name, "size": size, **arguments})
+    sized = {} if name.endswith("Listed") else {"size": size}
+    return DatasetLoader(LoggedWorkflow(), seed=1, train={"_target_": name, **sized, **arguments})
 
 
 def test_items_are_put_together() -> None:
@@ -28,10 +59,15 @@ def test_what_is_no_whole_number_is_a_target() -> None:
     assert samples.targets.shape == (9, 1)
 
 
-def test_a_second_data_set_is_for_validation_and_classes_survive_pickling() -> None:
+def test_a_second_data_set_is_for_validation_and_a_restored_loader_is_given_its_classes() -> None:
     train, validation = ({"_target_": "tests.data.Points", "size": size} for size in (9, 4))
     made = DatasetLoader(LoggedWorkflow(), seed=1, train=train, validation=validation)
     restored = pickle.loads(pickle.dumps(made.workflow))["loader"]
+    assert restored.missing_classes() == ["tests.data.Points"]
+    with pytest.raises(ConfigError, match=r"tests\.data\.Points.*restore\.trusted=\[tests\.data\]"):
+        restored.initialize()
+    restored.provide("tests.data.Points", data.Points)
+    assert restored.missing_classes() == []
     restored.initialize()
     assert restored.split_lengths == [0, 4, 9]
     assert VALIDATION in restored.data_
@@ -48,7 +84,7 @@ def test_a_second_data_set_is_for_validation_and_classes_survive_pickling() -> N
         ),
         ("os.system", "loader.train._target_='os.system' is no subclass of torch.utils.data.dataset.Dataset"),
         ("subprocess.Popen", "loader.train._target_='subprocess.Popen' is no subclass of torch.utils.data.dataset.Dataset"),
-        ("torch.utils.data.IterableDataset", "IterableDataset is no map-style"),
+        ("torch.utils.data.IterableDataset", "torch.utils.data.IterableDataset is not a map-style"),
         ("torch.utils.data.TensorDataset", "loader.train: TensorDataset fails: TypeError: .*'size'"),
         ("tests.data.Broken", "loader.train: Broken fails: RuntimeError: as asked for"),
         ("tests.data.Ragged", "loader.train: the samples cannot be put together: all input arrays must have the same shape"),
@@ -66,13 +102,102 @@ def test_a_target_is_needed(train: object) -> None:
         DatasetLoader(LoggedWorkflow(), seed=1, train=train)
 
 
-def test_a_state_that_names_another_class_is_refused() -> None:
+def test_a_state_holds_no_class_and_a_class_that_is_given_must_be_a_data_set() -> None:
     made = loader()
-    made.datasets = {"train": (dict, {"size": 3})}
-    with pytest.raises(ConfigError, match=r"loader.train: builtins.dict is no map-style"):
-        made.initialize()
+    assert made.datasets == {"train": "tests.data.Points"}
+    assert made.arguments == {"train": {"size": 9}}
+    for wrong in (dict, torch.utils.data.IterableDataset, data.Points(3)):
+        with pytest.raises(ConfigError, match=r"tests.data.Points is not a map-style"):
+            made.provide("tests.data.Points", wrong)
+
+
+@pytest.mark.parametrize("name", dataset_loader.TORCH)
+def test_classes_of_torch_need_no_declaration(name: str) -> None:
+    made = loader()
+    made.datasets = {"train": name}
+    assert made.missing_classes() == []
 
 
 def test_an_empty_data_set_is_refused() -> None:
     with pytest.raises(ConfigError, match="Points must have items"):
         loader(size=0).load_data()
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+def test_items_are_read_as_by_numpy(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    items, data_of, labels, targets = ITEMS[kind]
+    monkeypatch.setattr(data.Listed, "items", items)
+    samples = loader("tests.data.Listed").load_data()[TRAIN]
+    for found, expected in ((samples.data, data_of), (samples.labels, labels), (samples.targets, targets)):
+        assert (found is None) is (expected is None)
+        if expected is not None:
+            assert found.dtype == np.asarray(expected).dtype.newbyteorder("=")
+            assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (lambda index: ("text", 1), "a sample is str, which is not a number"),
+        (lambda index: (np.zeros(2), "cat"), "a label is str, which is not a number"),
+        (lambda index: (np.zeros(2), None), "a label is NoneType"),
+        (lambda index: {"x": 1}, "a sample is dict"),
+        (lambda index: (torch.zeros(index + 1), 0), "the samples cannot be put together"),
+        (lambda index: (torch.zeros(2, requires_grad=True), 0), "the samples cannot be put together: .*grad"),
+        (lambda index: (torch.zeros(2, dtype=torch.bfloat16), 0), "the samples cannot be put together: .*BFloat16"),
+        (lambda index: (torch.zeros(2), 0) if index else torch.zeros(2), "must have items"),
+        (lambda index: (Image.new("P", (2, 2)), 0), "the sample of item 0 is an image with a palette"),
+        (lambda index: (torch.zeros(2, dtype=torch.complex64), 0), "a sample is Tensor, which is not a number"),
+    ],
+)
+def test_wrong_items_are_refused(item: object, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data.Listed, "items", [item(index) for index in range(3)])
+    with pytest.raises(ConfigError, match=rf"loader.train: .*{message}"):
+        loader("tests.data.Listed").load_data()
+
+
+@pytest.mark.parametrize(
+    ("sample", "label", "message"),
+    [
+        ([0.0, np.nan], 0, r"the train sample 2 .counted from 0. has the value nan at \[1\]"),
+        ([np.inf, 0.0], 0, r"the train sample 2 .* has the value inf at \[0\]"),
+        ([0.0, 1.0], np.nan, r"the train sample 2 .* has the target value nan"),
+        ([0.0, 1.0], -1, r"the train sample 2 .* has the label -1: a label is a whole number from 0 to"),
+        ([0.0, 1.0], 10**12, r"the train sample 2 .* has the label 1000000000000"),
+    ],
+)
+def test_wrong_values_are_found(sample: object, label: object, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = (np.array([1.0, 2.0]), type(label)(1))
+    monkeypatch.setattr(data.Listed, "items", [good, good, (np.array(sample), label)])
+    with pytest.raises(ConfigError, match=message):
+        loader("tests.data.Listed").initialize()
+
+
+@pytest.mark.parametrize(
+    ("samples", "scaled"),
+    [
+        (np.array([[3, 70_000], [5, 1]]), False),
+        (np.array([[3, 7], [5, 1]], np.uint8), False),
+        (np.array([[True, False], [True, True]]), False),
+        (np.array([[[3, 7], [5, 1]]] * 2, np.uint8), True),
+        (np.array([[3.0, 7.0], [5.0, 1.0]]), True),
+    ],
+)
+def test_integers_are_not_scaled_unless_they_are_pixels(
+    samples: np.ndarray, scaled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data.Listed, "items", [(sample, 0) for sample in samples])
+    made = loader("tests.data.Listed")
+    made.initialize()
+    assert made.data_[TRAIN].dtype == made.sample_dtype == torch.float32
+    assert np.array_equal(made.data_[TRAIN].numpy(), samples) is not scaled
+
+
+def test_integers_stay_integers_where_units_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = np.array([[3, 2**40], [5, 1]])
+    monkeypatch.setattr(data.Listed, "items", [(sample, 0) for sample in tokens])
+    made = loader("tests.data.Listed")
+    made.keeps_integers = True
+    made.initialize()
+    assert made.data_[TRAIN].dtype == made.sample_dtype == torch.int64
+    assert made.data_[TRAIN].tolist() == tokens.tolist()

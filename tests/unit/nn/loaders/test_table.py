@@ -1,12 +1,17 @@
+import pickle
+import random
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
+import torch
 
 from runner.errors import ConfigError
 from runner.nn.loading.samples import TRAIN, VALIDATION
 from runner.nn.loading.table_loader import TableLoader
 from tests import data
+from tests.networks import trained
 from tests.units import LoggedWorkflow
 
 
@@ -15,44 +20,69 @@ def table(tmp_path: Path) -> str:
     return str(data.write_table(tmp_path / "table.csv"))
 
 
+@pytest.fixture
+def written(tmp_path: Path):
+    """Returns a function that writes a file and returns its path."""
+
+    def write(content: str, name: str = "t.csv") -> str:
+        (tmp_path / name).write_text(content)
+        return str(tmp_path / name)
+
+    return write
+
+
 def loader(file: str, **settings: object) -> TableLoader:
     return TableLoader(LoggedWorkflow(), seed=1, data_file=file, **settings)
 
 
 def test_names_are_numbered_in_alphabetical_order(table: str) -> None:
-    samples = loader(table, label="kind", validation_file=table).load_data()
+    made = loader(table, label="kind", validation_file=table)
+    samples = made.load_data()
     assert samples[TRAIN].labels[:3].tolist() == samples[VALIDATION].labels[:3].tolist() == [1, 0, 2]
+    assert made.label_names == ["maybe", "no", "yes"]
     assert samples[TRAIN].data.shape == (60, 3)
     assert samples[TRAIN].targets is None
 
 
-def test_columns_are_chosen_by_name_or_number(table: str) -> None:
-    samples = loader(table, columns=["b", 0], targets=[3]).load_data()[TRAIN]
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".npz"])
+def test_columns_are_chosen_by_name_or_number(ending: str, tmp_path: Path) -> None:
+    samples = loader(str(data.write_table(tmp_path / f"t{ending}")), columns=["b", 0], targets=[3]).load_data()[TRAIN]
     a, b = data.numbers().normal(size=(2, 60))
     assert np.array_equal(samples.data, np.column_stack([b, a]))
     assert np.array_equal(samples.targets, (2 * a - b)[:, None])
     assert samples.labels is None
 
 
-def test_a_single_array_keeps_its_shape(tmp_path: Path) -> None:
+def test_arrays_keep_their_shape(tmp_path: Path) -> None:
     path = str(tmp_path / "t.npz")
-    np.savez(path, images=np.zeros((4, 3, 2)), labels=np.array([0.0, 1, 2, 1]))
-    samples = loader(path, label="labels").load_data()[TRAIN]
-    assert samples.data.shape == (4, 3, 2)
+    images = np.arange(24).reshape(4, 3, 2)
+    np.savez(path, images=images, labels=np.array([0.0, 1, 2, 1]), x=np.array([5.0, 6, 7, 8]))
+    samples = loader(path, columns=["images"], label="labels").load_data()[TRAIN]
+    assert np.array_equal(samples.data, images)
     assert samples.labels.tolist() == [0, 1, 2, 1]
+    samples = loader(path, label="labels").load_data()[TRAIN]
+    assert np.array_equal(samples.data, np.column_stack([images.reshape(4, 6), [5, 6, 7, 8]]))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "the column 'kind' has 'no', which is no number: leave it out of the data"),
-        ({"label": "type"}, "loader.label: 'type' is not a column; known: a, b, kind, y, or 0 to 3"),
+        ({}, "line 2, column 'kind': 'no' is not a number: leave the column out, or name it in loader.categories"),
+        ({"label": "type"}, "loader.label: 'type' is not a column of .*known: 'a', 'b', 'kind', 'y', or 0 to 3"),
+        ({"label": "Kind"}, "loader.label: 'Kind' is not a column of .* did you mean 'kind'?"),
         ({"label": 4}, "loader.label: 4 is not a column"),
         ({"label": -1}, "loader.label: -1 is not a column"),
-        ({"label": "a", "columns": ["b"]}, "loader.label='a' is a column with other values than whole numbers or names"),
+        ({"label": "a", "columns": ["b"]}, "line 2, column 'a': the label 0.345.* is not a whole number"),
+        ({"label": "kind", "columns": ["a", 2]}, "loader.columns has 'kind', which is the label"),
+        ({"columns": ["a", 0]}, "loader.columns has 'a' twice"),
         ({"columns": [True]}, "loader.columns: True is not a column"),
-        ({"targets": ["kind"], "columns": ["a"]}, "the column 'kind' has 'no', which is no number"),
+        ({"targets": ["kind"], "columns": ["a"]}, "line 2, column 'kind': 'no' is not a number"),
         ({"targets": ["a", "b", "kind", "y"]}, "no columns for the data besides label and targets"),
+        (
+            {"label": "kind", "categories": ["kind"]},
+            "loader.categories: 'kind' is not one of the columns of the data: 'a', 'b', 'y'",
+        ),
+        ({"columns": ["a"], "categories": ["kind"]}, "loader.categories: 'kind' is not one of the columns of the data: 'a'"),
     ],
 )
 def test_wrong_columns_are_named(settings: dict[str, object], message: str, table: str) -> None:
@@ -60,14 +90,178 @@ def test_wrong_columns_are_named(settings: dict[str, object], message: str, tabl
         loader(table, **settings).load_data()
 
 
-def test_a_validation_file_must_be_like_the_other(table: str, tmp_path: Path) -> None:
-    path = tmp_path / "v.csv"
-    path.write_text("a,b,kind,y\n1,2,perhaps,3\n")
-    with pytest.raises(ConfigError, match=r"loader.validation_file has the label 'perhaps', .* known: maybe, no, yes"):
-        loader(table, label="kind", validation_file=str(path)).load_data()
-    path.write_text("a,kind\n1,yes\n")
-    with pytest.raises(ConfigError, match=r"the validation samples have shape \(1,\), and the training samples \(3,\)"):
-        loader(table, label="kind", validation_file=str(path)).initialize()
-    path.write_text("a,b,kind,y\nnan,2,yes,3\n")
-    with pytest.raises(ConfigError, match="the column 'a' has values that are not finite"):
-        loader(str(path), label="kind").load_data()
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b,label\n1,2,x\nnan,2,y\n", "line 3, column 'a': nan is not finite"),
+        ("a,b,label\n1,2,x\n1,-inf,y\n", "line 3, column 'b': -inf is not finite"),
+        ("a,b,label\n1,2,x\n1,1e999,y\n", "line 3, column 'b': inf is not finite"),
+        ("a,b,label\n1,2,x\n1,,y\n", "line 3, column 'b': the cell is empty"),
+        ("a,b,label\n1,2,x\n1,NA,y\n", "line 3, column 'b': 'NA' is not a number"),
+        ("a,b,label\n1,2,x\n1,2,\n", "line 3, column 'label': the cell is empty"),
+        ("a,b,label\n1,2,x\n1,2,  \n", "line 3, column 'label': the cell is empty"),
+        ("a,b,label\n1,2,x\n1,2,nan\n", "line 3, column 'label': the cell is nan"),
+        ("a,b,label\n1,2,0\n1,2,0.5\n", "line 3, column 'label': the label 0.5 is not a whole number"),
+        ("a,b,label\n1,2,0\n1,2,nan\n", "line 3, column 'label': the cell is nan"),
+        ("a;b;label\n1;2;x\n1;2,5;y\n", "line 3, column 'b': '2,5' is not a number: write numbers with a decimal point"),
+        (
+            'a,b,label\n1,2,x\n1,"1,234.5",y\n',
+            "line 3, column 'b': '1,234.5' is not a number: write numbers with a decimal point",
+        ),
+        ("a,b,label\n1,2,x\n1,2024-01-02,y\n", "line 3, column 'b': '2024-01-02' is not a number"),
+        ("a,b,label\n1,2,x\n1,True,y\n", "line 3, column 'b': 'True' is not a number"),
+        ("a,b,label\n1,2,x\n1,5 kg,y\n", "line 3, column 'b': '5 kg' is not a number"),
+        ("a,b,label\n1,2,0\n1,2,-3\n", "the train sample 1 .* has the label -3"),
+        ("a,b,label\n1,2,0\n1,2,1000000000000\n", "the train sample 1 .* has the label 1000000000000"),
+        ("a,b,label\n1,2,0\n1,1e300,1\n", r"precision=float64"),
+    ],
+)
+def test_wrong_cells_are_named(content: str, message: str, written) -> None:
+    settings = {"normalization": "none"} if "1e300" in content else {}
+    with pytest.raises(ConfigError, match=message):
+        loader(written(content), label="label", **settings).initialize()
+
+
+def test_a_column_of_row_numbers_is_left_out_and_told(written, caplog: pytest.LogCaptureFixture) -> None:
+    for first in ("", "Unnamed: 0"):
+        caplog.clear()
+        path = written(f"{first},a,label\n0,5,x\n1,6,y\n")
+        assert loader(path, label="label").load_data()[TRAIN].data.tolist() == [[5], [6]]
+        assert f"the column {first!r} numbers the rows" in caplog.text
+        assert loader(path, label="label", columns=[first, "a"]).load_data()[TRAIN].data.tolist() == [[0, 5], [1, 6]]
+
+
+def test_the_index_of_pandas_in_parquet_is_left_out(tmp_path: Path) -> None:
+    pandas.DataFrame({"a": [5.0, 6.0], "label": [0, 1]}, index=["x", "y"]).to_parquet(path := tmp_path / "t.parquet")
+    assert loader(str(path), label="label").load_data()[TRAIN].data.tolist() == [[5], [6]]
+
+
+def test_a_number_is_a_name_where_there_is_one(written) -> None:
+    made = loader(written("id,2019,2020\nx,5,0\ny,6,1\n"), header=True, label=2020, columns=[1])
+    samples = made.load_data()[TRAIN]
+    assert samples.data.tolist() == [[5], [6]]
+    assert samples.labels.tolist() == [0, 1]
+    samples = loader(written(",1,0\n0,5,0\n1,6,1\n"), label=0).load_data()[TRAIN]
+    assert samples.data.tolist() == [[5], [6]]
+    assert samples.labels.tolist() == [0, 1]
+
+
+def test_other_tables_have_their_columns_by_name(written, caplog: pytest.LogCaptureFixture) -> None:
+    train = written("a,b,label\n1,2,cat\n3,4,dog\n", "train.csv")
+    for content in ("b,a,label\n6,5,dog\n", "label, b ,a\ndog,6,5\n", "b,id,label,a\n6,99,dog,5\n", ",a,b,label\n0,5,6,dog\n"):
+        samples = loader(train, label=2, validation_file=written(content, "validation.csv")).load_data()[VALIDATION]
+        assert samples.data.tolist() == [[5, 6]]
+        assert samples.labels.tolist() == [1]
+    assert "validation.csv' has columns that the first table has not; they are left out: 'id'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,label\n1,cat\n", "loader.validation_file='.*' lacks 'b' of the first table's columns$"),
+        ("a,c,d,label\n1,2,3,cat\n", "lacks 'b' of the first table's columns, and has 'c', 'd' besides"),
+        ("a,b\n1,2\n", "lacks 'label'"),
+        ("1,2,0\n3,4,0\n", "lacks 'a', 'b', 'label' .*, and has '0', '1', '2' besides"),
+        (
+            "a,b,label\n1,2,perhaps\n",
+            "line 2, column 'label': the label 'perhaps' is not in the training set; known: 'cat', 'dog'",
+        ),
+        ("a,b,label\n1,2,1\n", "line 2, column 'label': the label '1' is not in the training set; known: 'cat', 'dog'"),
+        ("a,b,label\n1,2,Cat\n", "the label 'Cat' is not in the training set"),
+        ("a,b,label\n", "has no rows"),
+    ],
+)
+def test_a_validation_file_must_be_like_the_other(content: str, message: str, written) -> None:
+    train = written("a,b,label\n1,2,cat\n3,4,dog\n", "train.csv")
+    with pytest.raises(ConfigError, match=message):
+        loader(train, label="label", validation_file=written(content, "validation.csv")).load_data()
+
+
+def test_labels_are_text_or_numbers_in_all_tables_alike(written) -> None:
+    train = written("a,label\n1,3\n2,1\n3,x\n", "train.csv")
+    samples = loader(train, label="label", validation_file=written("a,label\n1,1\n2,3\n", "v.csv")).load_data()
+    assert samples[TRAIN].labels.tolist() == [1, 0, 2]
+    assert samples[VALIDATION].labels.tolist() == [0, 1]
+    train = written("a,label\n1,3\n2,1\n", "train.csv")
+    with pytest.raises(ConfigError, match="the label 'x' is not in the training set; its labels are whole numbers"):
+        loader(train, label="label", validation_file=written("a,label\n1,x\n", "v.csv")).load_data()
+
+
+def test_labels_keep_their_numbers_when_the_data_change(written, caplog: pytest.LogCaptureFixture) -> None:
+    path = written("a,label\n1,cat\n2,dog\n")
+    made = loader(path, label="label", validation_ratio=0)
+    made.initialize()
+    restored = pickle.loads(pickle.dumps(made.workflow))["loader"]
+    restored.allow_changed_data_ = True
+    written("a,label\n1,cat\n2,ant\n3,zebra\n")
+    restored.initialize()
+    assert restored.label_names == ["cat", "dog", "ant", "zebra"]
+    assert sorted(restored.labels_[TRAIN].tolist()) == [0, 2, 3]
+    assert restored.label_count == 4
+    assert "new labels, numbered after the others: 'ant', 'zebra'" in caplog.text
+
+
+def test_columns_keep_their_places_when_the_data_change(written) -> None:
+    made = loader(written("a,b,label\n1,2,0\n3,4,1\n"), label="label", validation_ratio=0)
+    made.initialize()
+    restored = pickle.loads(pickle.dumps(made.workflow))["loader"]
+    written("label,b,a\n0,2,1\n1,4,3\n")
+    restored.initialize()
+    assert torch.equal(restored.data_[TRAIN], made.data_[TRAIN])
+
+
+def test_categories_are_one_feature_each(written) -> None:
+    train = written("size,color,zip,label\n10,red,01,0\n20,blue,02,1\n60,red,1,1\n", "train.csv")
+    validation = written("color,zip,size,label\nblue,1,30,0\n", "validation.csv")
+    made = loader(train, label="label", categories=["color", 2], validation_file=validation)
+    assert made.load_data()[VALIDATION].data.tolist() == [[30, 1, 0, 0, 0, 1]]
+    assert made.category_names == {"color": ["blue", "red"], "zip": ["01", "02", "1"]}
+    made.initialize()
+    assert made.data_[TRAIN][:, 1:].tolist() == [[0, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 1, 0, 0, 1]]
+    torch.testing.assert_close(made.data_[TRAIN][:, 0].std(correction=0), torch.tensor(1.0))
+    restored = pickle.loads(pickle.dumps(made.workflow))["loader"]
+    restored.initialize()
+    assert torch.equal(restored.data_[VALIDATION], made.data_[VALIDATION])
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("green", "line 2, column 'color': 'green' is not a category of the training set; known: 'blue', 'red'"),
+        ("", "the cell is empty"),
+    ],
+)
+def test_unknown_categories_are_refused(cell: str, message: str, written) -> None:
+    train = written("color,label\nred,0\nblue,1\n", "train.csv")
+    validation = written(f"color,label\n{cell},0\n", "validation.csv")
+    with pytest.raises(ConfigError, match=message):
+        loader(train, label="label", categories=["color"], validation_file=validation).load_data()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_table_learns_without_further_settings(precision: str, written) -> None:
+    draw = random.Random(1)
+    rows = ["time,size,weight,label"]
+    for number in range(200):
+        kind = number % 3
+        cells = (1_700_000_000 + draw.gauss(60 * kind, 9), draw.gauss(1e-6 * (kind == 1), 1e-7), draw.gauss(5e8, 1e8))
+        rows.append(",".join([*map(repr, cells), ("ant", "bee", "cat")[kind]]))
+    workflow = trained(
+        loader_name="table",
+        loader_config={"data_file": written("\n".join(rows)), "label": "label", "validation_ratio": 0.2},
+        layers={"fc": {"type": "all2all_tanh", "output_sample_shape": 10}, "out": {"type": "softmax"}},
+        precision=precision,
+        decision_config={"max_epochs": 40},
+    )
+    assert workflow.decision.history[-1]["validation"] < 5
+
+
+def test_a_steady_clock_is_learned(written) -> None:
+    rows = "".join(f"{1_700_000_000 + t},{int(t >= 100)}\n" for t in range(200))
+    workflow = trained(
+        loader_name="table",
+        loader_config={"data_file": written("t,label\n" + rows), "label": "label", "validation_ratio": 0, "minibatch_size": 10},
+        layers={"out": {"type": "softmax", "learning_rate": 0.5}},
+        decision_config={"max_epochs": 30},
+    )
+    assert workflow.decision.history[-1]["train"] < 3

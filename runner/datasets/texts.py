@@ -1,0 +1,64 @@
+"""Columns of text: each distinct text once, and for each row which one it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.datasets.numbers import is_number
+
+Codes = npt.NDArray[np.int64]
+
+
+class Texts:
+    """A column of text. White space around a text does not count.
+
+    Attributes:
+        names: the distinct texts, in the order of their first rows.
+        codes: for each row the index of its text.
+    """
+
+    def __init__(self, rows: Iterable[str] = ()) -> None:
+        self._numbers: dict[str, int] = {}
+        self._parts: list[Codes] = [np.empty(0, np.int64)]
+        self.extend(rows)
+
+    def extend(self, rows: Iterable[str]) -> None:
+        """Appends the texts of some rows."""
+        self._parts.append(np.fromiter(map(self._number, rows), np.int64))
+
+    def extend_coded(self, names: Iterable[str], codes: npt.NDArray[Any]) -> None:
+        """Appends rows that come as distinct texts and their indices."""
+        numbers = np.fromiter(map(self._number, names), np.int64)
+        self._parts.append(numbers[codes])
+
+    def _number(self, text: str) -> int:
+        return self._numbers.setdefault(text.strip(), len(self._numbers))
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._numbers)
+
+    @property
+    def codes(self) -> Codes:
+        self._parts = [np.concatenate(self._parts)]
+        return self._parts[0]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def renumbered(self, names: list[str]) -> Codes:
+        """Returns for each row the index of its text in `names`, which has them all."""
+        numbers = {name: number for number, name in enumerate(names)}
+        return np.array([numbers[name] for name in self.names], np.int64)[self.codes]
+
+    def row_of(self, name: str) -> int:
+        """Returns the first row that has a text."""
+        return int(np.argmax(self.codes == self._numbers[name]))
+
+    def first_text(self) -> str | None:
+        """Returns the first text that is not a number, or None."""
+        return next((name for name in self._numbers if not is_number(name)), None)

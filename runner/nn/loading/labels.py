@@ -1,0 +1,51 @@
+"""Labels: numbers of classes, and the names that they may have."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.datasets.files import some
+from runner.errors import ConfigError
+from runner.nn.loading.samples import Array
+
+log = logging.getLogger(__name__)
+
+LARGEST = 10_000_000
+"""The largest label: there is an output for each one up to it."""
+
+
+def known_names(names: list[str], found: Iterable[str]) -> list[str]:
+    """Returns the names of labels, each in the place of its number: those known so far, then new ones in alphabetical order."""
+    new = sorted(set(found) - set(names))
+    if names and new:
+        log.warning("The data have new labels, numbered after the others: %s", some(new))
+    return names + new
+
+
+def whole(what: str, labels: Array, samples: int) -> npt.NDArray[np.int64]:
+    """Returns labels as whole numbers.
+
+    Args:
+        what: the set of samples, for messages.
+        labels: the labels.
+        samples: how many samples there are.
+
+    Raises:
+        ConfigError: there is not one for each sample, or one is not the number of a class.
+    """
+    if labels.shape != (samples,):
+        raise ConfigError(f"the {what} set has {samples} samples, and labels of shape {labels.shape}")
+    with np.errstate(invalid="ignore"):
+        numbers = labels.astype(np.int64)
+    wrong = (numbers != labels) | (numbers < 0) | (numbers > LARGEST)
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise ConfigError(
+            f"the {what} sample {index} (counted from 0) has the label {labels[index]}: a label is a whole number from 0 to"
+            f" {LARGEST}"
+        )
+    return numbers
