@@ -111,6 +111,17 @@ class Unit(Pickleable):
             f" {type(self).__name__}.migrate(state, version)"
         )
 
+    def missing_classes(self) -> list[str]:
+        """Returns the full names of classes that the state names and the unit has not got since its restore.
+
+        A snapshot may name a class, but not decide that it is imported. The restore calls `provide` for those that the call
+        names, or that are declared as trusted.
+        """
+        return []
+
+    def provide(self, name: str, cls: type) -> None:
+        """Gives the unit one of its `missing_classes()`."""
+
     @property
     def restored_from_snapshot(self) -> bool:
         """True from a restore until the main workflow's `initialize()` ends."""

@@ -96,7 +96,7 @@ class _Tables(Allowed):
         super().__init__()
         self.declared.add(_StandIn)
 
-    def _is_trusted(self, module: str) -> bool:
+    def trusts(self, module: str) -> bool:
         return module.partition(".")[0] not in GIVEN
 
     def _call(self, entry: Entry, arguments: tuple[Any, ...]) -> Any:

@@ -22,6 +22,7 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.format.limits import Budget
 from runner.snapshots.restoring.authority import granted
 from runner.snapshots.restoring.reader import read_header, read_verified
+from runner.snapshots.restoring.soundness import all_units
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores.file import FileStore
@@ -138,9 +139,17 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
         workflow = policy.load(file, budget)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
+        _provide_classes(workflow, policy)
         for snapshotter in snapshotters(workflow):
             type(snapshotter).restored_from(snapshotter, location, granted(snapshotter.place, snapshotter.mode, store))
         return Restored(workflow, location, header)
+
+
+def _provide_classes(workflow: Workflow, policy: Policy) -> None:
+    for unit in all_units(workflow):
+        for name in type(unit).missing_classes(unit):
+            if (cls := policy.class_named(name)) is not None:
+                type(unit).provide(unit, name, cls)
 
 
 class _Located:

@@ -17,6 +17,7 @@ from runner.snapshots.format.limits import Budget
 from runner.snapshots.format.seal import SIGNATURE_SIZE, is_signature
 from runner.snapshots.memory import without_garbage_collection
 from runner.snapshots.restoring.allowed import Allowed
+from runner.snapshots.restoring.allowed.classes import find
 from runner.snapshots.restoring.soundness import check_sound
 from runner.snapshots.restoring.unpickler import Unpickler
 
@@ -82,6 +83,18 @@ class Policy:
         if rest and not is_signature(rest):
             raise SnapshotRefusedError("it goes on after the end of its pickle")
         return value
+
+    def class_named(self, name: str) -> type | None:
+        """Returns a class that a restored unit names by its full name; None if its module is not trusted.
+
+        Raises:
+            SnapshotRefusedError: it is not a class that is defined there.
+            SnapshotMismatchError: there is no such class.
+        """
+        module, _, cls = self.renamed.get(name, name).rpartition(".")
+        if self.trust is Trust.restricted and not Allowed(self.trusted, self.renamed).trusts(module):
+            return None
+        return find(module, cls).cls
 
     def _restricted(self, file: BinaryIO, budget: Budget | None) -> Any:
         allowed = Allowed(self.trusted, self.renamed)

@@ -171,14 +171,15 @@ class Allowed:
         new = self.renamed.get(f"{module}.{name}")
         if new is not None:
             module, _, name = new.rpartition(".")
-        if new is not None or self._is_trusted(module):
+        if new is not None or self.trusts(module):
             entry = classes.find(module, name)
             if entry.cls is not None:
                 self.declared.add(entry.cls)
             return entry
         raise SnapshotRefusedError(f"it names {f'{module}.{name}'[:200]!r}, which is not allowed{_advice(module, package)}")
 
-    def _is_trusted(self, module: str) -> bool:
+    def trusts(self, module: str) -> bool:
+        """Whether classes of a module may be in the pickle."""
         return any(module == declared or module.startswith(f"{declared}.") for declared in self.trusted)
 
 
