@@ -190,7 +190,7 @@ def test_what_is_signed_is_as_documented() -> None:
     import hashlib
 
     private = ed25519.Ed25519PrivateKey.generate()
-    message = b"veles-run snapshot, format 1: SHA-512 of header and pickle\n" + hashlib.sha512(b"data").digest()
+    message = b"veles-run snapshot, format 2: SHA-512 of header and pickle\n" + hashlib.sha512(b"data").digest()
     private.public_key().verify(signed(Ed25519Key(private.public_key(), private), b"data"), message)
 
 

@@ -14,7 +14,7 @@ from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.snapshots import codecs
 from runner.snapshots.capture.writer import Request, Writer
-from runner.snapshots.format.header import Header
+from runner.snapshots.format.header import FORMAT, Header
 from runner.snapshots.format.keys import Ed25519Key, Key, SecretKey
 from runner.snapshots.format.seal import Signer, is_signature
 from runner.snapshots.restoring.restore import restore
@@ -183,7 +183,7 @@ def test_the_form_of_a_signature(key: Key, kind: str, size: int) -> None:
     assert not is_signature(made + b".")
     assert not is_signature(b"x" + made[1:])
     name, version, algorithm, code = pickle.load(io.BytesIO(made))
-    assert (name, version, algorithm, len(code)) == ("veles-run", 1, kind, size)
+    assert (name, version, algorithm, len(code)) == ("veles-run", FORMAT, kind, size)
 
 
 def test_bad_policies(tmp_path: Path) -> None:
