@@ -37,21 +37,23 @@ _REFERENCE = re.compile(r"(?s)\$\{.*:")
 """An interpolation that asks a resolver, such as `${oc.env:NAME}`; one without a colon names another key."""
 
 
-def obeyed(stored: Mapping[str, Any], call: DictConfig, typed: Sequence[str]) -> dict[str, Any]:
+def obeyed(stored: Mapping[str, Any], call: DictConfig, typed: Sequence[str], location: str) -> dict[str, Any]:
     """Returns what a run takes of a snapshot's configuration, before anything in it is resolved.
 
     Args:
         stored: the configuration, as the snapshot's header has it.
         call: the configuration that this call has without the snapshot: its conf file, and what was typed.
         typed: the keys that were typed.
+        location: the snapshot.
 
     Raises:
         ConfigError: a value refers to the environment, and this call has neither the same reference nor another value.
     """
     result = {key: copy.deepcopy(value) for key, value in stored.items() if key not in PROCESS_KEYS}
     named = _flat(call)
-    for key, value in flattened(_by_number(result)).items():
-        if not _refers(value) or named.get(key) == value:
+    values = flattened(_by_number(result))
+    for key, value in values.items():
+        if not _refers(value) or named.get(key) == value or _is_implied(key, value, values, named, location):
             continue
         if not any(key == other or key.startswith(f"{other}.") for other in typed):
             raise _unconfirmed(key, value, "reads the environment")
@@ -119,8 +121,10 @@ def _is_implied(key: str, value: Any, values: Mapping[str, Any], named: Mapping[
             return not values.get("snapshotter.odbc") or value == (place.table if place else DEFAULT_TABLE)
         case "snapshotter.mode":
             return read_mode(value) == no_wider(read_mode(value))
-        case _:
+        case "snapshotter.key":
             return bool(value == named.get("restore.key"))
+        case _:
+            return False
 
 
 def _unconfirmed(key: str, value: Any, what: str) -> ConfigError:

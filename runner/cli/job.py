@@ -87,7 +87,7 @@ def _draw(workflow: Workflow, path: str) -> Outcome:
 
 def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = restored.workflow
-    before = source.snapshot_config(restored.header, node, request)
+    before = source.snapshot_config(restored, node, request)
     now = source.overridden(before, request.run_overrides)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
     authority.check_places(now, node, restored.location)

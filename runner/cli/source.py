@@ -99,7 +99,7 @@ def _is_declarable(module: str) -> bool:
     return first not in GIVEN and all(part.isidentifier() for part in parts)
 
 
-def snapshot_config(header: Header, call: DictConfig, request: Request) -> DictConfig:
+def snapshot_config(restored: Restored, call: DictConfig, request: Request) -> DictConfig:
     """Returns the configuration that a snapshot was made with, as far as this call lets it speak.
 
     Raises:
@@ -107,7 +107,7 @@ def snapshot_config(header: Header, call: DictConfig, request: Request) -> DictC
         SnapshotMismatchError: it is not of this version.
     """
     try:
-        config = authority.obeyed(header.config, call, request.typed_keys)
+        config = authority.obeyed(restored.header.config, call, request.typed_keys, restored.location)
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error

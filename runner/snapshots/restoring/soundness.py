@@ -45,7 +45,7 @@ def check_sound(workflow: Workflow, made: Iterable[Any], callables: bool = True)
         if isinstance(unit, Workflow):
             _check_workflow(unit)
         _check_links(unit)
-    owners: dict[int, str] = {}
+    owners: dict[int, tuple[int, str]] = {}
     for item in objects:
         if type(item) is not Bool:
             check_attributes_of(item, owners, callables)
@@ -122,7 +122,7 @@ def _check_end(what: str, link: Link) -> None:
         link = vars(link.source).get(link.attribute)
 
 
-def check_attributes_of(item: Any, owners: dict[int, str], callables: bool = True) -> None:
+def check_attributes_of(item: Any, owners: dict[int, tuple[int, str]], callables: bool = True) -> None:
     """Checks what one of veles-run's classes declares of an object, and that no two attributes of ours share a container.
 
     Args:
@@ -142,14 +142,10 @@ def check_attributes_of(item: Any, owners: dict[int, str], callables: bool = Tru
                 what = f"{cls.__name__}.{name[:100]}"
                 raise SnapshotRefusedError(f"{what} is a {type(value).__name__}, and must be of type {kind.text}")
             if type(value) in _CONTAINERS:
-                _check_owner(f"{cls.__name__}.{name}", value, owners)
+                owner = owners.setdefault(id(value), (id(item), name))
+                check(owner == (id(item), name), f"{cls.__name__}.{name} shares what it holds with another attribute")
         if looks_inside and (kind is None or kind.open):
             check(not any(map(callable, _content(value))), f"{cls.__name__}.{name[:100]} holds something that can be called")
-
-
-def _check_owner(what: str, value: Any, owners: dict[int, str]) -> None:
-    other = owners.setdefault(id(value), what)
-    check(other is what, f"{what} and {other} share what they hold")
 
 
 def _attributes(item: Any, types: dict[str, Declared]) -> Iterator[tuple[str, Any]]:
