@@ -15,9 +15,6 @@ import re
 import traceback
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from runner.checks import first_line
 from runner.errors import ConfigError
 from runner.text import shown, shown_lines
@@ -79,8 +76,6 @@ def reveal(text: str) -> str:
     values = iter(_given.get(text, ()))
     try:
         whole = _MASKED.sub(lambda found: found[1] + _value(next(values)), _resolved(text))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{text!r} cannot be resolved: {redact(first_line(error))}") from error
     except (StopIteration, RuntimeError) as error:
         raise ConfigError(
             f"the password of {text!r} is not kept with a run: give the connection string again, with its password, as"
@@ -96,7 +91,15 @@ def _value(value: str) -> str:
 
 
 def _resolved(text: str) -> str:
-    return str(OmegaConf.create({"text": text}).text) if "${" in text else text
+    if "${" not in text:
+        return text
+    from omegaconf import OmegaConf  # not for scripts that only restore a snapshot
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return str(OmegaConf.create({"text": text}).text)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{text!r} cannot be resolved: {redact(first_line(error))}") from error
 
 
 def redact(text: str) -> str:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.config.flat import flattened
 from runner.errors import ConfigError
-from runner.snapshots.restoring.authority import folder_is_granted
+from runner.snapshots.restoring.grants import folder_is_granted
 from runner.snapshots.stores.file_system import no_wider, read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 

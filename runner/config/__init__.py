@@ -3,7 +3,7 @@
 from runner.config.config import Config, LossFunction, Mode, Precision, checked_layers, from_hydra, plain
 from runner.config.flat import flattened
 from runner.config.layers.network import layer_sides, named_layers, normalized_layers
-from runner.config.snapshotting import SnapshotterConfig, Trust
+from runner.config.snapshotting import SnapshotterConfig
 
 __all__ = [
     "Config",
@@ -11,7 +11,6 @@ __all__ = [
     "Mode",
     "Precision",
     "SnapshotterConfig",
-    "Trust",
     "checked_layers",
     "flattened",
     "from_hydra",

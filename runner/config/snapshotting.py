@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 
 from runner.snapshots.odbc.dialects import check_table
-from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.settings import SnapshotterSettings, Trust
 from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE
 
@@ -39,17 +38,6 @@ class SnapshotterConfig(SnapshotterSettings):
     def permissions(self) -> int | None:
         """The permissions of `mode`."""
         return read_mode(self.mode)
-
-
-class Trust(Enum):
-    """How a snapshot's pickle is loaded."""
-
-    restricted = "restricted"
-    """By a machine that builds known objects and never runs what the snapshot names."""
-    signed = "signed"
-    """By Python's own unpickler, if the signature is right."""
-    full = "full"
-    """By Python's own unpickler: the snapshot can do whatever its maker wants."""
 
 
 @dataclass(kw_only=True)

@@ -110,12 +110,12 @@ def _reader(grayscale: bool, size: tuple[int, int] | None) -> Callable[[str], Pi
     with needs("pillow", "loader.name='images'"):
         from PIL import Image
 
-        from runner.datasets import pictures
+        from runner.datasets import pixels
 
     def read(path: str) -> Pixels:
         try:
             with Image.open(path) as image:
-                return pictures.pixels(image, grayscale, size)
+                return pixels.pixels(image, grayscale, size)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ConfigError(f"{path!r} cannot be read as an image: {error}") from error
 

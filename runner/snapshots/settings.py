@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from runner.checks import at_least, known
 from runner.errors import ConfigError
@@ -87,3 +88,14 @@ def _check_signals(on_signal: Mapping[str, str]) -> None:
             raise ConfigError(f"snapshotter.on_signal.{name} is not a signal that asks for a snapshot; known: {known(SIGNALS)}")
         if action not in AFTER_SIGNAL:
             raise ConfigError(f"snapshotter.on_signal.{name}={action!r} is unknown; known: {known(AFTER_SIGNAL)}")
+
+
+class Trust(Enum):
+    """How a snapshot's pickle is loaded."""
+
+    restricted = "restricted"
+    """By a machine that builds known objects and never runs what the snapshot names."""
+    signed = "signed"
+    """By Python's own unpickler, if the signature is right."""
+    full = "full"
+    """By Python's own unpickler: the snapshot can do whatever its maker wants."""

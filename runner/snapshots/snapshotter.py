@@ -18,7 +18,7 @@ from runner.snapshots.capture.sizes import largest_units
 from runner.snapshots.capture.staging import default_limit
 from runner.snapshots.capture.writer import Request, Writer, Written
 from runner.snapshots.format.header import Header, utc_now
-from runner.snapshots.format.keys import Key, read_key
+from runner.snapshots.format.signing_keys import Key, read_key
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores.file import FileStore

@@ -7,7 +7,6 @@ import random
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 

@@ -28,9 +28,9 @@ from runner.snapshots.capture.staging import Staging, StagingPool
 from runner.snapshots.capture.thread_pool import Threads, made
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
-from runner.snapshots.format.keys import Key
 from runner.snapshots.format.layout import header_bytes
 from runner.snapshots.format.seal import Seal
+from runner.snapshots.format.signing_keys import Key
 from runner.snapshots.memory import keep_freed
 from runner.snapshots.stores.store import Store
 

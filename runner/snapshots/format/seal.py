@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from runner.errors import SnapshotRefusedError
 from runner.snapshots.format.header import FORMAT
-from runner.snapshots.format.keys import KINDS, Key
 from runner.snapshots.format.layout import Digest
+from runner.snapshots.format.signing_keys import KINDS, Key
 
 _END = b"t."  # TUPLE, STOP
 

@@ -15,10 +15,10 @@ from runner.errors import SnapshotDamagedError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
 from runner.snapshots.format.header import Header
-from runner.snapshots.format.keys import Key
 from runner.snapshots.format.layout import TRAILER_SIZE, Digest, header_size, parse_header
 from runner.snapshots.format.limits import Budget
 from runner.snapshots.format.seal import SIGNATURE_SIZE, Seal
+from runner.snapshots.format.signing_keys import Key
 
 HEADER_STEP = 1 << 14
 """Bytes that are taken at a time in search of the end of the header."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.config import Trust
 from runner.errors import (
     RunnerError,
     SnapshotDamagedError,
@@ -20,10 +19,11 @@ from runner.errors import (
 from runner.graph import Workflow
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.limits import Budget
-from runner.snapshots.restoring.authority import granted
+from runner.snapshots.restoring.grants import granted
 from runner.snapshots.restoring.reader import read_header, read_verified
 from runner.snapshots.restoring.soundness import all_units
 from runner.snapshots.restoring.trust import Policy
+from runner.snapshots.settings import Trust
 from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.location import SCHEME, Location

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from runner.checks import at_least, known
-from runner.config import Trust
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
-from runner.snapshots.format.keys import Key, read_key
 from runner.snapshots.format.limits import Budget
 from runner.snapshots.format.seal import SIGNATURE_SIZE, is_signature
+from runner.snapshots.format.signing_keys import Key, read_key
 from runner.snapshots.memory import without_garbage_collection
 from runner.snapshots.restoring.allowed import Allowed
 from runner.snapshots.restoring.allowed.classes import find
 from runner.snapshots.restoring.soundness import check_sound
 from runner.snapshots.restoring.unpickler import Unpickler
+from runner.snapshots.settings import Trust
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from runner.errors import ConfigError
-from runner.snapshots.format.keys import Ed25519Key, Key, SecretKey, read_key
+from runner.snapshots.format.signing_keys import Ed25519Key, Key, SecretKey, read_key
 
 
 @pytest.fixture
@@ -66,7 +66,9 @@ def fits(key: Key, code: bytes, data: bytes) -> bool:
         b"a sentence of some length will do",
         bytes(range(32)),
         secrets.token_bytes(1000) + b"x",
+        b"0f1e2d3c4b5a69788796a5b4c3d2e1f0",
     ],
+    ids=range(9),
 )
 def test_secrets_of_128_bits(secret: bytes, put: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     for data in (secret, secret + b"\n", secret + b"\r\n"):
@@ -98,6 +100,7 @@ def test_secrets_of_128_bits(secret: bytes, put: Callable[..., str], monkeypatch
         b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@here",
         secrets.token_bytes(1 << 17),
     ],
+    ids=range(18),
 )
 def test_what_is_no_secret(secret: bytes, put: Callable[..., str]) -> None:
     with pytest.raises(ConfigError, match="a key") as info:
@@ -229,7 +232,7 @@ def test_without_cryptography_the_error_names_it(put: Callable[..., str]) -> Non
     """A secret needs no package; PEM does."""
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
-        "from runner.snapshots.format.keys import read_key\n"
+        "from runner.snapshots.format.signing_keys import read_key\n"
         "try: read_key(sys.argv[1])\n"
         "except Exception as error: print(type(error).__name__, error)\n"
         "else: print('read')"

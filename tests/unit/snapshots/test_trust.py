@@ -15,8 +15,8 @@ from runner.graph import Workflow
 from runner.snapshots import codecs
 from runner.snapshots.capture.writer import Request, Writer
 from runner.snapshots.format.header import FORMAT, Header
-from runner.snapshots.format.keys import Ed25519Key, Key, SecretKey
 from runner.snapshots.format.seal import Signer, is_signature
+from runner.snapshots.format.signing_keys import Ed25519Key, Key, SecretKey
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore

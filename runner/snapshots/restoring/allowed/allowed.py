@@ -12,7 +12,7 @@ from typing import Any
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.snapshots.restoring.allowed import classes, standard_library
 from runner.snapshots.restoring.allowed.entries import GIVEN, NOTHING, Entry, Name, Table, Unbuilt, are, check
-from runner.snapshots.restoring.allowed.keys import KeyBudget
+from runner.snapshots.restoring.allowed.key_budget import KeyBudget
 
 LIBRARIES = {
     "numpy": ("numpy_arrays", "numpy_generators"),

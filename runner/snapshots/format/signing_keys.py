@@ -199,8 +199,8 @@ def _secret(data: bytes, source: str) -> SecretKey:
 
 def _bits(secret: bytes) -> int:
     """Returns how many bits of chance a secret can hold: its length times those of a character, without what repeats."""
-    # Two characters over a longer pattern are enough, so that only short ones are looked for.
-    patterns = (size for size in range(1, min(len(secret), KEY_BITS)) if secret[size:] == secret[:-size])
+    # A pattern is one that stands there twice at least: the last character of a good key may be its first by chance.
+    patterns = (size for size in range(1, min(len(secret) // 2, KEY_BITS) + 1) if secret[size:] == secret[:-size])
     characters = set(secret)
     alphabets = [len(known) for known in _ALPHABETS if characters <= known] or [256]
     alphabet = len(characters) if len(characters) < _FEW else alphabets[0]
