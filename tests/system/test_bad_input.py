@@ -48,7 +48,7 @@ CASES = {
     "minibatch on resume": (["snapshot=last", "loader.minibatch_size=7"], "loader.minibatch_size cannot change on resume"),
     "a score without samples": (["snapshot=unvalidated", "mode=evaluate"], "has no validation set to score it on"),
     "no layers": (["conf=none"], "layers is empty: a network has at least one layer"),
-    "two layers of one name": (["conf=twins"], "layers has two layers named 'a': give each a name of its own"),
+    "two layers of one name": (["conf=twins"], "layers has two layers named 'a': give each its own name"),
 }
 
 
