@@ -232,7 +232,7 @@ class StandardWorkflow(Workflow):
                 raise ConfigError(f"layers.{name} has a name that another unit needs: choose another (taken: {taken})")
 
     def _link_loader(self, name: str, settings: Mapping[str, Any]) -> FullBatchLoader:
-        loader = loader_class(name, settings)(self, seed=self.seed, dtype=self.dtype, **settings)
+        loader = loader_class(name, settings)(self, seed=self.seed, **settings)
         loader.link_from(self.repeater)
         return loader
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from runner.checks import at_least, known
 from runner.errors import ConfigError, SnapshotMismatchError
-from runner.graph import Bool, Unit, Workflow, random_state
+from runner.graph import Bool, Workflow, random_state
 from runner.nn.loading.labels import whole
 from runner.nn.loading.minibatches import Minibatch, epoch
 from runner.nn.loading.normalizers import NORMALIZERS, Normalizer, normalized
@@ -25,6 +25,7 @@ from runner.nn.loading.samples import (
     first_not_finite,
     split,
 )
+from runner.nn.network_unit import NetworkUnit
 from runner.nn.random_stream import Stream
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ UNCHANGED = (1.0, 0.0)
 """The normaliser that maps every value to itself."""
 
 
-class FullBatchLoader(Unit):
+class FullBatchLoader(NetworkUnit):
     """Serves a data set in minibatches: each epoch the shuffled training set, then the validation and the test set.
 
     The data are not part of a snapshot: they are loaded again, and compared with a fingerprint.
@@ -62,7 +63,6 @@ class FullBatchLoader(Unit):
         validation_ratio: take this share of the training set for validation.
         split_seed: seed of that choice.
         shuffle_limit: shuffle the training set before each of the first N epochs, then keep the order. Default: every epoch.
-        dtype: of the data on the device.
 
     Raises:
         ConfigError: a size is out of range, or the normalisation unknown; at `initialize()`, a size is larger than the data,
@@ -78,7 +78,6 @@ class FullBatchLoader(Unit):
     validation_ratio: float | None
     split_seed: int
     shuffle_limit: int | None
-    dtype: torch.dtype
     data_seed: int
     stream: Stream
     epoch_number: int
@@ -110,7 +109,6 @@ class FullBatchLoader(Unit):
         validation_ratio: float | None = None,
         split_seed: int = 0,
         shuffle_limit: int | None = None,
-        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(workflow, name or "loader")
         if normalization is not None and normalization not in NORMALIZERS:
@@ -125,7 +123,6 @@ class FullBatchLoader(Unit):
         self.validation_ratio = validation_ratio
         self.split_seed = split_seed
         self.shuffle_limit = shuffle_limit
-        self.dtype = dtype
         self.stream = Stream(seed, "loader")
         self.data_seed = seed
         self.epoch_number = 0
@@ -137,7 +134,7 @@ class FullBatchLoader(Unit):
         self.label_names = []
         self.label_count = 0
         self.sample_shape = ()
-        self.sample_dtype = dtype
+        self.sample_dtype = self.dtype
         self.target_shape = ()
         self.keeps_integers = False
         self.evaluating = Bool(False)
@@ -170,7 +167,7 @@ class FullBatchLoader(Unit):
     def initialize(self) -> None:
         samples = self._chosen()
         self._check_fingerprint(samples)
-        device = getattr(self.workflow, "device_", "cpu")
+        device = self.device
         train = samples[TRAIN].data
         if self.normalizer is None:
             self.normalizer = self.fitted(train)

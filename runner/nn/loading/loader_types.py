@@ -38,6 +38,6 @@ def loader_class(name: str, settings: Mapping[str, Any]) -> type[FullBatchLoader
         raise ConfigError(f"loader.name={name!r} is not a loader; known: {known(LOADERS)}")
     cls = locate(f"loader.{TARGET}", name, FullBatchLoader)
     own = {key: value for key, value in settings.items() if key not in COMMON}
-    given = {"workflow", "seed", "dtype", *(settings.keys() - own)}
+    given = {"workflow", "seed", *(settings.keys() - own)}
     check_arguments("loader.arguments", cls, own, given=given, reserved={"name", *COMMON})
     return cls

@@ -12,8 +12,10 @@ from tests.networks import SIZES, BlobsLoader, TestedBlobsLoader
 from tests.units import LoggedWorkflow
 
 
-def loader(cls: type[BlobsLoader] = BlobsLoader, **settings: object) -> BlobsLoader:
-    made = cls(LoggedWorkflow(), seed=1, **({"minibatch_size": 8} | settings))
+def loader(cls: type[BlobsLoader] = BlobsLoader, dtype: torch.dtype = torch.float32, **settings: object) -> BlobsLoader:
+    workflow = LoggedWorkflow()
+    workflow.dtype = dtype
+    made = cls(workflow, seed=1, **({"minibatch_size": 8} | settings))
     made.initialize()
     return made
 

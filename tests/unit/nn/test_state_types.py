@@ -13,7 +13,6 @@ from runner.graph.links import Link
 from runner.graph.state_types import declared
 from runner.nn import StandardWorkflow
 from runner.nn.evaluators.evaluator import Metric
-from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.random_stream import Stream
 from runner.nn.training.sgd import SGD
@@ -79,8 +78,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
 }
 OBJECTS = (SGD, TorchStep, Metric, Minibatch, Stream)
-ELSEWHERE = (FullBatchLoader, Snapshotter)
-"""Units of other packages, which have tests of their own."""
 
 
 def parts(workflow: StandardWorkflow) -> Iterator[object]:
@@ -107,13 +104,14 @@ def state(part: Any) -> dict[str, Any]:
 
 def check(workflow: StandardWorkflow) -> None:
     for part in parts(workflow):
-        if isinstance(part, ELSEWHERE):
+        if isinstance(part, Snapshotter):
             continue
         types = declared(type(part))
         for name, value in state(part).items():
             where = f"{type(part).__name__}.{name}={value!r}"
             assert name in types, f"{where} is not declared"
-            assert types[name].linked == isinstance(value, Link), where
+            # A module that is not the first layer has no `input_dtype`: the type of its input is that of weights.
+            assert types[name].linked == isinstance(value, Link) or name == "input_dtype", where
             value = getattr(part, name, None) if isinstance(value, Link) else value
             if not name.endswith("_") and (value is not None or not types[name].linked):
                 assert types[name].fits(value), f"{where} is not of type {types[name].text}"
@@ -121,11 +119,13 @@ def check(workflow: StandardWorkflow) -> None:
 
 
 def check_links(workflow: StandardWorkflow) -> None:
-    """Everything that is declared as linked is linked, but for the number of labels where outputs have a number."""
+    """Everything that is declared as linked is linked, but for gates and for what depends on the layers."""
     for unit in workflow.units:
         if type(unit).__module__.startswith("runner.nn."):
             names = {name for name, kind in declared(type(unit)).items() if kind.linked}
-            assert names - unit.links().keys() <= {"label_count", "gate_block", "gate_skip", "ignores_gate"}, unit
+            assert names - unit.links().keys() <= {"label_count", "input_dtype", "gate_block", "gate_skip", "ignores_gate"}, (
+                unit
+            )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
