@@ -34,7 +34,7 @@ class TorchStep:
     device: torch.device | None
 
     def __init__(self, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> None:
-        self.settings = settings
+        self.settings = dict(settings)  # each step has its own: a restore refuses attributes that share a container
         self.optimizer = optimizer
         self.rate = float(optimizer.param_groups[0]["lr"])
         self.device = None

@@ -17,6 +17,7 @@ from runner.nn.loading.minibatches import Minibatch
 from runner.nn.random_stream import Stream
 from runner.nn.training.sgd import SGD
 from runner.nn.training.torch_optim import TorchStep
+from runner.snapshots.restoring.restore import restore
 from runner.snapshots.snapshotter import Snapshotter
 from tests.networks import LAYERS, network
 
@@ -142,6 +143,10 @@ def test_every_part_of_a_state_is_declared_with_its_type(name: str, tmp_path: Pa
     workflow.run()
     check(workflow)
     assert len(checked) > 10
+    restored: Any = restore(tmp_path / "blobs_current.5.pickle", trusted=["tests"]).workflow
+    check(restored)
+    restored.initialize()
+    check(restored)
 
 
 def test_whole_numbers_that_are_typed_later_keep_the_types() -> None:
