@@ -188,10 +188,5 @@ def reexported() -> Rows:
     yield "bytes_name", lambda m: data(b"os") + data(b"mkdir") + b"\x93", {"message": "a name is not text"}
     yield "str_subclass", lambda m: named("tests.own:Label") + pair(text("os")) + b"\x81" + text("mkdir") + b"\x93", {}
     yield "runner_class", lambda m: named("runner.graph.unit:Unit"), {"message": "names"}
-    yield (
-        "runner_unknown",
-        lambda m: call("runner.pickled:class_", text("FileStore")),
-        {"message": "a snapshot may hold|no class"},
-    )
     yield "kept_function", lambda m: listed(named("logging:getLogger")), {"message": "keeps"}
     yield "kept_function_alone", lambda m: named("builtins:getattr"), {"message": "keeps"}

@@ -87,7 +87,7 @@ def find(module_name: str, name: str) -> Entry:
     if torch is not None and issubclass(value, torch.nn.Module):
         from runner.snapshots.restoring.allowed.torch_networks import module_entry
 
-        return module_entry(value)
+        return module_entry(value, _arguments_of(value))
     build, arguments = builder_of(value), _arguments_of(value)
     return Entry(cls=value, call=_call_of(value), context=True, new=True, arguments=arguments, build=build)
 

@@ -58,7 +58,7 @@ def _classes(module: ModuleType, base: type) -> Iterator[type]:
             yield value
 
 
-def module_entry(cls: type) -> Entry:
+def module_entry(cls: type, arguments: tuple[type, ...] | None = ()) -> Entry:
     """Returns what stands for a module of torch, or of a declared module."""
     check_state = _check_recurrent if issubclass(cls, RNNBase) else _check_module
     build = builder_of(cls)
@@ -67,7 +67,7 @@ def module_entry(cls: type) -> Entry:
         _check_held(state)
         build(instance, state)
 
-    return Entry(cls=cls, new=True, arguments=None, build=build_module, check_state=check_state, holds=("activation",))
+    return Entry(cls=cls, new=True, arguments=arguments, build=build_module, check_state=check_state, holds=("activation",))
 
 
 def _check_recurrent(state: Any) -> None:
