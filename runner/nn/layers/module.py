@@ -40,17 +40,16 @@ class Module(Forward):
     """
 
     module: torch.nn.Module
-    input_dtype: Linked[torch.dtype | None]
+    input_dtype: Linked[torch.dtype]
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, module: Mapping[str, Any]) -> None:
         super().__init__(workflow, name)
-        self.input_dtype = None
         self.module = _made(name, seed, module)
 
     def initialize(self) -> None:
         self.module.to(self.device, self.dtype).eval()
         # A module that has no use for integers, such as one of weights alone, gets numbers of the run's precision.
-        first, *others = dict.fromkeys((self.input_dtype or self.dtype, self.dtype))
+        first, *others = dict.fromkeys((getattr(self, "input_dtype", self.dtype), self.dtype))
         try:
             self.taken_, shape = first, self._tried(first)
         except ConfigError:
