@@ -16,7 +16,6 @@ from runner.errors import ConfigError
 from runner.graph import random_state
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
-from runner.nn.loading.dataset_loader import DatasetLoader
 from runner.snapshots.restoring.restore import restore
 from tests import data
 from tests.conftest import Run
@@ -110,9 +109,6 @@ def check(node: dict[str, Any], overrides: list[str], folder: Path, rng: random.
     assert not stopped.decision.complete
     location = stopped.snapshotter.last_location
     restored = restore(location, trusted=["tests"]).workflow
-    if isinstance(restored.loader, DatasetLoader):
-        for name in restored.loader.missing_classes():
-            restored.loader.provide(name, getattr(data, name.rpartition(".")[2]))
     Launcher(device="cpu").run(restored)
     assert restored.decision.history == whole.decision.history
     assert differences(workflow_state(whole), workflow_state(restored)) == []

@@ -19,9 +19,12 @@ from runner.targets import TARGET, locate
 SLOW = 10.0
 """Seconds from which loading is worth a line in the log."""
 
-TORCH: dict[str, type] = {
-    f"torch.utils.data.{cls.__name__}": cls for cls in (ConcatDataset, StackDataset, Subset, TensorDataset)
-}
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+TORCH: dict[str, type] = {_full_name(cls): cls for cls in (ConcatDataset, StackDataset, Subset, TensorDataset)}
 """Classes that a snapshot may name without a declaration."""
 
 
@@ -59,12 +62,14 @@ class DatasetLoader(FullBatchLoader):
     ) -> None:
         super().__init__(workflow, **settings)
         given = {"train": train} | ({"validation": validation} if validation else {})
-        self.datasets = {key: _name_of(key, value) for key, value in given.items()}
-        self.arguments = {
-            key: {str(name): argument for name, argument in value.items() if name != TARGET} for key, value in given.items()
-        }
-        for key, name in self.datasets.items():
-            self.provide(name, locate(f"loader.{key}.{TARGET}", name, Dataset))
+        self.datasets = {}
+        self.arguments = {}
+        for key, value in given.items():
+            cls = locate(f"loader.{key}.{TARGET}", _target_of(key, value), Dataset)
+            # Where the class is defined: packages offer classes under shorter names.
+            self.datasets[key] = _full_name(cls)
+            self.arguments[key] = {str(name): argument for name, argument in value.items() if name != TARGET}
+            self.provide(self.datasets[key], cls)
 
     def init_unpickled(self) -> None:
         super().init_unpickled()
@@ -105,7 +110,7 @@ class DatasetLoader(FullBatchLoader):
         }
 
 
-def _name_of(key: str, value: Any) -> str:
+def _target_of(key: str, value: Any) -> str:
     name = value.get(TARGET) if isinstance(value, Mapping) else None
     if not isinstance(name, str):
         raise ConfigError(f"loader.{key}={value!r} needs {TARGET}: the full name of a class of data sets")

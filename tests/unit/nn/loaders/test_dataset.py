@@ -84,7 +84,7 @@ def test_a_second_data_set_is_for_validation_and_a_restored_loader_is_given_its_
         ),
         ("os.system", "loader.train._target_='os.system' is no subclass of torch.utils.data.dataset.Dataset"),
         ("subprocess.Popen", "loader.train._target_='subprocess.Popen' is no subclass of torch.utils.data.dataset.Dataset"),
-        ("torch.utils.data.IterableDataset", "torch.utils.data.IterableDataset is not a map-style"),
+        ("torch.utils.data.IterableDataset", "IterableDataset is not a map-style"),
         ("torch.utils.data.TensorDataset", "loader.train: TensorDataset fails: TypeError: .*'size'"),
         ("tests.data.Broken", "loader.train: Broken fails: RuntimeError: as asked for"),
         ("tests.data.Ragged", "loader.train: the samples cannot be put together: all input arrays must have the same shape"),
