@@ -101,7 +101,7 @@ class DatasetLoader(FullBatchLoader):
         for key, name in self.datasets.items():
             if name in self.missing_classes():
                 raise ConfigError(
-                    f"the snapshot's data set is of the class {name}, which is not yours to run yet: name it in the conf file"
+                    f"the snapshot names the class {name} of its data set, and this call does not: name it in the conf file"
                     f" (loader.{key}.{TARGET}={name}), or declare its module with restore.trusted=[{name.rpartition('.')[0]}]"
                 )
         return {
