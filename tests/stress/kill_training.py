@@ -103,7 +103,7 @@ def interrupted_run(folder: Path, seed: int, rng: random.Random, longest: float,
         if not alive:
             break
         done += 1
-    last = re.findall(r"snapshot=(\S+) decision", output.read_text())[-1]
+    last = re.findall(r" snapshot=(\S+)", output.read_text())[-1]
     return state_of(folder / last), done
 
 

@@ -178,5 +178,5 @@ def test_sigkill_of_the_command_while_it_trains(tmp_path: Path, rng: random.Rand
         for path in re.findall(r"^Snapshot written: (\S+) ", output, re.MULTILINE):
             state_of(tmp_path / path)
     done = veles_run(*SMALL, *settings)
-    last = re.findall(r"snapshot=(\S+) decision", done.stdout)[-1]
+    last = re.findall(r" snapshot=(\S+)", done.stdout)[-1]
     assert differences(state, state_of(tmp_path / last)) == []
