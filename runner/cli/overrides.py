@@ -78,7 +78,7 @@ def _hydra_override(argument: str) -> str:
         return argument
     if key.lstrip("+") == "snapshot":
         key = "snapshot"
-    elif key.startswith(FREE_SECTIONS):
+    elif f"{key}.".startswith(FREE_SECTIONS):  # also the whole section: {name: value}
         key = f"++{key}"
     return f"{key}={value if _readable(key, value) else _quoted(value)}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from runner.checks import at_least, known
@@ -49,11 +49,11 @@ class SnapshotterSettings:
     on_unrestorable: str = "raise"
     """A state that the default restore would refuse ends the run (`raise`) or is reported (`warn`)."""
 
-    on_signal: dict[str, str] | None = None
+    on_signal: dict[str, str] = field(default_factory=dict)
     """What the run does after the snapshot that a signal asked for: `{USR1: continue}`. Default: each signal stops the run."""
 
     def __post_init__(self) -> None:
-        _check_signals(self.on_signal or {})
+        _check_signals(self.on_signal)
         codecs.find(self.compression).check_level(self.compression_level)
         at_least("snapshotter.interval", self.interval, 1, "epochs between snapshots")
         at_least("snapshotter.time_interval", self.time_interval, 0, "seconds between snapshots")
@@ -69,7 +69,8 @@ class SnapshotterSettings:
     @property
     def continuing(self) -> frozenset[signal.Signals]:
         """The signals that ask for a snapshot without a stop."""
-        return frozenset(SIGNALS[name] for name, action in (self.on_signal or {}).items() if action == "continue")
+        on_signal: dict[str, str] = vars(self).get("on_signal", {})  # settings in an earlier snapshot have none
+        return frozenset(SIGNALS[name] for name, action in on_signal.items() if action == "continue")
 
     @property
     def codec(self) -> codecs.Codec:

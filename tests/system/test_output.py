@@ -214,3 +214,19 @@ def test_one_of_several_processes_is_refused(parallel: dict[str, str], tmp_path:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("spelling", ["snapshotter.on_signal={USR1: continue}", "snapshotter.on_signal.USR1=continue"])
+def test_a_signal_that_only_asks_for_a_snapshot(spelling: str, tmp_path: Path, whole) -> None:
+    with shell(f"({OUTLIVE}; {COMMAND} '{spelling}'; echo $? > code) >log 2>&1", tmp_path) as process:
+        wait_for(has_snapshots(tmp_path), process)
+        os.killpg(process.pid, signal.SIGUSR1)
+        process.wait()
+    assert (tmp_path / "code").read_text() == "0\n"
+    assert "SIGUSR1: taking a snapshot" in (tmp_path / "log").read_text()
+    assert differences(whole, state_of(newest(tmp_path))) == []
+
+
+def test_an_unknown_signal_is_refused(veles_run: Run) -> None:
+    done = veles_run("conf=mnist_small", "snapshotter.on_signal={USR9: continue}", code=2)
+    assert "snapshotter.on_signal.USR9" in done.stderr
