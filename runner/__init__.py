@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from runner.launcher import Launcher
     from runner.nn import StandardWorkflow
     from runner.plots.plotter import Plotter
+    from runner.snapshots.restoring.allowed import snapshot_safe
     from runner.snapshots.restoring.restore import restore
     from runner.snapshots.snapshotter import Snapshotter, SnapshotterToDB, SnapshotterToFile
 
@@ -27,6 +28,7 @@ __all__ = [
     "Unit",
     "Workflow",
     "restore",
+    "snapshot_safe",
 ]
 
 _MODULES = {
@@ -39,6 +41,7 @@ _MODULES = {
     "SnapshotterToFile": "runner.snapshots.snapshotter",
     "StandardWorkflow": "runner.nn",
     "restore": "runner.snapshots.restoring.restore",
+    "snapshot_safe": "runner.snapshots.restoring.allowed",
 }
 
 

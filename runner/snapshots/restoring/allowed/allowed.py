@@ -83,9 +83,7 @@ class Allowed:
         entry = function.entry if type(function) is Name else None
         if entry is None or entry.call is None:
             hint = (
-                " unless it is registered with runner.snapshots.restoring.allowed.snapshot_safe"
-                if entry is not None and entry.cls in self.declared
-                else ""
+                " unless it is registered with runner.snapshot_safe" if entry is not None and entry.cls in self.declared else ""
             )
             raise SnapshotRefusedError(f"it calls {described(function)}, which a snapshot may not call{hint}")
         check(type(arguments) is tuple, "the arguments of a call are not a tuple")

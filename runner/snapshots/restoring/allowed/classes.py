@@ -79,7 +79,7 @@ def find(module_name: str, name: str) -> Entry:
     if not at_home or not isinstance(value, type) or issubclass(value, type):
         raise SnapshotRefusedError(
             f"it names {full!r}, which is no class that is defined there, nor a function that is registered with"
-            " runner.snapshots.restoring.allowed.snapshot_safe"
+            " runner.snapshot_safe"
         )
     if issubclass(value, Enum):
         return Entry(cls=value, call=_by_value(value), context=True)
