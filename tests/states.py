@@ -9,6 +9,7 @@ import torch
 
 from runner.graph import Bool, Pickleable, Unit, Workflow
 from runner.graph.links import Link
+from runner.graph.loop import Control
 from runner.snapshots.restoring.restore import restore
 
 
@@ -54,6 +55,8 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, bytes]]:
         yield from _leaves(path, value.state_dict())
     elif isinstance(value, Pickleable):
         yield from _leaves(path, value.__getstate__())
+    elif isinstance(value, Control):
+        yield path, repr([(name, getattr(value, name)) for name in Control.__slots__]).encode()
     elif type(value).__module__.startswith("runner."):
         yield from _leaves(path, vars(value))
     else:

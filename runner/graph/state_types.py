@@ -11,7 +11,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, ForwardRef, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from runner.graph.links import LINKED
 
@@ -62,7 +62,9 @@ def _hints(owner: type) -> dict[str, Any]:
 
     scope = {"Bool": Bool, "Unit": Unit, "Workflow": Workflow} | vars(sys.modules[owner.__module__])
     annotations: dict[str, Any] = vars(owner).get("__annotations__", {})
-    return {name: eval(hint, scope) if type(hint) is str else hint for name, hint in annotations.items()}
+    # NamedTuple wraps the texts of its annotations.
+    texts = {name: hint.__forward_arg__ if type(hint) is ForwardRef else hint for name, hint in annotations.items()}
+    return {name: eval(hint, scope) if type(hint) is str else hint for name, hint in texts.items()}
 
 
 def _text(hint: Any) -> str:
