@@ -1,6 +1,6 @@
 """Snapshots of each state of the format, which every later version restores and continues to the same bytes.
 
-`python -m tests.stored` writes the set of the current format into a folder such as `format2`. A set is never changed again: a new
+`python -m tests.stored` writes the set of the current format into a folder such as `format2`. A set never changes again: a new
 version of the format, or a new class with a state, gets a further one.
 """
 
