@@ -92,7 +92,14 @@ _HYDRA_LOGGING = {
     "version": 1,
     "filters": _JOB_LOGGING["filters"],
     "formatters": {"hydra": {"format": "[%(asctime)s][HYDRA] %(message)s"}},
-    "handlers": {"console": {"class": "runner.cli.console.LineHandler", "formatter": "hydra", "filters": ["secrets"]}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "stream": "ext://sys.stdout",
+            "formatter": "hydra",
+            "filters": ["secrets"],
+        }
+    },
     "root": {"level": "INFO", "handlers": ["console"]},
     "disable_existing_loggers": False,
 }
