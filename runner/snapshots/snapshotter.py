@@ -21,6 +21,7 @@ from runner.snapshots.format.header import Header, utc_now
 from runner.snapshots.format.signing_keys import Key, read_key
 from runner.snapshots.retention import expired
 from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.stores import spool as spools
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, option_for
@@ -156,7 +157,7 @@ class Snapshotter(Unit):
 
     def _deliver(self) -> Mapping[str, str]:
         """Puts what the store has refused before where it belongs; returns, by UUID, where that is."""
-        return self.store.deliver()
+        return spools.deliver(self.store)
 
     def run(self) -> None:
         assert self.workflow is not None
@@ -182,7 +183,7 @@ class Snapshotter(Unit):
         delivered, written = self._deliver(), self.written_
         if written is not None:
             self.last_location = delivered.get(written.uuid, self.last_location)
-        if waiting := self.store.waiting:
+        if waiting := spools.waiting(self.store):
             self.failed_ = True
             log.error(
                 "Not delivered yet (%s): %s. A run can be resumed from there (snapshot=FILE); the next one delivers them.",
