@@ -199,9 +199,10 @@ class OdbcStore(Store):
     def _check_written(self, session: Session, header: Header, name: str, content: Content) -> None:
         """Raises an error unless the table has the whole of what was written."""
         stored = session.stored(header.run_id, name)
-        if stored is None or (stored.text is not None and stored.uuid != header.uuid):
+        text = header.to_json().encode()
+        if stored is None or stored.text not in (text, None):
             raise TimeoutError("the transaction was lost")
-        if (stored.name, stored.uuid, stored.content) == (name, header.uuid, content):
+        if (stored.name, stored.text, stored.content) == (name, text, content):
             return
         with suppress(load().Error):  # what is left of it could be taken for a snapshot
             self._delete(session, Location("", "", header.run_id, header.log_id, name), with_chunks=True)
