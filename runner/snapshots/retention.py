@@ -55,7 +55,7 @@ class Retention:
             SnapshotError: the store refuses; it is asked again, for all snapshots of the run, with the next one.
         """
         if self._keep_best is None and self._keep_last is None:
-            return []
+            return []  # nor is anything worth remembering
         try:
             return self._add(entry)
         except SnapshotError:
@@ -84,6 +84,8 @@ def expired(known: Sequence[Kept], *, keep_best: int | None, keep_last: int | No
         keep_best: as for `Retention`.
         keep_last: as for `Retention`.
     """
+    if keep_best is None and keep_last is None:
+        return []
     kept = {one.location for one in known[: keep_last or 1]}
     scored = [one for one in known if one.score is not None]
     kept |= {one.location for one in sorted(scored, key=lambda one: one.score or 0.0)[: keep_best or 0]}

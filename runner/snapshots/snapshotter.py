@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ from runner.snapshots.capture.staging import default_limit
 from runner.snapshots.capture.writer import Request, Writer, Written
 from runner.snapshots.format.header import Header, utc_now
 from runner.snapshots.format.signing_keys import Key, read_key
-from runner.snapshots.retention import expired
+from runner.snapshots.retention import Retention
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores import spool as spools
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, option_for
 from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
-from runner.snapshots.stores.store import Store
+from runner.snapshots.stores.store import Entry, Store
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,7 @@ class Snapshotter(Unit):
         self.written_: Written | None = None
         self.failed_ = False
         self.store_: Store | None = None
+        self.retention_: Retention | None = None
         self.key_: Key | None = None
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
@@ -118,6 +120,7 @@ class Snapshotter(Unit):
             ConfigError: a setting or the key is wrong.
         """
         self.settings = dataclasses.replace(self.settings, **settings)
+        self.retention_ = None
         if store is not None:
             self.store_, self.place, self.mode = store, store.place, store.mode
             self.key_ = None if key is None else read_key(key, signing=True)
@@ -207,6 +210,9 @@ class Snapshotter(Unit):
         """Takes a snapshot now; it is durable after `finish()`, or at once with `blocking`."""
         assert self.workflow is not None
         self._wait()
+        if self.retention_ is None:
+            rules = {"keep_best": self.settings.keep_best, "keep_last": self.settings.keep_last}
+            self.retention_ = Retention(self.store, self.runs, **rules)  # of which a new run has none yet
         header = self._header()
         before = self.put_off, self.due_states, self.last_uuid, self.last_time
         # What the restored run must find is set before the state is captured.
@@ -215,7 +221,8 @@ class Snapshotter(Unit):
         if self.writer_ is None or self.writer_.process != os.getpid():
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
-        request = Request(header, settings.codec, settings.level, self.key_, store, self._on_written, settings.on_unrestorable)
+        done = partial(self._on_written, header)
+        request = Request(header, settings.codec, settings.level, self.key_, store, done, settings.on_unrestorable)
         try:
             self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
         except BaseException:
@@ -237,23 +244,17 @@ class Snapshotter(Unit):
                 raise
             log.error("No snapshot: %s; the run goes on", error)
 
-    def _on_written(self, written: Written) -> None:
+    def _on_written(self, header: Header, written: Written) -> None:
         """Runs in the background when a snapshot is durable."""
         self.last_location = written.location
         self.failed_ = False
         _report(written, self.settings)
-        self._delete_expired()
+        self._delete_expired(Entry(written.location, header))
 
-    def _delete_expired(self) -> None:
-        keep_best, keep_last = self.settings.keep_best, self.settings.keep_last
-        if keep_best is None and keep_last is None:
-            return
-        store = self.store
+    def _delete_expired(self, entry: Entry) -> None:
+        assert self.retention_ is not None
         try:
-            own = [entry for entry in store.list() if entry.header.run_id in self.runs]
-            old = [entry.location for entry in expired(own, keep_best=keep_best, keep_last=keep_last)]
-            if old:
-                store.delete(*old)
+            old = self.retention_.add(entry)
         except SnapshotError as error:  # the snapshot that was taken is durable all the same
             log.warning("Old snapshots not deleted: %s", error)
             return
@@ -271,6 +272,7 @@ class Snapshotter(Unit):
     def branch(self) -> None:
         """Leaves the snapshots that were taken so far alone: others may go on from them, too."""
         self.runs = []
+        self.retention_ = None
 
     def _warn_of_size(self, size: int) -> None:
         if size <= LARGE or self.warned_of_size:

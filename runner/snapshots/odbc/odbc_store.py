@@ -25,7 +25,7 @@ from runner.snapshots.odbc.connection import Result, connect, folder_of
 from runner.snapshots.odbc.dialects import NAME_LENGTH, Table, check_table
 from runner.snapshots.odbc.driver import load, shown, translated, translation
 from runner.snapshots.odbc.proof import Proof
-from runner.snapshots.odbc.session import Content, Row, Session, sql_time
+from runner.snapshots.odbc.session import Content, Row, Session, sql_time, text_of
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 from runner.snapshots.stores.numbers import first_free
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
@@ -148,6 +148,8 @@ class OdbcStore(Store):
             name = _name(header, first_free(lambda number: session.is_taken(header.run_id, _name(header, number)), 1))
             if refused is not None and refused[0] == name:
                 raise refused[1]  # not because somebody has it
+            # A transaction that begins with reading can make no writer of SQLite wait for another.
+            session.connection.rollback()
             try:
                 # Where another try is under way, the server makes this one wait for what becomes of that.
                 session.write_header(header, name)
@@ -204,6 +206,7 @@ class OdbcStore(Store):
             raise TimeoutError("the transaction was lost")
         if (stored.name, stored.text, stored.content) == (name, text, content):
             return
+        session.connection.rollback()
         with suppress(load().Error):  # what is left of it could be taken for a snapshot
             self._delete(session, Location("", "", header.run_id, header.log_id, name), with_chunks=True)
             session.connection.commit()
@@ -313,7 +316,7 @@ class OdbcStore(Store):
             full = len(wanted.id) == len(str(uuid.UUID(int=0)))
             statement, id = (session.sql.full_run, wanted.id) if full else (session.sql.runs, f"{wanted.id}%")
             rows = session.connection.execute(statement, id, f"{wanted.log_id}%").rows
-        return sorted({(row[0].rstrip(), row[1].rstrip()) for row in rows})
+        return sorted({(text_of(row[0]), text_of(row[1])) for row in rows})
 
     def _location(self, row: Row) -> Location:
         return Location(self.odbc, self.table, row.id, row.log_id, row.name)

@@ -153,7 +153,7 @@ class Session:
         found, workflow, time, size, text = rows[0]
         parts, part_size = self.connection.execute(self.sql.parts, run, name).rows[0]
         content = Content(int(size or 0), int(parts), int(part_size or 0))
-        return Stored(found.rstrip(), workflow or "", _text(time), content, None if text is None else bytes(text))
+        return Stored(text_of(found), text_of(workflow), text_of(time), content, None if text is None else bytes(text))
 
     def is_whole(self, run: str, name: str) -> bool:
         """Whether the content of a snapshot is there and undamaged."""
@@ -174,7 +174,7 @@ class Session:
         """
         statement = self.sql.newest(wanted, count, headers)
         rows = self.connection.execute(statement, until, *chain.from_iterable(wanted.values())).rows
-        return [Row(_text(row[0]), _text(row[1]), _text(row[2]), _text(row[3]), row[4]) for row in rows]
+        return [Row(text_of(row[0]), text_of(row[1]), text_of(row[2]), text_of(row[3]), row[4]) for row in rows]
 
     def header(self, row: Row) -> Header:
         """Returns the header of a row, from its content where the companion does not have it.
@@ -252,8 +252,8 @@ class Session:
             raise SnapshotDamagedError("it is damaged: its rows do not have the digest that was written with them")
 
 
-def _text(value: object) -> str:
-    """Returns text of a column of fixed length, too; that of a time, where a driver does not do as it is told."""
+def text_of(value: object) -> str:
+    """Returns the text in a column, whatever its type, without the blanks that fill one of fixed length."""
     return "" if value is None else str(value).rstrip()
 
 

@@ -12,7 +12,7 @@ from runner.snapshots.odbc.strings import is_sqlite, parts
 if TYPE_CHECKING:
     import pyodbc
 
-_DATABASE = re.compile(r"(?i)((?:^|;)\s*database\s*=\s*)([^;]*)")
+_DATABASE = re.compile(r"(?i)(^|;)\s*database\s*=[^;]*")
 _UNSAFE_JOURNALS = ("off", "memory")
 
 
@@ -32,7 +32,7 @@ def pinned(text: str, folder: Path) -> str:
             f"SQLite's ODBC driver opens another file than {path!r}, whose name is not ASCII: choose another name, or name"
             " the file in odbc.ini and give DSN=NAME"
         )
-    return _DATABASE.sub(lambda found: found[1] + str(folder / path), text, count=1)
+    return _DATABASE.sub(lambda found: f"{found[1]}Database={folder / path}", text, count=1)
 
 
 def secured(connection: pyodbc.Connection, text: str, name: str, folder: Path) -> None:
