@@ -315,13 +315,15 @@ def test_option_of_a_driver_is_right_or_refused(kind: str, option: str, servers:
 
 
 def test_servers_end_with_the_process_that_started_them() -> None:
-    code = (
-        "import os, signal; from contextlib import ExitStack; from tests.servers import *\n"
-        "with ExitStack() as stack:\n"
-        "    stack.enter_context(odbc_settings())\n"
-        "    for kind in SERVERS: process = stack.enter_context(SERVERS[kind]()).process; print(process._process.pid, process._folder, flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)"
-    )
+    lines = [
+        "import os, signal; from contextlib import ExitStack; from tests.servers import *",
+        "with ExitStack() as stack:",
+        "    for start in SERVERS.values():",
+        "        process = stack.enter_context(start()).process",
+        "        print(process._process.pid, process._folder, flush=True)",
+        "    os.kill(os.getpid(), signal.SIGKILL)",
+    ]
+    code = "\n".join(lines)
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
     started = [line.split() for line in done.stdout.splitlines()]
     assert (done.returncode, len(started)) == (-9, 2)
