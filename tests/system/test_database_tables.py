@@ -76,8 +76,14 @@ BAD_TABLES: dict[str, Callable[[str], list[str]]] = {
     "data is text": lambda kind: [table(kind, data="text")],
     "data is a number": lambda kind: [table(kind, data="integer")],
 }
-TYPELESS = {"workflow is short", "name is short", "codec is short", "name of the companion is short"} | {
-    name for name in BAD_TABLES if " is a number" in name or name == "data is text"
+TYPELESS = {
+    "workflow is short",
+    "name is short",
+    "codec is short",
+    "name of the companion is short",
+    "timestamp is a number",
+    "data is text",
+    "data is a number",
 }
 """What is right in SQLite, whose columns take anything."""
 

@@ -194,7 +194,8 @@ class Statements:
         )
         self.insert_chunk = f"INSERT INTO {chunks} ({run}, {name}, {number}, {data}) VALUES (?, ?, ?, ?)"
         self.row = (
-            f"SELECT m.{name}, m.{workflow}, CAST(m.{timestamp} AS char(26)), {dialect.length.format(f'm.{data}')}, c.{data}"
+            f"SELECT m.{run}, m.{log}, m.{name}, m.{workflow},"
+            f" CAST(m.{timestamp} AS char(26)), {dialect.length.format(f'm.{data}')}, c.{data}"
             f" FROM {main} m {with_header} WHERE m.{run} = ? AND m.{name} = ?"
         )
         self.parts = f"SELECT COUNT(*), SUM({dialect.length.format(data)}) FROM {chunks} WHERE {of_one} AND {number} > 0"

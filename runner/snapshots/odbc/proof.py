@@ -72,10 +72,9 @@ class Proof:
         stored = session.stored(run, _TEXT)
         if stored is None:
             raise self._altered("a row that was written is not there")
-        texts = {"name": (_TEXT, stored.name), "workflow": (_TEXT, stored.workflow)}
-        for column, (written, read) in texts.items():
-            if read != written:
-                raise self._altered(f"text of every script does not come back from column {column!r}", self._every_script())
+        for column in ("id", "log_id", "name", "workflow"):
+            if getattr(stored, column) != (_TEXT if column in ("name", "workflow") else run):
+                raise self._altered(f"text does not come back from column {column!r}", self._every_script())
         if stored.time[:19].replace("-", " ").replace(".", ":") != sql_time(self._header)[:19].replace("-", " "):
             raise self._altered(f"the time {sql_time(self._header)} comes back from column 'timestamp' as {stored.time!r}")
         sizes = stored.content.size, stored.content.part_size
@@ -96,7 +95,7 @@ class Proof:
 
     def _every_script(self) -> str:
         statements = self._in_all(self._session.dialect.every_script)
-        return f"have it changed with {statements}" if statements else "the database must be one of Unicode"
+        return f"have it changed with {statements}" if statements else "it must be text, of every script"
 
     def _in_all(self, statement: str | None) -> str:
         sql = self._session.sql

@@ -72,8 +72,10 @@ class Content:
 
 @dataclass(frozen=True)
 class Stored:
-    """What the database says of a snapshot: its name, workflow and time, how much of it is there, and its header."""
+    """What the database says of a snapshot: the columns of its row, how much of it is there, and its header."""
 
+    id: str
+    log_id: str
     name: str
     workflow: str
     time: str
@@ -150,10 +152,11 @@ class Session:
         rows = self.connection.execute(self.sql.row, run, name).rows
         if not rows:
             return None
-        found, workflow, time, size, text = rows[0]
+        *columns, size, text = rows[0]
+        id, log, found, workflow, time = map(text_of, columns)
         parts, part_size = self.connection.execute(self.sql.parts, run, name).rows[0]
         content = Content(int(size or 0), int(parts), int(part_size or 0))
-        return Stored(text_of(found), text_of(workflow), text_of(time), content, None if text is None else bytes(text))
+        return Stored(id, log, found, workflow, time, content, None if text is None else bytes(text))
 
     def is_whole(self, run: str, name: str) -> bool:
         """Whether the content of a snapshot is there and undamaged."""
