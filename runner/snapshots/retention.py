@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from runner.errors import SnapshotError
+from runner.errors import SnapshotError, SnapshotNotFoundError
 from runner.snapshots.stores.store import Entry, Store
 
 
@@ -66,10 +66,18 @@ class Retention:
         self._runs.add(entry.header.run_id)
         known = self._listed() if self._known is None else self._known
         known = [Kept.of(entry), *(one for one in known if one.location != entry.location)]
+        try:
+            old = self._delete_expired(known)
+        except SnapshotNotFoundError:  # somebody has taken one away
+            known = self._listed()
+            old = self._delete_expired(known)
+        self._known = [one for one in known if one.location not in set(old)]
+        return old
+
+    def _delete_expired(self, known: Sequence[Kept]) -> Sequence[str]:
         old = expired(known, keep_best=self._keep_best, keep_last=self._keep_last)
         if old:
             self._store.delete(*old)
-        self._known = [one for one in known if one.location not in set(old)]
         return old
 
     def _listed(self) -> list[Kept]:

@@ -106,10 +106,11 @@ class Proof:
         meant = translation(error, f"write to table {self._table!r}", self._odbc)
         if isinstance(meant, StoreAwayError | StoreAccessError | ConfigError):
             return meant
+        what = message(error).partition(" DETAIL: Failing row")[0]
         statement = self._session.dialect.every_script
         advice = f" (if it is about text: {self._every_script()})" if statement else ""
         return ConfigError(
-            f"table {self._table!r} does not take a snapshot: {message(error)}{advice}; "
+            f"table {self._table!r} does not take a snapshot: {what}{advice}; "
             "choose another with snapshotter.table=NAME, which is made as it has to be"
         )
 

@@ -257,7 +257,7 @@ class Session:
 
 def text_of(value: object) -> str:
     """Returns the text in a column, whatever its type, without the blanks that fill one of fixed length."""
-    return "" if value is None else str(value).rstrip()
+    return "" if value is None else str(value).rstrip(" ")
 
 
 def in_rows(members: Iterable[Buffer], size: int) -> Iterator[bytes | bytearray]:

@@ -121,6 +121,8 @@ class FileStore(Store):
 
     def _unlink(self, path: Path) -> None:
         with _translated("delete", path):
+            if path.is_symlink():  # somebody has put it in the place of a snapshot
+                raise FileNotFoundError
             self.files.unlink(path)
 
     def _paths(self) -> Iterator[Path]:
