@@ -221,7 +221,7 @@ class Snapshotter(Unit):
         if self.writer_ is None or self.writer_.process != os.getpid():
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
-        done = partial(self._on_written, header)
+        done = partial(self._on_written, header, self.retention_)
         request = Request(header, settings.codec, settings.level, self.key_, store, done, settings.on_unrestorable)
         try:
             self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
@@ -244,22 +244,12 @@ class Snapshotter(Unit):
                 raise
             log.error("No snapshot: %s; the run goes on", error)
 
-    def _on_written(self, header: Header, written: Written) -> None:
+    def _on_written(self, header: Header, retention: Retention, written: Written) -> None:
         """Runs in the background when a snapshot is durable."""
         self.last_location = written.location
         self.failed_ = False
         _report(written, self.settings)
-        self._delete_expired(Entry(written.location, header))
-
-    def _delete_expired(self, entry: Entry) -> None:
-        assert self.retention_ is not None
-        try:
-            old = self.retention_.add(entry)
-        except SnapshotError as error:  # the snapshot that was taken is durable all the same
-            log.warning("Old snapshots not deleted: %s", error)
-            return
-        for location in old:
-            log.info("Snapshot deleted: %s", location)
+        _delete_expired(retention, Entry(written.location, header))
 
     def restored_from(self, location: str, store: Store | None) -> None:
         """Takes note of the snapshot that this state comes from, and of the store, if it may go on there.
@@ -371,6 +361,16 @@ def SnapshotterToDB(
 
     store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error, read_mode(mode))
     return Snapshotter(workflow, name, store=store, on_error=on_error, **settings)
+
+
+def _delete_expired(retention: Retention, entry: Entry) -> None:
+    try:
+        old = retention.add(entry)
+    except SnapshotError as error:  # the snapshot that was taken is durable all the same
+        log.warning("Old snapshots not deleted: %s", error)
+        return
+    for location in old:
+        log.info("Snapshot deleted: %s", location)
 
 
 def _report(written: Written, settings: SnapshotterSettings) -> None:
