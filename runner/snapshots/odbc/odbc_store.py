@@ -144,11 +144,14 @@ class OdbcStore(Store):
             The name, and whether this very snapshot is there already: an earlier try may have arrived without an answer.
         """
         refused: tuple[str, Exception] | None = None
-        while (arrived := self._arrived(session, header)) is None:
+        while True:
             name = _name(header, first_free(lambda number: session.is_taken(header.run_id, _name(header, number)), 1))
+            # After the look for a name: another try that commits in between has taken the name by now.
+            if (arrived := self._arrived(session, header)) is not None:
+                return arrived, True
             if refused is not None and refused[0] == name:
                 raise refused[1]  # not because somebody has it
-            # A transaction that begins with reading can make no writer of SQLite wait for another.
+            # A transaction that begins with reading could make two writers of SQLite wait for each other.
             session.connection.rollback()
             try:
                 # Where another try is under way, the server makes this one wait for what becomes of that.
@@ -157,7 +160,6 @@ class OdbcStore(Store):
             except load().Error as error:
                 session.connection.rollback()
                 refused = name, error
-        return arrived, True
 
     @staticmethod
     def _arrived(session: Session, header: Header) -> str | None:
