@@ -152,8 +152,8 @@ def measure_list(server: servers.Server, rounds: int) -> list[object]:
         for _ in range(LISTED):
             one = header()
             name, _ = store._reserve(session, one)
-            store._write(session, one, codecs.find("none"), name, [data])
-        session.connection.commit()
+            session.write(one, codecs.find("none"), name, [data])
+            session.connection.commit()  # the next one is reserved in a transaction of its own
     times = in_turns({"list": lambda: _listed(store)}, rounds)
     bytes_of_headers = LISTED * len(header().to_json())
     servers.execute(server, "DROP TABLE veles", "DROP TABLE veles_chunks")

@@ -79,9 +79,9 @@ def mariadb() -> Iterator[Server]:
     with _private_folder("mysql") as (folder, user):
         data, log = folder / "data", folder / "log"
         # Two servers that share /tmp take each other's temporary tables for their own, and delete them.
-        own = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}", *([f"--user={user}"] if user else [])]
-        install = ["mariadb-install-db", *own, "--auth-root-authentication-method=normal", "--skip-test-db"]
-        _run(install)
+        own = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}"]
+        as_user = [f"--user={user}"] if user else []
+        _run(["mariadb-install-db", *own, *as_user, "--auth-root-authentication-method=normal", "--skip-test-db"])
         init = folder / "init.sql"
         init.write_text(
             f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
@@ -92,7 +92,7 @@ def mariadb() -> Iterator[Server]:
         port = free_port()
         listen = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder / 'socket'}", "--skip-name-resolve"]
         files = [f"--pid-file={folder / 'pid'}", f"--init-file={init}"]
-        with Process(["mariadbd", *own, *listen, *files], folder, log, None) as process:
+        with Process(["mariadbd", *own, *listen, *files], folder, log, user) as process:
             yield Server("mariadb", connection_string("MySQL", port), port, process)
 
 
@@ -174,6 +174,21 @@ def query(server: Server, statement: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in connection.execute(statement).fetchall()]
 
 
+def seen_by_client(server: Server, statement: str) -> list[list[str]]:
+    """Returns what the system's own command-line client finds: another reader than the one that is tested."""
+    place = dict(part.split("=", 1) for part in server.odbc.split(";"))
+    host, environment = ["-h", "127.0.0.1"], os.environ | {"PGPASSWORD": PASSWORD, "MYSQL_PWD": PASSWORD}
+    if server.kind == "sqlite":
+        command = ["sqlite3", "-batch", "-noheader", "-separator", "\t", place["Database"], statement]
+    elif server.kind == "mariadb":
+        options = ["--no-defaults", *host, f"-P{server.port}", f"-u{USER}", "--default-character-set=utf8mb4", "-N", "-B"]
+        command = ["mariadb", *options, place["DATABASE"], "-e", statement]
+    else:
+        command = ["psql", "-X", *host, f"-p{server.port}", f"-U{USER}", "-At", "-F", "\t", place["DATABASE"], "-c", statement]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
 @contextmanager
 def _private_folder(user: str) -> Iterator[tuple[Path, str | None]]:
     """Makes a folder for a server; root runs the server as the user that its package brings."""
@@ -211,7 +226,7 @@ class Process:
             environment = os.environ | {"NOTIFY_SOCKET": str(notify)}
             streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
             self._process = subprocess.Popen(
-                self._command, cwd=self._folder, env=environment, user=self._user, process_group=0, **streams
+                [*self._as_user(), *self._command], cwd=self._folder, env=environment, process_group=0, **streams
             )
             try:
                 while b"READY=1" not in ready.recv(4096):
@@ -219,6 +234,11 @@ class Process:
             except TimeoutError:
                 self.kill()
                 raise RuntimeError(f"{self._command[0]} did not start:\n{self._log.read_text()}") from None
+
+    def _as_user(self) -> list[str]:
+        """Returns the command that runs another one as the server's user, until this process ends, however it does."""
+        identity = [f"--reuid={self._user}", f"--regid={self._user}", "--init-groups"] if self._user else []
+        return ["setpriv", "--pdeathsig=KILL", *identity]
 
     def kill(self) -> None:
         """Kills it."""

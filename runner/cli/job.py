@@ -29,6 +29,7 @@ from runner.plots.canvas import can_draw
 from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.restore import Restored
 from runner.snapshots.snapshotter import snapshotters
+from runner.snapshots.stores import spool
 from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import concealed
 
@@ -109,8 +110,8 @@ def _already_complete(restored: Restored, request: Request) -> Outcome:
     """Says how a complete run is extended; snapshots that could not be delivered then are delivered now."""
     workflow, location, exit_code = restored.workflow, restored.location, 0
     for snapshotter in snapshotters(workflow):
-        location = snapshotter.store.deliver().get(restored.header.uuid, location)
-        exit_code = 1 if snapshotter.store.waiting else exit_code
+        location = spool.deliver(snapshotter.store).get(restored.header.uuid, location)
+        exit_code = 1 if spool.waiting(snapshotter.store) else exit_code
     if workflow.limit is None:
         log.info("The run is complete")
     else:

@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from runner.snapshots.capture.staging import default_limit
 from runner.snapshots.capture.writer import Request, Writer, Written
 from runner.snapshots.format.header import Header, utc_now
 from runner.snapshots.format.signing_keys import Key, read_key
-from runner.snapshots.retention import expired
+from runner.snapshots.retention import Retention
 from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.stores import spool as spools
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, option_for
 from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
-from runner.snapshots.stores.store import Store
+from runner.snapshots.stores.store import Entry, Store
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ class Snapshotter(Unit):
         self.written_: Written | None = None
         self.failed_ = False
         self.store_: Store | None = None
+        self.retention_: Retention | None = None
         self.key_: Key | None = None
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
@@ -117,6 +120,7 @@ class Snapshotter(Unit):
             ConfigError: a setting or the key is wrong.
         """
         self.settings = dataclasses.replace(self.settings, **settings)
+        self.retention_ = None
         if store is not None:
             self.store_, self.place, self.mode = store, store.place, store.mode
             self.key_ = None if key is None else read_key(key, signing=True)
@@ -156,7 +160,7 @@ class Snapshotter(Unit):
 
     def _deliver(self) -> Mapping[str, str]:
         """Puts what the store has refused before where it belongs; returns, by UUID, where that is."""
-        return self.store.deliver()
+        return spools.deliver(self.store)
 
     def run(self) -> None:
         assert self.workflow is not None
@@ -182,7 +186,7 @@ class Snapshotter(Unit):
         delivered, written = self._deliver(), self.written_
         if written is not None:
             self.last_location = delivered.get(written.uuid, self.last_location)
-        if waiting := self.store.waiting:
+        if waiting := spools.waiting(self.store):
             self.failed_ = True
             log.error(
                 "Not delivered yet (%s): %s. A run can be resumed from there (snapshot=FILE); the next one delivers them.",
@@ -206,6 +210,9 @@ class Snapshotter(Unit):
         """Takes a snapshot now; it is durable after `finish()`, or at once with `blocking`."""
         assert self.workflow is not None
         self._wait()
+        if self.retention_ is None:
+            rules = {"keep_best": self.settings.keep_best, "keep_last": self.settings.keep_last}
+            self.retention_ = Retention(self.store, self.runs, **rules)  # of which a new run has none yet
         header = self._header()
         before = self.put_off, self.due_states, self.last_uuid, self.last_time
         # What the restored run must find is set before the state is captured.
@@ -214,7 +221,8 @@ class Snapshotter(Unit):
         if self.writer_ is None or self.writer_.process != os.getpid():
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
-        request = Request(header, settings.codec, settings.level, self.key_, store, self._on_written, settings.on_unrestorable)
+        done = partial(self._on_written, header, self.retention_)
+        request = Request(header, settings.codec, settings.level, self.key_, store, done, settings.on_unrestorable)
         try:
             self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
         except BaseException:
@@ -236,28 +244,12 @@ class Snapshotter(Unit):
                 raise
             log.error("No snapshot: %s; the run goes on", error)
 
-    def _on_written(self, written: Written) -> None:
+    def _on_written(self, header: Header, retention: Retention, written: Written) -> None:
         """Runs in the background when a snapshot is durable."""
         self.last_location = written.location
         self.failed_ = False
         _report(written, self.settings)
-        self._delete_expired()
-
-    def _delete_expired(self) -> None:
-        keep_best, keep_last = self.settings.keep_best, self.settings.keep_last
-        if keep_best is None and keep_last is None:
-            return
-        store = self.store
-        try:
-            own = [entry for entry in store.list() if entry.header.run_id in self.runs]
-            old = [entry.location for entry in expired(own, keep_best=keep_best, keep_last=keep_last)]
-            if old:
-                store.delete(*old)
-        except SnapshotError as error:  # the snapshot that was taken is durable all the same
-            log.warning("Old snapshots not deleted: %s", error)
-            return
-        for location in old:
-            log.info("Snapshot deleted: %s", location)
+        _delete_expired(retention, Entry(written.location, header))
 
     def restored_from(self, location: str, store: Store | None) -> None:
         """Takes note of the snapshot that this state comes from, and of the store, if it may go on there.
@@ -270,6 +262,7 @@ class Snapshotter(Unit):
     def branch(self) -> None:
         """Leaves the snapshots that were taken so far alone: others may go on from them, too."""
         self.runs = []
+        self.retention_ = None
 
     def _warn_of_size(self, size: int) -> None:
         if size <= LARGE or self.warned_of_size:
@@ -368,6 +361,16 @@ def SnapshotterToDB(
 
     store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error, read_mode(mode))
     return Snapshotter(workflow, name, store=store, on_error=on_error, **settings)
+
+
+def _delete_expired(retention: Retention, entry: Entry) -> None:
+    try:
+        old = retention.add(entry)
+    except SnapshotError as error:  # the snapshot that was taken is durable all the same
+        log.warning("Old snapshots not deleted: %s", error)
+        return
+    for location in old:
+        log.info("Snapshot deleted: %s", location)
 
 
 def _report(written: Written, settings: SnapshotterSettings) -> None:

@@ -67,7 +67,7 @@ def test_the_order_of_a_save(tmp_path: Path) -> None:
     assert calls == [
         *sync * parents,
         "names",
-        *["create", "lock", "duplicate", "write", "flush", "sync", "close", "link"],
+        *["create", "lock", "duplicate", "write", "flush", "set_time", "sync", "close", "link"],
         *sync,
         *["symlink", "replace"],
         *sync,

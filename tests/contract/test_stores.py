@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from runner.errors import SnapshotMismatchError, SnapshotNotFoundError
-from runner.snapshots import codecs
+from runner.snapshots import codecs, stores
 from runner.snapshots.format.header import Header
-from runner.snapshots.format.layout import header_bytes
+from runner.snapshots.format.layout import Digest, header_bytes
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.odbc.session import ROW
 from runner.snapshots.restoring.restore import restore_latest, restore_with
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.store import Store
+from tests import memory_store
 from tests.servers import KINDS, PASSWORD, Servers, execute, query
 from tests.workflows import stored
 
@@ -31,10 +32,14 @@ SIZES = (0, 1, 65_536, 65_537, ROW, ROW + 1, 17_500_000)
 RUN = str(uuid.uuid4())
 
 
-@pytest.fixture(params=["file", *KINDS])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+@pytest.fixture(params=["file", "memory", *KINDS])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     if request.param == "file":
         return FileStore(tmp_path / "snapshots")
+    if request.param == "memory":
+        monkeypatch.setattr(stores, "STORES", stores.STORES | memory_store.ROW)
+        monkeypatch.setattr(memory_store.MemoryStore, "kept", {})
+        return memory_store.MemoryStore("here")
     servers: Servers = request.getfixturevalue("servers")
     store = OdbcStore(servers.database(request.param, tmp_path).odbc)
     store.prepare()
@@ -47,7 +52,11 @@ def header(name: str = "run_validation_1.48", **values: Any) -> Header:
 
 
 def content(header: Header, data: bytes = b"") -> list[bytes]:
-    return [header_bytes(header), data]
+    """Returns a whole snapshot; its pickle is none."""
+    digest = Digest()
+    for part in (begin := header_bytes(header), data):
+        digest.update(part)
+    return [begin, data, digest.trailer()]
 
 
 def read(store: Store, location: str) -> bytes:
@@ -133,6 +142,29 @@ def test_long_names_and_names_of_any_script(store: Store) -> None:
     location = store.put(one, NONE, content(one))
     assert [(entry.location, entry.header) for entry in store.list()] == [(location, one)]
     assert read(store, location) == b"".join(content(one))
+
+
+@pytest.mark.parametrize(
+    "name", ["a&b", "50%", "100%25 &amp", "tab\tnew\nline", " x ", "'\"$(`", "поиск 漢 😀", "a=b;c{d}", "#?/"]
+)
+def test_names_of_any_character(store: Store, name: str) -> None:
+    one = header(f"{name}_1.48", prefix=name, workflow=name)
+    location = store.put(one, NONE, content(one))
+    (entry,) = store.list(runs=[one.run_id], workflow=name)
+    assert (entry.location, entry.header) == (location, one)
+    found, full = stores.store_of(location)
+    assert full == location
+    assert read(found, full) == b"".join(content(one))
+    store.delete(full)
+    assert list(store.list()) == []
+
+
+def test_equal_names_cost_the_same_however_many_there_are(store: Store) -> None:
+    locations = [store.put(one, NONE, content(one)) for one in (header() for _ in range(40))]
+    assert len(set(locations)) == 40
+    store.delete(*locations[::2])
+    again = [store.put(one, NONE, content(one)) for one in (header() for _ in range(10))]
+    assert not set(again) & set(locations[1::2])
 
 
 def test_put_that_fails_leaves_nothing(store: Store) -> None:
@@ -258,6 +290,54 @@ def test_branch_leaves_what_was_before_it_and_other_branches_alone(store: Store)
     again.workflow["snapshotter"].export()
     assert len(list(store.list())) == 3
     assert read(store, base)
+
+
+def test_list_of_some_runs_and_of_a_workflow(store: Store) -> None:
+    runs = [str(uuid.uuid4()) for _ in range(3)]
+    headers = [
+        header(f"run_{number}", run_id=runs[number % 3], log_id=RUN, workflow=f"flow {number % 2}" * 20) for number in range(12)
+    ]
+    for one in headers:
+        store.put(one, NONE, content(one))
+    listed = {one.uuid for one in headers[::-1]}
+    assert {entry.header.uuid for entry in store.list()} == listed
+    for wanted in (
+        {},
+        {"runs": runs[:2]},
+        {"runs": []},
+        {"workflow": "flow 1" * 20},
+        {"workflow": "flow"},
+        {"runs": runs[:1], "workflow": "flow 0" * 20},
+    ):
+        expected = [
+            one
+            for one in headers[::-1]
+            if one.run_id in wanted.get("runs", runs) and one.workflow == wanted.get("workflow", one.workflow)
+        ]
+        assert [entry.header for entry in store.list(**wanted)] == expected
+
+
+def test_list_reads_as_it_is_asked(store: Store) -> None:
+    """Also with more snapshots than a page, some of one moment, some written and some deleted while it is read."""
+    times = [f"2026-02-03T04:05:{second:02}.{micro:06}+00:00" for second in range(10) for micro in (0, 0, 5, 500_000)]
+    headers = [header(f"run_{number}", time=time) for number, time in enumerate(times)]
+    locations = {one.uuid: store.put(one, NONE, content(one)) for one in headers}
+    listing, seen = store.list(), []
+    for entry in listing:
+        seen.append(entry.header)
+        if len(seen) == 12:
+            store.delete(seen and locations[seen[2].uuid], locations[headers[0].uuid])
+            store.put(header("run_new"), NONE, content(header("run_new")))
+    assert [one.time for one in seen] == sorted([one.time for one in seen], reverse=True)
+    assert {one.uuid for one in seen} >= {one.uuid for one in headers[1:]}
+
+
+def test_store_and_location_are_found_by_the_table(store: Store) -> None:
+    one = header()
+    location = store.put(one, NONE, content(one))
+    found, full = stores.store_of(location)
+    assert (type(found), found.identity, full) == (type(store), store.identity, location)
+    assert read(found, full) == b"".join(content(one))
 
 
 def test_store_is_plain_data_without_passwords(store: Store) -> None:

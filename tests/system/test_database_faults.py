@@ -75,17 +75,21 @@ def test_two_processes_that_put_the_same_snapshot(server: Server) -> None:
 
 
 def refuse(server: Server) -> None:
-    """Makes the table of the database refuse new rows, as a quota does."""
+    """Makes the table refuse a run's rows from its first snapshot on, as a quota does that is reached while it runs."""
     if server.kind == "mariadb":
         execute(
             server,
-            "CREATE TRIGGER quota BEFORE INSERT ON veles FOR EACH ROW"
-            " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'quota exceeded'",
+            "CREATE TRIGGER quota BEFORE INSERT ON veles FOR EACH ROW IF NEW.workflow = 'mnist_small' THEN"
+            " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'quota exceeded'; END IF",
         )
     elif server.kind == "postgresql":
-        execute(server, "ALTER TABLE veles ADD CONSTRAINT quota CHECK (false) NOT VALID")
+        execute(server, "ALTER TABLE veles ADD CONSTRAINT quota CHECK (workflow <> 'mnist_small') NOT VALID")
     else:
-        execute(server, "CREATE TRIGGER quota BEFORE INSERT ON veles BEGIN SELECT RAISE(ABORT, 'quota exceeded'); END")
+        execute(
+            server,
+            "CREATE TRIGGER quota BEFORE INSERT ON veles WHEN NEW.workflow = 'mnist_small'"
+            " BEGIN SELECT RAISE(ABORT, 'quota exceeded'); END",
+        )
 
 
 def accept(server: Server) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
@@ -15,8 +16,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from runner import passwords
 from runner.errors import StoreAwayError
 from runner.snapshots.capture.thread_pool import Threads, made
-from runner.snapshots.odbc.dialects import DIALECTS, STANDARD, Dialect
-from runner.snapshots.odbc.driver import load, translated
+from runner.snapshots.odbc import sqlite
+from runner.snapshots.odbc.dialects import STANDARD, Dialect, dialect_of
+from runner.snapshots.odbc.driver import check_driver, load, translated
 
 if TYPE_CHECKING:
     import pyodbc
@@ -54,6 +56,19 @@ os.register_at_fork(after_in_child=_idle.clear)  # threads stay behind
 _dialects: dict[str, Dialect] = {}
 """Of the databases that were connected to, by connection string."""
 
+_folders: dict[str, Path] = {}
+"""Where the process was when it first connected: a relative path leads to the same file for as long as it lives."""
+
+
+def folder_of(odbc: str) -> Path:
+    """Returns the folder in which the relative path in a connection string begins."""
+    if odbc not in _folders:
+        try:
+            _folders[odbc] = Path.cwd()
+        except FileNotFoundError:  # the folder was deleted, which matters to nobody but a relative path
+            return Path()
+    return _folders[odbc]
+
 
 class Connection:
     """A connection whose calls end in time, whatever the driver does.
@@ -75,7 +90,8 @@ class Connection:
         self._raw: pyodbc.Connection | None = None
         self._hangs = False
         self.dialect = _dialects.get(odbc, STANDARD)
-        text = passwords.reveal(odbc)
+        self._folder = folder_of(odbc)
+        text = sqlite.pinned(passwords.reveal(odbc), self._folder)
         full = text if "=" in text else f"DSN={text}"
         with translated("connect to the database", odbc):
             self._manager = load()
@@ -127,11 +143,17 @@ class Connection:
 
     def _open(self, text: str, limit: int) -> None:
         pyodbc = self._manager
-        self._raw = pyodbc.connect(text, timeout=limit)
-        self.dialect = DIALECTS.get(str(self._raw.getinfo(pyodbc.SQL_DBMS_NAME)), STANDARD)
-        self.quote = str(self._raw.getinfo(pyodbc.SQL_IDENTIFIER_QUOTE_CHAR))
+        self._raw = raw = pyodbc.connect(text, timeout=limit, autocommit=True)
+        check_driver(str(raw.getinfo(pyodbc.SQL_DRIVER_NAME)))
+        self.dialect = dialect_of(str(raw.getinfo(pyodbc.SQL_DBMS_NAME)))
+        self.quote = str(raw.getinfo(pyodbc.SQL_IDENTIFIER_QUOTE_CHAR))
+        if self.dialect.embedded:
+            sqlite.secured(raw, text, str(raw.getinfo(pyodbc.SQL_DATABASE_NAME)), self._folder)
+        if self.dialect.setup is not None:
+            raw.execute(self.dialect.setup)
         if self.dialect.portion is not None:
-            self._raw.maxwrite = self.dialect.portion
+            raw.maxwrite = self.dialect.portion
+        raw.autocommit = False
 
     def _execute(self, statement: str, values: Sequence[object]) -> Result:
         cursor = self._opened.execute(statement, *values)

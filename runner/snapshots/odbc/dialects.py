@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.errors import ConfigError
@@ -15,6 +15,9 @@ NAME_LENGTH = 100
 """Characters in a workflow's and in a snapshot's name."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+BEGIN = 1 << 16
+"""Bytes of a snapshot that are read in search of its header where the companion does not have that."""
+
 # PostgreSQL takes 63 characters, of which `_chunks` needs 7.
 _LONGEST = 56
 
@@ -26,8 +29,15 @@ class Dialect:
     Attributes:
         timestamp: type of a date with time, with fractions of a second where there are any.
         blob: type of bytes of any length.
+        text: type of text of any script, of at most so many characters.
         read: how bytes are selected from a column.
+        begin: how the first of them are, so many.
+        length: how the number of bytes in a column is selected.
+        limit: how a query is ended that shall give so many rows.
         options: what the definition of a table ends with.
+        setup: statement that a connection begins with.
+        transactional: how a table is given transactions that has none; None where all have them.
+        every_script: how a table is made to take text of any script.
         packet: query for the largest message that the server takes, in bytes; None where there is no such limit.
         portion: bytes that the driver is given at a time; None for as many as it asks for.
         embedded: whether it works in this process, without a connection that can break.
@@ -35,8 +45,15 @@ class Dialect:
 
     timestamp: str
     blob: str
+    text: str = "varchar({})"
     read: str = "{}"
+    begin: str = "SUBSTR({}, 1, {})"
+    length: str = "LENGTH({})"
+    limit: str = "FETCH FIRST {} ROWS ONLY"
     options: str = ""
+    setup: str | None = None
+    transactional: str | None = None
+    every_script: str | None = None
     packet: str | None = None
     portion: int | None = None
     embedded: bool = False
@@ -48,7 +65,13 @@ STANDARD = Dialect(timestamp="timestamp", blob="blob")
 _MYSQL = Dialect(
     timestamp="datetime(6)",
     blob="longblob",
-    options=" DEFAULT CHARSET=utf8mb4",
+    limit="LIMIT {}",
+    # The server's default engine may be one without transactions.
+    options=" ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+    # What does not fit a column is an error, not cut.
+    setup="SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION')",
+    transactional="ALTER TABLE {} ENGINE=InnoDB",
+    every_script="ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4",
     packet="SELECT @@max_allowed_packet",
     portion=64 << 10,  # MariaDB's asks for 256, and sends a packet for each
 )
@@ -56,13 +79,35 @@ _MYSQL = Dialect(
 DIALECTS = {
     "MariaDB": _MYSQL,
     "MySQL": _MYSQL,
-    "PostgreSQL": Dialect(timestamp="timestamp", blob="bytea"),
-    # Its driver returns text for a column declared longblob, as a table of VELES may have it.
-    "SQLite": Dialect(timestamp="datetime", blob="blob", read="CAST({} AS blob)", embedded=True),
-    # Untested: from the documentation.
-    "Microsoft SQL Server": Dialect(timestamp="datetime2", blob="varbinary(max)"),
+    # A server may be set to say that a transaction is durable before it is.
+    "PostgreSQL": Dialect(timestamp="timestamp", blob="bytea", limit="LIMIT {}", setup="SET synchronous_commit = on"),
+    "SQLite": Dialect(
+        timestamp="datetime",
+        blob="blob",
+        # Its driver returns text for a column declared longblob, as a table of VELES may have it.
+        read="CAST({} AS blob)",
+        limit="LIMIT {}",
+        embedded=True,
+    ),
+    # The rows below are from the manuals, and were not tried.
+    "Microsoft SQL Server": Dialect(
+        timestamp="datetime2",
+        blob="varbinary(max)",
+        text="nvarchar({})",  # varchar is of one code page
+        begin="SUBSTRING({}, 1, {})",
+        length="DATALENGTH({})",
+        limit="OFFSET 0 ROWS FETCH NEXT {} ROWS ONLY",
+    ),
+    # Without these sizes a blob has 1 MB, and text is counted in bytes.
+    "DB2": Dialect(timestamp="timestamp", blob="blob(2G)", text="varchar({} CODEUNITS32)"),
+    "DuckDB": Dialect(timestamp="timestamp", blob="blob", length="OCTET_LENGTH({})", limit="LIMIT {}"),
 }
-"""The systems by the name that their driver gives (SQL_DBMS_NAME)."""
+"""The systems by the name that their driver gives (SQL_DBMS_NAME), or by how it begins: `DB2/LINUXX8664`."""
+
+
+def dialect_of(system: str) -> Dialect:
+    """Returns the row of a system by the name that its driver gives."""
+    return next((dialect for name, dialect in DIALECTS.items() if system.startswith(name)), STANDARD)
 
 
 def check_table(name: str) -> None:
@@ -80,16 +125,18 @@ class Table:
     """One of the two tables.
 
     Attributes:
+        title: its name.
+        name: as it stands in a statement.
         columns: the names that it must have.
         select: a query for its columns alone.
-        probe: needs the rights to read and to write, and writes nothing.
-        create: makes it.
+        create: statements that make it and its indexes.
     """
 
+    title: str
+    name: str
     columns: tuple[str, ...]
     select: str
-    probe: str
-    create: str
+    create: tuple[str, ...]
 
 
 class Statements:
@@ -109,41 +156,76 @@ class Statements:
         def quoted(names: Iterable[str], joint: str) -> str:
             return joint.join(f"{quote}{name}{quote}" for name in names)
 
-        parts = table.split(".")
-        main, chunks = quoted(parts, "."), quoted([*parts[:-1], f"{parts[-1]}_chunks"], ".")
-        columns = [quoted([name], "") for name in COLUMNS]
-        timestamp, run, log, workflow, name, codec, data = columns
+        *schema, last = table.split(".")
+        main, chunks = quoted([*schema, last], "."), quoted([*schema, f"{last}_chunks"], ".")
+        timestamp, run, log, workflow, name, codec, data = (quoted([column], "") for column in COLUMNS)
         number = quoted(["number"], "")
-        listed = ", ".join(columns)
-        chunk_listed = ", ".join((run, name, number, data))
-        self.tables = (
-            Table(
-                columns=COLUMNS,
-                select=f"SELECT * FROM {main} WHERE 1 = 0",
-                probe=f"INSERT INTO {main} ({listed}) SELECT {listed} FROM {main} WHERE 1 = 0",
-                create=f"CREATE TABLE {main} ({timestamp} {dialect.timestamp}, {run} char(36) NOT NULL, {log} char(36),"
-                f" {workflow} varchar({NAME_LENGTH}), {name} varchar({NAME_LENGTH}) NOT NULL, {codec} varchar(10),"
-                f" {data} {dialect.blob}, PRIMARY KEY ({run}, {name})){dialect.options}",
-            ),
-            Table(
-                columns=("id", "name", "number", "data"),
-                select=f"SELECT * FROM {chunks} WHERE 1 = 0",
-                probe=f"INSERT INTO {chunks} ({chunk_listed}) SELECT {chunk_listed} FROM {chunks} WHERE 1 = 0",
-                create=f"CREATE TABLE {chunks} ({run} char(36) NOT NULL, {name} varchar({NAME_LENGTH}) NOT NULL,"
-                f" {number} integer NOT NULL, {data} {dialect.blob}, PRIMARY KEY ({run}, {name}, {number}))"
-                f"{dialect.options}",
+        text = dialect.text.format(NAME_LENGTH)
+        self._limit = dialect.limit
+        read = dialect.read.format(data)
+        self.main = Table(
+            title=table,
+            name=main,
+            columns=COLUMNS,
+            select=f"SELECT * FROM {main} WHERE 1 = 0",
+            create=(
+                f"CREATE TABLE {main} ({timestamp} {dialect.timestamp}, {run} char(36) NOT NULL, {log} char(36),"
+                f" {workflow} {text}, {name} {text} NOT NULL, {codec} varchar(10), {data} {dialect.blob},"
+                f" PRIMARY KEY ({run}, {name})){dialect.options}",
+                # The newest snapshot, and the newest of a workflow, are found without a look at the others.
+                f"CREATE INDEX {quoted([f'{last}_time'], '')} ON {main} ({timestamp})",
+                f"CREATE INDEX {quoted([f'{last}_flow'], '')} ON {main} ({workflow}, {timestamp})",
             ),
         )
-        self.insert = f"INSERT INTO {main} ({listed}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        self.insert_chunk = f"INSERT INTO {chunks} ({chunk_listed}) VALUES (?, ?, ?, ?)"
-        self.list = (
-            f"SELECT m.{run}, m.{log}, m.{name}, c.{data} FROM {main} m LEFT JOIN {chunks} c"
-            f" ON c.{run} = m.{run} AND c.{name} = m.{name} AND c.{number} = 0"
+        self.chunks = Table(
+            title=f"{table}_chunks",
+            name=chunks,
+            columns=("id", "name", "number", "data"),
+            select=f"SELECT * FROM {chunks} WHERE 1 = 0",
+            create=(
+                f"CREATE TABLE {chunks} ({run} char(36) NOT NULL, {name} {text} NOT NULL, {number} integer NOT NULL,"
+                f" {data} {dialect.blob}, PRIMARY KEY ({run}, {name}, {number})){dialect.options}",
+            ),
         )
-        self.list_bare = f"SELECT m.{run}, m.{log}, m.{name}, NULL FROM {main} m"
-        self.of_run = f" WHERE m.{run} LIKE ? AND m.{log} LIKE ?"
-        self.of_name = f" AND m.{name} = ?"
-        self.data = f"SELECT {dialect.read.format(data)} FROM {main} WHERE {run} = ? AND {name} = ?"
-        self.chunk = f"SELECT {data} FROM {chunks} WHERE {run} = ? AND {name} = ? AND {number} = ?"
-        self.delete_chunks = f"DELETE FROM {chunks} WHERE {run} = ? AND {name} = ?"
+        of_one = f"{run} = ? AND {name} = ?"
+        with_header = f"LEFT JOIN {chunks} c ON c.{run} = m.{run} AND c.{name} = m.{name} AND c.{number} = 0"
+        self.insert = (
+            f"INSERT INTO {main} ({timestamp}, {run}, {log}, {workflow}, {name}, {codec}, {data}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
+        self.insert_chunk = f"INSERT INTO {chunks} ({run}, {name}, {number}, {data}) VALUES (?, ?, ?, ?)"
+        self.row = (
+            f"SELECT m.{run}, m.{log}, m.{name}, m.{workflow},"
+            f" CAST(m.{timestamp} AS char(26)), {dialect.length.format(f'm.{data}')}, c.{data}"
+            f" FROM {main} m {with_header} WHERE m.{run} = ? AND m.{name} = ?"
+        )
+        self.parts = f"SELECT COUNT(*), SUM({dialect.length.format(data)}) FROM {chunks} WHERE {of_one} AND {number} > 0"
+        self.taken = (
+            f"SELECT {name} FROM {main} WHERE {of_one} UNION ALL SELECT {name} FROM {chunks} WHERE {of_one} AND {number} = 0"
+        )
+        self.runs = f"SELECT DISTINCT {run}, {log} FROM {main} WHERE {run} LIKE ? AND {log} LIKE ?"
+        self.full_run = f"SELECT DISTINCT {run}, {log} FROM {main} WHERE {run} = ? AND {log} LIKE ?"
+        self._columns = {"id": run, "log_id": log, "workflow": workflow, "name": name}
+        self._newest = (
+            f"SELECT m.{run}, m.{log}, m.{name}, CAST(m.{timestamp} AS char(26)), {{header}} FROM"
+            f" (SELECT {run}, {log}, {name}, {timestamp} FROM {main} WHERE {timestamp} <= ?{{condition}}"
+            f" ORDER BY {timestamp} DESC {{limit}}) m {{join}} ORDER BY m.{timestamp} DESC"
+        )
+        self._header, self._with_header = f"c.{data}", with_header
+        self.data = f"SELECT {read} FROM {main} WHERE {of_one}"
+        self.chunk = f"SELECT {data} FROM {chunks} WHERE {of_one} AND {number} = ?"
+        self.begin = f"SELECT {dialect.begin.format(read, BEGIN)} FROM {main} WHERE {of_one}"
+        self.delete_chunks = f"DELETE FROM {chunks} WHERE {of_one}"
         self.delete = f"DELETE FROM {main} WHERE {run} = ? AND {log} = ? AND {name} = ?"
+
+    def newest(self, wanted: Mapping[str, Sequence[str]], count: int, headers: bool) -> str:
+        """Returns the query for so many of the newest rows up to a time.
+
+        Args:
+            wanted: the values that a column may have, for each that is given.
+            count: at most how many.
+            headers: whether there is the companion, which has their headers.
+        """
+        marks = {self._columns[column]: ", ".join("?" * len(values)) for column, values in wanted.items()}
+        condition = "".join(f" AND {column} IN ({values})" for column, values in marks.items())
+        header, join = (self._header, self._with_header) if headers else ("NULL", "")
+        return self._newest.format(header=header, join=join, condition=condition, limit=self._limit.format(count))

@@ -49,6 +49,15 @@ def load() -> ModuleType:
     return module
 
 
+def check_driver(library: str) -> None:
+    """Raises a ConfigError for a driver that loses text, by the name of its library."""
+    if library.startswith("psqlodbca"):
+        raise ConfigError(
+            "PostgreSQL's ANSI driver does not keep text of every script: use the Unicode driver, psqlodbcw.so"
+            f" ({_installed()})"
+        )
+
+
 @contextmanager
 def translated(action: str, odbc: str) -> Iterator[None]:
     """Turns the driver's errors in the block, and calls that ran out of time, into ours.

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+import heapq
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from typing import Self
 
 from runner import passwords
-from runner.errors import ConfigError, SnapshotAmbiguousError, SnapshotError, SnapshotNotFoundError, StoreAwayError, StoreError
+from runner.errors import (
+    ConfigError,
+    SnapshotAmbiguousError,
+    SnapshotError,
+    SnapshotNotFoundError,
+    StoreAwayError,
+    StoreError,
+)
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
-from runner.snapshots.odbc.connection import Result, connect
+from runner.snapshots.odbc import pages, strings
+from runner.snapshots.odbc.connection import Result, connect, folder_of
 from runner.snapshots.odbc.dialects import NAME_LENGTH, Table, check_table
 from runner.snapshots.odbc.driver import load, shown, translated, translation
-from runner.snapshots.odbc.session import Row, Session, header_from_row
+from runner.snapshots.odbc.proof import Proof
+from runner.snapshots.odbc.session import Content, Row, Session, sql_time, text_of
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
-from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
+from runner.snapshots.stores.numbers import first_free
+from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 from runner.text import as_name
 
 PATIENCE = 60.0
@@ -24,15 +37,18 @@ IMPATIENCE = 3.0
 """The same where somebody waits for the answer."""
 
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
+RUNS_AT_A_TIME = 200
+"""Runs in one query: systems take no more than some hundred values."""
 
 
 class OdbcStore(Store):
     """Keeps snapshots as rows of a table with VELES's columns; a large one is spread over rows of `<table>_chunks`.
 
-    A snapshot is written in one transaction over a connection of its own, its row in the main table last. So at a crash it is
-    there whole or not at all, and writers do not see each other's halves. A name that a run has used already gets a number; the
-    same snapshot (UUID) put once more is not written again, so a put whose outcome is unknown may be repeated, by several
-    processes at once, too. A store is plain data without a connection: it may be pickled, and its passwords are not.
+    A snapshot is written in one transaction over a connection of its own, its row in the main table last, and counts once the
+    server has said, after COMMIT, that all of it is there. So at a crash it is there whole or not at all, and writers do not
+    see each other's halves. A name that a run has used already gets a number; the same snapshot (UUID) put once more is not
+    written again, so a put whose outcome is unknown may be repeated, by several processes at once, too. A store is plain data
+    without a connection: it may be pickled, and its passwords are not.
 
     Args:
         odbc: a connection string, `DSN=name`, or the bare name of a data source; `${oc.env:NAME}` may stand in it.
@@ -49,6 +65,11 @@ class OdbcStore(Store):
         self.table = table
         self.create_table = create_table
 
+    @classmethod
+    def of(cls, location: str) -> Self:
+        place = Location.parse(location)
+        return cls(place.odbc, place.table)
+
     def __str__(self) -> str:
         return f"table {self.table} of {shown(self.odbc)}"
 
@@ -56,40 +77,47 @@ class OdbcStore(Store):
     def place(self) -> str:
         return f"{SCHEME}{self.odbc}&{self.table}"
 
+    @property
+    def identity(self) -> str:
+        with suppress(ConfigError):  # a reference that leads nowhere is what it is
+            return f"{strings.identity(passwords.reveal(self.odbc), folder_of(self.odbc))};table={self.table}"
+        return self.place
+
     def prepare(self) -> None:
-        """Makes the tables if they are not there, and checks that snapshots can be written.
+        """Makes the tables if they are not there, and proves that they keep snapshots.
 
         Raises:
-            ConfigError: the table is not there and may not be made, or has other columns.
+            ConfigError: the table is not there and may not be made, has other columns, or would lose something.
             StoreAccessError: rights are missing.
         """
         with self._session("use", IMPATIENCE) as session:
-            missing = [table for table in session.sql.tables if self._is_missing(session, table)]
+            missing = [table for table in (session.sql.main, session.sql.chunks) if self._is_missing(session, table)]
             if missing and not self.create_table:
-                ddl = "".join(f"\n{table.create};" for table in missing)
+                ddl = "".join(f"\n{statement};" for table in missing for statement in table.create)
                 raise ConfigError(
                     f"table {self.table!r} is not there, and snapshotter.create_table=false: have it made with{ddl}"
                 )
             for table in missing:
-                refusal = session.attempt(table.create, commit=True)
-                # Another run may have made it meanwhile.
-                if not isinstance(error := session.attempt(table.probe), Result):
-                    cause = error if isinstance(refusal, Result) else refusal
-                    raise translation(cause, f"make table {self.table!r}", self.odbc) from error
+                self._create(session, table)
+            Proof(session, self.odbc, self.table).run()
+
+    def _create(self, session: Session, table: Table) -> None:
+        refusals = [session.attempt(statement, commit=True) for statement in table.create]
+        # Another run may have made it meanwhile. Without its indexes, a table is only slower to search.
+        if not isinstance(error := session.attempt(table.select), Result):
+            cause = error if isinstance(refusals[0], Result) else refusals[0]
+            raise translation(cause, f"make table {self.table!r}", self.odbc) from error
 
     def _is_missing(self, session: Session, table: Table) -> bool:
-        """Returns whether the table has to be made; raises if it is there and cannot be used."""
-        if isinstance(error := session.attempt(table.probe), Result):
-            return False
         columns = self._columns(session, table)
         if columns is None:
             return True
         if missing := [name for name in table.columns if name not in map(str.lower, columns)]:
             raise ConfigError(
-                f"table {self.table!r} has no column {', '.join(missing)} (it has {', '.join(columns)}), so it is no table of"
-                " snapshots: choose another with snapshotter.table=NAME"
+                f"table {table.title!r} has no column {', '.join(missing)} (it has {', '.join(columns)}), so it is"
+                " no table of snapshots: choose another with snapshotter.table=NAME"
             )
-        raise translation(error, f"write to table {self.table!r}", self.odbc) from error
+        return False
 
     def _columns(self, session: Session, table: Table) -> Sequence[str] | None:
         """Returns the names of a table's columns, or None if there is no such table."""
@@ -105,91 +133,156 @@ class OdbcStore(Store):
         with self._session("write to", PATIENCE) as session:
             name, arrived = self._reserve(session, header)
             if not arrived:
-                self._write(session, header, codec, name, members)
-                self._commit(session, header, name)
+                content = session.write(header, codec, name, members)
+                self._commit(session, header, name, content)
         return str(Location(self.odbc, self.table, header.run_id, header.log_id, name))
 
-    @staticmethod
-    def _reserve(session: Session, header: Header) -> tuple[str, bool]:
-        """Writes the header under the first name that the run has not used.
+    def _reserve(self, session: Session, header: Header) -> tuple[str, bool]:
+        """Writes the header under a name that the run has not used.
 
         Returns:
             The name, and whether this very snapshot is there already: an earlier try may have arrived without an answer.
         """
-        text = header.to_json().encode()
-        number = 1
+        refused: tuple[str, Exception] | None = None
         while True:
-            name = _name(header, number)
+            name = _name(header, first_free(lambda number: session.is_taken(header.run_id, _name(header, number)), 1))
+            # After the look for a name: another try that commits in between has taken the name by now.
+            if (arrived := self._arrived(session, header)) is not None:
+                return arrived, True
+            if refused is not None and refused[0] == name:
+                raise refused[1]  # not because somebody has it
+            # A transaction that begins with reading could make two writers of SQLite wait for each other.
+            session.connection.rollback()
             try:
                 # Where another try is under way, the server makes this one wait for what becomes of that.
-                session.connection.execute(session.sql.insert_chunk, header.run_id, name, 0, text)
+                session.write_header(header, name)
                 return name, False
-            except load().Error:
+            except load().Error as error:
                 session.connection.rollback()
-                taken = session.header_text(header.run_id, name)
-                session.connection.rollback()
-                if taken is None:
-                    raise
-                if _uuid(taken) == header.uuid:
-                    return name, True
-                number += 1
+                refused = name, error
 
     @staticmethod
-    def _write(session: Session, header: Header, codec: Codec, name: str, members: Iterable[Buffer]) -> None:
-        data = session.write(header.run_id, name, members)
-        time = datetime.fromisoformat(header.time).astimezone(UTC).replace(tzinfo=None)
-        values = (header.run_id, header.log_id, header.workflow[:NAME_LENGTH], name, "" if codec.name == "none" else codec.name)
-        session.connection.execute(session.sql.insert, time, *values, data)
+    def _arrived(session: Session, header: Header) -> str | None:
+        """Returns the name under which this very snapshot is in the table, whole; None if it is not."""
 
-    def _commit(self, session: Session, header: Header, name: str) -> None:
+        def fetch(until: str, count: int) -> Sequence[Row]:
+            return session.newest({"id": [header.run_id]}, until, count, headers=False)
+
+        # A column without fractions of a second may have rounded the time up.
+        for row in pages.rows(fetch, sql_time(header, later=1)):
+            if row.time[:19] < sql_time(header)[:19]:
+                return None
+            stored = session.stored(row.id, row.name)
+            if stored is not None and stored.uuid == header.uuid and session.is_whole(row.id, row.name):
+                return row.name
+        return None
+
+    def _commit(self, session: Session, header: Header, name: str, content: Content) -> None:
         failed = f"write to table {self.table!r}"
         try:
             with translated(failed, self.odbc):
                 session.connection.commit()
                 # PostgreSQL's driver calls a COMMIT a success whose connection was lost; a query on it fails then.
-                if not session.dialect.embedded and session.header_text(header.run_id, name) is None:
-                    raise TimeoutError("the transaction was lost")
-        except StoreAwayError:
-            # A connection that is lost here leaves open whether the server has committed.
-            with self._session("read", PATIENCE) as again:
-                taken = again.header_text(header.run_id, name)
-            if taken is None or _uuid(taken) != header.uuid:
-                raise
+                self._check_written(session, header, name, content)
+        except StoreAwayError as error:
+            # A connection that is lost here leaves open whether the server has committed, or is about to.
+            with self._session("write to", PATIENCE) as again:
+                self._await_outcome(again, header, name)
+                try:
+                    self._check_written(again, header, name, content)
+                except TimeoutError:
+                    raise error from None
+
+    @staticmethod
+    def _await_outcome(session: Session, header: Header, name: str) -> None:
+        """Waits for the end of a transaction that has written the header: its name is taken until then."""
+        with suppress(load().Error):
+            session.write_header(header, name)
+        session.connection.rollback()
+
+    def _check_written(self, session: Session, header: Header, name: str, content: Content) -> None:
+        """Raises an error unless the table has the whole of what was written."""
+        stored = session.stored(header.run_id, name)
+        text = header.to_json().encode()
+        if stored is None or stored.text not in (text, None):
+            raise TimeoutError("the transaction was lost")
+        if (stored.name, stored.text, stored.content) == (name, text, content):
+            return
+        session.connection.rollback()
+        with suppress(load().Error):  # what is left of it could be taken for a snapshot
+            self._delete(session, Location("", "", header.run_id, header.log_id, name), with_chunks=True)
+            session.connection.commit()
+        raise StoreError(
+            f"cannot write to table {self.table!r} ({shown(self.odbc)}): after COMMIT it has {stored.content.size} of"
+            f" {content.size} bytes and {stored.content.parts} of {content.parts} rows of {name!r}"
+        )
 
     def open(self, location: str) -> Iterator[bytes]:
         wanted = Location.parse(location)
         with self._session("read", IMPATIENCE) as session:
-            if self._columns(session, session.sql.tables[0]) is None:
+            if self._columns(session, session.sql.main) is None:
                 raise SnapshotNotFoundError(f"there is no {self}")
             data = session.fetch(session.sql.data, wanted.id, wanted.name)
             if data is None:
                 raise SnapshotNotFoundError(f"there is no snapshot {location!r}")
             yield from session.read(wanted.id, wanted.name, data)
 
-    def list(self, unreadable: Unreadable = ignore) -> Iterator[Entry]:
-        with self._session("list", IMPATIENCE) as session:
-            rows = self._select(session)
-        found = []
-        for row in rows:
-            location = str(self._location(row))
-            try:
-                found.append(Entry(location, row.header))
-            except SnapshotError as error:
-                unreadable(location, error)
-        yield from sorted(found, key=lambda entry: entry.header.time, reverse=True)
+    def list(
+        self, unreadable: Unreadable = ignore, *, runs: Collection[str] | None = None, workflow: str | None = None
+    ) -> Iterator[Entry]:
+        wanted = {} if workflow is None else {"workflow": [workflow[:NAME_LENGTH]]}
+        ids = [] if runs is None else sorted(runs)
+        parts = [{"id": ids[at : at + RUNS_AT_A_TIME]} for at in range(0, len(ids), RUNS_AT_A_TIME)]
+        found = [self._entries(wanted | part, unreadable) for part in (parts if runs is not None else [{}])]
+        for entry in heapq.merge(*found, key=lambda entry: entry.newest_last, reverse=True):
+            if selected(entry.header, runs, workflow):
+                yield entry
+
+    def _entries(self, wanted: Mapping[str, Sequence[str]], unreadable: Unreadable) -> Iterator[Entry]:
+        """Yields the snapshots whose columns have certain values, newest first."""
+        headers: dict[tuple[str, str], Header | SnapshotError] = {}
+
+        def fetch(until: str, count: int) -> Sequence[Row]:
+            headers.clear()
+            with self._session("list", IMPATIENCE) as session:
+                found = self._newest(session, wanted, until, count)
+                headers.update({(row.id, row.name): _header(session, row) for row in found})
+            return found
+
+        for _, rows in groupby(pages.rows(fetch), key=lambda row: row.moment):
+            entries = []
+            for row in rows:
+                location, header = str(self._location(row)), headers[row.id, row.name]
+                if isinstance(header, SnapshotError):
+                    unreadable(location, header)
+                else:
+                    entries.append(Entry(location, header))
+            yield from sorted(entries, key=lambda entry: entry.newest_last, reverse=True)
+
+    def _newest(self, session: Session, wanted: Mapping[str, Sequence[str]], until: str, count: int) -> Sequence[Row]:
+        if self._columns(session, session.sql.main) is None:
+            return []
+        with_headers = self._columns(session, session.sql.chunks) is not None
+        return session.newest(wanted, until, count, with_headers)
 
     def delete(self, *locations: str) -> None:
         with self._session("delete from", IMPATIENCE) as session:
+            with_chunks = self._columns(session, session.sql.chunks) is not None
             for location in locations:
-                wanted = Location.parse(location)
-                session.connection.execute(session.sql.delete_chunks, wanted.id, wanted.name)
-                if session.connection.execute(session.sql.delete, wanted.id, wanted.log_id, wanted.name).count < 1:
+                if self._delete(session, Location.parse(location), with_chunks) < 1:
                     raise SnapshotNotFoundError(
                         f"there is no snapshot {location!r}: deleting takes the whole id, log id and name"
                     )
             session.connection.commit()
 
-    def find(self, wanted: Location) -> str:
+    @staticmethod
+    def _delete(session: Session, one: Location, with_chunks: bool) -> int:
+        """Deletes the rows of a snapshot; returns how many there were in the main table."""
+        if with_chunks:
+            session.connection.execute(session.sql.delete_chunks, one.id, one.name)
+        return session.connection.execute(session.sql.delete, one.id, one.log_id, one.name).count
+
+    def find(self, location: str) -> str:
         """Returns the full location of the newest snapshot that fits one with the beginnings of ids, or without a name.
 
         Raises:
@@ -197,36 +290,38 @@ class OdbcStore(Store):
             SnapshotAmbiguousError: those of several runs fit.
             SnapshotMismatchError: it is not of veles-run.
         """
-        with self._session("read", IMPATIENCE) as session:
-            condition = session.sql.of_run + (session.sql.of_name if wanted.name else "")
-            values = [f"{wanted.id}%", f"{wanted.log_id}%", *([wanted.name] if wanted.name else [])]
-            rows = self._select(session, condition, values)
-        if not rows:
-            name = f"{wanted.name!r} " if wanted.name else ""
-            raise SnapshotNotFoundError(
-                f"there is no snapshot {name}with id {wanted.id} and log id {wanted.log_id} in {self}:"
-                " check the ids (snapshot=latest takes the newest)"
-            )
-        runs = sorted({(row.id, row.log_id) for row in rows})
+        wanted = Location.parse(location)
+        runs = self._runs(wanted)
         if len(runs) > 1:
             listed = ", ".join("&".join(run) for run in runs)
             raise SnapshotAmbiguousError(
                 f"{wanted.id}&{wanted.log_id} fits {len(runs)} runs in {self}: {listed}; give more of it"
             )
-        return str(self._location(max(rows, key=lambda row: row.header.time)))
+        unusable: list[SnapshotError] = []
+        for run, log in runs:
+            values = {"id": [run], "log_id": [log]} | ({"name": [wanted.name]} if wanted.name else {})
+            for entry in self._entries(values, lambda location, error: unusable.append(error)):
+                return entry.location
+        if unusable:
+            raise unusable[0]
+        name = f"{wanted.name!r} " if wanted.name else ""
+        raise SnapshotNotFoundError(
+            f"there is no snapshot {name}with id {wanted.id} and log id {wanted.log_id} in {self}:"
+            " check the ids (snapshot=latest takes the newest)"
+        )
+
+    def _runs(self, wanted: Location) -> Sequence[tuple[str, str]]:
+        """Returns the ids and log ids that begin with those of a location."""
+        with self._session("read", IMPATIENCE) as session:
+            if self._columns(session, session.sql.main) is None:
+                return []
+            full = len(wanted.id) == len(str(uuid.UUID(int=0)))
+            statement, id = (session.sql.full_run, wanted.id) if full else (session.sql.runs, f"{wanted.id}%")
+            rows = session.connection.execute(statement, id, f"{wanted.log_id}%").rows
+        return sorted({(text_of(row[0]), text_of(row[1])) for row in rows})
 
     def _location(self, row: Row) -> Location:
         return Location(self.odbc, self.table, row.id, row.log_id, row.name)
-
-    def _select(self, session: Session, condition: str = "", values: Sequence[str] = ()) -> Sequence[Row]:
-        """Returns the rows that fit, without reading their data; none if there is no table."""
-        sql = session.sql
-        main, chunks = sql.tables
-        if self._columns(session, main) is None:
-            return []
-        statement = sql.list_bare if self._columns(session, chunks) is None else sql.list
-        fetched = session.connection.execute(statement + condition, *values).rows
-        return [Row(row[0].rstrip(), (row[1] or "").rstrip(), row[2] or "", row[3]) for row in fetched]
 
     @contextmanager
     def _session(self, action: str, patience: float) -> Iterator[Session]:
@@ -234,12 +329,11 @@ class OdbcStore(Store):
             yield Session(connection, self.table)
 
 
-def _uuid(text: bytes) -> str | None:
-    """Returns the UUID in a header, or None for one that cannot be read."""
+def _header(session: Session, row: Row) -> Header | SnapshotError:
     try:
-        return header_from_row(text).uuid
-    except SnapshotError:
-        return None
+        return session.header(row)
+    except SnapshotError as error:
+        return error
 
 
 def _name(header: Header, number: int) -> str:

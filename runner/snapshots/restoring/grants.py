@@ -23,7 +23,7 @@ def granted(place: str, mode: int | None, restored_from: Store) -> Store | None:
         mode: permissions of its files, as far as the umask allows them.
         restored_from: the store in which the snapshot lies.
     """
-    if place.startswith(SCHEME):
+    if "://" in place:
         return with_spool(restored_from, DEFAULT_SPOOL, None, no_wider(mode)) if place == restored_from.place else None
     return FileStore(place, no_wider(mode)) if folder_is_granted(place, restored_from.place) else None
 

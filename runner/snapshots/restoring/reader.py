@@ -70,6 +70,20 @@ def read_verified(
     return header, cast(BinaryIO, file)
 
 
+def verify(blocks: Iterator[bytes]) -> Header:
+    """Decodes a whole snapshot and compares its digest, keeping nothing of it; returns its header.
+
+    Raises:
+        SnapshotDamagedError: anything is missing, altered, or too much.
+        SnapshotMismatchError: of a newer format.
+    """
+    with _closed(blocks) as opened:
+        codec, blocks = _detected(opened)
+        header, stream = _begun(codecs.decode(codec, blocks))
+        _verify(stream, None, len)
+    return header
+
+
 @contextmanager
 def _closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
     """Closes what the blocks are read from, also after an error, which would keep a database locked."""

@@ -25,9 +25,10 @@ from runner.snapshots.restoring.soundness import all_units
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.settings import Trust
 from runner.snapshots.snapshotter import snapshotters
+from runner.snapshots.stores import newest_first, store_of
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.location import SCHEME, Location
-from runner.snapshots.stores.store import Entry, Store
+from runner.snapshots.stores.location import concealed
+from runner.snapshots.stores.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -89,21 +90,16 @@ def header_of(location: str | Path) -> Header:
 
 
 def located(location: str) -> tuple[Store, str]:
-    """Returns the store that a snapshot is in, a table of a database or the folder of a file, and its full location there."""
-    if location.startswith(SCHEME):
-        from runner.snapshots.odbc.odbc_store import OdbcStore
-
-        place = Location.parse(location)
-        store = OdbcStore(place.odbc, place.table)
-        with _Located(str(place)):
-            return store, store.find(place)
-    return FileStore(Path(location).parent), location
+    """Returns the store that a snapshot is in, and its full location there."""
+    with _Located(location := concealed(location)):
+        return store_of(location)
 
 
 def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool], policy: Policy) -> Restored | None:
     """Restores the newest good snapshot that is wanted; tells of those that had to be passed over."""
-    found = [(entry, store) for store in stores for entry in store.list(_tell_unreadable) if wanted(entry.header)]
-    for entry, store in sorted(found, key=_newest_last, reverse=True):
+    for entry, store in newest_first(stores, _tell_unreadable):
+        if not wanted(entry.header):
+            continue
         try:
             return _restore(store, entry.location, policy, listed=True)
         except (SnapshotDamagedError, SnapshotNotFoundError) as error:  # not found: it has just been deleted
@@ -113,10 +109,6 @@ def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool], po
 
 def _tell_unreadable(location: str, error: SnapshotError) -> None:
     log.warning("snapshot %r cannot be used: %s; passing it over", location, error)
-
-
-def _newest_last(found: tuple[Entry, Store]) -> str:
-    return found[0].header.time
 
 
 def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import heapq
 import logging
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError, StoreSyncError
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.reader import read_header
-from runner.snapshots.stores.file_system import Files, missing, version
-from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
+from runner.snapshots.stores.file_system import CLOCK_STEP, Files, missing, version
+from runner.snapshots.stores.numbers import first_free
+from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 from runner.text import as_name
 
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
+HEADER_BLOCK = 1 << 16
+"""Bytes that are read at a time in search of a header."""
 WRITE = "write to"
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 CURRENT = "_current"
@@ -62,6 +68,10 @@ class FileStore(Store):
         self._directory = str(directory)
         self.mode = mode
 
+    @classmethod
+    def of(cls, location: str) -> Self:
+        return cls(Path(location).parent)
+
     @property
     def directory(self) -> Path:
         """The folder."""
@@ -84,29 +94,22 @@ class FileStore(Store):
             self._make_directory()
             self._remove_leftovers()
             with self._temporary() as (file, temporary):
-                self._write(file, members)
+                self._write(file, members, header)
                 path = self._name(temporary, _stem(header.name), extension)
                 self._make_certain(path)
                 self._point_current(temporary.with_suffix(".link"), _stem(header.prefix), path, extension)
         return str(path)
 
     def open(self, location: str) -> Iterator[bytes]:
-        with _translated("read", Path(location)), open(location, "rb") as file:
-            while block := file.read(BLOCK):
-                yield block
+        return _blocks(location, BLOCK)
 
-    def list(self, unreadable: Unreadable = ignore) -> Iterator[Entry]:
-        found = []
-        for path in self._paths():
-            if path.is_symlink() or not path.is_file():
-                continue
-            try:
-                found.append(Entry(str(path), read_header(self.open(str(path)))))
-            except SnapshotNotFoundError:
-                continue  # another process has just deleted it
-            except SnapshotError as error:
-                unreadable(str(path), error)
-        yield from sorted(found, key=lambda entry: entry.header.time, reverse=True)
+    def list(
+        self, unreadable: Unreadable = ignore, *, runs: Collection[str] | None = None, workflow: str | None = None
+    ) -> Iterator[Entry]:
+        return (entry for entry in newest_files(self._paths(), unreadable) if selected(entry.header, runs, workflow))
+
+    def find(self, location: str) -> str:
+        return location
 
     def delete(self, *locations: str) -> None:
         # The last first: all are tried, whichever cannot be deleted, and then the folder is synced.
@@ -118,16 +121,18 @@ class FileStore(Store):
 
     def _unlink(self, path: Path) -> None:
         with _translated("delete", path):
+            if path.is_symlink():  # somebody has put it in the place of a snapshot
+                raise FileNotFoundError
             self.files.unlink(path)
 
     def _paths(self) -> Iterator[Path]:
-        """Returns what may be a snapshot by its name."""
+        """Yields what may be a snapshot by its name."""
         try:
             with _translated("list", self.directory):
                 names = self.files.names(self.directory)
         except SnapshotNotFoundError:
             return
-        yield from (self.directory / name for name in sorted(names) if ".pickle" in name and not name.startswith("."))
+        yield from (self.directory / name for name in names if may_be_snapshot(name))
 
     def _make_directory(self) -> None:
         """Makes the folder and its parents, and syncs the names of all.
@@ -188,10 +193,11 @@ class FileStore(Store):
                     self.files.close(descriptor)
             return
 
-    def _write(self, file: int, members: Iterable[Buffer]) -> None:
+    def _write(self, file: int, members: Iterable[Buffer], header: Header) -> None:
         """Writes all and syncs it; what a server reports only when a file is closed is not missed.
 
-        A sync that failed is not tried again: the system may have dropped what it could not write.
+        A sync that failed is not tried again: the system may have dropped what it could not write. The file's time is that in
+        the header, whatever the clock says by now, so that the newest snapshot is found without reading the headers of all.
         """
         descriptor = self.files.duplicate(file)  # the lock stays with the other
         written = 0
@@ -204,6 +210,8 @@ class FileStore(Store):
                         self.files.flush(descriptor, written, size)
                     view = view[size:]
                     written += size
+            with suppress(OSError):  # a file system without times
+                self.files.set_time(descriptor, _nanoseconds(header))
             self.files.sync(descriptor)
         except BaseException:
             with suppress(OSError):
@@ -213,14 +221,17 @@ class FileStore(Store):
 
     def _name(self, temporary: Path, stem: str, extension: str) -> Path:
         """Gives the file its name; one that is taken belongs to another state and is left alone."""
+
+        def path(number: int) -> Path:
+            return self.directory / (f"{stem}{extension}" if number == 1 else f"{stem}_{number}{extension}")
+
         number = 2 if stem.endswith(CURRENT) else 1  # a link will have the name without one
         while True:
-            path = self.directory / (f"{stem}{extension}" if number == 1 else f"{stem}_{number}{extension}")
             try:
-                self._give(temporary, path)
-                return path
+                self._give(temporary, path(number))
+                return path(number)
             except FileExistsError:
-                number += 1
+                number = first_free(lambda one: os.path.lexists(path(one)), number + 1)
 
     def _give(self, temporary: Path, path: Path) -> None:
         try:
@@ -277,6 +288,53 @@ class FileStore(Store):
         finally:
             with suppress(OSError):
                 self.files.close(descriptor)
+
+
+def may_be_snapshot(name: str) -> bool:
+    """Whether a file of this name may be a snapshot."""
+    return ".pickle" in name and not name.startswith(".")
+
+
+def newest_files(paths: Iterable[Path], unreadable: Unreadable = ignore) -> Iterator[Entry]:
+    """Yields the snapshots among files, of any folders, newest first by their headers; reads few of these to find the newest.
+
+    A file is never older than its header says: it is given the header's time when it is written, and a later one when it is
+    copied. So a header is the newest if no file that was not read yet is younger than it.
+    """
+    read: list[tuple[float, str, Entry]] = []
+    for age, path in sorted(_aged(paths)):
+        while read and read[0][0] <= age - CLOCK_STEP:
+            yield heapq.heappop(read)[2]
+        try:
+            entry = Entry(path, read_header(_blocks(path, HEADER_BLOCK)))
+            heapq.heappush(read, (-_nanoseconds(entry.header), path, entry))
+        except SnapshotNotFoundError:
+            continue  # another process has just deleted it
+        except SnapshotError as error:
+            unreadable(path, error)
+    while read:
+        yield heapq.heappop(read)[2]
+
+
+def _aged(paths: Iterable[Path]) -> Iterator[tuple[int, str]]:
+    """Yields the files that are no links, each after a number that is the lower the younger the file is."""
+    for path in paths:
+        with suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                yield -status.st_mtime_ns, str(path)
+
+
+def _nanoseconds(header: Header) -> int:
+    time = datetime.fromisoformat(header.time)
+    elapsed = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return elapsed // timedelta(microseconds=1) * 1000
+
+
+def _blocks(location: str, size: int) -> Iterator[bytes]:
+    with _translated("read", Path(location)), open(location, "rb", buffering=0) as file:
+        while block := file.read(size):
+            yield block
 
 
 def _stem(name: str) -> str:

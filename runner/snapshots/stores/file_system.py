@@ -111,6 +111,10 @@ class Files:
             # Linux drops what is on the disk already, which is nothing of it, and begins to write the rest.
             os.posix_fadvise(descriptor, begin, size, os.POSIX_FADV_DONTNEED)
 
+    def set_time(self, descriptor: int, nanoseconds: int) -> None:
+        """Sets when a file was changed, since 1970."""
+        os.utime(descriptor, ns=(nanoseconds, nanoseconds))
+
     def sync(self, descriptor: int) -> None:
         """Returns when the content of a file, or the names in a folder, are on the disk."""
         os.fsync(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from runner import passwords
 from runner.errors import ConfigError
@@ -13,11 +14,13 @@ SCHEME = "odbc://"
 DEFAULT_TABLE = "veles"
 
 _SHAPE = re.compile(r"(?s)odbc://(.+)&([^&]*)&([0-9A-Fa-f-]+)&([0-9A-Fa-f-]*)(?:&([^&]+))?")
+_TO_ESCAPE = re.compile(r"[^\w.~+-]")
+"""What is not a letter or a digit of any script, nor means nothing to a shell, to Hydra and to a location."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """`odbc://<connection string>&<table>&<id>&<log id>[&<name>]`.
+    """`odbc://<connection string>&<table>&<id>&<log id>[&<name>]`, the name percent-encoded.
 
     Attributes:
         odbc: the connection string, its passwords masked.
@@ -46,11 +49,16 @@ class Location:
                 " odbc://<connection string>&<table>&<id>&<log id>[&<name>]"
             )
         odbc, table, run, log, name = found.groups()
-        return cls(passwords.conceal(odbc), table or DEFAULT_TABLE, run.lower(), (log or run).lower(), name or "")
+        name = unquote(name or "")
+        return cls(passwords.conceal(odbc), table or DEFAULT_TABLE, run.lower(), (log or run).lower(), name)
 
     def __str__(self) -> str:
-        parts = [self.odbc, self.table, self.id, self.log_id, *([self.name] if self.name else [])]
+        parts = [self.odbc, self.table, self.id, self.log_id, *([_escaped(self.name)] if self.name else [])]
         return SCHEME + "&".join(parts)
+
+
+def _escaped(name: str) -> str:
+    return _TO_ESCAPE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), name)
 
 
 def concealed(location: str) -> str:

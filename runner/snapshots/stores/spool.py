@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import heapq
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
-from runner.errors import ConfigError, StoreAwayError, StoreError
+from runner.errors import ConfigError, SnapshotError, StoreAwayError, StoreError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
+from runner.snapshots.restoring.reader import verify
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import missing
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
@@ -32,9 +35,10 @@ class SpoolStore(Store):
     """Puts into another store, and into a local folder while that refuses.
 
     What passes is copied to a temporary file, so that it can be put once more when the connection breaks in the middle. A
-    snapshot in the spool is a file like any other: it is durable, it is listed, and a run can be resumed from it. It is removed
-    once the store has it. At a crash in between it is in both, and the next delivery finds it there by its UUID. Processes that
-    deliver at once lock the file, so that one of them does.
+    snapshot in the spool is a file like any other: it is durable, it is listed, and a run can be resumed from it. It is
+    verified before it is delivered, and removed once the store says that all of it is there; what the store never takes stays,
+    and the others go around it. At a crash in between it is in both, and the next delivery finds it there by its UUID.
+    Processes that deliver at once lock the file, so that one of them does.
 
     Args:
         store: where the snapshots belong.
@@ -45,10 +49,14 @@ class SpoolStore(Store):
 
     def __init__(self, store: Store, directory: str | Path, go_on: bool = True, mode: int | None = None) -> None:
         self._store = store
-        name = hashlib.sha256(str(store).encode()).hexdigest()[:12]
+        name = hashlib.sha256(store.identity.encode()).hexdigest()[:12]
         self._spool = FileStore(Path(directory) / name, mode)
         self.mode = mode
         self._go_on = go_on
+
+    @classmethod
+    def of(cls, location: str) -> Self:
+        raise ConfigError(f"{location!r} is in no spool: a spool belongs to another store")
 
     def __str__(self) -> str:
         return str(self._store)
@@ -57,19 +65,26 @@ class SpoolStore(Store):
     def place(self) -> str:
         return self._store.place
 
+    @property
+    def identity(self) -> str:
+        return self._store.identity
+
     def prepare(self) -> None:
         self._store.prepare()
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         try:
-            self._deliver({})
+            if self.waiting:
+                self._store.prepare()  # says soon whether the server is away
         except _REFUSALS as refusal:
             return self._keep(header, codec, members, refusal)
         with _copied(members, self._spool.directory, self.mode) as copy:
             try:
-                return self._put(header, codec, copy)
+                location = self._put(header, codec, copy)
             except _REFUSALS as refusal:
                 return self._keep(header, codec, copy.again(), refusal)
+        self._deliver(again=False)
+        return location
 
     def _put(self, header: Header, codec: Codec, copy: _Copy) -> str:
         try:
@@ -83,7 +98,8 @@ class SpoolStore(Store):
     def _keep(self, header: Header, codec: Codec, members: Iterable[Buffer], refusal: Exception) -> str:
         first = not self.waiting
         try:
-            location = self._spool.put(header, codec, members)
+            # A name of its own for each, so that a location that was delivered never becomes another snapshot's.
+            location = self._spool.put(replace(header, name=f"{header.name}_{header.uuid[:8]}"), codec, members)
         except StoreError as error:
             raise StoreError(f"{refusal}; nor does the spool take it: {error}") from refusal
         if not self._go_on:
@@ -93,53 +109,113 @@ class SpoolStore(Store):
         return location
 
     def open(self, location: str) -> Iterator[bytes]:
-        return self._of(location).open(location)
+        store, location = self._where(location)
+        return store.open(location)
 
-    def list(self, unreadable: Unreadable = ignore) -> Iterator[Entry]:
-        entries = [*self._spool.list(unreadable), *self._store.list(unreadable)]
-        yield from sorted(entries, key=lambda entry: entry.header.time, reverse=True)
+    def list(
+        self, unreadable: Unreadable = ignore, *, runs: Collection[str] | None = None, workflow: str | None = None
+    ) -> Iterator[Entry]:
+        listed = (store.list(unreadable, runs=runs, workflow=workflow) for store in (self._spool, self._store))
+        return heapq.merge(*listed, key=lambda entry: entry.newest_last, reverse=True)
+
+    def find(self, location: str) -> str:
+        store, location = self._where(location)
+        return store.find(location)
 
     def delete(self, *locations: str) -> None:
+        places = [self._where(location) for location in locations]
         for store in (self._spool, self._store):
-            if there := [location for location in locations if self._of(location) is store]:
+            if there := [location for of, location in places if of is store]:
                 store.delete(*there)
 
-    def _of(self, location: str) -> Store:
-        return self._spool if Path(location).parent == self._spool.directory else self._store
+    def _where(self, location: str) -> tuple[Store, str]:
+        """Returns the store that has a snapshot, and where: one that has waited may have been delivered meanwhile."""
+        location = _delivered.get(location, location)
+        return (self._spool if Path(location).parent == self._spool.directory else self._store), location
 
     def deliver(self) -> Mapping[str, str]:
+        """Tries again all that was refused; returns, by UUID, where each snapshot that was taken is now."""
+        return self._deliver(again=True)
+
+    @property
+    def waiting(self) -> Sequence[str]:
+        """Where the snapshots are that the store has refused so far, those included that nobody can read any more."""
+        damaged: list[str] = []
+        whole = [entry.location for entry in self._spool.list(lambda location, error: damaged.append(location))]
+        return [*whole, *damaged]
+
+    def _deliver(self, again: bool) -> dict[str, str]:
+        """Delivers what is waiting, the oldest first, around what is refused or damaged, until the store is away.
+
+        Args:
+            again: whether also what this process has tried already.
+        """
         delivered: dict[str, str] = {}
+        entries = list(self._spool.list(_tell_damaged))
+        waiting = [entry for entry in reversed(entries) if again or entry.location not in _refused]
         try:
-            self._deliver(delivered)
+            if waiting and again:
+                self._store.prepare()  # says soon whether the server is away
+            for entry in waiting:
+                self._deliver_one(entry, delivered)
         except _REFUSALS as refusal:
             log.warning("%s; snapshots wait in %s until it takes them", refusal, self._spool)
         return delivered
 
-    @property
-    def waiting(self) -> Sequence[str]:
-        return [entry.location for entry in self._spool.list()]
+    def _deliver_one(self, entry: Entry, delivered: dict[str, str]) -> None:
+        with _claimed(entry.location) as ours:
+            if not ours:
+                return
+            try:
+                location = self._taken(entry)
+            except StoreAwayError:
+                raise
+            except (*_REFUSALS, SnapshotError) as refusal:
+                _refused.add(entry.location)
+                log.warning("Snapshot %s cannot be delivered and stays there: %s", entry.location, refusal)
+                return
+            self._spool.delete(entry.location)
+        delivered[entry.header.uuid] = _delivered[entry.location] = location
+        log.info("Snapshot delivered: %s is now %s", entry.location, location)
 
-    def _deliver(self, delivered: dict[str, str]) -> None:
-        """Puts what is waiting, the oldest first, and notes where it is then; raises at the first refusal."""
-        entries = list(self._spool.list())
-        if entries:
-            self._store.prepare()  # says soon whether the server is away
-        for entry in reversed(entries):
-            with _claimed(entry.location) as ours:
-                if not ours:
-                    continue
-                delivered[entry.header.uuid] = self._find(entry.header.uuid) or self._store.put(
-                    entry.header, self._codec_of(entry.location), self._spool.open(entry.location)
-                )
-                self._spool.delete(entry.location)
-            log.info("Snapshot delivered: %s is now %s", entry.location, delivered[entry.header.uuid])
+    def _taken(self, entry: Entry) -> str:
+        """Puts a snapshot that waits, if the store does not have it; returns where it is then."""
+        verify(self._spool.open(entry.location))
+        for known in self._store.list(runs=[entry.header.run_id]):
+            if known.header.uuid == entry.header.uuid and _is_whole(self._store.open(known.location)):
+                return known.location
+        codec = codecs.detect(next(self._spool.open(entry.location), b""))  # its header might name another
+        return self._store.put(entry.header, codec, self._spool.open(entry.location))
 
-    def _codec_of(self, location: str) -> Codec:
-        """Returns the codec by which a snapshot is read; its header might name another."""
-        return codecs.detect(next(self._spool.open(location), b""))
 
-    def _find(self, uuid: str) -> str | None:
-        return next((entry.location for entry in self._store.list() if entry.header.uuid == uuid), None)
+_delivered: dict[str, str] = {}
+"""Where this process has delivered files of spools to."""
+_refused: set[str] = set()
+"""The files that a store has refused to this process while it took others; they are tried again when a run starts or ends."""
+
+
+def deliver(store: Store) -> Mapping[str, str]:
+    """Delivers what waits in the spool of a store, if it has one; returns where each snapshot is now, by UUID."""
+    return store.deliver() if isinstance(store, SpoolStore) else {}
+
+
+def waiting(store: Store) -> Sequence[str]:
+    """Returns where the snapshots are that wait in the spool of a store."""
+    return store.waiting if isinstance(store, SpoolStore) else ()
+
+
+def _tell_damaged(location: str, error: SnapshotError) -> None:
+    if location not in _refused:
+        _refused.add(location)
+        log.warning("Snapshot %s cannot be delivered and stays there: %s", location, error)
+
+
+def _is_whole(blocks: Iterator[bytes]) -> bool:
+    try:
+        verify(blocks)
+    except SnapshotError:
+        return False
+    return True
 
 
 class _Copy:

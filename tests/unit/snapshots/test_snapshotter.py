@@ -10,10 +10,9 @@ import torch
 from runner.errors import ConfigError
 from runner.graph import Bool
 from runner.snapshots.capture.sizes import largest_units
-from runner.snapshots.format.header import Header, utc_now
+from runner.snapshots.format.header import utc_now
 from runner.snapshots.restoring.restore import header_of
-from runner.snapshots.retention import expired
-from runner.snapshots.stores.store import Entry
+from runner.snapshots.retention import Kept, expired
 from tests.workflows import holding, restored
 
 
@@ -66,12 +65,9 @@ def test_settings_are_checked(tmp_path: Path, settings: dict[str, object], messa
         holding(None, tmp_path, **settings)
 
 
-def entries(scores: list[float | None]) -> list[Entry]:
-    """Returns entries, newest first, named by their age."""
-    return [
-        Entry(str(age), Header(name="", prefix="", workflow="", workflow_class="", run_id="", log_id="", codec="", score=score))
-        for age, score in enumerate(scores)
-    ]
+def entries(scores: list[float | None]) -> list[Kept]:
+    """Returns snapshots, newest first, named by their age."""
+    return [Kept(str(age), "", score) for age, score in enumerate(scores)]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +84,7 @@ def entries(scores: list[float | None]) -> list[Entry]:
 )
 def test_retention(keep_best: int | None, keep_last: int | None, gone: str) -> None:
     found = expired(entries([5.0, 4.0, 3.0, 1.0, None, 3.0]), keep_best=keep_best, keep_last=keep_last)
-    assert "".join(entry.location for entry in found) == gone
+    assert "".join(found) == gone
 
 
 def test_retention_never_touches_another_run(tmp_path: Path) -> None:

@@ -157,11 +157,12 @@ def test_retention_takes_links_and_what_they_point_to_for_nobodys(folder: Path, 
     assert sorted(path.name for path in folder.glob("holding*") if not path.is_symlink()) == ["holding_run_6.5.pickle.gz"]
 
 
-def test_deleting_a_link_leaves_what_it_points_to(folder: Path, outside: Path) -> None:
+def test_a_link_is_no_snapshot_to_delete(folder: Path, outside: Path) -> None:
     link = folder / "x.5.pickle"
     link.symlink_to(outside)
-    FileStore(folder).delete(str(link))
-    assert not link.is_symlink()
+    with pytest.raises(SnapshotNotFoundError):
+        FileStore(folder).delete(str(link))
+    assert link.is_symlink()
     assert outside.read_bytes() == ELSEWHERE
 
 

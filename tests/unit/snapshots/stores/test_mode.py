@@ -90,9 +90,9 @@ def test_nobody_else_can_open_a_file_before_it_has_its_mode(tmp_path: Path) -> N
     seen = []
 
     class Watched(FileStore):
-        def _write(self, file: int, members: object) -> None:
+        def _write(self, file: int, *arguments: object) -> None:
             seen.append(stat.S_IMODE(os.fstat(file).st_mode))
-            super()._write(file, members)
+            super()._write(file, *arguments)
 
     put(Watched(tmp_path, 0o640))
     assert seen == [0o640]

@@ -13,7 +13,7 @@ from runner.snapshots.odbc.session import Session, header_from_row
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.spool import SpoolStore
 from tests.contract.test_stores import NONE, content, header
-from tests.servers import Server, Servers, execute, query
+from tests.servers import Server, Servers, execute, query, seen_by_client
 from tests.system.test_full_disk import mounted
 
 
@@ -50,6 +50,67 @@ def test_snapshot_that_has_arrived_before_is_not_put_twice(refusing: SpoolStore,
     assert refusing.deliver() == {one.uuid: arrived}
     assert refusing.waiting == []
     assert query(database, "SELECT COUNT(*) FROM veles") == [(1,)]
+
+
+def test_what_can_never_be_delivered_is_gone_around_and_named(
+    refusing: SpoolStore, database: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = [header(f"run_{number}", workflow=f"flow_{number}") for number in range(4)]
+    locations = [refusing.put(one, NONE, content(one)) for one in headers]
+    execute(
+        database,
+        "DROP TRIGGER quota",
+        "CREATE TRIGGER one BEFORE INSERT ON veles WHEN NEW.workflow = 'flow_0' BEGIN SELECT RAISE(ABORT, 'never'); END",
+    )
+    cut = Path(locations[1])
+    cut.write_bytes(cut.read_bytes()[:-20])
+    begin = Path(locations[2])
+    begin.write_bytes(begin.read_bytes()[:100])
+    assert list(refusing.deliver()) == [headers[3].uuid]
+    assert seen_by_client(database, "SELECT workflow FROM veles") == [["flow_3"]]
+    assert sorted(refusing.waiting) == sorted(locations[:3])
+    for location, reason in zip(locations, ("never", "trailer", "ends within its header"), strict=False):
+        assert any(location in text and reason in text for text in caplog.messages)
+    caplog.clear()
+    new = header("run_new")
+    assert refusing.put(new, NONE, content(new)).startswith("odbc:")
+    assert not [text for text in caplog.messages if "cannot be delivered" in text]  # it was said
+
+
+def test_location_in_the_spool_leads_to_the_snapshot_after_it_was_delivered(refusing: SpoolStore, database: Server) -> None:
+    one = header()
+    waited = refusing.put(one, NONE, content(one))
+    execute(database, "DROP TRIGGER quota")
+    refusing.deliver()
+    assert b"".join(refusing.open(waited)) == b"".join(content(one))
+    refusing.delete(waited)
+    assert seen_by_client(database, "SELECT count(*) FROM veles") == [["0"]]
+
+
+def test_row_that_is_there_in_part_is_not_taken_for_the_snapshot(refusing: SpoolStore, database: Server) -> None:
+    one = header()
+    refusing.put(one, NONE, content(one))
+    execute(database, "DROP TRIGGER quota")
+    OdbcStore(database.odbc).put(one, NONE, content(one))
+    execute(database, "UPDATE veles SET data = substr(data, 1, 100)")
+    ((_, location),) = refusing.deliver().items()
+    assert b"".join(OdbcStore(database.odbc).open(location)) == b"".join(content(one))
+    assert seen_by_client(database, "SELECT count(*) FROM veles") == [["2"]]
+
+
+def test_a_database_is_known_however_its_connection_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for same in (
+        [
+            "DRIVER={MySQL};SERVER=db;PORT=1;DATABASE=d;UID=u;PWD=one-password",
+            "driver=MySQL ; pwd=another;uid=v; Database = d;server=DB;port=1;CHARSET=utf8mb4;",
+        ],
+        ["DSN=runs", "runs", "dsn=runs;UID=x"],
+        ["DRIVER={SQLite3};Database=x.db", f"Driver=SQLite3;Database={tmp_path}/x.db", "DRIVER=SQLite3;database=./x.db"],
+    ):
+        assert len({OdbcStore(odbc).identity for odbc in same}) == 1
+        assert len({OdbcStore(same[0]).identity, OdbcStore(same[0], "other").identity}) == 2
+    assert "password" not in OdbcStore("SERVER=x;PWD=one-password").identity
 
 
 def test_processes_that_deliver_at_once_deliver_each_once(refusing: SpoolStore, database: Server) -> None:
