@@ -44,7 +44,7 @@ def obeyed(stored: Mapping[str, Any], call: DictConfig, typed: Sequence[str], lo
         stored: the configuration, as the snapshot's header has it.
         call: the configuration that this call has without the snapshot: its conf file, and what was typed.
         typed: the keys that were typed.
-        location: the snapshot.
+        location: the snapshot, as the call names it.
 
     Raises:
         ConfigError: a value refers to the environment, and this call has neither the same reference nor another value.
@@ -53,7 +53,7 @@ def obeyed(stored: Mapping[str, Any], call: DictConfig, typed: Sequence[str], lo
     named = _flat(call)
     values = flattened(_by_number(result))
     for key, value in values.items():
-        if not _refers(value) or named.get(key) == value or _is_implied(key, value, values, named, location):
+        if not _refers(value) or named.get(key) == value or (key == "snapshotter.odbc" and _is_in(value, location)):
             continue
         if not any(key == other or key.startswith(f"{other}.") for other in typed):
             raise _unconfirmed(key, value, "reads the environment")
@@ -67,7 +67,7 @@ def check_places(now: DictConfig, call: DictConfig, location: str) -> None:
     Args:
         now: the snapshot's configuration, with what was typed over it.
         call: as for `obeyed`.
-        location: the snapshot.
+        location: the snapshot, as the call names it, or where it was found.
 
     Raises:
         ConfigError: a place or a key is named by the snapshot alone.
@@ -116,7 +116,7 @@ def _is_implied(key: str, value: Any, values: Mapping[str, Any], named: Mapping[
         case "snapshotter.directory" | "snapshotter.spool":
             return folder_is_granted(str(value), location if place else location.rpartition("/")[0] or ".")
         case "snapshotter.odbc":
-            return place is not None and value == place.odbc
+            return _is_in(value, location)
         case "snapshotter.table":
             return not values.get("snapshotter.odbc") or value == (place.table if place else DEFAULT_TABLE)
         case "snapshotter.mode":
@@ -125,6 +125,11 @@ def _is_implied(key: str, value: Any, values: Mapping[str, Any], named: Mapping[
             return bool(value == named.get("restore.key"))
         case _:
             return False
+
+
+def _is_in(odbc: str, location: str) -> bool:
+    """Whether a location names the same database, in the same words."""
+    return location.startswith(SCHEME) and Location.parse(location).odbc == odbc
 
 
 def _unconfirmed(key: str, value: Any, what: str) -> ConfigError:

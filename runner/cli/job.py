@@ -91,7 +91,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     before = source.snapshot_config(restored, node, request)
     now = source.overridden(before, request.run_overrides)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
-    authority.check_places(now, node, restored.location)
+    authority.check_places(now, node, source.as_named(restored, request))
     config = schema.from_hydra(now)
     launcher = _launcher(config, now, request, conf=restored.header.conf)
     launcher.attach(workflow)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -51,6 +52,12 @@ class Request:
     def run_overrides(self) -> list[str]:
         """The overrides that describe the run itself."""
         return [text for text in self.typed if _section(text) not in NOT_OF_THE_RUN]
+
+    @property
+    def named_snapshot(self) -> str:
+        """The snapshot as it was typed, its references unresolved; empty if it was not."""
+        texts = [text for text in self.typed if _key(text) == "snapshot"]
+        return str(OverridesParser.create().parse_override(texts[0]).value() or "") if texts else ""
 
     @property
     def typed_keys(self) -> list[str]:

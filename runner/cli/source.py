@@ -21,6 +21,7 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.allowed.entries import GIVEN
 from runner.snapshots.restoring.restore import Restored, folder_stores, restore_latest, restore_with
 from runner.snapshots.restoring.trust import Policy
+from runner.snapshots.stores.location import SCHEME
 from runner.targets import TARGET
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def _newest(node: DictConfig, request: Request, wanted: str | None, policy: Poli
         same = not request.sweep or source == "latest" or header.overrides == request.run_overrides
         return same and (wanted is None or header.workflow == wanted)
 
-    found = restore_latest([named] if named else folder_stores(request.run_folders), is_wanted, policy)
+    found = restore_latest([named] if named else folder_stores(request.run_folders), is_wanted, policy, wanted)
     if found is None:
         where = named or " and ".join(map(str, request.run_folders))
         missing = f"there is no snapshot of {wanted or 'any workflow'!r} in {where}"
@@ -107,13 +108,18 @@ def snapshot_config(restored: Restored, call: DictConfig, request: Request) -> D
         SnapshotMismatchError: it is not of this version.
     """
     try:
-        config = authority.obeyed(restored.header.config, call, request.typed_keys, restored.location)
+        config = authority.obeyed(restored.header.config, call, request.typed_keys, request.named_snapshot)
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error
     node.layers = schema.checked_layers(node)
     node.mcdnnic_topology, node.mcdnnic_parameters = None, {}
     return node
+
+
+def as_named(restored: Restored, request: Request) -> str:
+    """Returns where a snapshot is, in the words of the call if that names a database."""
+    return request.named_snapshot if request.named_snapshot.startswith(SCHEME) else restored.location
 
 
 def overridden(node: DictConfig, overrides: list[str]) -> DictConfig:

@@ -91,7 +91,7 @@ def test_references_anywhere(honest: Path, veles_run: Run, monkeypatch: pytest.M
 def test_no_other_folder(honest: Path, veles_run: Run, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (tmp_path / "link").symlink_to(elsewhere)
-    for folder in (str(elsewhere), "link", "link/below", "../elsewhere", f"{tmp_path}/../{elsewhere.name}"):
+    for folder in ("${oc.env:HOME}/x", str(elsewhere), "link", "link/below", "../elsewhere", f"{tmp_path}/../{elsewhere.name}"):
         altered(honest, setting(directory=folder))
         done = veles_run(f"snapshot={honest}", MORE, code=2)
         assert f"snapshotter.directory={folder}" in done.stderr.replace("'", "")

@@ -149,9 +149,7 @@ def test_database_that_only_the_snapshot_names_is_refused(servers: Servers, vele
     (tmp_path / "foreign.pickle.gz").write_bytes(b"".join(store.open(entry.location)))
     refused = veles_run("snapshot=foreign.pickle.gz", "decision.max_epochs=2", code=2).stderr
     assert re.fullmatch(
-        r"veles-run: the snapshot's own configuration names the database 'DRIVER=\{SQLite3\};Database=.*', which nobody else"
-        r" has named: confirm it with snapshotter\.odbc='\.\.\.', or write to files with snapshotter\.odbc=null\n",
-        refused,
+        r"veles-run: .* database .*: confirm it with snapshotter\.odbc='DRIVER=\{SQLite3\};Database=.*\n", refused
     )
     assert "Epoch 2" in veles_run("snapshot=foreign.pickle.gz", "decision.max_epochs=2", "snapshotter.odbc=null").stdout
     assert "Epoch 2" in veles_run(f"snapshot={final_snapshot(done.stdout)}", "decision.max_epochs=2").stdout

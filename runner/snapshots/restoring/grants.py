@@ -33,7 +33,7 @@ def folder_is_granted(folder: str, beside: str) -> bool:
 
     Links count as what they lead to.
     """
-    if "://" in folder or "\0" in folder:
+    if "://" in folder or "${" in folder or "\0" in folder:
         return False
     path = Path(folder).resolve()
     return path.is_relative_to(Path.cwd().resolve()) or (SCHEME not in beside and path == Path(beside).resolve())

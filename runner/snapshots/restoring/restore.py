@@ -95,9 +95,18 @@ def located(location: str) -> tuple[Store, str]:
         return store_of(location)
 
 
-def restore_latest(stores: Iterable[Store], wanted: Callable[[Header], bool], policy: Policy) -> Restored | None:
-    """Restores the newest good snapshot that is wanted; tells of those that had to be passed over."""
-    for entry, store in newest_first(stores, _tell_unreadable):
+def restore_latest(
+    stores: Iterable[Store], wanted: Callable[[Header], bool], policy: Policy, workflow: str | None = None
+) -> Restored | None:
+    """Restores the newest good snapshot that is wanted; warns of those that it has to skip.
+
+    Args:
+        stores: where it is looked for.
+        wanted: whether a snapshot is wanted, by its header.
+        policy: what is trusted.
+        workflow: the name of its workflow, by which stores look. Default: any.
+    """
+    for entry, store in newest_first(stores, _tell_unreadable, workflow=workflow):
         if not wanted(entry.header):
             continue
         try:
