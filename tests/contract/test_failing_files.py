@@ -5,7 +5,6 @@ import fcntl
 import logging
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -295,12 +294,17 @@ def test_a_file_system_that_cannot_sync_folders(code: int, tmp_path: Path) -> No
 
 
 def test_a_snapshot_that_is_deleted_while_the_folder_is_listed(tmp_path: Path) -> None:
-    class Deleted(FileStore):
-        """Is asked for a snapshot that another process has just deleted."""
+    class Deleting(Files):
+        """Another process deletes all snapshots when their names have been read."""
 
-        def open(self, location: str) -> Iterator[bytes]:
-            os.unlink(location)
-            return super().open(location)
+        def names(self, folder: Path) -> list[str]:
+            names = super().names(folder)
+            for name in names:
+                (folder / name).unlink()
+            return names
+
+    class Deleted(FileStore):
+        files = Deleting()
 
     saves = Saves(tmp_path)
     saves.save()
