@@ -15,6 +15,7 @@ from runner.snapshots.codecs import CODECS
 from runner.snapshots.restoring.restore import restore_latest
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.file_system import Files
 from tests.faults.failing import ActingFiles, crashing, failing, failing_from, recording, refusing, short, using
 from tests.workflows import stored
 
