@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -22,6 +23,8 @@ def permit(folder: str, mode: int | None) -> None:
     """
     if mode is None:
         return
+    with suppress(OSError):  # the log is opened with its first line, which must find it closed to others
+        (Path(folder) / f"{HydraConfig.get().job.name}.log").touch(mode & 0o666)
     own = list(_made_by_hydra(Path(folder)))
     if set(Path(folder).iterdir()) <= set(own):
         own.append(Path(folder))

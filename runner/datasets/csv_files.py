@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import numpy.typing as npt
 
+from runner.datasets.cell_numbers import Numbers, parsed
 from runner.datasets.csv_layout import Layout, Row, layout, opened, rows
-from runner.datasets.numbers import Numbers, parsed
 from runner.datasets.texts import Texts
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import IO
 
+from runner.datasets.cell_numbers import is_number, parsed
 from runner.datasets.files import gunzipped
-from runner.datasets.numbers import is_number, parsed
 
 DELIMITERS = "\t;|,"
 """In the order in which they are tried: the cells of a file with semicolons may have decimal commas."""

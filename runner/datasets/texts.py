@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runner.datasets.numbers import is_number
+from runner.datasets.cell_numbers import is_number
 
 Codes = npt.NDArray[np.int64]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 
 from runner.datasets import tables
+from runner.datasets.cell_numbers import is_number, parsed
 from runner.datasets.files import some
-from runner.datasets.numbers import is_number, parsed
 from runner.datasets.tables import Reference, Table
 from runner.datasets.texts import Texts
 from runner.errors import ConfigError

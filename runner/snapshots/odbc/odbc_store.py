@@ -26,8 +26,8 @@ from runner.snapshots.odbc.dialects import NAME_LENGTH, Table, check_table
 from runner.snapshots.odbc.driver import load, shown, translated, translation
 from runner.snapshots.odbc.proof import Proof
 from runner.snapshots.odbc.session import Content, Row, Session, sql_time, text_of
+from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
-from runner.snapshots.stores.numbers import first_free
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 from runner.text import as_name
 

@@ -82,13 +82,12 @@ def test_a_killed_process_is_told_once(tmp_path: Path, caplog) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_hangs_is_ended(tmp_path: Path, caplog, monkeypatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.1)
+def test_a_process_that_hangs_is_ended(tmp_path: Path, caplog) -> None:
     canvas = Canvas(tmp_path)
     canvas.draw("a", PICTURE)
     pid = pid_of(canvas)
     os.kill(pid, signal.SIGSTOP)
-    canvas.finish()
+    canvas.finish(patience=0.1)
     assert [text for text in warnings_of(caplog) if "status -9" in text]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
