@@ -1,4 +1,4 @@
-"""The memory of this process: how much it may have, buffers, and that it keeps what is used again soon."""
+"""This process's memory: its limits, large buffers, and how freed memory is kept for reuse."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where the limits of a container are, in the second and the first version of control groups."""
+"""The files with a container's memory limit: cgroup v2, then cgroup v1."""
 
 _LARGEST = 31 << 20
-"""Bytes of the largest block by whose size glibc is guided."""
+"""Bytes of a block just below the largest one (32 MiB) that raises glibc's thresholds."""
 
 
 def memory() -> int:
-    """Returns the memory that this process may have, in bytes."""
+    """Returns how much memory this process may use, in bytes."""
     size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for path in CONTAINER:
         text = Path(path).read_text().strip() if Path(path).is_file() else ""
@@ -27,7 +27,7 @@ def memory() -> int:
 
 
 def available() -> int:
-    """Returns the memory that this process could still take, in bytes."""
+    """Returns how much more memory this process could allocate, in bytes."""
     free = memory()
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -40,7 +40,7 @@ def available() -> int:
 
 
 def resident() -> int:
-    """Returns the memory that this process has, in bytes; 0 where the system does not say."""
+    """Returns this process's resident memory in bytes; 0 if the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -49,7 +49,7 @@ def resident() -> int:
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Keeps Python from looking for cycles while many objects are made that all stay: it would take a third of the time."""
+    """Pauses the cyclic garbage collector while many long-lived objects are created: it would take a third of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -60,21 +60,22 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def large_buffer(size: int) -> memoryview:
-    """Returns memory of some megabytes, in large pages where the system has them.
+    """Returns a buffer of some megabytes, in huge pages if the system has them.
 
-    It is ready in half the time then, since it has fewer pages, and is read in two thirds: processors fetch ahead in a page.
+    With fewer pages to fault in, it is ready in half the time. Reading it takes two thirds of the time, because processors
+    prefetch only within a page.
     """
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel that was built without them
+        with suppress(OSError):  # a kernel built without huge pages
             memory.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(memory)
 
 
 def keep_freed() -> None:
-    """Makes glibc keep what is freed, up to twice the largest block ever freed, instead of giving it back at once.
+    """Makes glibc keep freed memory, up to twice the largest block ever freed, instead of returning it at once.
 
-    Snapshots need the same buffers of some megabytes again and again. The system would have to make their pages anew each time,
-    which takes longer than a fast codec does, and a third of the time for 1 MB into SQLite.
+    Snapshots need the same buffers of some megabytes again and again. Otherwise the kernel would have to provide new pages each
+    time, which takes longer than a fast codec, and is a third of the time for writing 1 MB to SQLite.
     """
-    bytes(_LARGEST)  # which touches none of it
+    bytes(_LARGEST)  # allocated and freed without touching its pages

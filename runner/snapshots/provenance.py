@@ -1,4 +1,4 @@
-"""Which code and which versions made a snapshot."""
+"""The code and the package versions that made a snapshot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("veles-runner", "torch", "numpy", "hydra-core")
 
 @cache
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that decide about results."""
+    """Returns the versions of Python and of the packages that affect results."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Which snapshots of a run are no longer kept."""
+"""Decides which snapshots of a run to delete."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ class Kept:
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
-        """Returns what is remembered of an entry, without the rest of its header."""
+        """Keeps the few values that retention needs, not the whole header."""
         return cls(entry.location, entry.header.time, entry.header.score)
 
 
 class Retention:
-    """Deletes the snapshots of a run that neither rule keeps; with neither rule, all are kept.
+    """Deletes old snapshots of a run. Without a rule, all are kept.
 
-    The store is asked once, for what earlier processes of the run have written; from then on the snapshots are remembered. So
-    what a snapshot costs does not depend on how many others are in the store.
+    With both rules set, a snapshot is kept if either rule keeps it. The newest is always kept.
+
+    The store is listed once, for the snapshots of the run's earlier processes; from then on they are remembered. So the cost of
+    a snapshot does not grow with the number of snapshots in the store.
 
     Args:
-        store: has the snapshots.
-        earlier: the processes that have written snapshots of this run before (`Header.run_id`).
-        keep_best: so many with the lowest score are kept; of equal ones the newer.
-        keep_last: so many of the newest are kept. The newest is always kept.
+        store: where the snapshots are.
+        earlier: the earlier processes that wrote snapshots of this run (`Header.run_id`).
+        keep_best: how many snapshots with the lowest scores to keep; of equal ones, the newer.
+        keep_last: how many of the newest snapshots to keep.
     """
 
     def __init__(
@@ -46,16 +48,16 @@ class Retention:
         self._known: list[Kept] | None = None if earlier else []
 
     def add(self, entry: Entry) -> Sequence[str]:
-        """Takes note of a snapshot that was written, and deletes those that are no longer kept.
+        """Notes that a snapshot was written, and deletes those that are no longer kept.
 
         Returns:
-            The locations that were deleted.
+            The deleted locations.
 
         Raises:
-            SnapshotError: the store refuses; it is asked again, for all snapshots of the run, with the next one.
+            SnapshotError: the store fails. With the next snapshot, the store is listed again and the deletion is retried.
         """
         if self._keep_best is None and self._keep_last is None:
-            return []  # nor is anything worth remembering
+            return []  # nothing will ever be deleted, so there is nothing to remember
         try:
             return self._add(entry)
         except SnapshotError:
@@ -68,7 +70,7 @@ class Retention:
         known = [Kept.of(entry), *(one for one in known if one.location != entry.location)]
         try:
             old = self._delete_expired(known)
-        except SnapshotNotFoundError:  # somebody has taken one away
+        except SnapshotNotFoundError:  # somebody else has deleted one
             known = self._listed()
             old = self._delete_expired(known)
         self._known = [one for one in known if one.location not in set(old)]
@@ -89,8 +91,8 @@ def expired(known: Sequence[Kept], *, keep_best: int | None, keep_last: int | No
 
     Args:
         known: the snapshots of one run, newest first.
-        keep_best: as for `Retention`.
-        keep_last: as for `Retention`.
+        keep_best: as in `Retention`.
+        keep_last: as in `Retention`.
     """
     if keep_best is None and keep_last is None:
         return []

@@ -1,4 +1,4 @@
-"""The settings of a snapshotter, with their checks."""
+"""The settings of a snapshotter, and their checks."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ class SnapshotterSettings:
     """
 
     prefix: str | None = None
-    """Begins the snapshots' names; the workflow's name unless given."""
+    """Start of the snapshots' names. Default: the workflow's name."""
     compression: str | None = "gz"
     """Codec: none, snappy, gz, bz2, xz or zst."""
     compression_level: int | None = None
-    """Level of the codec; the codec's own default unless given."""
+    """Level of the codec. Default: the codec's own default."""
     interval: int = 1
-    """At most one snapshot in so many epochs."""
+    """Take at most one snapshot in this many epochs."""
     time_interval: float = 0.0
-    """At least so many seconds between two snapshots."""
+    """Minimum number of seconds between two snapshots."""
     keep_best: int | None = None
-    """Keep so many snapshots with the lowest error, and the newest; all unless given."""
+    """Keep this many snapshots with the lowest error, and the newest. Default: all."""
     keep_last: int | None = None
-    """Keep so many of the newest snapshots; all unless given."""
+    """Keep this many of the newest snapshots. Default: all."""
     blocking: bool = False
     """Whether the run waits until each snapshot is durable."""
     workers: int | None = None
-    """Threads that compress; one for each core unless given."""
+    """Number of compression threads. Default: one per core."""
     staging: int | None = None
-    """Bytes of memory for snapshots on their way; a quarter of the machine's unless given."""
+    """Bytes of memory for snapshots that are being written. Default: a quarter of the machine's memory."""
     on_error: str | None = None
-    """A snapshot that cannot be written ends the run (`raise`) or is reported (`warn`). Default: `raise` without a spool."""
+    """Whether a failed snapshot ends the run (`raise`) or is logged (`warn`). Default: `raise` without a spool."""
     on_unrestorable: str = "raise"
-    """A state that the default restore would refuse ends the run (`raise`) or is reported (`warn`)."""
+    """Whether a state that the default restore would refuse ends the run (`raise`) or is logged (`warn`)."""
 
     on_signal: dict[str, str] = field(default_factory=dict)
-    """What the run does after the snapshot that a signal asked for: `{USR1: continue}`. Default: each signal stops the run."""
+    """What the run does after the snapshot that a signal requested: `{USR1: continue}`. Default: each signal stops the run."""
 
     def __post_init__(self) -> None:
         _check_signals(self.on_signal)
@@ -68,18 +68,18 @@ class SnapshotterSettings:
 
     @property
     def continuing(self) -> frozenset[signal.Signals]:
-        """The signals that ask for a snapshot without a stop."""
-        on_signal: dict[str, str] = vars(self).get("on_signal", {})  # settings in an earlier snapshot have none
+        """The signals that request a snapshot without stopping the run."""
+        on_signal: dict[str, str] = vars(self).get("on_signal", {})  # missing in settings from older snapshots
         return frozenset(SIGNALS[name] for name, action in on_signal.items() if action == "continue")
 
     @property
     def codec(self) -> codecs.Codec:
-        """The codec of `compression`."""
+        """The codec that `compression` names."""
         return codecs.find(self.compression)
 
     @property
     def level(self) -> int:
-        """The level to compress with."""
+        """The compression level."""
         return self.codec.check_level(self.compression_level)
 
 
@@ -95,8 +95,8 @@ class Trust(Enum):
     """How a snapshot's pickle is loaded."""
 
     restricted = "restricted"
-    """By a machine that builds known objects and never runs what the snapshot names."""
+    """By a restricted machine, which builds known objects and never runs code that the snapshot names."""
     signed = "signed"
-    """By Python's own unpickler, if the signature is right."""
+    """By Python's own unpickler, if the signature is valid."""
     full = "full"
-    """By Python's own unpickler: the snapshot can do whatever its maker wants."""
+    """By Python's own unpickler: the snapshot can run any code that its author put in it."""

@@ -32,34 +32,34 @@ from runner.snapshots.stores.store import Entry, Store
 log = logging.getLogger(__name__)
 
 LARGE = 200_000_000
-"""Bytes of state from which a snapshot is worth a warning."""
+"""Bytes of state above which a warning is logged."""
 
 
 class Snapshotter(Unit):
     """Takes snapshots of its workflow into a store.
 
-    It stands in the iteration and looks, each time it runs, whether a snapshot is due. A snapshot that `interval` or
-    `time_interval` has postponed is taken once they allow it. The final state, and the state at a requested stop, is always
-    taken. A snapshot is captured at once and written in the background; the end of the run waits for the last one.
+    It is part of the iteration and checks, each time it runs, whether a snapshot is due. A snapshot postponed by `interval` or
+    `time_interval` is taken once they allow it. A snapshot of the final state, and of the state at a requested stop, is always
+    taken. The state is captured at once and written in the background; the end of the run waits for the last snapshot.
 
-    Where snapshots go and what signs them is no state: a snapshot must not say where the run that restores it writes, or whose
-    name it signs with. A restored snapshotter has the store only if it is where the snapshot lies, or below the current folder;
-    else `configure(store=...)` gives it one before `initialize()`.
+    The store and the signing key are not part of the state: a snapshot must not decide where the run that restores it writes,
+    or what it signs with. A restored snapshotter gets its store back only if that is where the snapshot lies, or is below the
+    current folder. Otherwise give it one with `configure(store=...)` before `initialize()`.
 
     Linked attributes:
-        suffix: ends the snapshot's name, such as `validation_1.48_train_0.05`.
-        due: true when the state is one to keep, such as after an epoch.
-        skip: true when this one is not worth a snapshot, such as without an improvement.
-        complete: true when this iteration is the last.
+        suffix: the end of the snapshot's name, such as `validation_1.48_train_0.05`.
+        due: true when a snapshot may be taken, such as after an epoch.
+        skip: true when this state is not worth a snapshot, such as when nothing has improved.
+        complete: true in the last iteration.
 
     Attributes:
-        place: where snapshots went, for people and for the restore that decides whether they may go there again.
-        mode: permissions of their files, which the restore takes no wider than the umask's; the umask's if None.
-        signed: whether they were signed.
+        place: where snapshots went: for messages, and for the restore, which decides whether they may go there again.
+        mode: permissions of the files; the umask's if None. A restore never makes them wider than the umask allows.
+        signed: whether the snapshots were signed.
 
     Args:
         store: where the snapshots go.
-        key: what signs them: the path of a file, or `env:NAME`. Default: they are not signed.
+        key: the signing key: the path of a file, or `env:NAME`. Default: snapshots are not signed.
         settings: as in `SnapshotterSettings`.
 
     Raises:
@@ -114,7 +114,7 @@ class Snapshotter(Unit):
         self.key_: Key | None = None
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
-        """Takes new settings, a new store, and what signs from now on; what is not given stays as it is.
+        """Changes settings, or the store together with its signing key. Settings that are not given stay as they are.
 
         Raises:
             ConfigError: a setting or the key is wrong.
@@ -131,7 +131,7 @@ class Snapshotter(Unit):
         """Where the snapshots go.
 
         Raises:
-            ConfigError: the snapshot was restored, and nobody has said that its snapshots may go where they went before.
+            ConfigError: the snapshotter was restored, and nobody has confirmed where its snapshots may go.
         """
         if self.store_ is None:
             raise ConfigError(
@@ -144,7 +144,7 @@ class Snapshotter(Unit):
         placement.check(self)
 
     def prepare(self) -> None:
-        """Makes the store ready for a run, and delivers what it has refused before.
+        """Prepares the store for a run, and delivers the snapshots that wait in its spool.
 
         Raises:
             ConfigError: a restored snapshotter has no store, or no key although its snapshots were signed.
@@ -152,14 +152,14 @@ class Snapshotter(Unit):
         """
         if self.signed and self.key_ is None:
             raise ConfigError(
-                f"the snapshots of {self.name!r} were signed, and the key is in no snapshot: give it again with"
-                " snapshotter.key=FILE, or say snapshotter.key=null (in Python: snapshotter.configure(store=..., key=...))"
+                f"the snapshots of {self.name!r} were signed, and no snapshot contains the key: give it again with"
+                " snapshotter.key=FILE, or set snapshotter.key=null (in Python: snapshotter.configure(store=..., key=...))"
             )
         self.store.prepare()
         self._deliver()
 
     def _deliver(self) -> Mapping[str, str]:
-        """Puts what the store has refused before where it belongs; returns, by UUID, where that is."""
+        """Delivers the snapshots that wait in the spool; returns their new locations by UUID."""
         return spools.deliver(self.store)
 
     def run(self) -> None:
@@ -167,7 +167,7 @@ class Snapshotter(Unit):
         launcher = self.workflow.launcher
         stopping = launcher is not None and launcher.stop_requested
         if stopping:
-            log.info("%s: taking a snapshot, and stopping", launcher.stop_signal.name)
+            log.info("%s: taking a snapshot and stopping", launcher.stop_signal.name)
         asked = launcher is not None and launcher.snapshot_signal is not None
         if self.due:
             self.due_states += 1
@@ -181,7 +181,7 @@ class Snapshotter(Unit):
             launcher.stop()
 
     def finish(self) -> None:
-        """Waits for the snapshot that is on its way, and delivers what the store has refused."""
+        """Waits until the last snapshot is written, and delivers the snapshots that wait in the spool."""
         self._wait()
         delivered, written = self._deliver(), self.written_
         if written is not None:
@@ -196,7 +196,7 @@ class Snapshotter(Unit):
 
     @property
     def finishing(self) -> tuple[int, int] | None:
-        """While a snapshot is on its way: the bytes of its state that are written, and all of them."""
+        """While a snapshot is being written: the bytes of its state written so far, and in all. None otherwise."""
         written = self.written_
         if written is None or self.writer_ is None or not self.writer_.busy:
             return None
@@ -207,15 +207,15 @@ class Snapshotter(Unit):
         return self.due_states >= self.settings.interval and elapsed >= self.settings.time_interval
 
     def export(self) -> None:
-        """Takes a snapshot now; it is durable after `finish()`, or at once with `blocking`."""
+        """Takes a snapshot now. It is durable after `finish()`, or on return if `blocking` is set."""
         assert self.workflow is not None
         self._wait()
         if self.retention_ is None:
             rules = {"keep_best": self.settings.keep_best, "keep_last": self.settings.keep_last}
-            self.retention_ = Retention(self.store, self.runs, **rules)  # of which a new run has none yet
+            self.retention_ = Retention(self.store, self.runs, **rules)  # a new run has no earlier ones
         header = self._header()
         before = self.put_off, self.due_states, self.last_uuid, self.last_time
-        # What the restored run must find is set before the state is captured.
+        # Set before the capture: the restored run must find these values.
         self.put_off, self.due_states, self.last_uuid, self.last_time = False, 0, header.uuid, header.time
         settings, store = self.settings, self.store
         if self.writer_ is None or self.writer_.process != os.getpid():
@@ -242,7 +242,7 @@ class Snapshotter(Unit):
             self.failed_ = True
             if self.settings.on_error != "warn":
                 raise
-            log.error("No snapshot: %s; the run goes on", error)
+            log.error("No snapshot: %s; the run continues", error)
 
     def _on_written(self, header: Header, retention: Retention, written: Written) -> None:
         """Runs in the background when a snapshot is durable."""
@@ -252,15 +252,15 @@ class Snapshotter(Unit):
         _delete_expired(retention, Entry(written.location, header))
 
     def restored_from(self, location: str, store: Store | None) -> None:
-        """Takes note of the snapshot that this state comes from, and of the store, if it may go on there.
+        """Notes which snapshot this state comes from, and the store, if the run may go on writing to it.
 
-        Its own state names the snapshot before, and where that was then.
+        The restored state itself only knows the snapshot before that, and its location at that time.
         """
         self.last_location = location
         self.store_ = store
 
     def branch(self) -> None:
-        """Leaves the snapshots that were taken so far alone: others may go on from them, too."""
+        """Starts a new branch: the snapshots so far are never deleted, since other runs may continue from them, too."""
         self.runs = []
         self.retention_ = None
 
@@ -271,7 +271,7 @@ class Snapshotter(Unit):
         self.warned_of_size = True
         rows = "".join(f"\n  {megabytes(part):>12}  {name}" for name, part in largest_units(self.workflow, 5))
         log.warning(
-            "Each snapshot has %s of state. The largest units, of which attributes named with a final '_' would be left out:%s",
+            "Each snapshot has %s of state. Name an attribute with a final '_' to leave it out. The largest units:%s",
             megabytes(size),
             rows,
         )
@@ -306,7 +306,7 @@ class Snapshotter(Unit):
 
 
 def snapshotters(workflow: Workflow) -> list[Snapshotter]:
-    """Returns the snapshotters of a workflow, and those of the workflows in it."""
+    """Returns the snapshotters of a workflow and of its nested workflows."""
     found: list[Snapshotter] = []
     for unit in workflow.units:
         if isinstance(unit, Snapshotter):
@@ -328,7 +328,7 @@ def SnapshotterToFile(
 
     Args:
         directory: the folder.
-        mode: permissions of the files, such as `"0600"`; the umask's if None.
+        mode: permissions of the files, such as `"0600"`. Default: the umask's.
         settings: as in `Snapshotter`.
     """
     return Snapshotter(workflow, name, store=FileStore(directory, read_mode(mode)), **settings)
@@ -346,18 +346,18 @@ def SnapshotterToDB(
     mode: str | int | None = None,
     **settings: Any,
 ) -> Snapshotter:
-    """Makes a snapshotter that writes rows of a table in a database.
+    """Makes a snapshotter that writes rows into a database table.
 
     Args:
-        odbc: a connection string, `DSN=name`, or the bare name of a data source; `${oc.env:NAME}` may stand in it.
+        odbc: a connection string, `DSN=name`, or the bare name of a data source. It may contain `${oc.env:NAME}`.
         table: the table.
-        create_table: whether it is made if it is not there.
-        spool: the folder for snapshots that the database refuses, until it takes them; none if empty.
+        create_table: whether to create the table if it does not exist.
+        spool: the folder for snapshots that the database refuses, until it accepts them; empty for none.
         on_error: as in `SnapshotterSettings`.
-        mode: permissions of the files in the spool.
+        mode: permissions of the files in the spool. Default: the umask's.
         settings: as in `Snapshotter`.
     """
-    from runner.snapshots.odbc.odbc_store import OdbcStore  # what it imports is not for runs into files
+    from runner.snapshots.odbc.odbc_store import OdbcStore  # runs that write files do not need its imports
 
     store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error, read_mode(mode))
     return Snapshotter(workflow, name, store=store, on_error=on_error, **settings)
@@ -366,7 +366,7 @@ def SnapshotterToDB(
 def _delete_expired(retention: Retention, entry: Entry) -> None:
     try:
         old = retention.add(entry)
-    except SnapshotError as error:  # the snapshot that was taken is durable all the same
+    except SnapshotError as error:  # the new snapshot is durable all the same
         log.warning("Old snapshots not deleted: %s", error)
         return
     for location in old:
@@ -388,5 +388,5 @@ def _report(written: Written, settings: SnapshotterSettings) -> None:
 
 
 def megabytes(size: int) -> str:
-    """Returns a number of bytes as people read it."""
+    """Returns a number of bytes in megabytes, as text."""
     return f"{size / 1e6:.1f} MB"

@@ -1,1 +1,1 @@
-"""Taking the state of a workflow: pickled, copied, encoded and handed to a store."""
+"""Captures the state of a workflow: pickles, copies and encodes it, and hands it to a store."""

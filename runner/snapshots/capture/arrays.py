@@ -1,7 +1,7 @@
-"""How numpy arrays that share memory go into a pickle: a view is written as a place in the array that owns the memory.
+"""Pickles numpy arrays so that shared memory stays shared: a view is written as an offset into the array that owns the memory.
 
-numpy's own way copies each view, after which what was one array is several. An array that owns its memory is left to numpy,
-which writes it as one buffer.
+numpy itself would copy each view, and one array would be restored as several. Arrays that own their memory are left to numpy,
+which writes them as one buffer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def reduce_view(array: Array) -> Any:
-    """Returns how to make a view again over its owner; NotImplemented leaves the array to numpy."""
+    """Returns how to recreate a view over its owner, or NotImplemented to leave the array to numpy."""
     owner = _owner(array)
     if owner is array or array.dtype.hasobject:
         return NotImplemented
@@ -26,7 +26,7 @@ def reduce_view(array: Array) -> Any:
 
 
 def _owner(array: Array) -> Array:
-    """Returns the array at the end of a chain of views, or the array itself where that one is not a plain block of memory."""
+    """Returns the array at the end of a chain of views, or the array itself if that owner is not a plain block of memory."""
     owner: Any = array
     while type(owner.base) is type(array):
         owner = owner.base

@@ -1,4 +1,4 @@
-"""Pickles a workflow: protocol 5, tensors as plain buffers, errors that name the unit and the attribute."""
+"""Pickles a workflow with protocol 5: tensors become plain buffers, and errors name the unit and the attribute."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from runner.snapshots.capture import arrays, tensors
 
 
 class Sink(Protocol):
-    """Takes the bytes of the pickle in order."""
+    """Receives the bytes of the pickle in order."""
 
     def write(self, data: Any, /) -> object:
-        """Takes bytes-like data, which is only valid during the call."""
+        """Receives bytes-like data, which is valid only during the call."""
 
 
 def dump(workflow: Workflow, sink: Sink) -> set[Any]:
     """Writes the pickle of the workflow.
 
     Returns:
-        The kinds of objects in it: their classes, and the functions and classes that it names.
+        The kinds of objects in it: the classes of its objects, and the functions and classes that it names.
 
     Raises:
         StateError: something in it cannot be pickled; the message names the unit and the attribute.
@@ -42,11 +42,11 @@ def dump(workflow: Workflow, sink: Sink) -> set[Any]:
 
 
 _NAMED = (type, FunctionType, BuiltinFunctionType)
-"""Types of what a pickle names instead of describing it."""
+"""Types of objects that a pickle refers to by name."""
 
 
 class StatePickler(pickle.Pickler):
-    """The C pickler, taught to write tensors and arrays as buffers, and to keep shared memory shared."""
+    """The C pickler, extended to write tensors and arrays as buffers and to keep shared memory shared."""
 
     def __init__(self, sink: Sink) -> None:
         super().__init__(sink, protocol=5)
@@ -56,7 +56,7 @@ class StatePickler(pickle.Pickler):
         self.kinds: set[Any] = set()
 
     def reducer_override(self, obj: Any) -> Any:
-        """Returns how to write a class of veles-run, a tensor, a storage, a generator or a view; else NotImplemented."""
+        """Returns how to write a class of veles-run, a tensor, storage, generator or view; NotImplemented for all else."""
         cls = type(obj)
         self.kinds.add(obj if cls in _NAMED else cls)
         if isinstance(obj, type):
@@ -80,19 +80,19 @@ class StatePickler(pickle.Pickler):
         if not plain or tensor.is_conj() or tensor.is_neg():
             return NotImplemented
         storage = tensor.untyped_storage()
-        # torch may wrap one storage in several objects; the pickle must see one.
+        # torch may wrap one storage in several objects; the pickle must see a single one, or it would write several copies.
         return tensors.reduce_tensor(tensor, self._storages.setdefault(storage._cdata, storage))
 
 
 class Probe(StatePickler):
-    """Pickles one attribute by itself: a number stands for each unit that it refers to."""
+    """Pickles one attribute by itself; units that it refers to are replaced by a number."""
 
     def reducer_override(self, obj: Any) -> Any:
         return (complex, (0.0, 0.0)) if isinstance(obj, Unit) else super().reducer_override(obj)
 
 
 def _all_units(workflow: Workflow) -> Iterator[Unit]:
-    """Yields the workflow and its units, and those of the workflows among them."""
+    """Yields the workflow, its units, and those of nested workflows."""
     yield workflow
     for unit in workflow.units:
         if isinstance(unit, Workflow):
@@ -102,7 +102,7 @@ def _all_units(workflow: Workflow) -> Iterator[Unit]:
 
 
 def _culprit(workflow: Workflow, error: Exception) -> str:
-    """Finds the attribute that cannot be pickled, by pickling each by itself."""
+    """Finds the attribute that cannot be pickled by pickling each one by itself."""
     for unit in _all_units(workflow):
         for name, value in vars(unit).items():
             if name.endswith("_") or name == "units":
@@ -111,7 +111,7 @@ def _culprit(workflow: Workflow, error: Exception) -> str:
                 Probe(io.BytesIO()).dump(value)
             except Exception as cause:
                 return (
-                    f"{unit!r}.{name} cannot be pickled ({cause}): name the attribute '{name}_' to leave it out of snapshots,"
-                    " and make it in init_unpickled()"
+                    f"{unit!r}.{name} cannot be pickled ({cause}): rename the attribute to '{name}_' to leave it out of"
+                    " snapshots, and create it in init_unpickled()"
                 )
     return f"{workflow!r} cannot be pickled: {error}"

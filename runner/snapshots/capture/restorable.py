@@ -1,8 +1,8 @@
-"""Says when a snapshot is taken what the default restore would refuse, rather than on the day when it is needed.
+"""Finds out when a snapshot is taken, not when it is needed, whether the default restore would refuse it.
 
-The pickle that was captured is read by the machine that restores, with the same tables, but nothing is made of it: stand-ins
-take the place of objects, and the contents of large buffers are passed over. This happens once, and again when kinds of objects
-turn up that were not there before. It runs in the background, so that the run does not wait for it.
+The machine that restores snapshots reads the captured pickle with the same tables, but creates no objects: stand-ins take their
+place, and the contents of large buffers are skipped. This is done for the first snapshot, and again when new kinds of objects
+turn up. It runs in the background, so the run does not wait for it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from runner.snapshots.restoring.soundness import all_units, check_attributes_of
 from runner.snapshots.restoring.unpickler import Unpickler
 
 LARGE = 1 << 16
-"""Bytes from which a pickler writes the content of an object by itself, behind an opcode with its size."""
+"""Bytes from which a pickler writes the content of an object separately, after an opcode with its size."""
 
 
 class Recording:
-    """Keeps what a pickler writes, and passes it on: the opcodes as they are, and of large contents the size."""
+    """Passes on what a pickler writes, and keeps a record: the opcodes as they are, and the sizes of large contents."""
 
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink = sink
@@ -39,7 +39,7 @@ class Recording:
             self._sink.write(data)
 
     def _announced(self) -> int | None:
-        """Returns the size that the last opcode gives, if that is one whose content stands by itself."""
+        """Returns the size that the last opcode gives, if it is one whose content follows separately."""
         last = self.parts[-1] if self.parts else 0
         if isinstance(last, bytes):
             if last[-9:-8] in (b"\x8d", b"\x8e", b"\x96"):
@@ -50,26 +50,26 @@ class Recording:
 
 
 class _Replay:
-    """A recording as a file to read once."""
+    """A recording as a file that can be read once."""
 
     def __init__(self, recording: Recording) -> None:
         self._parts = iter(recording.parts)
         self._part = b""
 
     def read(self, size: int) -> bytes:
-        """Returns the next bytes of opcodes; fewer at the end."""
+        """Returns the next bytes of opcodes; fewer at the end of the recording."""
         while len(self._part) < size and isinstance(part := next(self._parts, None), bytes):
             self._part += part
         found, self._part = self._part[:size], self._part[size:]
         return found
 
     def skip(self) -> None:
-        """Passes over the content of a large object."""
+        """Skips the content of a large object."""
         next(self._parts)
 
 
 class _StandIn:
-    """Stands for an object, and keeps what it would be made of: a name in there is found at the end."""
+    """Stands for an object, and keeps its parts: a final check finds any name that was kept as data among them."""
 
     __slots__ = ("entry", "parts")
 
@@ -78,7 +78,7 @@ class _StandIn:
         self.parts: list[Any] = list(parts)
 
     def append(self, item: Any) -> None:
-        """Takes an item, as a list does."""
+        """Adds an item, as a list does."""
         self.parts.append(item)
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -86,11 +86,11 @@ class _StandIn:
 
 
 _STANDARD = {entry.call for entry in standard_library.TABLE.values() if entry.call is not None}
-"""Calls of Python's own, such as those that make an empty container."""
+"""Calls from Python's standard library, such as those that create an empty container."""
 
 
 class _Tables(Allowed):
-    """The tables of the restore, with every module of the run's own declared; it makes stand-ins."""
+    """The restore's tables, with every module of the run declared as trusted; makes stand-ins instead of objects."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class _Tables(Allowed):
         is_empty = entry.call in _STANDARD and all(type(item) is Name for item in arguments)
         if entry.symbolic or is_empty:
             return super()._call(entry, arguments)
-        # A class that is an argument of a call is only looked at.
+        # A class as an argument of a call is only looked at, not kept.
         return _StandIn(entry, *(() if entry.takes_names else [item for item in arguments if type(item) is not Name]))
 
     def _make(self, entry: Entry, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -129,14 +129,14 @@ class _Skimming(Unpickler):
 
 
 def check_state(workflow: Workflow, recording: Recording | None) -> None:
-    """Checks that the default restore would take a state.
+    """Checks that the default restore would accept a state.
 
     Args:
-        workflow: whose state it is.
-        recording: its pickle; None if it was not recorded, and the workflow is asked as it is now.
+        workflow: the workflow that was captured.
+        recording: its pickle. If None, the workflow is checked as it is now.
 
     Raises:
-        StateError: it would not; the message names the unit and the attribute.
+        StateError: it would refuse the state; the message names the unit and the attribute.
     """
     if recording is None:
         check_live(workflow)
@@ -151,19 +151,19 @@ def check_state(workflow: Workflow, recording: Recording | None) -> None:
 
 
 def check_recording(recording: Recording) -> None:
-    """Checks that the default restore would take what was recorded, with the modules of the run's own declared.
+    """Checks that the default restore would accept a recording, with the run's own modules declared.
 
     Raises:
-        RunnerError: it would not.
+        RunnerError: it would refuse the recording.
     """
     _Skimming(_Replay(recording), _Tables()).load()  # type: ignore[arg-type]
 
 
 def check_live(workflow: Workflow) -> None:
-    """Finds what a restore would refuse, attribute by attribute.
+    """Checks attribute by attribute what a restore would refuse.
 
     Raises:
-        StateError: the message names the unit and the attribute.
+        StateError: it would refuse an attribute; the message names it and its unit.
     """
     for unit in list(all_units(workflow)):
         _check_types(unit)
@@ -185,9 +185,9 @@ def _check_value(what: str, name: str, value: Any) -> None:
         Probe(recording).dump(value)
         check_recording(recording)
     except RuntimeError:
-        return  # the run has changed it meanwhile
+        return  # the run has changed the value in the meantime
     except RunnerError as error:
         raise StateError(
-            f"{what} could not be restored ({error}): name the attribute '{name}_' and make it in init_unpickled(), or restore"
-            " with restore.trust=full (snapshotter.on_unrestorable=warn goes on all the same)"
+            f"{what} could not be restored ({error}): rename the attribute to '{name}_' and create it in init_unpickled(), or"
+            " restore with restore.trust=full (snapshotter.on_unrestorable=warn lets the run continue)"
         ) from error

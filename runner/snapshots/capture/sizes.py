@@ -1,4 +1,4 @@
-"""Where the bytes of a state are, without pickling it."""
+"""Measures which units hold most of a state, without pickling it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from runner.graph.links import Link
 
 
 def largest_units(workflow: Workflow, count: int) -> list[tuple[str, int]]:
-    """Returns the names of the units with the largest states, and about how many bytes they have.
+    """Returns the names of the units with the largest states, each with its approximate size in bytes.
 
-    Tensors, arrays and byte strings are counted, each storage once, with the first unit that has it.
+    Only tensors, arrays and byte strings are counted. Shared storage is counted once, for the first unit that has it.
     """
-    seen: dict[int, Any] = {}  # keeps what it has seen alive: the identities of others must differ
+    seen: dict[int, Any] = {}  # holds the objects themselves: the id of a freed one could be reused
     sizes = [(unit.name, _size(unit.__getstate__(), seen)) for unit in workflow.units if not isinstance(unit, Workflow)]
     return sorted(sizes, key=lambda item: item[1], reverse=True)[:count]
 
@@ -37,7 +37,7 @@ def _size(value: Any, seen: dict[int, Any]) -> int:
 
 
 def _storage(item: Any) -> tuple[int, int] | None:
-    """Returns identity and size of the memory behind a tensor, an array or a byte string."""
+    """Returns the identity and size of the memory of a tensor, an array or a byte string; None for anything else."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if torch and isinstance(item, torch.Tensor):
         storage = item.untyped_storage()

@@ -1,4 +1,4 @@
-"""The memory between the run and the writer: what a pickler writes is copied into chunks of a bounded pool."""
+"""Staging memory between the run and the writer: the pickler's output is copied into chunks from a bounded pool."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from runner.snapshots.memory import large_buffer, memory
 CHUNK = 4 << 20
 """Bytes in a chunk; each becomes a member of the codec's format."""
 ROUND = 16
-"""Chunks that are copied before the first of them is passed on."""
+"""Chunks to copy before the first of them is passed on."""
 
 
 class StagingPool:
-    """Chunk buffers that are used again, so that their memory stays warm.
+    """A pool of chunk buffers, which are reused so that their memory stays warm.
 
     Args:
-        limit: bytes in all; at least four chunks are made, whatever the limit.
+        limit: bytes in all. The pool has at least four chunks, whatever the limit.
     """
 
     def __init__(self, limit: int) -> None:
@@ -31,7 +31,7 @@ class StagingPool:
         self._changed = threading.Condition()
 
     def take(self, on_empty: Callable[[], object]) -> memoryview:
-        """Returns a buffer; if all are in use, calls `on_empty` and waits for one."""
+        """Returns a free buffer. If all are in use, calls `on_empty` and waits for one."""
         with self._changed:
             if not self._free and self._made < self.size:
                 buffer = large_buffer(CHUNK)
@@ -45,21 +45,21 @@ class StagingPool:
             return self._free.pop()
 
     def give(self, buffer: memoryview) -> None:
-        """Takes a buffer back."""
+        """Returns a buffer to the pool."""
         with self._changed:
             self._free.append(buffer)
             self._changed.notify()
 
 
 class Staging:
-    """What a pickler writes to: it copies everything into chunks and passes each full one on.
+    """The file that the pickler writes to: copies everything into chunks and passes on each full one.
 
-    Large data are copied by several threads, since one core alone does not use the bandwidth of the memory.
+    Several threads copy large data, since a single core cannot use the full memory bandwidth.
 
     Args:
         pool: where the buffers come from.
-        threads: what copies, beside the thread that writes.
-        pass_on: takes a buffer, how many bytes of it are used, and whether it is the last one.
+        threads: these copy, along with the thread that writes.
+        pass_on: receives a buffer, the number of bytes used in it, and whether it is the last one.
         on_empty: called before waiting for a buffer.
     """
 
@@ -81,7 +81,7 @@ class Staging:
         self.size = 0
 
     def write(self, data: Any) -> int:
-        """Copies the data in; it may change when this returns."""
+        """Copies the data; the caller may change it once this returns."""
         view = memoryview(data).cast("B")
         size = len(view)
         self.size += size
@@ -97,11 +97,11 @@ class Staging:
         return size
 
     def finish(self) -> None:
-        """Passes the last chunk on."""
+        """Passes on the last chunk."""
         self._pass_on(self._buffer, self._used, True)
 
     def _next(self) -> None:
-        """Goes on in a new buffer. The full one is passed on when all of it is copied: at the latest when there is no other."""
+        """Continues in a new buffer. The full one is passed on once it is copied, at the latest when no free buffer is left."""
         self._full.append(self._buffer)
         if len(self._full) == ROUND:
             self._copy()
@@ -131,7 +131,7 @@ class Staging:
 
 
 class _Piece(NamedTuple):
-    """What is to be copied to a place in a buffer."""
+    """Data to copy, and where in a buffer it goes."""
 
     buffer: memoryview
     begin: int
@@ -140,10 +140,10 @@ class _Piece(NamedTuple):
 
 def _copy_all(pieces: Sequence[_Piece]) -> None:
     for buffer, begin, data in pieces:
-        # numpy gives the interpreter's lock away meanwhile; assigning to a slice does not.
+        # numpy releases the GIL while it copies; assigning to a slice does not.
         np.copyto(np.frombuffer(buffer, np.uint8, len(data), begin), np.frombuffer(data, np.uint8))
 
 
 def default_limit() -> int:
-    """Returns a quarter of the memory that this process may have, in bytes."""
+    """Returns a quarter of the memory that this process may use, in bytes."""
     return memory() // 4

@@ -1,7 +1,7 @@
-"""How torch's tensors go into a pickle: one buffer for each storage, and functions of `runner.pickled` that make them again.
+"""Pickles torch tensors: one buffer per storage, and functions of `runner.pickled` that recreate the tensors over it.
 
-torch's own way nests a second pickle for every tensor, which costs several copies and, on loading, runs whatever that
-second pickle says. A storage that several tensors share stays shared.
+torch itself nests a second pickle in every tensor. That costs several copies, and loading runs whatever the nested pickle says.
+Here a storage that several tensors share stays shared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def reduce_tensor(tensor: torch.Tensor, storage: torch.UntypedStorage) -> Any:
-    """Returns how to make the dense tensor again over its storage."""
+    """Returns how to recreate a dense tensor over its storage."""
     import torch
 
     layout = (tensor.storage_offset(), tuple(tensor.size()), tuple(tensor.stride()))
@@ -25,7 +25,7 @@ def reduce_tensor(tensor: torch.Tensor, storage: torch.UntypedStorage) -> Any:
 
 
 def reduce_storage(storage: torch.UntypedStorage) -> Any:
-    """Returns how to make the storage again; its bytes go into the pickle without an intermediate copy."""
+    """Returns how to recreate a storage. Its bytes go into the pickle without an intermediate copy."""
     import torch
 
     view = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
@@ -34,5 +34,5 @@ def reduce_storage(storage: torch.UntypedStorage) -> Any:
 
 
 def reduce_generator(generator: torch.Generator) -> Any:
-    """Returns how to make the generator again in its state."""
+    """Returns how to recreate a generator in its current state."""
     return pickled.generator, (str(generator.device), generator.get_state())

@@ -1,4 +1,4 @@
-"""Threads that make calls for others."""
+"""A thread pool that still works at interpreter shutdown."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Threads that make calls, one after the other each. They are started as there is something for them to do.
+    """A pool of threads that are started on demand.
 
-    Unlike those of an executor of the standard library they take calls until the process has ended: while the interpreter waits
-    for a snapshot on its way, too.
+    Unlike the executors of the standard library, it accepts calls until the process ends, even while the interpreter is
+    shutting down and waits for a snapshot that is being written.
 
     Attributes:
-        limit: how many.
+        limit: the maximum number of threads.
 
     Args:
-        limit: how many.
-        name: theirs.
-        daemon: whether the process may end before them, and without `close`.
+        limit: the maximum number of threads.
+        name: the name of each thread.
+        daemon: whether the process may end before its threads do, without `close`.
     """
 
     def __init__(self, limit: int, name: str, daemon: bool = False) -> None:
@@ -35,7 +35,7 @@ class Threads:
         self._starting = threading.Lock()
 
     def start(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Makes a call as soon as a thread is free; those before it begin first."""
+        """Makes a call as soon as a thread is free. Calls begin in the order in which they were submitted."""
         call: Future[T] = Future()
         self._calls.put((call, function, arguments))
         with self._starting:
@@ -45,18 +45,18 @@ class Threads:
         return call
 
     def close(self) -> None:
-        """Ends the threads, behind the calls that were started; nothing waits for them."""
+        """Ends the threads once the submitted calls are done, without waiting for them."""
         for _ in range(self._started):
             self._calls.put(None)
 
     def _serve(self) -> None:
         while (item := self._calls.get()) is not None:
             _make(*item)
-            del item  # it may hold much
+            del item  # it may hold a lot of memory
 
 
 def made(function: Callable[..., T], *arguments: Any) -> Future[T]:
-    """Makes a call in this thread."""
+    """Makes a call in the current thread; the returned future is done."""
     call: Future[T] = Future()
     _make(call, function, arguments)
     return call

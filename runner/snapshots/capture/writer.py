@@ -1,7 +1,7 @@
-"""Writes snapshots: captured at once, compressed and stored in the background.
+"""Writes snapshots: the state is captured at once, then compressed and stored in the background.
 
-The run stands still while its state is copied into staging memory. A thread then cuts the rest of the way: digest, parallel
-compression, store. A state larger than the staging memory makes the capture wait for that thread, chunk by chunk.
+The run pauses only while its state is copied into staging memory. A background thread does the rest: digest, parallel
+compression, storage. If the state is larger than the staging memory, the capture waits for that thread, chunk by chunk.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Written:
-    """What a snapshot came to.
+    """The outcome of a snapshot, filled in as it is written.
 
     Attributes:
-        uuid: the snapshot's.
+        uuid: the snapshot's UUID.
         state: bytes of the plain stream.
-        pause: seconds during which the run stood still.
-        location: where it is; empty until it is durable.
+        pause: seconds that the run paused.
+        location: where the snapshot is; empty until it is durable.
         stored: bytes written.
-        seconds: from the beginning to durable.
-        progress: bytes of the plain stream that are compressed and handed to the store.
+        seconds: time from the start of the capture until the snapshot is durable.
+        progress: bytes of the plain stream that have been compressed and handed to the store.
     """
 
     uuid: str
@@ -60,22 +60,22 @@ class Written:
     progress: int = 0
 
     def figures(self) -> dict[str, Any]:
-        """Returns what the next snapshot's header says of this one."""
+        """Returns what the next snapshot's header records about this one."""
         keys = ("uuid", "state", "stored", "pause", "seconds")
         return {key: value for key, value in asdict(self).items() if key in keys}
 
 
 @dataclass
 class Request:
-    """A snapshot to be written.
+    """A snapshot to write.
 
     Attributes:
-        header: its header.
-        codec, level: how its chunks are compressed.
-        key: what it is signed with, or None.
-        store: where it goes.
-        done: called in the background when it is durable.
-        on_unrestorable: whether a state that the default restore would refuse is an error (`raise`) or reported (`warn`).
+        header: the snapshot's header.
+        codec, level: how chunks are compressed.
+        key: the signing key, or None.
+        store: where the snapshot goes.
+        done: called in the background when the snapshot is durable.
+        on_unrestorable: whether a state that the default restore would refuse is an error (`raise`) or logged (`warn`).
     """
 
     header: Header
@@ -96,28 +96,28 @@ class _Chunk:
 
 @dataclass
 class _Job:
-    """A snapshot on its way. `None` in the queue says that the capture has failed."""
+    """A snapshot that is being written. `None` in the queue means that the capture failed."""
 
     request: Request
     written: Written
     began: float
     threads: Threads
-    """What copies and encodes; made for each snapshot, since threads do not survive a fork."""
+    """These copy and encode. Each snapshot has its own pool, since threads do not survive a fork."""
     chunks: SimpleQueue[_Chunk | None] = field(default_factory=SimpleQueue)
     thread: threading.Thread | None = None
     error: BaseException | None = None
     check: Callable[[], None] | None = None
-    """Raises an error if the default restore would refuse the state; None if that was found out before."""
+    """Raises an error if the default restore would refuse the state. None if states of this kind were checked before."""
 
 
 class Writer:
     """Writes one snapshot at a time.
 
     Attributes:
-        process: the process that it works in; threads do not survive a fork.
+        process: the process that the writer belongs to; threads do not survive a fork.
 
     Args:
-        workers: threads that compress; one for each core if None.
+        workers: number of compression threads. Default: one per core.
         staging: bytes of staging memory.
     """
 
@@ -130,14 +130,14 @@ class Writer:
         keep_freed()
 
     def submit(self, workflow: Workflow, request: Request, blocking: bool = False) -> Written:
-        """Captures the workflow; the rest happens in the background, and fills in what is returned.
+        """Captures the workflow. The rest happens in the background and fills in the returned object.
 
-        Waits for the snapshot before, and raises what happened to it, as `wait` does.
+        First waits for the previous snapshot and raises its error, if any, as `wait` does.
 
         Args:
-            workflow: what is captured.
-            request: what becomes of it.
-            blocking: that `wait` follows at once, so that one that is not worth a thread is written without.
+            workflow: the workflow to capture.
+            request: how and where to write it.
+            blocking: whether the caller calls `wait` at once. A small snapshot is then written in this thread.
 
         Raises:
             StateError: something in the workflow cannot be pickled.
@@ -171,20 +171,20 @@ class Writer:
         return job.written
 
     def _check_for(self, workflow: Workflow, recording: Recording | None, kinds: set[Any]) -> Callable[[], None] | None:
-        """Returns what checks that a state can be restored, if kinds of objects are in it that were in none before."""
+        """Returns a check that the state can be restored; None if all kinds of objects in it were checked before."""
         if kinds <= self._checked:
             return None
         self._checked |= kinds
         return partial(check_state, workflow, recording)
 
     def wait(self) -> None:
-        """Waits until nothing is on its way.
+        """Waits until no snapshot is being written.
 
         Raises:
             SnapshotError: the last snapshot was not written.
         """
         job, self._job = self._job, None
-        if job is None or self.process != os.getpid():  # the parent's goes on there
+        if job is None or self.process != os.getpid():  # a snapshot of the parent process goes on there
             return
         self._join(job)
         if job.error is not None:
@@ -192,13 +192,13 @@ class Writer:
 
     @property
     def busy(self) -> bool:
-        """Whether a snapshot is on its way."""
+        """Whether a snapshot is being written."""
         job = self._job
         return job is not None and job.thread is not None and job.thread.is_alive()
 
     def _start(self, job: _Job) -> None:
         if job.thread is None:
-            # Not a daemon: a process that ends waits for its last snapshot.
+            # Not a daemon: the process waits for its last snapshot before it ends.
             job.thread = threading.Thread(target=self._work, args=(job,), name="snapshot")
             job.thread.start()
 
@@ -211,7 +211,7 @@ class Writer:
         request, written = job.request, job.written
         try:
             with closing(_Encoding(job, self.pool)) as encoding:
-                encoding.begin()  # while the store gets ready
+                encoding.begin()  # compresses while the store gets ready
                 written.location = request.store.put(request.header, request.codec, iter(encoding))
             written.seconds = time.perf_counter() - job.began
             request.done(written)
@@ -220,25 +220,25 @@ class Writer:
             pass  # the capture raises its own error
         except BaseException as error:
             job.error = error
-            if not threading.main_thread().is_alive():  # the process ends, and nobody will ask
+            if not threading.main_thread().is_alive():  # the process is ending, and nobody will call `wait`
                 log.error("No snapshot: %s", error)
 
     @staticmethod
     def _check(job: _Job) -> None:
-        """Checks that the default restore would take the snapshot, which is durable by now: nothing is lost by an error."""
+        """Checks that the default restore would accept the snapshot. It is durable by now, so an error loses nothing."""
         try:
             if job.check is not None:
                 job.check()
         except StateError as error:
             if job.request.on_unrestorable == "raise":
                 raise
-            log.warning("%s; the run goes on", error)
+            log.warning("%s; the run continues", error)
 
 
 class _Encoding:
-    """The chunks of a snapshot on their way through its codec; iterates over the encoded ones, in order.
+    """Runs the chunks of a snapshot through its codec; iterates over the encoded chunks in order.
 
-    Compression runs ahead in other threads; digest and store work in the one that iterates.
+    Compression runs ahead in other threads. Digest and store work in the thread that iterates.
     """
 
     def __init__(self, job: _Job, pool: StagingPool) -> None:
@@ -251,7 +251,7 @@ class _Encoding:
 
     def __iter__(self) -> Iterator[Buffer]:
         while self._ahead:
-            # What is there is taken; nothing is waited for, since the capture may wait for the buffers that are held here.
+            # Take only the chunks that are ready: the capture may itself be waiting for the buffers held here.
             while not self._all and len(self._ahead) <= self._threads.limit and not self._job.chunks.empty():
                 self.begin()
             chunk, members = self._ahead[0]
@@ -265,10 +265,10 @@ class _Encoding:
                 self.begin()
 
     def close(self) -> None:
-        """Gives all buffers back: a capture that waits for one must get it, whatever happened here."""
+        """Returns all buffers: a capture that waits for one must get it, even after an error here."""
         for chunk, members in self._ahead:
             for encoded in members:
-                encoded.exception()  # waits: it reads the buffer
+                encoded.exception()  # waits, since the thread is still reading the buffer
             self._pool.give(chunk.buffer)
         while not self._all and (rest := self._next()) is not None:
             self._pool.give(rest.buffer)
@@ -280,7 +280,7 @@ class _Encoding:
         return chunk
 
     def begin(self) -> None:
-        """Waits for the next chunk, and begins to encode it."""
+        """Waits for the next chunk and begins to encode it."""
         chunk = self._next()
         if chunk is None:
             raise _CaptureError
@@ -297,7 +297,7 @@ class _Encoding:
         self._ahead.append((chunk, members))
 
     def _sealed(self, chunk: _Chunk) -> memoryview:
-        """Returns the last chunk with signature and trailer, which have room in its buffer unless it is full."""
+        """Returns the last chunk with signature and trailer: in the same buffer, if there is room, else as a copy."""
         end = self._seal.end()
         sealed = chunk.buffer[: chunk.used + len(end)]
         if len(sealed) < chunk.used + len(end):
@@ -307,10 +307,10 @@ class _Encoding:
 
 
 def _parts(content: memoryview, codec: Codec, workers: int) -> list[memoryview]:
-    """Cuts the last chunk so that all workers have something of it: a small snapshot is nothing but its last chunk."""
+    """Splits the last chunk among all workers: a small snapshot has no other chunk."""
     size = max(codec.smallest, -(-len(content) // workers))
     return [content[begin : begin + size] for begin in range(0, len(content), size)]
 
 
 class _CaptureError(SnapshotError):
-    """The capture ended early, so there is nothing to write."""
+    """The capture failed, so there is nothing to write."""

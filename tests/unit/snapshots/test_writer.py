@@ -127,7 +127,9 @@ def test_a_unit_of_a_nested_workflow_is_named_too(tmp_path: Path) -> None:
 def test_state_that_cannot_be_pickled_names_unit_and_attribute(tmp_path: Path, staging: int | None) -> None:
     workflow, holder, snapshotter = holding(None, tmp_path, staging=staging)
     Unpicklable(workflow).link_from(workflow.start_point)
-    with pytest.raises(StateError, match=r"Unpicklable\('culprit'\)\.lock cannot be pickled .* name the attribute 'lock_'"):
+    with pytest.raises(
+        StateError, match=r"Unpicklable\('culprit'\)\.lock cannot be pickled .* rename the attribute to 'lock_'"
+    ):
         snapshotter.export()
     assert snapshot_files(tmp_path) == [] if tmp_path.exists() else True
     workflow.units.pop()
