@@ -1,7 +1,7 @@
-"""The codecs: one row each, both directions.
+"""The codecs: a table with one row per codec, for both directions.
 
-A snapshot is cut in chunks, and each becomes an independent member of the codec's own format. Members may be
-concatenated in all of these formats, so standard tools read the file, and chunks are compressed in parallel.
+A snapshot is cut into chunks, and each chunk becomes an independent member of the codec's own format. All of these formats
+allow concatenated members, so standard tools can read the file, and chunks can be compressed in parallel.
 """
 
 from runner.snapshots.codecs.codec import Buffer, Codec

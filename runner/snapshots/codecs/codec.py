@@ -16,14 +16,14 @@ class Codec:
     """A row of the table.
 
     Attributes:
-        name: as in `snapshotter.compression`.
+        name: the name in `snapshotter.compression`.
         magic: the first bytes of every member.
-        prefix: how many bytes all full members begin with; 0 when a stream cannot be cut into members.
-        levels: the levels it takes; empty when it has none.
-        default_level: the level that pays: more costs much time and gains little on weights.
-        encode: makes one member of a chunk.
-        decoder: makes a decoder of one member.
-        smallest: bytes that are worth a member, and a thread, of their own.
+        prefix: length of the prefix that all full members share; 0 if a stream cannot be cut into members.
+        levels: the valid levels; empty if the codec has none.
+        default_level: the best trade-off: higher levels take much longer and gain little on weights.
+        encode: encodes a chunk as one member.
+        decoder: makes a decoder for one member.
+        smallest: minimum number of bytes worth a member and a thread of their own.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Codec:
 
     @property
     def extension(self) -> str:
-        """The end of a file's name: `.pickle.gz`, `.pickle` for none."""
+        """The file name extension: `.pickle.gz`, or just `.pickle` for `none`."""
         return ".pickle" if self.name == "none" else f".pickle.{self.name}"
 
     def check_level(self, level: int | None) -> int:
         """Returns the level to use.
 
         Raises:
-            ConfigError: the codec does not take that level.
+            ConfigError: the codec does not have that level.
         """
         if level is None:
             return self.default_level

@@ -1,4 +1,4 @@
-"""Decoding one member by each library, with one interface: that of the standard library's `BZ2Decompressor`."""
+"""Decoders for one member, all with the interface of the standard library's `BZ2Decompressor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runner.snapshots.codecs import libraries
 
 
 class Decoder(Protocol):
-    """Decodes one member: what decoding needs of the standard library's `BZ2Decompressor`."""
+    """Decodes one member: the part of `BZ2Decompressor` that decoding needs."""
 
     @property
     def eof(self) -> bool:
@@ -16,14 +16,14 @@ class Decoder(Protocol):
 
     @property
     def needs_input(self) -> bool:
-        """Whether all that can be decoded was."""
+        """Whether more input is needed before anything more can be decoded."""
 
     @property
     def unused_data(self) -> bytes:
-        """What came behind its end."""
+        """The input that follows the end of the member."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Returns what the data decodes to, or the first part of it, about so long; the rest comes with the next call."""
+        """Returns the decoded data, up to about `max_length` bytes; the rest comes with the next call."""
 
 
 class GzipDecoder:
@@ -44,13 +44,13 @@ class GzipDecoder:
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """Decodes as `Decoder` says."""
         plain = bytes(self._stream.decompress(self._stream.unconsumed_tail + data, max_length))
-        # A full piece may not be all, even when the whole of the data is taken.
+        # After a full piece there may be more output, even if all input has been consumed.
         self.needs_input = self.eof or (len(plain) < max_length and not self._stream.unconsumed_tail)
         return plain
 
 
 class PlainDecoder:
-    """Passes data through: `none` has no members, and the trailer says whether the whole is there."""
+    """Passes data through: `none` has no members. The trailer shows whether the stream is complete."""
 
     eof = True
     needs_input = True
@@ -62,7 +62,7 @@ class PlainDecoder:
 
 
 class SteppingDecoder:
-    """Decodes by a library that returns all that its input gives: it gets little at a time.
+    """Decodes with a library that has no output limit, by giving it little input at a time.
 
     Attributes:
         step: bytes of input at a time.
@@ -102,9 +102,9 @@ class SteppingDecoder:
 
 
 class SnappyDecoder(SteppingDecoder):
-    """Decodes snappy's framing format, whose frames python-snappy reads but whose truncation it does not report.
+    """Decodes snappy's framing format. python-snappy reads the frames but does not report truncation.
 
-    Data expand 22-fold at most.
+    Data expands 22-fold at most.
     """
 
     step = 1 << 18
@@ -118,7 +118,7 @@ class SnappyDecoder(SteppingDecoder):
 
 
 class ZstdDecoder(SteppingDecoder):
-    """Decodes one zstd frame; limits the memory that a frame may ask for to 128 MiB. Data may expand 32,768-fold."""
+    """Decodes one zstd frame. A frame may request at most 128 MiB of memory. Data may expand 32,768-fold."""
 
     step = 2048
 

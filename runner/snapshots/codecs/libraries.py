@@ -1,4 +1,4 @@
-"""The libraries that compress, and what they raise; those that may be missing are imported when they are needed."""
+"""The compression libraries and their errors. Optional libraries are imported only when needed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ except ModuleNotFoundError:
 
 
 def require(module: str, package: str, codec: str) -> ModuleType:
-    """Imports a module.
+    """Imports a module of an optional package.
 
     Raises:
-        ConfigError: its package is missing; the message has the command that installs it.
+        ConfigError: the package is missing; the message gives the command that installs it.
     """
     try:
         return importlib.import_module(module)
@@ -30,7 +30,7 @@ def require(module: str, package: str, codec: str) -> ModuleType:
 
 
 def decoding_errors() -> tuple[type[Exception], ...]:
-    """Returns the errors of damaged data; each library has its own, known once it is loaded."""
+    """Returns the errors that damaged data can raise. Each library has its own, which exists only once it is loaded."""
     modules = {"isal.isal_zlib": "error", "zstandard": "ZstdError", "cramjam": "DecompressionError"}
     loaded = [getattr(sys.modules[module], name) for module, name in modules.items() if module in sys.modules]
     return (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, *loaded)

@@ -1,4 +1,4 @@
-"""Decoding a stream of members, and cutting one."""
+"""Decodes a stream of members, or cuts it into members."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.snapshots.codecs.libraries import decoding_errors
 from runner.snapshots.format.limits import Budget
 
 PIECE = 4 << 20
-"""Bytes that a decoder is asked for at a time."""
+"""Bytes to request from a decoder at a time."""
 
 
 class IncompleteMemberError(SnapshotDamagedError):
@@ -22,12 +22,13 @@ def decode(codec: Codec, blocks: Iterable[bytes], budget: Budget | None = None) 
     """Decodes concatenated members strictly.
 
     Args:
-        codec: how they are encoded.
+        codec: the codec of the members.
         blocks: the encoded stream, cut anywhere.
-        budget: what it may decode to.
+        budget: the limit on the decoded size.
 
     Raises:
-        SnapshotDamagedError: a member is damaged or incomplete, something else follows a member, or it decodes to too much.
+        SnapshotDamagedError: a member is damaged or incomplete, or something other than a member follows.
+        SnapshotRefusedError: the stream decodes to more than the budget allows.
     """
     budget = budget or Budget()
     decoder: Decoder | None = None
@@ -50,9 +51,8 @@ def decode(codec: Codec, blocks: Iterable[bytes], budget: Budget | None = None) 
 def members(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Cuts an encoded stream where members begin, so that they can be decoded in parallel.
 
-    A member begins with the same few bytes as the first one. These may also stand within a member, where a state holds data of
-    the same codec: a piece that ends within a member goes on in the next. A stream of one member, made by another tool, is not
-    cut.
+    Every member begins with the same few bytes as the first. These bytes may also occur within a member, if the state holds
+    data of the same codec; such a member continues in the next piece. A single member, made by another tool, is not cut.
     """
     if not codec.prefix:
         yield from blocks

@@ -73,11 +73,11 @@ CODECS = {
         ),
     )
 }
-"""Every codec by its name in the configuration."""
+"""The codecs by their names in the configuration."""
 
 
 def find(name: str | None) -> Codec:
-    """Returns the codec of that name; an empty name and None mean `none`, as in VELES.
+    """Returns a codec by name. An empty name and None mean `none`, as in VELES.
 
     Raises:
         ConfigError: no codec has that name.
@@ -89,10 +89,10 @@ def find(name: str | None) -> Codec:
 
 
 def detect(start: bytes) -> Codec:
-    """Returns the codec whose members begin like the given bytes.
+    """Returns the codec of an encoded stream by its first bytes.
 
     Raises:
-        SnapshotDamagedError: none does.
+        SnapshotDamagedError: no codec's members begin like this.
     """
     if not start:
         raise SnapshotDamagedError("it is empty")

@@ -1,1 +1,1 @@
-"""The bytes of a snapshot: header, pickle, seal."""
+"""The binary format of a snapshot: header, pickle and seal."""

@@ -1,4 +1,4 @@
-"""What a snapshot says of itself, readable without unpickling it."""
+"""The header of a snapshot, readable without unpickling anything."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 
 FORMAT = 2
-"""The version of the format that is written: see docs/format.md."""
+"""The version of the format that this version writes: see docs/format.md."""
 OLDEST = 2
-"""The oldest version that is read. Snapshots of format 1 name classes by the places of files, and were never released."""
+"""The oldest format that can be read. Format 1, which named classes by their modules, was never released."""
 
 
 def utc_now(after: str | None = None) -> str:
-    """Returns the time as ISO 8601, UTC, with microseconds; later than `after`, even if the clock was set back."""
+    """Returns the current time as ISO 8601, UTC, with microseconds; later than `after` even if the clock was set back."""
     now = datetime.now(UTC)
     if after is not None:
         now = max(now, datetime.fromisoformat(after) + timedelta(microseconds=1))
@@ -32,7 +32,7 @@ class Header:
     name: str
     """`<prefix>_<suffix>`: the stem of the file name."""
     prefix: str
-    """The snapshotter's prefix; snapshots of one folder and prefix belong together."""
+    """The snapshotter's prefix. Snapshots with the same prefix in the same folder belong together."""
     workflow: str
     """The workflow's name."""
     workflow_class: str
@@ -48,31 +48,31 @@ class Header:
     epoch: int = 0
     """Epochs completed."""
     iteration: int = 0
-    """Minibatches of the current epoch that are done."""
+    """Minibatches completed in the current epoch."""
     complete: bool = False
-    """Whether the run had reached its end."""
+    """Whether the run has reached its end."""
     score: float | None = None
-    """The error that decides which snapshots are the best; lower is better. None where there is none."""
+    """The error that ranks snapshots; lower is better. None if the workflow has no such error."""
     metrics: dict[str, Any] = field(default_factory=dict)
-    """The workflow's metrics, such as errors by class of samples."""
+    """The workflow's metrics, such as the error of each set of samples."""
     config: dict[str, Any] = field(default_factory=dict)
-    """The configuration of the run, interpolations unresolved."""
+    """The configuration of the run, with interpolations unresolved."""
     overrides: list[str] = field(default_factory=list)
-    """What was typed on the command line over the configuration."""
+    """The overrides from the command line."""
     conf: str | None = None
     """The conf file of the run."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Versions of Python and of the packages that matter."""
+    """Versions of Python and of the packages that affect results."""
     code: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the source of each module whose units are in the workflow."""
     parent: str | None = None
-    """UUID of the snapshot that the run was restored from or wrote before."""
+    """UUID of the previous snapshot: the last one that the run wrote, or the one it was restored from."""
     previous: dict[str, Any] | None = None
-    """What the snapshot before it in this process came to: `uuid`, `state` and `stored` (bytes), `pause` and `seconds`.
+    """The cost of the previous snapshot of this process: `uuid`, `state` and `stored` (bytes), `pause` and `seconds`.
 
-    A snapshot cannot tell this of itself: it is known only when the snapshot is durable."""
+    A snapshot cannot record its own cost, which is known only once it is durable."""
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
-    """The snapshot itself."""
+    """UUID of the snapshot."""
     time: str = field(default_factory=utc_now)
     """When it was taken: ISO 8601, UTC, microseconds."""
     format: int = FORMAT
@@ -87,7 +87,7 @@ class Header:
         """Reads a header.
 
         Raises:
-            SnapshotDamagedError: not a header.
+            SnapshotDamagedError: the text is not a valid header.
             SnapshotMismatchError: written by a newer version of veles-run.
         """
         try:
@@ -116,7 +116,7 @@ class Header:
 
 
 def _kinds() -> dict[str, tuple[type, ...]]:
-    """Returns the types that the values of a header have in JSON, by field; a number may be written without a point."""
+    """Returns the JSON types of each field of the header; a float may be written without a decimal point."""
     kinds = {}
     for name, hint in get_type_hints(Header).items():
         types = [get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]

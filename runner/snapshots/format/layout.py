@@ -1,10 +1,10 @@
 """The layout of a snapshot's plain stream: header, pickle, signature, trailer.
 
-* header: a pickle fragment that pushes a JSON string and pops it again, so that `pickle.load()` passes over it;
-* pickle: protocol 5, of the workflow;
-* signature, if a key is configured: see `signing`;
-* trailer, behind the pickle's end where `pickle.load()` never looks: a pickle of
-  `("veles-run", format, "xxh3-128", digest, length)`, always of the same size, over everything before it.
+* header: a pickle fragment that pushes a JSON string and pops it again, so that `pickle.load()` ignores it;
+* pickle: the workflow, in protocol 5;
+* signature, if a key is configured: see `runner.snapshots.format.seal`;
+* trailer, after the end of the pickle, where `pickle.load()` never looks: a pickle of
+  `("veles-run", format, "xxh3-128", digest, length)`, always of the same size. It covers everything before it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ TRAILER_SIZE = len(_TRAILER) - 4 + 16 + 9
 
 
 def header_bytes(header: Header) -> bytes:
-    """Returns the header as the fragment that begins the stream."""
+    """Returns the header as the pickle fragment that begins the stream."""
     text = header.to_json().encode()
     return HEADER_START + _LENGTH.pack(len(text)) + text + HEADER_END
 
 
 def header_size(start: bytes | bytearray) -> int:
-    """Returns how many bytes the header takes, from the first bytes of the stream (8 are enough).
+    """Returns the size of the header fragment in bytes, given the first bytes of the stream (8 are enough).
 
     Raises:
         SnapshotDamagedError: the stream does not begin as a snapshot does.
@@ -62,8 +62,9 @@ def parse_header(data: bytes | bytearray) -> Header:
 class Digest:
     """The running digest over a plain stream.
 
-    XXH3 with 128 bits: it finds damage as surely as a cryptographic one, which nobody needs here, since whoever changes a
-    snapshot on purpose writes the digest to it. It takes a tenth of the time, so that a fast codec does not wait for it.
+    XXH3 with 128 bits detects damage as reliably as a cryptographic hash. A cryptographic one would not help against tampering
+    either, since whoever changes a snapshot can update its digest. XXH3 takes a tenth of the time, so a fast codec need not
+    wait for it.
     """
 
     def __init__(self) -> None:
@@ -71,19 +72,19 @@ class Digest:
         self.length = 0
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Takes the next bytes of the stream."""
+        """Adds the next bytes of the stream."""
         self._hash.update(data)
         self.length += len(data)
 
     def trailer(self) -> bytes:
-        """Returns the trailer for what was taken."""
+        """Returns the trailer for the bytes so far."""
         return _TRAILER % (self._hash.digest(), self.length.to_bytes(9, "little"))
 
     def check(self, trailer: bytes) -> None:
-        """Compares a trailer with what was taken, for a stream whose header is of this format.
+        """Compares a trailer with the bytes so far, for a stream whose header is of this format.
 
         Raises:
-            SnapshotDamagedError: the trailer is missing, or digest or length differ.
+            SnapshotDamagedError: the trailer is missing, or its digest or length differs.
         """
         expected = self.trailer()
         if trailer == expected:

@@ -1,4 +1,4 @@
-"""How much memory a snapshot may take when it is restored, so that a small file cannot take all there is."""
+"""Limits the memory that a restore may use, so that a small file cannot exhaust it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from runner.errors import SnapshotRefusedError
 from runner.snapshots.memory import available, resident
 
 RATIO = 1_000
-"""Times that a snapshot may expand beyond `SLACK`. States of zeros alone expand more."""
+"""Expansion factor that is allowed beyond `SLACK`. Only states of nothing but zeros expand more."""
 SLACK = 256 << 20
 """Bytes that any snapshot may decode to."""
 FREE = 1 << 20
-"""Bytes for which the memory is not asked: most headers; to ask would take longer than to decode them."""
+"""Decoded bytes up to which memory is not checked: this covers most headers, and the check would take longer than decoding."""
 OBJECTS_SLACK = 1 << 30
-"""Bytes by which the process may grow, whatever the size of the snapshot."""
+"""Bytes by which the process may always grow, whatever the size of the snapshot."""
 PER_STORED, PER_DECODED = 64, 4
-"""Bytes by which it may grow beyond that for each byte that is stored, or decoded: an empty set takes 216 for two."""
+"""Further growth allowed for each stored or decoded byte: an empty set takes 216 bytes in memory and two in a pickle."""
 
 _ADVICE = "(if the snapshot is yours: restore.max_bytes=N allows N bytes)"
 
 
 class Budget:
-    """What one restore may take. Several threads may spend it.
+    """The memory budget of one restore; several threads may spend it.
 
     Args:
-        max_bytes: bytes that a snapshot may decode to, and by which the process may grow. Default: what is free, and no more
-            than an honest snapshot of its size may need.
+        max_bytes: bytes that a snapshot may decode to, and by which the process may grow. Default: the free memory, but no more
+            than a legitimate snapshot of its size may need.
     """
 
     def __init__(self, max_bytes: int | None = None) -> None:
@@ -38,10 +38,10 @@ class Budget:
         self._lock = threading.Lock()
 
     def spend(self, encoded: int, plain: int) -> None:
-        """Counts bytes that were decoded, and what they gave.
+        """Counts encoded bytes and the plain bytes that they decoded to.
 
         Raises:
-            SnapshotRefusedError: it is more than a snapshot may have.
+            SnapshotRefusedError: the snapshot decodes to more than it may.
         """
         with self._lock:
             self._encoded += encoded
@@ -52,10 +52,10 @@ class Budget:
         self._check("it decodes to", total, RATIO * self._encoded + SLACK)
 
     def check_growth(self, coming: int = 0) -> None:
-        """Checks by how much the process has grown, with so many bytes that it is about to take.
+        """Checks how much the process has grown since the first check, plus the bytes that it is about to allocate.
 
         Raises:
-            SnapshotRefusedError: it is more than a snapshot of this size may need.
+            SnapshotRefusedError: that is more than a snapshot of this size may need.
         """
         now = resident()
         if self._resident is None:

@@ -1,9 +1,9 @@
-"""Signatures: who has the key made this snapshot, and nobody has changed it since.
+"""Signatures: they prove that a holder of the key made a snapshot, and that nobody has changed it since.
 
-A signed stream has a signature between pickle and trailer: a pickle of `("veles-run", format, kind, code)`, always of the same
-size for each kind of key. For `hmac-sha256` the code is the HMAC-SHA256 of header and pickle; for `ed25519` it is the Ed25519
+A signed stream has a signature between pickle and trailer: a pickle of `("veles-run", format, kind, code)`, whose size depends
+only on the kind of key. For `hmac-sha256`, the code is the HMAC-SHA256 of header and pickle. For `ed25519`, it is the Ed25519
 signature of `Ed25519Key.context` followed by the SHA-512 of header and pickle. `pickle.load()` never looks there, and the
-digest in the trailer covers it.
+digest in the trailer covers the signature.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _start(kind: str, size: int) -> bytes:
 _STARTS = {row.kind: _start(row.kind, row.size) for row in KINDS}
 _SIZES = {row.kind: len(_STARTS[row.kind]) + row.size + len(_END) for row in KINDS}
 SIGNATURE_SIZE = max(_SIZES.values())
-"""Bytes of the longest signature: what must be held back before the trailer in search of one."""
+"""Bytes of the longest signature. A reader holds back as many bytes before the trailer to look for one."""
 
 
 def is_signature(data: bytes) -> bool:
@@ -35,7 +35,7 @@ def is_signature(data: bytes) -> bool:
 
 
 def kind_at_end(data: bytes) -> str | None:
-    """Returns the kind of the signature that the data end with, or None."""
+    """Returns the kind of signature at the end of the data, or None."""
     fitting = (kind for kind, size in _SIZES.items() if data[-size:].startswith(_STARTS[kind]) and len(data) >= size)
     return next(fitting, None) if data.endswith(_END) else None
 
@@ -44,7 +44,7 @@ class Signer:
     """Signs a stream, or checks its signature.
 
     Args:
-        key: what the stream is, or must be, signed with.
+        key: the key to sign with, or to check the signature with.
     """
 
     def __init__(self, key: Key) -> None:
@@ -53,18 +53,18 @@ class Signer:
         self.size = _SIZES[key.kind]
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Takes the next bytes of the stream: header and pickle."""
+        """Adds the next bytes of the stream: header and pickle."""
         self._hash.update(data)
 
     def signature(self) -> bytes:
-        """Returns the signature for what was taken."""
+        """Returns the signature for the bytes so far."""
         return _STARTS[self._key.kind] + self._key.sign(self._hash) + _END
 
     def check(self, end: bytes) -> None:
-        """Checks the end of a stream before its trailer: the last bytes of the pickle, and what stands after it.
+        """Checks the signature, given the end of a stream before its trailer: the last bytes of the pickle and what follows.
 
         Raises:
-            SnapshotRefusedError: it is not signed, or with another key.
+            SnapshotRefusedError: the stream is not signed, or is signed with another key.
         """
         kind = kind_at_end(end)
         if kind is None:
@@ -79,10 +79,11 @@ class Signer:
 
 
 class Seal:
-    """What follows the pickle of a stream: the signature, if there is a key, and the trailer. It is made, or checked.
+    """Makes or checks what follows the pickle of a stream: the signature, if there is a key, and the trailer.
 
     Args:
-        key: what the stream is, or must be, signed with; it is not signed, or may be, if None.
+        key: the key to sign with, or to check the signature with. If None, streams are written unsigned, and a signature is not
+            checked.
     """
 
     def __init__(self, key: Key | None) -> None:
@@ -90,13 +91,13 @@ class Seal:
         self._signer = None if key is None else Signer(key)
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Takes the next bytes of header and pickle."""
+        """Adds the next bytes of header and pickle."""
         self._digest.update(data)
         if self._signer is not None:
             self._signer.update(data)
 
     def end(self) -> bytes:
-        """Returns signature and trailer for what was taken."""
+        """Returns signature and trailer for the bytes so far."""
         signature = b"" if self._signer is None else self._signer.signature()
         self._digest.update(signature)
         return signature + self._digest.trailer()
@@ -105,8 +106,8 @@ class Seal:
         """Checks the last bytes of a stream: its trailer, and the `SIGNATURE_SIZE` bytes before it.
 
         Raises:
-            SnapshotDamagedError: the trailer is missing, or digest or length differ.
-            SnapshotRefusedError: there is a key, and the stream is not signed with it.
+            SnapshotDamagedError: the trailer is missing, or its digest or length differs.
+            SnapshotRefusedError: the stream is not signed with the key.
         """
         self._digest.update(end)
         self._digest.check(trailer)

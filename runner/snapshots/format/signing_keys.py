@@ -1,10 +1,10 @@
-"""Keys that sign snapshots, and keys that check signatures.
+"""Keys that sign snapshots and check signatures.
 
-There are two kinds. A secret of at least 128 bits signs and checks with HMAC-SHA256: whoever checks can sign as well. A pair of
-Ed25519 keys signs with the private key and checks with the public one, which may be known to everybody.
+There are two kinds. A secret of at least 128 bits signs and checks with HMAC-SHA256: whoever can check can also sign. A pair of
+Ed25519 keys signs with the private key and checks with the public key, which everybody may know.
 
-Which kind a key is, its content says: PEM is never taken for a secret. Otherwise a public key would be one, and whoever knows
-it could sign.
+The content decides which kind a key is: PEM is never taken for a secret. Otherwise a public key could serve as a secret, and
+everybody who knows it could sign.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from runner.errors import ConfigError
 from runner.snapshots.format.header import FORMAT
 
 KEY_BITS = 128
-"""Bits of chance that a secret must be able to hold."""
+"""Minimum entropy of a secret, in bits."""
 _LIMIT = 1 << 16
-"""Bytes that a key may have."""
+"""Maximum size of a key, in bytes."""
 _FEW = 6
-"""A secret of fewer different characters is counted as one over an alphabet of just these."""
+"""A secret with fewer distinct characters than this is assumed to use an alphabet of only those."""
 _ALPHABETS = [
     set(characters.encode())
     for characters in (
@@ -35,7 +35,7 @@ _ALPHABETS = [
         *(string.ascii_letters + string.digits + "+/=-_", string.printable),
     )
 ]
-"""What secrets are written with, from the smallest on."""
+"""The alphabets that secrets are written in, smallest first."""
 _NEW_SECRET = "make one with: head -c 32 /dev/urandom | base64"
 _NEW_PAIR = (
     "make a pair with: openssl genpkey -algorithm ed25519 -out FILE.pem; openssl pkey -in FILE.pem -pubout -out FILE.pub"
@@ -43,21 +43,21 @@ _NEW_PAIR = (
 
 
 class Hash(Protocol):
-    """What runs over the signed bytes."""
+    """A running hash of the signed bytes."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Takes the next bytes."""
+        """Adds the next bytes."""
 
     def digest(self) -> bytes:
-        """Returns what they come to."""
+        """Returns the hash of the bytes so far."""
 
 
 class Key(ABC):
-    """A key: it signs, or checks a signature, or both.
+    """A key that signs, checks signatures, or both.
 
     Attributes:
-        kind: the algorithm, as it stands in a signature.
-        size: bytes of what it makes.
+        kind: the name of the algorithm, as signatures give it.
+        size: bytes of the code that it makes.
         signs: whether it can sign.
     """
 
@@ -67,23 +67,19 @@ class Key(ABC):
 
     @abstractmethod
     def hash(self) -> Hash:
-        """Returns what is to run over the signed bytes."""
+        """Returns a new hash for the bytes to sign."""
 
     @abstractmethod
     def sign(self, hashed: Hash) -> bytes:
-        """Returns the code for what was hashed."""
+        """Returns the code for the hashed bytes."""
 
     @abstractmethod
     def fits(self, code: bytes, hashed: Hash) -> bool:
-        """Whether the code was made by this key, or its private one, for what was hashed."""
+        """Whether this key, or its private key, made the code for the hashed bytes."""
 
 
 class SecretKey(Key):
-    """A secret for HMAC-SHA256.
-
-    Args:
-        secret: its bytes.
-    """
+    """A secret for HMAC-SHA256."""
 
     kind = "hmac-sha256"
     size = 32
@@ -102,11 +98,13 @@ class SecretKey(Key):
 
 
 class Ed25519Key(Key):
-    """A key of a pair. What is signed is `context` and the SHA-512 of the stream, since Ed25519 takes a message in one piece.
+    """An Ed25519 key pair, or its public key alone.
+
+    It signs `context` followed by the SHA-512 of the stream, since Ed25519 takes a message in one piece.
 
     Args:
-        public: the public key, of the package `cryptography`.
-        private: the private key, if it is known.
+        public: the public key, an object of the package `cryptography`.
+        private: the private key, if known.
     """
 
     kind = "ed25519"
@@ -142,11 +140,11 @@ def read_key(source: str, *, signing: bool = False) -> Key:
     """Reads a key.
 
     Args:
-        source: the path of a file, or `env:NAME`; line ends after a secret do not count.
-        signing: whether it has to sign; a public key will do to check.
+        source: the path of a file, or `env:NAME`. Line breaks after a secret are ignored.
+        signing: whether the key must be able to sign; a public key can only check.
 
     Raises:
-        ConfigError: there is no such file or variable, others can read it, or it is no key for this.
+        ConfigError: the file or variable does not exist, other users can access it, or the key is unsuitable.
     """
     kind, _, name = source.partition(":")
     data, mode = (_variable(name), 0o600) if kind == "env" else _file(source)
@@ -156,7 +154,7 @@ def read_key(source: str, *, signing: bool = False) -> Key:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(f"the key {source!r} can be replaced by others (mode {mode:04o}): chmod go-w {shlex.quote(source)}")
     if signing and not key.signs:
-        raise ConfigError(f"the key {source!r} is a public one, which signs nothing: name its private key")
+        raise ConfigError(f"the key {source!r} is a public key, which cannot sign: name its private key")
     return key
 
 
@@ -168,9 +166,9 @@ def _variable(name: str) -> bytes:
 
 
 def _file(path: str) -> tuple[bytes, int]:
-    """Returns content and permissions of a file."""
+    """Returns the content and permissions of a file."""
     try:
-        # O_NONBLOCK: a pipe is not waited for.
+        # O_NONBLOCK: do not wait for a writer if it is a pipe.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(_LIMIT + 1) if stat.S_ISREG(mode) else None
@@ -188,18 +186,18 @@ def _secret(data: bytes, source: str) -> SecretKey:
     if not secret:
         raise ConfigError(f"the key in {source!r} is empty; {_NEW_SECRET}")
     if secret.startswith((b"ssh-", b"ecdsa-")):
-        raise ConfigError(f"{source!r} holds a key of OpenSSH, which does not sign snapshots; {_NEW_PAIR}")
+        raise ConfigError(f"{source!r} holds an OpenSSH key, which cannot sign snapshots; {_NEW_PAIR}")
     if (bits := _bits(secret)) < KEY_BITS:
         raise ConfigError(
-            f"the key in {source!r} is too easy to guess: it holds at most {bits} bits of chance, and {KEY_BITS} are needed;"
+            f"the key in {source!r} is too easy to guess: it has at most {bits} bits of entropy, and {KEY_BITS} are needed;"
             f" {_NEW_SECRET}"
         )
     return SecretKey(secret)
 
 
 def _bits(secret: bytes) -> int:
-    """Returns how many bits of chance a secret can hold: its length times those of a character, without what repeats."""
-    # A pattern is one that stands there twice at least: the last character of a good key may be its first by chance.
+    """Returns an upper bound for a secret's entropy in bits: its length, without repetitions, times the bits of a character."""
+    # A pattern must occur at least twice: in a good key, the last character may equal the first by chance.
     patterns = (size for size in range(1, min(len(secret) // 2, KEY_BITS) + 1) if secret[size:] == secret[:-size])
     characters = set(secret)
     alphabets = [len(known) for known in _ALPHABETS if characters <= known] or [256]
@@ -214,7 +212,7 @@ def _pem(data: bytes, source: str) -> Ed25519Key:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     except ImportError as error:
         raise ConfigError(
-            f"the key {source!r} is one of Ed25519, for which the package cryptography is missing:"
+            f"the key {source!r} is in PEM, and Ed25519 keys need the package cryptography, which is missing:"
             " pip install 'veles-runner[sign]'"
         ) from error
     key: object
@@ -224,11 +222,11 @@ def _pem(data: bytes, source: str) -> Ed25519Key:
         else:
             key = serialization.load_pem_public_key(data)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        # What it says may be long, and is about the encoding; one that needs a password is a TypeError.
+        # The library's message may be long, and is about the encoding. A missing password is a TypeError.
         reason = "it needs a password" if isinstance(error, TypeError) else "it cannot be read"
-        raise ConfigError(f"the key {source!r} is no Ed25519 key in PEM: {reason}; {_NEW_PAIR}") from error
+        raise ConfigError(f"the key {source!r} is not an Ed25519 key in PEM: {reason}; {_NEW_PAIR}") from error
     if isinstance(key, Ed25519PrivateKey):
         return Ed25519Key(key.public_key(), key)
     if isinstance(key, Ed25519PublicKey):
         return Ed25519Key(key)
-    raise ConfigError(f"the key {source!r} is no Ed25519 key in PEM: it is one of another kind; {_NEW_PAIR}")
+    raise ConfigError(f"the key {source!r} is not an Ed25519 key in PEM, but one of another kind; {_NEW_PAIR}")
