@@ -94,7 +94,7 @@ def test_every_call_fails_in_turn(code: int, before: int, tmp_path: Path, caplog
                 error = raised
                 outcome = "uncertain" if isinstance(error, StoreSyncError) else "refused"
         if outcome == "uncertain":
-            assert "is complete, but may not outlive a power failure" in str(error)
+            assert "is complete, but may not survive a power failure" in str(error)
         if outcome == "refused":
             assert f"cannot write to '{saves.folder}': {os.strerror(code)}" in str(error)
         outcomes.add((name, outcome))

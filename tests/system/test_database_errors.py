@@ -125,7 +125,10 @@ def test_missing_rights(kind: str, servers: Servers, tmp_path: Path) -> None:
     _, odbc = with_rights(kind, servers, tmp_path, "SELECT")
     refused(StoreAccessError, odbc, r"cannot write to table 'veles' .*denied .*; check user, password and rights$")
     refused(
-        StoreAccessError, odbc, r"cannot (make|read) table 'other' .*denied .*; check user, password and rights$", table="other"
+        StoreAccessError,
+        odbc,
+        r"cannot (create|read) table 'other' .*denied .*; check user, password and rights$",
+        table="other",
     )
 
 
@@ -144,10 +147,10 @@ def test_account_that_may_only_write(kind: str, servers: Servers, tmp_path: Path
 
 def test_table_that_may_not_be_made_comes_with_its_definition(database: Server) -> None:
     store = OdbcStore(database.odbc, create_table=False)
-    with pytest.raises(ConfigError, match=r"table 'veles' is not there, and snapshotter\.create_table=false") as caught:
+    with pytest.raises(ConfigError, match=r"table 'veles' does not exist, and snapshotter\.create_table=false") as caught:
         store.prepare()
     first, *statements = str(caught.value).splitlines()
-    assert first.endswith("have it made with")
+    assert first.endswith("have it created with")
     assert len(statements) == 4  # two tables, two indexes
     execute(database, *statements)
     store.prepare()
@@ -160,8 +163,8 @@ def test_table_with_other_columns(database: Server) -> None:
     refused(
         ConfigError,
         database.odbc,
-        r"^table 'veles' has no column timestamp, log_id, workflow, codec, data \(it has id, name, price\), so it is no table"
-        r" of snapshots: choose another with snapshotter\.table=NAME$",
+        r"^table 'veles' has no column timestamp, log_id, workflow, codec, data \(it has id, name, price\), so it is not a"
+        r" table of snapshots: choose another with snapshotter\.table=NAME$",
     )
     assert query(database, "SELECT COUNT(*) FROM veles") == [(0,)]
 
@@ -169,8 +172,8 @@ def test_table_with_other_columns(database: Server) -> None:
 def test_table_name_that_is_no_identifier(sqlite: Server, veles_run: Run) -> None:
     arguments = (*BASE, f"snapshotter.odbc={sqlite.odbc}", "snapshotter.table=veles; drop table x")
     assert said(veles_run, *arguments, code=2) == (
-        "veles-run: snapshotter.table='veles; drop table x' is not a table name: letters, digits and _, not beginning with a"
-        " digit, at most 56 of them (a schema may stand before it, with a dot)"
+        "veles-run: snapshotter.table='veles; drop table x' is not a table name: use letters, digits and _, do not begin with a"
+        " digit, and use at most 56 characters (a schema and a dot may come first)"
     )
 
 
@@ -214,8 +217,8 @@ def test_ambiguous_id(sqlite: Server, veles_run: Run) -> None:
         store.put(one, NONE, content(one))
     message = said(veles_run, f"snapshot=odbc://{sqlite.odbc}&&abc&", code=2)
     assert message == (
-        f"veles-run: abc&abc fits 2 runs in table veles of {sqlite.odbc}: {runs[0]}&{runs[0]}, {runs[1]}&{runs[1]};"
-        " give more of it"
+        f"veles-run: abc&abc matches 2 runs in table veles of {sqlite.odbc}: {runs[0]}&{runs[0]}, {runs[1]}&{runs[1]};"
+        " give more of the ids"
     )
     assert header_of(f"odbc://{sqlite.odbc}&&{runs[1][:4]}&").run_id == runs[1]
     with pytest.raises(SnapshotAmbiguousError):
@@ -224,7 +227,7 @@ def test_ambiguous_id(sqlite: Server, veles_run: Run) -> None:
 
 @pytest.mark.parametrize("place", ["", "DSN=x", "DSN=x&veles", f"DSN=x;PWD={PASSWORD}&veles&not-an-id&", "&&abc&"])
 def test_place_with_parts_missing(place: str) -> None:
-    with pytest.raises(ConfigError, match=r"is not the place of a snapshot in a database: odbc://<connection") as caught:
+    with pytest.raises(ConfigError, match=r"is not the location of a snapshot in a database: odbc://<connection") as caught:
         header_of(f"odbc://{place}")
     assert PASSWORD not in str(caught.value)
 

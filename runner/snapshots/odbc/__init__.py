@@ -1,1 +1,1 @@
-"""Snapshots as rows of a database table."""
+"""Snapshots as rows in a database table."""

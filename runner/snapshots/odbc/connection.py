@@ -1,4 +1,4 @@
-"""Connections to databases over ODBC: tried again while the server is away, each call with a time limit."""
+"""ODBC connections: retried while the server is away, and with a time limit on every call."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ log = logging.getLogger(__name__)
 OPEN_LIMIT = 15.0
 """Seconds that opening a connection may take."""
 CALL_LIMIT = 300.0
-"""Seconds that any other call may take: the slowest, the commit of a large snapshot, waits for the server's disk."""
+"""Seconds that any other call may take. The slowest is the commit of a large snapshot, which waits for the server's disk."""
 
 LONGEST_PAUSE = 15.0
-"""Seconds between two tries, at most."""
+"""Maximum number of seconds between two attempts."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a statement gave.
+    """The result of a statement.
 
     Attributes:
-        columns: the names of the columns; none for a statement that is no query.
+        columns: the names of the columns; empty if the statement is not a query.
         rows: the rows of a query.
-        count: rows that were changed.
+        count: number of rows changed.
     """
 
     columns: Sequence[str]
@@ -50,40 +50,41 @@ class Result:
 
 
 _idle: list[Threads] = []
-"""Threads without a connection. The next connection uses one again: its memory is warm by then."""
-os.register_at_fork(after_in_child=_idle.clear)  # threads stay behind
+"""Threads without a connection. The next connection reuses one, whose memory is warm by then."""
+os.register_at_fork(after_in_child=_idle.clear)  # threads do not survive a fork
 
 _dialects: dict[str, Dialect] = {}
-"""Of the databases that were connected to, by connection string."""
+"""The dialects of the databases that were connected to, by connection string."""
 
 _folders: dict[str, Path] = {}
-"""Where the process was when it first connected: a relative path leads to the same file for as long as it lives."""
+"""The current folder at the first connection, so that a relative path means the same file for the life of the process."""
 
 
 def folder_of(odbc: str) -> Path:
-    """Returns the folder in which the relative path in a connection string begins."""
+    """Returns the folder that a relative path in a connection string starts from."""
     if odbc not in _folders:
         try:
             _folders[odbc] = Path.cwd()
-        except FileNotFoundError:  # the folder was deleted, which matters to nobody but a relative path
+        except FileNotFoundError:  # the current folder was deleted, which matters only to a relative path
             return Path()
     return _folders[odbc]
 
 
 class Connection:
-    """A connection whose calls end in time, whatever the driver does.
+    """A connection whose calls always end in time, whatever the driver does.
 
-    Not every driver keeps to a time limit, and none does when the network swallows what it sends. So calls are made by another
-    thread, and one that hangs is left behind with its thread, which closes the connection if it ever goes on. To wake it takes
-    longer than small calls to a database in this process, which need no such care once it was opened.
+    Not every driver respects a time limit, and none does when the network swallows its packets. So another thread makes the
+    calls. A call that hangs is abandoned together with its thread, which closes the connection if it ever continues. An
+    embedded database needs no such care once it is open, and waking the thread would take longer than its small calls do, so
+    these are made directly.
 
     Attributes:
-        dialect: what is particular to the database system.
-        quote: what it quotes identifiers with; a space if it does not.
+        dialect: the peculiarities of the database system.
+        quote: the character that quotes identifiers; a space if there is none.
 
     Args:
-        odbc: a connection string, `DSN=name`, or the bare name of a data source; its passwords may be masked.
-        limit: seconds that opening it may take.
+        odbc: a connection string, `DSN=name`, or the bare name of a data source. Its passwords may be masked.
+        limit: seconds that opening the connection may take.
     """
 
     def __init__(self, odbc: str, limit: float = OPEN_LIMIT) -> None:
@@ -108,20 +109,20 @@ class Connection:
         return self.start(statement, *values)()
 
     def start(self, statement: str, *values: object) -> Callable[[], Result]:
-        """Begins to execute a statement; the result is had by calling what is returned."""
+        """Begins to execute a statement; call the returned function for the result."""
         call = self._start(lambda: self._execute(statement, values))
         return lambda: self._wait(call)
 
     def commit(self) -> None:
-        """Ends the transaction; its changes are durable."""
+        """Commits the transaction."""
         self._wait(self._start(lambda: self._opened.commit()))
 
     def rollback(self) -> None:
-        """Ends the transaction; its changes are undone."""
+        """Rolls the transaction back."""
         self._wait(self._start(lambda: self._opened.rollback()))
 
     def close(self) -> None:
-        """Ends the connection; what is not committed is undone."""
+        """Closes the connection; uncommitted changes are rolled back."""
         call = self._start(self._close)
         if not self._hangs:
             with suppress(TimeoutError):
@@ -132,7 +133,7 @@ class Connection:
 
     def _close(self) -> None:
         if self._raw is not None:
-            with suppress(self._manager.Error):  # nothing is left to do for a connection that is lost
+            with suppress(self._manager.Error):  # the connection is lost, and nothing is left to do
                 self._raw.close()
         _idle.append(self._thread)
 
@@ -171,15 +172,15 @@ class Connection:
 
 @contextmanager
 def connect(odbc: str, patience: float, limit: float = OPEN_LIMIT) -> Iterator[Connection]:
-    """Opens a connection for the block; what is not committed in it is undone.
+    """Opens a connection for the block; uncommitted changes are rolled back.
 
     Args:
-        odbc: as for `Connection`.
-        patience: seconds during which it is tried again, with growing pauses, while the server is away.
-        limit: seconds that one try may take.
+        odbc: as in `Connection`.
+        patience: seconds to keep trying, with growing pauses, while the server is away.
+        limit: seconds that one attempt may take.
 
     Raises:
-        ConfigError: no driver manager, no such driver, data source or database.
+        ConfigError: there is no driver manager, or no such driver, data source or database.
         StoreAwayError: the server is still away.
         StoreAccessError: the server refuses the user.
     """

@@ -1,4 +1,4 @@
-"""What differs between database systems, and the SQL, which is constant but for the names of the tables."""
+"""The differences between database systems, and the SQL, which is constant except for table names."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ COLUMNS = ("timestamp", "id", "log_id", "workflow", "name", "codec", "data")
 """The columns of the table of snapshots, as in VELES."""
 
 NAME_LENGTH = 100
-"""Characters in a workflow's and in a snapshot's name."""
+"""Maximum length of a workflow's and a snapshot's name, in characters."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 BEGIN = 1 << 16
-"""Bytes of a snapshot that are read in search of its header where the companion does not have that."""
+"""Bytes of a snapshot to read when looking for its header, if the companion table does not have it."""
 
-# PostgreSQL takes 63 characters, of which `_chunks` needs 7.
+# PostgreSQL allows 63 characters, of which `_chunks` needs 7.
 _LONGEST = 56
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """A row of the table.
+    """A row of the table of dialects: what is particular to a database system.
 
     Attributes:
-        timestamp: type of a date with time, with fractions of a second where there are any.
+        timestamp: type of a date with time, with fractions of a second if the system has them.
         blob: type of bytes of any length.
-        text: type of text of any script, of at most so many characters.
-        read: how bytes are selected from a column.
-        begin: how the first of them are, so many.
-        length: how the number of bytes in a column is selected.
-        limit: how a query is ended that shall give so many rows.
-        options: what the definition of a table ends with.
-        setup: statement that a connection begins with.
-        transactional: how a table is given transactions that has none; None where all have them.
-        every_script: how a table is made to take text of any script.
-        packet: query for the largest message that the server takes, in bytes; None where there is no such limit.
-        portion: bytes that the driver is given at a time; None for as many as it asks for.
-        embedded: whether it works in this process, without a connection that can break.
+        text: type of text in any script, with a maximum number of characters.
+        read: expression for the bytes in a column.
+        begin: expression for the first bytes in a column, with their number.
+        length: expression for the number of bytes in a column.
+        limit: clause that limits the number of rows of a query.
+        options: end of a CREATE TABLE statement.
+        setup: first statement of a connection.
+        transactional: statement that makes a table transactional; None if every table is.
+        every_script: statement that lets a table hold text in any script; None if there is none.
+        packet: query for the largest message that the server accepts, in bytes; None if there is no limit.
+        portion: bytes to give the driver at a time; None for as many as it asks for.
+        embedded: whether the database runs in this process, so that no connection can break.
     """
 
     timestamp: str
@@ -60,53 +60,53 @@ class Dialect:
 
 
 STANDARD = Dialect(timestamp="timestamp", blob="blob")
-"""The types of the SQL standard, for a system that is not in the table."""
+"""The types of the SQL standard, for systems that are not in the table."""
 
 _MYSQL = Dialect(
     timestamp="datetime(6)",
     blob="longblob",
     limit="LIMIT {}",
-    # The server's default engine may be one without transactions.
+    # The server's default engine may lack transactions.
     options=" ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
-    # What does not fit a column is an error, not cut.
+    # Makes a value that does not fit its column an error; otherwise it would be truncated.
     setup="SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION')",
     transactional="ALTER TABLE {} ENGINE=InnoDB",
     every_script="ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4",
     packet="SELECT @@max_allowed_packet",
-    portion=64 << 10,  # MariaDB's asks for 256, and sends a packet for each
+    portion=64 << 10,  # MariaDB's driver asks for 256 bytes at a time, and sends a packet for each
 )
 
 DIALECTS = {
     "MariaDB": _MYSQL,
     "MySQL": _MYSQL,
-    # A server may be set to say that a transaction is durable before it is.
+    # A server may be configured to report a commit before it is durable.
     "PostgreSQL": Dialect(timestamp="timestamp", blob="bytea", limit="LIMIT {}", setup="SET synchronous_commit = on"),
     "SQLite": Dialect(
         timestamp="datetime",
         blob="blob",
-        # Its driver returns text for a column declared longblob, as a table of VELES may have it.
+        # The driver returns text from a column declared longblob, as in tables that VELES made.
         read="CAST({} AS blob)",
         limit="LIMIT {}",
         embedded=True,
     ),
-    # The rows below are from the manuals, and were not tried.
+    # The rows below follow the manuals and are untested.
     "Microsoft SQL Server": Dialect(
         timestamp="datetime2",
         blob="varbinary(max)",
-        text="nvarchar({})",  # varchar is of one code page
+        text="nvarchar({})",  # varchar is limited to one code page
         begin="SUBSTRING({}, 1, {})",
         length="DATALENGTH({})",
         limit="OFFSET 0 ROWS FETCH NEXT {} ROWS ONLY",
     ),
-    # Without these sizes a blob has 1 MB, and text is counted in bytes.
+    # Without explicit sizes, a blob is limited to 1 MB, and text length counts bytes.
     "DB2": Dialect(timestamp="timestamp", blob="blob(2G)", text="varchar({} CODEUNITS32)"),
     "DuckDB": Dialect(timestamp="timestamp", blob="blob", length="OCTET_LENGTH({})", limit="LIMIT {}"),
 }
-"""The systems by the name that their driver gives (SQL_DBMS_NAME), or by how it begins: `DB2/LINUXX8664`."""
+"""The systems by the name that their driver reports (SQL_DBMS_NAME), or by its beginning, as in `DB2/LINUXX8664`."""
 
 
 def dialect_of(system: str) -> Dialect:
-    """Returns the row of a system by the name that its driver gives."""
+    """Returns the dialect of a system by the name that its driver reports."""
     return next((dialect for name, dialect in DIALECTS.items() if system.startswith(name)), STANDARD)
 
 
@@ -115,8 +115,8 @@ def check_table(name: str) -> None:
     parts = name.split(".")
     if len(parts) > 3 or not all(_IDENTIFIER.fullmatch(part) and len(part) <= _LONGEST for part in parts):
         raise ConfigError(
-            f"snapshotter.table={name!r} is not a table name: letters, digits and _, not beginning with a digit, at most"
-            f" {_LONGEST} of them (a schema may stand before it, with a dot)"
+            f"snapshotter.table={name!r} is not a table name: use letters, digits and _, do not begin with a digit, and use at"
+            f" most {_LONGEST} characters (a schema and a dot may come first)"
         )
 
 
@@ -125,11 +125,11 @@ class Table:
     """One of the two tables.
 
     Attributes:
-        title: its name.
-        name: as it stands in a statement.
-        columns: the names that it must have.
-        select: a query for its columns alone.
-        create: statements that make it and its indexes.
+        title: the name, for messages.
+        name: the quoted name, for statements.
+        columns: the names of the columns that it must have.
+        select: a query that returns its columns and no rows.
+        create: the statements that create it and its indexes.
     """
 
     title: str
@@ -142,12 +142,13 @@ class Table:
 class Statements:
     """The SQL for one table and its companion, `<table>_chunks`.
 
-    A snapshot's row 0 in the companion has its header, as JSON; rows 1, 2, ... have the parts of one too large for a row.
+    In the companion, row 0 of a snapshot has its header as JSON. Rows 1, 2, ... have the parts of a snapshot that is too large
+    for a single row.
 
     Args:
-        table: a checked name.
-        dialect: the system's types.
-        quote: what the system quotes identifiers with; a space if it does not.
+        table: the name of the table, already checked.
+        dialect: the system's dialect.
+        quote: the character that quotes identifiers; a space if there is none.
     """
 
     def __init__(self, table: str, dialect: Dialect, quote: str) -> None:
@@ -172,7 +173,7 @@ class Statements:
                 f"CREATE TABLE {main} ({timestamp} {dialect.timestamp}, {run} char(36) NOT NULL, {log} char(36),"
                 f" {workflow} {text}, {name} {text} NOT NULL, {codec} varchar(10), {data} {dialect.blob},"
                 f" PRIMARY KEY ({run}, {name})){dialect.options}",
-                # The newest snapshot, and the newest of a workflow, are found without a look at the others.
+                # These find the newest snapshot, and the newest of a workflow, without reading the others.
                 f"CREATE INDEX {quoted([f'{last}_time'], '')} ON {main} ({timestamp})",
                 f"CREATE INDEX {quoted([f'{last}_flow'], '')} ON {main} ({workflow}, {timestamp})",
             ),
@@ -218,12 +219,12 @@ class Statements:
         self.delete = f"DELETE FROM {main} WHERE {run} = ? AND {log} = ? AND {name} = ?"
 
     def newest(self, wanted: Mapping[str, Sequence[str]], count: int, headers: bool) -> str:
-        """Returns the query for so many of the newest rows up to a time.
+        """Returns a query for the newest rows up to a given time.
 
         Args:
-            wanted: the values that a column may have, for each that is given.
-            count: at most how many.
-            headers: whether there is the companion, which has their headers.
+            wanted: the values to accept, for each column to filter by.
+            count: maximum number of rows.
+            headers: whether to join the companion table, which has the headers.
         """
         marks = {self._columns[column]: ", ".join("?" * len(values)) for column, values in wanted.items()}
         condition = "".join(f" AND {column} IN ({values})" for column, values in marks.items())

@@ -1,4 +1,4 @@
-"""The edge to ODBC: the driver manager, and what its errors mean."""
+"""The boundary to ODBC: the driver manager, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load() -> ModuleType:
     """Returns pyodbc.
 
     Raises:
-        ConfigError: it or the driver manager is not here.
+        ConfigError: pyodbc or the driver manager is not installed.
     """
     try:
         import pyodbc
@@ -44,26 +44,25 @@ def load() -> ModuleType:
         raise ConfigError(
             f"snapshots in databases need an ODBC driver manager and pyodbc ({error}): apt install unixodbc, pip install pyodbc"
         ) from error
-    pyodbc.pooling = False  # a connection lives for one operation
+    pyodbc.pooling = False  # each operation has its own connection
     module: ModuleType = pyodbc
     return module
 
 
 def check_driver(library: str) -> None:
-    """Raises a ConfigError for a driver that loses text, by the name of its library."""
+    """Raises a ConfigError if a driver, known by the name of its library, cannot store all text."""
     if library.startswith("psqlodbca"):
         raise ConfigError(
-            "PostgreSQL's ANSI driver does not keep text of every script: use the Unicode driver, psqlodbcw.so"
-            f" ({_installed()})"
+            f"PostgreSQL's ANSI driver cannot store text in every script: use the Unicode driver, psqlodbcw.so ({_installed()})"
         )
 
 
 @contextmanager
 def translated(action: str, odbc: str) -> Iterator[None]:
-    """Turns the driver's errors in the block, and calls that ran out of time, into ours.
+    """Translates the driver's errors and timeouts in the block into errors of veles-run.
 
     Args:
-        action: what is being done, for the message: `cannot <action>: ...`.
+        action: what the block does, for the message `cannot <action>: ...`.
         odbc: the connection string, for the message.
     """
     try:
@@ -75,7 +74,7 @@ def translated(action: str, odbc: str) -> Iterator[None]:
 
 
 def translation(error: pyodbc.Error, action: str, odbc: str) -> RunnerError:
-    """Returns the error of ours that says what an error of the driver means, and what to do."""
+    """Translates an error of the driver into one of veles-run, which says what it means and what to do."""
     state, text = str(error.args[0]), message(error)
     failed = f"cannot {action} ({shown(odbc)}): {text}"
     if _DRIVER_MISSING.search(text) or state.startswith("IM"):
@@ -90,14 +89,14 @@ def translation(error: pyodbc.Error, action: str, odbc: str) -> RunnerError:
 
 
 def message(error: pyodbc.Error) -> str:
-    """Returns what the driver says, on one line, without the names of those that passed it on."""
+    """Returns the driver's message on one line, without the prefixes of the layers that passed it on."""
     text = str(error.args[-1]).partition(" (SQL")[0]
     text = re.sub(r"^(\[[^\]]*\]\s*)+", "", text)
     return passwords.redact(" ".join(text.split())).rstrip(";")
 
 
 def shown(odbc: str) -> str:
-    """Returns the connection string for people."""
+    """Returns the connection string for messages: resolved, with passwords masked."""
     try:
         return passwords.redact(passwords.reveal(odbc))
     except ConfigError:

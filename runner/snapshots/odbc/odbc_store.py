@@ -1,4 +1,4 @@
-"""Snapshots as rows of a table in any database that has an ODBC driver."""
+"""Snapshots as rows in a table of any database with an ODBC driver."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, sele
 from runner.text import as_name
 
 PATIENCE = 60.0
-"""Seconds that a snapshot waits for a server that is away."""
+"""Seconds to wait for a server that is away when writing a snapshot."""
 IMPATIENCE = 3.0
-"""The same where somebody waits for the answer."""
+"""The same for operations that a person waits for."""
 
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 RUNS_AT_A_TIME = 200
-"""Runs in one query: systems take no more than some hundred values."""
+"""Runs in one query: some systems accept no more than a few hundred values."""
 
 
 class OdbcStore(Store):
-    """Keeps snapshots as rows of a table with VELES's columns; a large one is spread over rows of `<table>_chunks`.
+    """Keeps snapshots as rows in a table with VELES's columns. A large one is spread over rows of `<table>_chunks`.
 
-    A snapshot is written in one transaction over a connection of its own, its row in the main table last, and counts once the
-    server has said, after COMMIT, that all of it is there. So at a crash it is there whole or not at all, and writers do not
-    see each other's halves. A name that a run has used already gets a number; the same snapshot (UUID) put once more is not
-    written again, so a put whose outcome is unknown may be repeated, by several processes at once, too. A store is plain data
-    without a connection: it may be pickled, and its passwords are not.
+    Each snapshot is written in one transaction over its own connection, and its row in the main table comes last. It counts
+    once the server has confirmed, after COMMIT, that all of it is there. So after a crash it is there completely or not at all,
+    and writers never see each other's partial snapshots. A name that the run has already used gets a number. A snapshot (by
+    UUID) that is already there is not written again, so a put with an unknown outcome may be repeated, even by several
+    processes at once. A store is plain data without a connection: it can be pickled, without its passwords.
 
     Args:
-        odbc: a connection string, `DSN=name`, or the bare name of a data source; `${oc.env:NAME}` may stand in it.
-        table: the table, made if it is not there.
-        create_table: whether it may be made.
+        odbc: a connection string, `DSN=name`, or the bare name of a data source. It may contain `${oc.env:NAME}`.
+        table: the table; created if it does not exist.
+        create_table: whether it may be created.
 
     Raises:
         ConfigError: the table's name is not an identifier.
@@ -79,15 +79,15 @@ class OdbcStore(Store):
 
     @property
     def identity(self) -> str:
-        with suppress(ConfigError):  # a reference that leads nowhere is what it is
+        with suppress(ConfigError):  # a reference that cannot be resolved identifies itself
             return f"{strings.identity(passwords.reveal(self.odbc), folder_of(self.odbc))};table={self.table}"
         return self.place
 
     def prepare(self) -> None:
-        """Makes the tables if they are not there, and proves that they keep snapshots.
+        """Creates the tables if they do not exist, and proves that they keep snapshots intact.
 
         Raises:
-            ConfigError: the table is not there and may not be made, has other columns, or would lose something.
+            ConfigError: the table does not exist and may not be created, lacks columns, or would lose data.
             StoreAccessError: rights are missing.
         """
         with self._session("use", IMPATIENCE) as session:
@@ -95,7 +95,7 @@ class OdbcStore(Store):
             if missing and not self.create_table:
                 ddl = "".join(f"\n{statement};" for table in missing for statement in table.create)
                 raise ConfigError(
-                    f"table {self.table!r} is not there, and snapshotter.create_table=false: have it made with{ddl}"
+                    f"table {self.table!r} does not exist, and snapshotter.create_table=false: have it created with{ddl}"
                 )
             for table in missing:
                 self._create(session, table)
@@ -103,10 +103,10 @@ class OdbcStore(Store):
 
     def _create(self, session: Session, table: Table) -> None:
         refusals = [session.attempt(statement, commit=True) for statement in table.create]
-        # Another run may have made it meanwhile. Without its indexes, a table is only slower to search.
+        # An error is fine if another run has created the table in the meantime. A table without indexes is only slower.
         if not isinstance(error := session.attempt(table.select), Result):
             cause = error if isinstance(refusals[0], Result) else refusals[0]
-            raise translation(cause, f"make table {self.table!r}", self.odbc) from error
+            raise translation(cause, f"create table {self.table!r}", self.odbc) from error
 
     def _is_missing(self, session: Session, table: Table) -> bool:
         columns = self._columns(session, table)
@@ -115,7 +115,7 @@ class OdbcStore(Store):
         if missing := [name for name in table.columns if name not in map(str.lower, columns)]:
             raise ConfigError(
                 f"table {table.title!r} has no column {', '.join(missing)} (it has {', '.join(columns)}), so it is"
-                " no table of snapshots: choose another with snapshotter.table=NAME"
+                " not a table of snapshots: choose another with snapshotter.table=NAME"
             )
         return False
 
@@ -141,20 +141,20 @@ class OdbcStore(Store):
         """Writes the header under a name that the run has not used.
 
         Returns:
-            The name, and whether this very snapshot is there already: an earlier try may have arrived without an answer.
+            The name, and whether this very snapshot is there already: an earlier attempt may have succeeded unnoticed.
         """
         refused: tuple[str, Exception] | None = None
         while True:
             name = _name(header, first_free(lambda number: session.is_taken(header.run_id, _name(header, number)), 1))
-            # After the look for a name: another try that commits in between has taken the name by now.
+            # Check this after finding a free name: an attempt that commits in between would have taken that name.
             if (arrived := self._arrived(session, header)) is not None:
                 return arrived, True
             if refused is not None and refused[0] == name:
-                raise refused[1]  # not because somebody has it
-            # A transaction that begins with reading could make two writers of SQLite wait for each other.
+                raise refused[1]  # the name is still free, so that was not the reason
+            # End the transaction first: if it began by reading, two writers of SQLite could wait for each other.
             session.connection.rollback()
             try:
-                # Where another try is under way, the server makes this one wait for what becomes of that.
+                # If another attempt is in progress, the server makes this one wait for its outcome.
                 session.write_header(header, name)
                 return name, False
             except load().Error as error:
@@ -163,7 +163,7 @@ class OdbcStore(Store):
 
     @staticmethod
     def _arrived(session: Session, header: Header) -> str | None:
-        """Returns the name under which this very snapshot is in the table, whole; None if it is not."""
+        """Returns the name under which this very snapshot is in the table and complete; None if it is not."""
 
         def fetch(until: str, count: int) -> Sequence[Row]:
             return session.newest({"id": [header.run_id]}, until, count, headers=False)
@@ -182,10 +182,10 @@ class OdbcStore(Store):
         try:
             with translated(failed, self.odbc):
                 session.connection.commit()
-                # PostgreSQL's driver calls a COMMIT a success whose connection was lost; a query on it fails then.
+                # If the connection breaks, PostgreSQL's driver reports COMMIT as a success, but the next query fails.
                 self._check_written(session, header, name, content)
         except StoreAwayError as error:
-            # A connection that is lost here leaves open whether the server has committed, or is about to.
+            # If the connection is lost here, the server may have committed, may still do so, or never will.
             with self._session("write to", PATIENCE) as again:
                 self._await_outcome(again, header, name)
                 try:
@@ -195,13 +195,13 @@ class OdbcStore(Store):
 
     @staticmethod
     def _await_outcome(session: Session, header: Header, name: str) -> None:
-        """Waits for the end of a transaction that has written the header: its name is taken until then."""
+        """Waits for the end of another transaction that has written the header, which blocks writing it again until then."""
         with suppress(load().Error):
             session.write_header(header, name)
         session.connection.rollback()
 
     def _check_written(self, session: Session, header: Header, name: str, content: Content) -> None:
-        """Raises an error unless the table has the whole of what was written."""
+        """Raises an error unless the table has all that was written."""
         stored = session.stored(header.run_id, name)
         text = header.to_json().encode()
         if stored is None or stored.text not in (text, None):
@@ -209,7 +209,7 @@ class OdbcStore(Store):
         if (stored.name, stored.text, stored.content) == (name, text, content):
             return
         session.connection.rollback()
-        with suppress(load().Error):  # what is left of it could be taken for a snapshot
+        with suppress(load().Error):  # the rest of it could be mistaken for a snapshot
             self._delete(session, Location("", "", header.run_id, header.log_id, name), with_chunks=True)
             session.connection.commit()
         raise StoreError(
@@ -271,31 +271,31 @@ class OdbcStore(Store):
             for location in locations:
                 if self._delete(session, Location.parse(location), with_chunks) < 1:
                     raise SnapshotNotFoundError(
-                        f"there is no snapshot {location!r}: deleting takes the whole id, log id and name"
+                        f"there is no snapshot {location!r}: to delete one, give its full id, log id and name"
                     )
             session.connection.commit()
 
     @staticmethod
     def _delete(session: Session, one: Location, with_chunks: bool) -> int:
-        """Deletes the rows of a snapshot; returns how many there were in the main table."""
+        """Deletes the rows of a snapshot; returns how many were in the main table."""
         if with_chunks:
             session.connection.execute(session.sql.delete_chunks, one.id, one.name)
         return session.connection.execute(session.sql.delete, one.id, one.log_id, one.name).count
 
     def find(self, location: str) -> str:
-        """Returns the full location of the newest snapshot that fits one with the beginnings of ids, or without a name.
+        """Returns the full location of the newest matching snapshot. Ids may be abbreviated, and the name left out.
 
         Raises:
-            SnapshotNotFoundError: none fits.
-            SnapshotAmbiguousError: those of several runs fit.
-            SnapshotMismatchError: it is not of veles-run.
+            SnapshotNotFoundError: none matches.
+            SnapshotAmbiguousError: snapshots of several runs match.
+            SnapshotMismatchError: the snapshot was not written by veles-run.
         """
         wanted = Location.parse(location)
         runs = self._runs(wanted)
         if len(runs) > 1:
             listed = ", ".join("&".join(run) for run in runs)
             raise SnapshotAmbiguousError(
-                f"{wanted.id}&{wanted.log_id} fits {len(runs)} runs in {self}: {listed}; give more of it"
+                f"{wanted.id}&{wanted.log_id} matches {len(runs)} runs in {self}: {listed}; give more of the ids"
             )
         unusable: list[SnapshotError] = []
         for run, log in runs:
@@ -311,7 +311,7 @@ class OdbcStore(Store):
         )
 
     def _runs(self, wanted: Location) -> Sequence[tuple[str, str]]:
-        """Returns the ids and log ids that begin with those of a location."""
+        """Returns the ids and log ids that begin like those of the location."""
         with self._session("read", IMPATIENCE) as session:
             if self._columns(session, session.sql.main) is None:
                 return []
@@ -337,7 +337,7 @@ def _header(session: Session, row: Row) -> Header | SnapshotError:
 
 
 def _name(header: Header, number: int) -> str:
-    """Returns `<prefix>.<suffix>.5`, cut to what the column takes; from the second on with a number."""
+    """Returns `<prefix>.<suffix>.5`, cut to the length of the column; numbers above 1 are added to it."""
     suffix = header.name.removeprefix(header.prefix)[1:]
     stem = f"{header.prefix}.{suffix}" if suffix else header.prefix
     end = PROTOCOL_MARK if number == 1 else f"_{number}{PROTOCOL_MARK}"

@@ -1,4 +1,4 @@
-"""Rows newest first, read a page at a time: the first of many costs little, and no connection waits for who reads them."""
+"""Reads rows newest first, a page at a time: the first row is cheap, and no connection stays open while a caller uses it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ LAST_TIME = "9999-12-31 23:59:59"
 FIRST_PAGE, LARGEST_PAGE = 8, 256
 
 Fetch = Callable[[str, int], Sequence[Row]]
-"""Returns so many of the newest rows up to a time."""
+"""Returns the newest rows up to a time, at most a given number."""
 
 
 def rows(fetch: Fetch, until: str = LAST_TIME) -> Iterator[Row]:
-    """Yields rows, newest first, as far as their times tell.
+    """Yields rows, newest first, as far as their times are known.
 
-    A page begins with the time that the one before has ended with. So none is left out that is there all the while, whatever
-    is written and deleted in between.
+    Each page begins at the time at which the previous one ended. So no row that exists throughout is missed, whatever is
+    written and deleted in between.
     """
     count, seen = FIRST_PAGE, set[tuple[str, str]]()
     while True:
@@ -29,5 +29,5 @@ def rows(fetch: Fetch, until: str = LAST_TIME) -> Iterator[Row]:
         last = page[-1].time
         seen = (seen if last == until else set()) | {(row.id, row.name) for row in page if row.time == last}
         until = last
-        # A page of nothing but one time says nothing of what is older, unless it is larger.
+        # If all rows of a page have the same time, only a larger page can reach older rows.
         count = count * 2 if page[0].time == last else min(count * 2, LARGEST_PAGE)

@@ -1,4 +1,4 @@
-"""The proof that tables keep what is written to them: the rows of a snapshot, written, read back and rolled back."""
+"""Proves that the tables keep data intact: writes the rows of a snapshot, reads them back, and rolls them back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TEXT = ("ß я 漢 😀 " * NAME_LENGTH)[: NAME_LENGTH - 2] + ".5"
 """The longest name, with characters of one to four bytes."""
 _TIME = "2026-11-25T21:22:23.250000+00:00"
 _DATA = bytes(range(256)) * 257
-"""Every byte, and more of them than the 65,535 that the smallest type of MySQL named blob takes."""
+"""All byte values, in more than the 65,535 bytes that MySQL's type `blob` can hold."""
 
 
 class Proof:
     """Writes the rows of a snapshot, reads them back, and rolls them back.
 
     Args:
-        session: connected; nothing is under way in it.
+        session: an open session without a transaction in progress.
         odbc: the connection string, for messages.
         table: the table's name, for messages.
     """
@@ -43,10 +43,10 @@ class Proof:
         )
 
     def run(self) -> None:
-        """Proves it.
+        """Runs the proof.
 
         Raises:
-            ConfigError: something does not come back as it was written, or ROLLBACK leaves it there.
+            ConfigError: something does not come back as it was written, or is still there after ROLLBACK.
             StoreAccessError: rights are missing.
         """
         session = self._session
@@ -71,7 +71,7 @@ class Proof:
         session, run = self._session, self._header.run_id
         stored = session.stored(run, _TEXT)
         if stored is None:
-            raise self._altered("a row that was written is not there")
+            raise self._altered("a written row is missing")
         for column in ("id", "log_id", "name", "workflow"):
             if getattr(stored, column) != (_TEXT if column in ("name", "workflow") else run):
                 raise self._altered(f"text does not come back from column {column!r}", self._every_script())
@@ -84,8 +84,8 @@ class Proof:
                 raise self._altered(
                     f"of {len(self._data)} bytes written to column 'data' of {table.name}, {size} are there,"
                     f" {'unaltered' if content == self._data else 'altered'}",
-                    f"its type must be {session.dialect.blob}, and options of the driver such as ByteaAsLongVarBinary=0 must"
-                    " be left out of the connection string",
+                    f"its type must be {session.dialect.blob}, and the connection string must not have driver options such as"
+                    " ByteaAsLongVarBinary=0",
                 )
         if stored.text != self._header.to_json().encode():
             raise self._altered("a header does not come back as it was written")
@@ -95,14 +95,14 @@ class Proof:
 
     def _every_script(self) -> str:
         statements = self._in_all(self._session.dialect.every_script)
-        return f"have it changed with {statements}" if statements else "it must be text, of every script"
+        return f"have it changed with {statements}" if statements else "its type must be text in any script"
 
     def _in_all(self, statement: str | None) -> str:
         sql = self._session.sql
         return "; ".join(statement.format(table.name) for table in (sql.main, sql.chunks)) if statement else ""
 
     def _refusal(self, error: Exception) -> RunnerError:
-        """Returns what a driver's error in the proof means."""
+        """Translates a driver's error during the proof."""
         meant = translation(error, f"write to table {self._table!r}", self._odbc)
         if isinstance(meant, StoreAwayError | StoreAccessError | ConfigError):
             return meant
@@ -110,8 +110,8 @@ class Proof:
         statement = self._session.dialect.every_script
         advice = f" (if it is about text: {self._every_script()})" if statement else ""
         return ConfigError(
-            f"table {self._table!r} does not take a snapshot: {what}{advice}; "
-            "choose another with snapshotter.table=NAME, which is made as it has to be"
+            f"table {self._table!r} does not accept a snapshot: {what}{advice}; "
+            "choose another with snapshotter.table=NAME, which is then created correctly"
         )
 
     def _is_left(self, table: Table) -> bool:
@@ -132,9 +132,9 @@ class Proof:
         advice = (
             f"have it changed with {statements}"
             if statements
-            else "leave out what turns transactions off in the connection string, such as NoTXN=1"
+            else "remove options that turn off transactions, such as NoTXN=1, from the connection string"
         )
         return (
-            f"table {self._table!r} has no transactions: ROLLBACK leaves what was written, so that a snapshot could be there"
-            f" in part; {advice}"
+            f"table {self._table!r} has no transactions: rows are still there after ROLLBACK, so a snapshot could be stored"
+            f" incompletely; {advice}"
         )

@@ -1,4 +1,4 @@
-"""One connection to a table of snapshots: its statements, and a stream as rows."""
+"""A connection to a table of snapshots: runs the statements, and maps streams to rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyodbc
 
 ROW = 4 << 20
-"""Bytes in a row, where the server's packets are no smaller: snapshots of more are spread over several rows."""
+"""Bytes in a row, unless the server's packet limit is lower. Larger snapshots are spread over several rows."""
 
 _MANIFEST = b'{"veles-run chunks":'
 
@@ -33,11 +33,11 @@ class Row:
     """A row of the main table, without its content.
 
     Attributes:
-        id: the process that wrote it.
-        log_id: the run it belongs to.
+        id: the process that wrote the snapshot.
+        log_id: the run that it belongs to.
         name: the snapshot's name.
-        time: when it was taken, as text of the database, which may keep no fractions of a second.
-        text: its header as JSON; None where the companion does not have it.
+        time: when it was taken, as text from the database, possibly without fractions of a second.
+        text: its header as JSON; None if the companion table does not have it.
     """
 
     id: str
@@ -48,9 +48,9 @@ class Row:
 
     @property
     def moment(self) -> str:
-        """What is known of the time: rows of one moment may have been written in any order.
+        """The part of the time that can be relied on; rows with equal values may have been written in any order.
 
-        Drivers have cut times to milliseconds, and to seconds.
+        Drivers are known to cut times to milliseconds or to seconds.
         """
         return self.time[:23] if self.time[20:].strip("0") else self.time[:19]
 
@@ -61,8 +61,8 @@ class Content:
 
     Attributes:
         size: bytes in its row of the main table.
-        parts: rows in the companion, without that of the header.
-        part_size: bytes in these.
+        parts: number of rows in the companion table, without the header's.
+        part_size: bytes in those rows.
     """
 
     size: int
@@ -72,7 +72,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Stored:
-    """What the database says of a snapshot: the columns of its row, how much of it is there, and its header."""
+    """What the database has of a snapshot: the columns of its row, the amount of its content, and its header."""
 
     id: str
     log_id: str
@@ -84,7 +84,7 @@ class Stored:
 
     @property
     def uuid(self) -> str | None:
-        """The UUID in the header, or None where that cannot be read."""
+        """The UUID in the header, or None if the header cannot be read."""
         try:
             return None if self.text is None else header_from_row(self.text).uuid
         except SnapshotError:
@@ -92,11 +92,11 @@ class Stored:
 
 
 def header_from_row(text: bytes) -> Header:
-    """Returns the header that a row holds.
+    """Parses the header in a row.
 
     Raises:
         SnapshotDamagedError: it cannot be read.
-        SnapshotMismatchError: of a newer version of veles-run.
+        SnapshotMismatchError: it was written by a newer version of veles-run.
     """
     try:
         return Header.from_json(text.decode())
@@ -105,9 +105,9 @@ def header_from_row(text: bytes) -> Header:
 
 
 def sql_time(header: Header, later: int = 0) -> str:
-    """Returns the time of a snapshot, or so many seconds later, as every system reads it.
+    """Returns the time of a snapshot, or a few seconds later, as text that every system understands.
 
-    Drivers cut the fractions of one that is not text.
+    Drivers would cut the fractions of a second from a value of another type.
     """
     time = datetime.fromisoformat(header.time).astimezone(UTC).replace(tzinfo=None) + timedelta(seconds=later)
     return time.isoformat(" ", timespec="microseconds")
@@ -117,8 +117,8 @@ class Session:
     """A connection and the statements for a table and its companion.
 
     Args:
-        connection: the connection.
-        table: the table; a checked name.
+        connection: an open connection.
+        table: the name of the table, already checked.
     """
 
     def __init__(self, connection: Connection, table: str) -> None:
@@ -127,7 +127,7 @@ class Session:
         self.sql = Statements(table, self.dialect, connection.quote)
 
     def attempt(self, statement: str, commit: bool = False) -> Result | pyodbc.Error:
-        """Executes a statement in a transaction of its own; returns its result, or the driver's error."""
+        """Executes a statement in its own transaction; returns the result or the driver's error."""
         try:
             result = self.connection.execute(statement)
             if commit:
@@ -144,11 +144,11 @@ class Session:
         return bytes(rows[0][0] or b"") if rows else None
 
     def is_taken(self, run: str, name: str) -> bool:
-        """Whether the run has a snapshot of that name, or one that is on its way in this transaction."""
+        """Whether the run has a snapshot of that name, or this transaction is writing one."""
         return bool(self.connection.execute(self.sql.taken, run, name, run, name).rows)
 
     def stored(self, run: str, name: str) -> Stored | None:
-        """Returns what the database has of a snapshot; None if there is no row of it in the main table."""
+        """Returns what the database has of a snapshot; None if it has no row in the main table."""
         rows = self.connection.execute(self.sql.row, run, name).rows
         if not rows:
             return None
@@ -159,7 +159,7 @@ class Session:
         return Stored(id, log, found, workflow, time, content, None if text is None else bytes(text))
 
     def is_whole(self, run: str, name: str) -> bool:
-        """Whether the content of a snapshot is there and undamaged."""
+        """Whether the content of a snapshot is complete and undamaged."""
         try:
             verify(self.read(run, name, self.fetch(self.sql.data, run, name) or b""))
         except SnapshotDamagedError:
@@ -167,24 +167,24 @@ class Session:
         return True
 
     def newest(self, wanted: Mapping[str, Sequence[str]], until: str, count: int, headers: bool) -> list[Row]:
-        """Returns so many of the newest rows up to a time, without their content.
+        """Returns the newest rows up to a time, without their content.
 
         Args:
-            wanted: the values that a column may have, for each that is given.
-            until: a time, as text.
-            count: at most how many.
-            headers: whether there is the companion, which has their headers.
+            wanted: the values to accept, for each column to filter by.
+            until: the time, as text.
+            count: maximum number of rows.
+            headers: whether to join the companion table, which has the headers.
         """
         statement = self.sql.newest(wanted, count, headers)
         rows = self.connection.execute(statement, until, *chain.from_iterable(wanted.values())).rows
         return [Row(text_of(row[0]), text_of(row[1]), text_of(row[2]), text_of(row[3]), row[4]) for row in rows]
 
     def header(self, row: Row) -> Header:
-        """Returns the header of a row, from its content where the companion does not have it.
+        """Returns the header of a row; reads it from the content if the companion table does not have it.
 
         Raises:
             SnapshotDamagedError: it cannot be read.
-            SnapshotMismatchError: not of veles-run, or of a newer version of it.
+            SnapshotMismatchError: the row was not written by veles-run, or by a newer version of it.
         """
         if row.text is not None:
             return header_from_row(bytes(row.text))
@@ -199,18 +199,22 @@ class Session:
             ) from error
 
     def row_size(self) -> int:
-        """Returns how many bytes go in a row: a driver may write each byte as two characters."""
+        """Returns how many bytes fit in a row. A driver may send each byte as two characters."""
         packet = self.dialect.packet
         return ROW if packet is None else min(ROW, int(self.connection.execute(packet).rows[0][0]) // 2)
 
     def write_header(self, header: Header, name: str) -> None:
-        """Writes the header, by which the name is taken; the row in the main table is the last to be written."""
+        """Writes the header, which reserves the name. The row in the main table is written last."""
         self.connection.execute(self.sql.insert_chunk, header.run_id, name, 0, header.to_json().encode())
 
     def write(self, header: Header, codec: Codec, name: str, members: Iterable[Buffer]) -> Content:
-        """Writes what does not fit the row in the main table into others, and then that row; returns how much there is."""
+        """Writes the rows of the companion table, if there is too much for one row, and then the row in the main table.
+
+        Returns:
+            The amount written.
+        """
         rows = in_rows(members, self.row_size())
-        first = bytes(next(rows, b""))  # a row may be used again when the next is asked for
+        first = bytes(next(rows, b""))  # a copy: the buffer of a row may be reused for the next one
         second = next(rows, None)
         if second is None:
             self.write_main(header, codec.name, name, first)
@@ -228,7 +232,7 @@ class Session:
         digest, size, number = xxhash.xxh3_128(), 0, 0
         for number, row in enumerate(rows, 1):
             inserted = self.connection.start(self.sql.insert_chunk, run, name, number, row)
-            digest.update(row)  # while the driver works
+            digest.update(row)  # at the same time as the driver works
             size += len(row)
             inserted()
         manifest = b'%s%d,"bytes":%d,"xxh3-128":"%s"}' % (_MANIFEST, number, size, digest.hexdigest().encode())
@@ -256,14 +260,14 @@ class Session:
 
 
 def text_of(value: object) -> str:
-    """Returns the text in a column, whatever its type, without the blanks that fill one of fixed length."""
+    """Returns the text in a column of any type, without the trailing blanks of a fixed-length column."""
     return "" if value is None else str(value).rstrip(" ")
 
 
 def in_rows(members: Iterable[Buffer], size: int) -> Iterator[bytes | bytearray]:
     """Yields a stream in rows of at most the given size.
 
-    A member that fills half a row is one, as it is, without a copy, or is cut; smaller ones are put together.
+    A member that fills more than half a row becomes a row without a copy. Larger ones are cut, and smaller ones are joined.
     """
     pending: list[bytes] = []
     pending_size = 0

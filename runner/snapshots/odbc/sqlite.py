@@ -1,4 +1,4 @@
-"""SQLite: the file that is opened is the one that was asked for, and what is committed is on the disk."""
+"""Makes sure that SQLite opens the file that was asked for, and that committed data is on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNSAFE_JOURNALS = ("off", "memory")
 
 
 def pinned(text: str, folder: Path) -> str:
-    """Returns the connection string with an absolute path, so that it leads to one file wherever the process goes.
+    """Returns the connection string with an absolute path, so that it means the same file if the process changes its folder.
 
     Raises:
         ConfigError: it names no file, or one that the driver cannot open.
@@ -26,26 +26,26 @@ def pinned(text: str, folder: Path) -> str:
         return text
     path = parts(text).get("database", "")
     if not path or path.startswith(":"):
-        raise ConfigError(f"Database={path} names no file, in which snapshots would be kept: give Database=FILE")
+        raise ConfigError(f"Database={path} names no file to keep snapshots in: give Database=FILE")
     if not path.isascii():
         raise ConfigError(
-            f"SQLite's ODBC driver opens another file than {path!r}, whose name is not ASCII: choose another name, or name"
-            " the file in odbc.ini and give DSN=NAME"
+            f"SQLite's ODBC driver would open another file than {path!r}, since its path is not ASCII: choose another path, or"
+            " name the file in odbc.ini and give DSN=NAME"
         )
     return _DATABASE.sub(lambda found: f"{found[1]}Database={folder / path}", text, count=1)
 
 
 def secured(connection: pyodbc.Connection, text: str, name: str, folder: Path) -> None:
-    """Sees to it that a new connection keeps what is committed, in the file that was asked for.
+    """Makes sure that a new connection keeps committed data, in the file that was asked for.
 
     Args:
-        connection: outside of a transaction.
+        connection: a connection without a transaction in progress.
         text: the connection string.
-        name: the database's name as the driver has it.
-        folder: where a relative path begins.
+        name: the database's name as the driver reports it.
+        folder: where a relative path starts.
 
     Raises:
-        ConfigError: the open file is another one, or none.
+        ConfigError: SQLite has opened another file, or none.
     """
     opened = next((str(row[2] or "") for row in connection.execute("PRAGMA database_list") if row[1] == "main"), "")
     asked = (folder / (parts(text).get("database") or name)).resolve()

@@ -1,4 +1,4 @@
-"""Connection strings: their parts, and what they lead to."""
+"""Connection strings: their parts, and which database they refer to."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _PLACE = {
     "port": "port",
     "socket": "socket",
 }
-"""The keys that say where a database is, by the spellings of the drivers; all others say how to come there."""
+"""The keys that say where a database is, in the spellings of all drivers. All other keys say how to connect."""
 
 
 def parts(text: str) -> Mapping[str, str]:
-    """Returns the values of a connection string by their keys in lower case; of two, the first, as a driver manager does."""
+    """Returns the values of a connection string by lower-case key. The first of two equal keys wins, as in driver managers."""
     if "=" not in text:
         return {"dsn": text.strip()}
     found: dict[str, str] = {}
@@ -29,11 +29,11 @@ def parts(text: str) -> Mapping[str, str]:
 
 
 def identity(text: str, folder: Path) -> str:
-    """Returns what a connection string leads to, without who connects and how: the same for all its spellings.
+    """Identifies the database of a connection string, regardless of its spelling, the user and the options.
 
     Args:
         text: the connection string.
-        folder: where the relative path of a database in a file begins.
+        folder: where a relative path of a database file starts.
     """
     values = parts(text)
     place = {_PLACE[key]: value for key, value in values.items() if key in _PLACE}
@@ -43,5 +43,5 @@ def identity(text: str, folder: Path) -> str:
 
 
 def is_sqlite(text: str) -> bool:
-    """Whether the driver that a connection string names is SQLite's; that of a data source is not known here."""
+    """Whether a connection string names SQLite's driver. The driver of a data source is not known here."""
     return "sqlite" in parts(text).get("driver", "").lower()

@@ -1,4 +1,4 @@
-"""Where snapshots are kept. A store is one module, and one row in the table here."""
+"""The places where snapshots are kept. A store is one module and one row in the table below."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ STORES = {
     "": "runner.snapshots.stores.file:FileStore",
     "odbc": "runner.snapshots.odbc.odbc_store:OdbcStore",
 }
-"""The stores by the scheme of their URLs; a path has none. They are imported when they are asked for, and so is a driver."""
+"""The stores by URL scheme; a path has none. A store, with its driver, is imported only when it is used."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def store_at(location: str | Path) -> Store:
-    """Returns the store in which a path or a URL lies.
+    """Returns the store that a path or a URL belongs to.
 
     Raises:
         ConfigError: there is no store for its scheme, or a part of the URL is missing.
@@ -37,12 +37,12 @@ def store_at(location: str | Path) -> Store:
 
 
 def store_of(location: str | Path) -> tuple[Store, str]:
-    """Returns the store that has a snapshot, and the full location of the snapshot in it.
+    """Returns the store of a snapshot, and the snapshot's full location in it.
 
     Raises:
-        ConfigError: as for `store_at`.
+        ConfigError: as in `store_at`.
         SnapshotNotFoundError: there is no such snapshot.
-        SnapshotAmbiguousError: the location is an abbreviation that fits several runs.
+        SnapshotAmbiguousError: the location is an abbreviation that matches several runs.
     """
     store = store_at(location)
     return store, store.find(str(location))
@@ -51,7 +51,7 @@ def store_of(location: str | Path) -> tuple[Store, str]:
 def newest_first(
     stores: Iterable[Store], unreadable: Unreadable = ignore, *, workflow: str | None = None
 ) -> Iterator[tuple[Entry, Store]]:
-    """Yields the snapshots of several stores, newest first, each with its store; reads no further than it is asked."""
+    """Yields the snapshots of several stores, newest first, each with its store. Reads them lazily."""
 
     def entries(store: Store) -> Iterator[tuple[Entry, Store]]:
         return ((entry, store) for entry in store.list(unreadable, workflow=workflow))

@@ -1,4 +1,4 @@
-"""Snapshots as files of one folder."""
+"""Snapshots as files in a folder."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 HEADER_BLOCK = 1 << 16
-"""Bytes that are read at a time in search of a header."""
+"""Bytes to read at a time when looking for a header."""
 WRITE = "write to"
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 CURRENT = "_current"
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(tmp|link)")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
-"""What file systems say that have no links, hard or symbolic."""
+"""The errors of file systems without hard or symbolic links."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
-"""What file systems say that cannot sync a folder."""
+"""The errors of file systems that cannot sync a folder."""
 _ELSEWHERE = "or choose another folder with snapshotter.directory=DIR; the snapshots that are there stay as they are"
 _ADVICE = {
     errno.ENOSPC: f"make room there, {_ELSEWHERE}",
@@ -52,14 +52,14 @@ _ADVICE = {
 class FileStore(Store):
     """Keeps snapshots as `<prefix>_<suffix>.5.pickle[.codec]`, and a link `<prefix>_current...` to the newest.
 
-    At a crash, a snapshot is there whole or not at all: it is written under a temporary name in the same folder, synced and
-    closed, and then given its name, which is synced too; then it counts, and the link is moved. The next `put` removes what a
-    crash has left. With two writers, each name is given once; a name that is taken gets a number. The link belongs to whoever
-    wrote last.
+    After a crash, a snapshot is there completely or not at all. It is written under a temporary name in the same folder, synced
+    and closed; then it gets its name, and the folder is synced. From then on the snapshot counts, and the link is moved to it.
+    The next `put` removes what a crash has left. Two writers never get the same name: a name that is taken gets a number.
+    The link points to the snapshot that was written last.
 
     Args:
-        directory: the folder; it is made when the first snapshot is written.
-        mode: permissions of its files, and with what `of_folder` adds of the folders that it makes; the umask's if None.
+        directory: the folder; it is created when the first snapshot is written.
+        mode: permissions of the files; folders that are created get `of_folder(mode)`. Default: the umask's.
     """
 
     files: ClassVar[Files] = Files()
@@ -85,7 +85,7 @@ class FileStore(Store):
         return self._directory
 
     def prepare(self) -> None:
-        # A folder that cannot be written to today may be when the first snapshot is taken.
+        # Nothing to check: a folder that is not writable now may be by the time of the first snapshot.
         return
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
@@ -112,7 +112,7 @@ class FileStore(Store):
         return location
 
     def delete(self, *locations: str) -> None:
-        # The last first: all are tried, whichever cannot be deleted, and then the folder is synced.
+        # The callbacks run in reverse order: each deletion is tried even if another fails, and the folder is synced last.
         with ExitStack() as stack:
             stack.enter_context(_translated("delete", self.directory))
             stack.callback(self._sync, self.directory)
@@ -121,12 +121,12 @@ class FileStore(Store):
 
     def _unlink(self, path: Path) -> None:
         with _translated("delete", path):
-            if path.is_symlink():  # somebody has put it in the place of a snapshot
+            if path.is_symlink():  # not a snapshot: somebody has replaced it by a link
                 raise FileNotFoundError
             self.files.unlink(path)
 
     def _paths(self) -> Iterator[Path]:
-        """Yields what may be a snapshot by its name."""
+        """Yields the files that may be snapshots, by their names."""
         try:
             with _translated("list", self.directory):
                 names = self.files.names(self.directory)
@@ -135,22 +135,22 @@ class FileStore(Store):
         yield from (self.directory / name for name in names if may_be_snapshot(name))
 
     def _make_directory(self) -> None:
-        """Makes the folder and its parents, and syncs the names of all.
+        """Creates the folder and its parents, and syncs the parents, so that all their names are durable.
 
-        Those that were there may have been made a moment ago by somebody who has synced nothing. A parent that has not changed
-        since it was synced is not synced again.
+        Folders that exist are synced too: another process may just have created them without a sync. A parent that has not
+        changed since its last sync is skipped.
         """
         for folder in missing(self.directory):
             with suppress(FileExistsError):  # another process was quicker
                 self.files.mkdir(folder, self.mode)
         for folder in self.directory.parents:
             if (now := version(folder)) is None or self.files.synced.get(folder) != now:
-                with suppress(PermissionError):  # a folder that this user may only pass through; it is older than the run
+                with suppress(PermissionError):  # this user may only pass through it; so it is older than the run
                     self._sync(folder)
                 self.files.synced[folder] = now
 
     def _remove_leftovers(self) -> None:
-        """Removes what writers have left that are no more: nobody holds the lock of their temporary files."""
+        """Removes temporary files of dead writers: nobody holds their locks."""
         with suppress(OSError):
             for name in self.files.names(self.directory):
                 if _TEMPORARY.fullmatch(name):
@@ -159,11 +159,11 @@ class FileStore(Store):
 
     def _remove_leftover(self, path: Path) -> None:
         if path.suffix == ".link":
-            # A writer that lives has its temporary file, too.
+            # A live writer still has its temporary file.
             if not path.with_suffix(".tmp").exists():
                 self.files.unlink(path)
             return
-        descriptor = self.files.open(path, os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait for a writer
+        descriptor = self.files.open(path, os.O_NOFOLLOW | os.O_NONBLOCK)  # opening a pipe would wait for a writer
         try:
             self.files.lock(descriptor, fcntl.LOCK_NB)
             with suppress(FileNotFoundError):
@@ -174,7 +174,7 @@ class FileStore(Store):
 
     @contextmanager
     def _temporary(self) -> Iterator[tuple[int, Path]]:
-        """Makes a file that is gone afterwards, and locked until then: one that is not locked was left by a crash."""
+        """Creates a temporary file, locked for the block and removed after it. An unlocked one was left by a crash."""
         while True:
             path = self.directory / f".{secrets.token_hex(8)}.tmp"
             descriptor = self.files.create(path, self.mode)
@@ -194,19 +194,19 @@ class FileStore(Store):
             return
 
     def _write(self, file: int, members: Iterable[Buffer], header: Header) -> None:
-        """Writes all and syncs it; what a server reports only when a file is closed is not missed.
+        """Writes the members, syncs them, and closes a descriptor, since a file server may report an error only then.
 
-        A sync that failed is not tried again: the system may have dropped what it could not write. The file's time is that in
-        the header, whatever the clock says by now, so that the newest snapshot is found without reading the headers of all.
+        A failed sync is not retried: the system may have dropped the data that it could not write. The file's modification time
+        is set to the time in the header, so that the newest snapshot can be found without reading all headers.
         """
-        descriptor = self.files.duplicate(file)  # the lock stays with the other
+        descriptor = self.files.duplicate(file)  # the original keeps the lock
         written = 0
         try:
             for member in members:
                 view = memoryview(member)
                 while view:
                     size = self.files.write(descriptor, view)
-                    with suppress(OSError):  # a file system that takes no hints
+                    with suppress(OSError):  # a file system without support for hints
                         self.files.flush(descriptor, written, size)
                     view = view[size:]
                     written += size
@@ -220,12 +220,12 @@ class FileStore(Store):
         self.files.close(descriptor)
 
     def _name(self, temporary: Path, stem: str, extension: str) -> Path:
-        """Gives the file its name; one that is taken belongs to another state and is left alone."""
+        """Gives the file its name. A name that is taken belongs to another state, so a number is added."""
 
         def path(number: int) -> Path:
             return self.directory / (f"{stem}{extension}" if number == 1 else f"{stem}_{number}{extension}")
 
-        number = 2 if stem.endswith(CURRENT) else 1  # a link will have the name without one
+        number = 2 if stem.endswith(CURRENT) else 1  # the name without a number is that of the link
         while True:
             try:
                 self._give(temporary, path(number))
@@ -239,7 +239,7 @@ class FileStore(Store):
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            # Without hard links, the name belongs to whoever makes the file, empty at first.
+            # Without hard links, reserve the name with an empty file first: only one writer can create it.
             self.files.close(self.files.create(path, self.mode))
             try:
                 self.files.replace(temporary, path)
@@ -252,14 +252,14 @@ class FileStore(Store):
             self._sync(self.directory)
         except OSError as error:
             raise StoreSyncError(
-                f"snapshot {str(path)!r} is complete, but may not outlive a power failure: {str(self.directory)!r} cannot be"
+                f"snapshot {str(path)!r} is complete, but may not survive a power failure: {str(self.directory)!r} cannot be"
                 f" synced: {error.strerror or error}"
             ) from error
 
     def _point_current(self, temporary: Path, prefix: str, path: Path, extension: str) -> None:
-        """Makes the `_current` link point to the newest snapshot; there is never a moment without it.
+        """Atomically points the `_current` link to the newest snapshot.
 
-        The snapshot is durable by now, so that a link that cannot be moved is only told of.
+        The snapshot is durable by now, so a link that cannot be moved is only logged.
         """
         link = self.directory / f"{prefix}{CURRENT}{extension}"
         try:
@@ -296,10 +296,10 @@ def may_be_snapshot(name: str) -> bool:
 
 
 def newest_files(paths: Iterable[Path], unreadable: Unreadable = ignore) -> Iterator[Entry]:
-    """Yields the snapshots among files, of any folders, newest first by their headers; reads few of these to find the newest.
+    """Yields the snapshots among files of any folders, newest first by their headers. Finding the newest reads few headers.
 
-    A file is never older than its header says: it is given the header's time when it is written, and a later one when it is
-    copied. So a header is the newest if no file that was not read yet is younger than it.
+    A file is never older than its header says: it gets the header's time when it is written, and a later one when it is copied.
+    So a header is the newest if no unread file is newer than it.
     """
     read: list[tuple[float, str, Entry]] = []
     for age, path in sorted(_aged(paths)):
@@ -317,7 +317,7 @@ def newest_files(paths: Iterable[Path], unreadable: Unreadable = ignore) -> Iter
 
 
 def _aged(paths: Iterable[Path]) -> Iterator[tuple[int, str]]:
-    """Yields the files that are no links, each after a number that is the lower the younger the file is."""
+    """Yields the regular files, without links, each with a sort key that puts newer files first."""
     for path in paths:
         with suppress(OSError):
             status = path.lstat()
@@ -338,7 +338,7 @@ def _blocks(location: str, size: int) -> Iterator[bytes]:
 
 
 def _stem(name: str) -> str:
-    """Returns a name that a file can have: in no other folder, not hidden, and safe to show."""
+    """Returns a valid file name: without slashes, not hidden, and safe to show."""
     name = as_name(re.sub(r"[/\\]", "_", name))
     return f"_{name[1:]}" if name.startswith(".") else name
 

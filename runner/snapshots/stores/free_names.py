@@ -1,4 +1,4 @@
-"""The number that a snapshot gets whose name is taken."""
+"""Finds a number for a snapshot whose name is taken."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 
 def first_free(taken: Callable[[int], bool], first: int) -> int:
-    """Returns a free number: the first one, or one after a number that is taken.
+    """Returns a free number: `first`, or one that follows a number that is taken.
 
-    It asks for some 2 log(n) numbers where n are taken, instead of for all of them.
+    If n numbers are taken, it tries about 2 log(n) of them instead of all.
     """
     if not taken(first):
         return first

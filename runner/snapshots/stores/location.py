@@ -1,4 +1,4 @@
-"""Where a snapshot in a database is, as one line of text."""
+"""The location of a snapshot in a database, as one line of text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_TABLE = "veles"
 
 _SHAPE = re.compile(r"(?s)odbc://(.+)&([^&]*)&([0-9A-Fa-f-]+)&([0-9A-Fa-f-]*)(?:&([^&]+))?")
 _TO_ESCAPE = re.compile(r"[^\w.~+-]")
-"""What is not a letter or a digit of any script, nor means nothing to a shell, to Hydra and to a location."""
+"""Everything but letters and digits of any script, and characters without a meaning to a shell, to Hydra or in a location."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Location:
     """`odbc://<connection string>&<table>&<id>&<log id>[&<name>]`, the name percent-encoded.
 
     Attributes:
-        odbc: the connection string, its passwords masked.
+        odbc: the connection string, with its passwords masked.
         table: the table.
-        id: the process that wrote it, or how its id begins.
-        log_id: the run it belongs to, or how its id begins.
+        id: the id of the process that wrote the snapshot, or the beginning of it.
+        log_id: the id of the run that the snapshot belongs to, or the beginning of it.
         name: the snapshot's name; empty for the newest.
     """
 
@@ -38,14 +38,14 @@ class Location:
 
     @classmethod
     def parse(cls, text: str) -> Location:
-        """Reads a location: an empty table means `veles`, an empty log id the id.
+        """Parses a location. An empty table means `veles`; an empty log id means the same as the id.
 
         Raises:
             ConfigError: a part is missing.
         """
         if (found := _SHAPE.fullmatch(text)) is None:
             raise ConfigError(
-                f"{passwords.redact(text)!r} is not the place of a snapshot in a database:"
+                f"{passwords.redact(text)!r} is not the location of a snapshot in a database:"
                 " odbc://<connection string>&<table>&<id>&<log id>[&<name>]"
             )
         odbc, table, run, log, name = found.groups()
@@ -62,16 +62,16 @@ def _escaped(name: str) -> str:
 
 
 def concealed(location: str) -> str:
-    """Returns the location of a snapshot without passwords; that of a file is left as it is.
+    """Returns a location with its passwords masked; that of a file is returned as it is.
 
     Raises:
-        ConfigError: it begins with `odbc://` and is no such location.
+        ConfigError: it begins with `odbc://` but is not a valid location.
     """
     return str(Location.parse(location)) if location.startswith(SCHEME) else location
 
 
 def option_for(place: str) -> str:
-    """Returns the option of the command line that names a store's place."""
+    """Returns the command-line option that sets a store's place."""
     if place.startswith(SCHEME):
         odbc, _, table = place.removeprefix(SCHEME).rpartition("&")
         return f"snapshotter.odbc={shlex.quote(odbc)}" + (f" snapshotter.table={table}" if table != DEFAULT_TABLE else "")

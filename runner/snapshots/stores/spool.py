@@ -1,4 +1,4 @@
-"""A spool: a local folder for what another store refuses, until that takes it."""
+"""A spool: a local folder for snapshots that another store refuses, until it accepts them."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ log = logging.getLogger(__name__)
 
 BLOCK = 4 << 20
 DEFAULT_SPOOL = "outputs/spool"
-"""The folder for what a database refuses; always the same, so that the next run finds it."""
+"""The folder for snapshots that a database refuses; always the same, so that the next run finds them."""
 
 _REFUSALS = (StoreError, ConfigError)
 
 
 class SpoolStore(Store):
-    """Puts into another store, and into a local folder while that refuses.
+    """Writes snapshots to another store, or to a local folder while that store refuses them.
 
-    What passes is copied to a temporary file, so that it can be put once more when the connection breaks in the middle. A
-    snapshot in the spool is a file like any other: it is durable, it is listed, and a run can be resumed from it. It is
-    verified before it is delivered, and removed once the store says that all of it is there; what the store never takes stays,
-    and the others go around it. At a crash in between it is in both, and the next delivery finds it there by its UUID.
-    Processes that deliver at once lock the file, so that one of them does.
+    Each snapshot is also copied to a temporary file, so that it can be written again if the connection breaks in the middle. A
+    snapshot in the spool is a file like any other: it is durable and listed, and a run can be resumed from it. It is verified
+    before it is delivered, and removed once the store confirms that it is complete. A snapshot that the store never accepts
+    stays in the spool and does not hold up the others. After a crash in between, the snapshot is in both places, and the next
+    delivery recognizes it by its UUID. A lock on the file lets only one process deliver it.
 
     Args:
         store: where the snapshots belong.
-        directory: the folder; each store has a folder in it.
-        go_on: whether a snapshot in the spool will do; if not, `put` raises what the store said.
-        mode: permissions of what is in the folder, as for `FileStore`.
+        directory: the folder; each store has its own subfolder.
+        go_on: whether a snapshot in the spool counts as a success. If not, `put` raises the store's error.
+        mode: permissions of the files, as in `FileStore`.
     """
 
     def __init__(self, store: Store, directory: str | Path, go_on: bool = True, mode: int | None = None) -> None:
@@ -56,7 +56,7 @@ class SpoolStore(Store):
 
     @classmethod
     def of(cls, location: str) -> Self:
-        raise ConfigError(f"{location!r} is in no spool: a spool belongs to another store")
+        raise ConfigError(f"{location!r} is not in a spool: a spool belongs to another store")
 
     def __str__(self) -> str:
         return str(self._store)
@@ -75,7 +75,7 @@ class SpoolStore(Store):
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         try:
             if self.waiting:
-                self._store.prepare()  # says soon whether the server is away
+                self._store.prepare()  # fails quickly if the server is away
         except _REFUSALS as refusal:
             return self._keep(header, codec, members, refusal)
         with _copied(members, self._spool.directory, self.mode) as copy:
@@ -91,21 +91,21 @@ class SpoolStore(Store):
             return self._store.put(header, codec, copy)
         except StoreAwayError as error:
             if not copy.begun:
-                raise  # the store has waited for its server
-            log.warning("%s; putting the snapshot once more", error)
+                raise  # the store has already waited for its server
+            log.warning("%s; writing the snapshot again", error)
             return self._store.put(header, codec, copy.again())
 
     def _keep(self, header: Header, codec: Codec, members: Iterable[Buffer], refusal: Exception) -> str:
         first = not self.waiting
         try:
-            # A name of its own for each, so that a location that was delivered never becomes another snapshot's.
+            # Names are unique, so that the location of a delivered snapshot is never reused for another one.
             location = self._spool.put(replace(header, name=f"{header.name}_{header.uuid[:8]}"), codec, members)
         except StoreError as error:
-            raise StoreError(f"{refusal}; nor does the spool take it: {error}") from refusal
+            raise StoreError(f"{refusal}; the spool cannot take it either: {error}") from refusal
         if not self._go_on:
             raise StoreError(f"{refusal}; the snapshot is {location}, from which the run can be resumed") from refusal
         if first:
-            log.warning("%s; snapshots wait in %s until it takes them", refusal, self._spool)
+            log.warning("%s; snapshots wait in %s until it accepts them", refusal, self._spool)
         return location
 
     def open(self, location: str) -> Iterator[bytes]:
@@ -129,37 +129,37 @@ class SpoolStore(Store):
                 store.delete(*there)
 
     def _where(self, location: str) -> tuple[Store, str]:
-        """Returns the store that has a snapshot, and where: one that has waited may have been delivered meanwhile."""
+        """Returns which store has a snapshot, and its location there: it may have been delivered in the meantime."""
         location = _delivered.get(location, location)
         return (self._spool if Path(location).parent == self._spool.directory else self._store), location
 
     def deliver(self) -> Mapping[str, str]:
-        """Tries again all that was refused; returns, by UUID, where each snapshot that was taken is now."""
+        """Retries all waiting snapshots; returns the new locations of the delivered ones by UUID."""
         return self._deliver(again=True)
 
     @property
     def waiting(self) -> Sequence[str]:
-        """Where the snapshots are that the store has refused so far, those included that nobody can read any more."""
+        """The locations of the snapshots that are not delivered yet, including damaged ones."""
         damaged: list[str] = []
         whole = [entry.location for entry in self._spool.list(lambda location, error: damaged.append(location))]
         return [*whole, *damaged]
 
     def _deliver(self, again: bool) -> dict[str, str]:
-        """Delivers what is waiting, the oldest first, around what is refused or damaged, until the store is away.
+        """Delivers waiting snapshots, oldest first. Skips damaged and refused ones, and ends when the store is away.
 
         Args:
-            again: whether also what this process has tried already.
+            again: whether to retry snapshots that the store has already refused in this process.
         """
         delivered: dict[str, str] = {}
         entries = list(self._spool.list(_tell_damaged))
         waiting = [entry for entry in reversed(entries) if again or entry.location not in _refused]
         try:
             if waiting and again:
-                self._store.prepare()  # says soon whether the server is away
+                self._store.prepare()  # fails quickly if the server is away
             for entry in waiting:
                 self._deliver_one(entry, delivered)
         except _REFUSALS as refusal:
-            log.warning("%s; snapshots wait in %s until it takes them", refusal, self._spool)
+            log.warning("%s; snapshots wait in %s until it accepts them", refusal, self._spool)
         return delivered
 
     def _deliver_one(self, entry: Entry, delivered: dict[str, str]) -> None:
@@ -179,28 +179,28 @@ class SpoolStore(Store):
         log.info("Snapshot delivered: %s is now %s", entry.location, location)
 
     def _taken(self, entry: Entry) -> str:
-        """Puts a snapshot that waits, if the store does not have it; returns where it is then."""
+        """Writes a waiting snapshot to the store, unless it is there already; returns its location there."""
         verify(self._spool.open(entry.location))
         for known in self._store.list(runs=[entry.header.run_id]):
             if known.header.uuid == entry.header.uuid and _is_whole(self._store.open(known.location)):
                 return known.location
-        codec = codecs.detect(next(self._spool.open(entry.location), b""))  # its header might name another
+        codec = codecs.detect(next(self._spool.open(entry.location), b""))  # its header might name another codec
         return self._store.put(entry.header, codec, self._spool.open(entry.location))
 
 
 _delivered: dict[str, str] = {}
-"""Where this process has delivered files of spools to."""
+"""The locations to which this process has delivered files from spools."""
 _refused: set[str] = set()
-"""The files that a store has refused to this process while it took others; they are tried again when a run starts or ends."""
+"""Files that a store has refused while it accepted others. They are retried when a run starts or ends."""
 
 
 def deliver(store: Store) -> Mapping[str, str]:
-    """Delivers what waits in the spool of a store, if it has one; returns where each snapshot is now, by UUID."""
+    """Delivers the snapshots in a store's spool, if it has one; returns their new locations by UUID."""
     return store.deliver() if isinstance(store, SpoolStore) else {}
 
 
 def waiting(store: Store) -> Sequence[str]:
-    """Returns where the snapshots are that wait in the spool of a store."""
+    """Returns the locations of the snapshots that wait in a store's spool."""
     return store.waiting if isinstance(store, SpoolStore) else ()
 
 
@@ -219,9 +219,9 @@ def _is_whole(blocks: Iterator[bytes]) -> bool:
 
 
 class _Copy:
-    """A stream whose members are copied to a file as they pass, so that it can be had again.
+    """A stream whose members are copied to a file as they pass, so that it can be read again.
 
-    A file that cannot be written is an error only when the stream is wanted again.
+    If the file cannot be written, that is an error only when the stream is read again.
     """
 
     def __init__(self, members: Iterable[Buffer], file: IO[bytes] | OSError) -> None:
@@ -244,7 +244,7 @@ class _Copy:
             self._file = error
 
     def again(self) -> Iterator[Buffer]:
-        """Yields the whole stream: what has passed, and what has not passed yet."""
+        """Yields the whole stream from the start: the members that have passed, and those that have not."""
         for _ in self:
             pass
         if isinstance(self._file, OSError):
@@ -256,7 +256,7 @@ class _Copy:
 
 @contextmanager
 def _copied(members: Iterable[Buffer], directory: Path, mode: int | None) -> Iterator[_Copy]:
-    """Copies the stream to a file without a name: whatever happens, nothing of it is left."""
+    """Copies the stream to a file without a name, of which nothing is left, whatever happens."""
     with ExitStack() as stack:
         file: IO[bytes] | OSError
         try:
@@ -271,7 +271,7 @@ def _copied(members: Iterable[Buffer], directory: Path, mode: int | None) -> Ite
 
 @contextmanager
 def _claimed(location: str) -> Iterator[bool]:
-    """Locks a file that is waiting; gives false if another process has delivered it meanwhile."""
+    """Locks a waiting file. Yields False if another process has delivered it in the meantime."""
     with ExitStack() as stack:
         try:
             file = stack.enter_context(open(location, "rb"))
@@ -283,5 +283,5 @@ def _claimed(location: str) -> Iterator[bool]:
 
 
 def with_spool(store: Store, spool: str | None, on_error: str | None, mode: int | None) -> Store:
-    """Returns the store with a spool in that folder, with files of that mode, or as it is if there is none."""
+    """Wraps a store in a spool in that folder, with files of that mode; returns it as it is if no folder is given."""
     return SpoolStore(store, spool, on_error != "raise", mode) if spool else store

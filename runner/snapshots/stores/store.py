@@ -1,4 +1,4 @@
-"""The interface of a store: everything that a snapshotter and a restore ask of the place where snapshots are kept."""
+"""The interface of a store: all that a snapshotter and a restore need from the place where snapshots are kept."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from runner.snapshots.format.header import Header
 
 @dataclass(frozen=True)
 class Entry:
-    """A snapshot in a store: where it is and what its header says."""
+    """A snapshot in a store: its location and its header."""
 
     location: str
     header: Header
 
     @property
     def newest_last(self) -> str:
-        """What entries are sorted by; times in headers are UTC with microseconds, so that they sort as text."""
+        """The sort key of entries. Times in headers are UTC with microseconds, so they sort as text."""
         return self.header.time
 
 
 Unreadable = Callable[[str, SnapshotError], object]
-"""Told of a snapshot whose header cannot be read: where it is, and why."""
+"""Called for each snapshot whose header cannot be read, with its location and the error."""
 
 
 def ignore(location: str, error: SnapshotError) -> None:
-    """Ignores a snapshot that cannot be read."""
+    """Ignores unreadable snapshots."""
 
 
 class Store(ABC):
     """Keeps snapshots.
 
-    To add one, write a subclass and add its URL scheme to the table in `runner.snapshots.stores`; nothing else names a store.
-    The contract that the tests hold every store to is in tests/contract/test_stores.py.
+    To add a store, write a subclass and add its URL scheme to the table in `runner.snapshots.stores`. Nothing else names it.
+    tests/contract/test_stores.py has the contract that every store must fulfill.
 
     Attributes:
-        mode: permissions of the files that it makes; the umask's if None.
+        mode: permissions of the files that it creates; the umask's if None.
     """
 
     mode: int | None = None
@@ -48,20 +48,20 @@ class Store(ABC):
     @classmethod
     @abstractmethod
     def of(cls, location: str) -> Self:
-        """Returns the store in which a location lies, without looking whether it is there."""
+        """Returns the store that a location belongs to, without checking whether it exists."""
 
     @property
     @abstractmethod
     def place(self) -> str:
-        """Where the snapshots are, without any of them: a folder, or a URL; no passwords."""
+        """Where the store is: a folder or a URL, without passwords."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Proves, before a run spends time, that snapshots can be put, as far as that can be known."""
+        """Checks before a run starts, as far as possible, that snapshots can be written."""
 
     @abstractmethod
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
-        """Writes a snapshot, and returns its location once it is there and durable. A put that fails leaves nothing behind."""
+        """Writes a snapshot and returns its location once it is durable. A put that fails leaves nothing behind."""
 
     @abstractmethod
     def open(self, location: str) -> Iterator[bytes]:
@@ -73,34 +73,34 @@ class Store(ABC):
     ) -> Iterator[Entry]:
         """Yields the snapshots, newest first, without reading their content.
 
-        It reads as it is asked: the first of 100,000 snapshots costs no more than the first of ten, and a store that can, reads
-        nothing of other runs or workflows.
+        Snapshots are read lazily: the first of 100,000 costs no more than the first of ten. If it can, a store skips other runs
+        and workflows without reading them.
 
         Args:
-            unreadable: told of each snapshot whose header cannot be read, as far as it was read.
-            runs: only those that these processes wrote (`Header.run_id`). Default: of all.
-            workflow: only those of workflows of this name. Default: of all.
+            unreadable: called for each unreadable header that is come across.
+            runs: only snapshots that these processes wrote (`Header.run_id`). Default: all.
+            workflow: only snapshots of workflows with this name. Default: all.
         """
 
     @abstractmethod
     def find(self, location: str) -> str:
-        """Returns the full location of the snapshot that a location names, which may be an abbreviation of it.
+        """Returns the full location of the snapshot that a location, possibly abbreviated, refers to.
 
         Raises:
-            SnapshotNotFoundError: there is none.
-            SnapshotAmbiguousError: it fits several runs.
+            SnapshotNotFoundError: there is no such snapshot.
+            SnapshotAmbiguousError: the location matches several runs.
         """
 
     @abstractmethod
     def delete(self, *locations: str) -> None:
-        """Removes snapshots; a database removes all or none."""
+        """Deletes snapshots; a database deletes all or none of them."""
 
     @property
     def identity(self) -> str:
-        """What this store is, however its place is spelled: two stores of one identity are the same."""
+        """Identifies the store, however its place is spelled: two stores with the same identity are the same store."""
         return self.place
 
 
 def selected(header: Header, runs: Collection[str] | None, workflow: str | None) -> bool:
-    """Whether a header is of these runs and of this workflow."""
+    """Whether a header belongs to one of these runs and to this workflow."""
     return (runs is None or header.run_id in runs) and (workflow is None or header.workflow == workflow)

@@ -131,7 +131,7 @@ def test_spool_that_cannot_be_written_either(refusing: SpoolStore, tmp_path: Pat
     (tmp_path / "file").touch()
     store = SpoolStore(refusing._store, tmp_path / "file")
     one = header()
-    with pytest.raises(StoreError, match=r"quota exceeded.*; nor does the spool take it: .*'.*file"):
+    with pytest.raises(StoreError, match=r"quota exceeded.*; the spool cannot take it either: .*'.*file"):
         store.put(one, NONE, content(one))
 
 
@@ -212,7 +212,9 @@ def test_spool_whose_disk_is_full(refuses: bool, refusing: SpoolStore, tmp_path:
         one = header()
         large = content(one, bytes(3_000_000))
         if refuses:
-            with pytest.raises(StoreError, match=r"quota exceeded.*; nor does the spool take it: .*No space left on device"):
+            with pytest.raises(
+                StoreError, match=r"quota exceeded.*; the spool cannot take it either: .*No space left on device"
+            ):
                 store.put(one, NONE, large)
         else:
             assert b"".join(store.open(store.put(one, NONE, large))) == b"".join(large)
