@@ -1,4 +1,4 @@
-"""Makes workflows of configurations: the only place where the one becomes the other."""
+"""Builds workflows from configurations: the only place where a configuration becomes objects."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from runner.snapshots.stores.store import Store
 from runner.targets import TARGET, check_arguments, locate
 
 LAUNCH_KEYS = frozenset({"mode", "graph", "snapshot", "device", "threads", "plotters", "restore"})
-"""Keys that belong to a process, not to a run: they may differ each time."""
+"""Keys that apply to a process, not to a run: they may differ each time a run is resumed."""
 
 NETWORK_SECTIONS = (
     *("precision", "loader", "loss_function", "layers", "mcdnnic_topology", "mcdnnic_parameters"),
     *("optimizer", "lr_adjuster", "decision", "rollback"),
 )
-"""What describes a standard workflow, and no other."""
+"""Sections that apply only to a standard workflow."""
 
 
 def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
-    """Builds the workflow that the configuration describes, and seeds the global random generators before.
+    """Seeds the global random generators, then builds the workflow that the configuration describes.
 
     Args:
         config: the checked configuration.
-        name: the workflow's name, where the configuration gives none.
-        seed: of everything random.
-        output_dir: where snapshots go, where the configuration names no folder.
+        name: the workflow's name, if the configuration does not set one.
+        seed: the seed for everything random.
+        output_dir: the folder for snapshots, if the configuration does not set one.
 
     Raises:
-        ConfigError: a key is wrong, or unknown to the constructor of the workflow.
+        ConfigError: a key is wrong, or the workflow's constructor does not know it.
     """
     arguments = dict(config.workflow)
     name, target = arguments.pop("name") or name, arguments.pop(TARGET)
@@ -57,7 +57,7 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
 
 
 def _network(config: Config, seed: int, output_dir: str) -> dict[str, Any]:
-    """Returns what the configuration says of a standard workflow."""
+    """Returns the arguments of a standard workflow that the configuration's sections give."""
     return {
         "seed": seed,
         "precision": config.precision.value,
@@ -74,18 +74,18 @@ def _network(config: Config, seed: int, output_dir: str) -> dict[str, Any]:
 
 
 def _check_no_network(config: Config, cls: type) -> None:
-    """Raises a ConfigError if the configuration describes a network, which the workflow is none."""
+    """Raises a ConfigError if the configuration describes a network, but the workflow is not one."""
     given, defaults = plain(config), plain(Config(layers={}))
     for section in NETWORK_SECTIONS:
         if given[section] != defaults[section]:
-            raise ConfigError(f"{section} is for a StandardWorkflow, and {cls.__name__} is none: its keys are below workflow")
+            raise ConfigError(f"{section} is for a StandardWorkflow, which {cls.__name__} is not: its keys go below workflow")
 
 
 def reconfigure(workflow: Workflow, before: Config, now: Config, output_dir: str) -> dict[str, tuple[Any, Any]]:
-    """Brings a restored workflow to a changed configuration; returns for each changed key what it was and is.
+    """Applies a changed configuration to a restored workflow; returns the old and new value of each changed key.
 
     Raises:
-        ConfigError: a key has changed that cannot change after construction.
+        ConfigError: a changed key cannot change after construction.
     """
     was, values = flattened(plain(before)), flattened(plain(now))
     changes = {
@@ -104,7 +104,7 @@ def reconfigure(workflow: Workflow, before: Config, now: Config, output_dir: str
 
 
 def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:
-    """Returns where snapshots go: to a database if the configuration names one, else to a folder."""
+    """Returns the store for snapshots: a database if the configuration names one, otherwise a folder."""
     if config.odbc:
         from runner.snapshots.odbc.odbc_store import OdbcStore
 
@@ -116,7 +116,7 @@ def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:
 
 
 def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, output_dir: str) -> None:
-    """Gives the snapshotters of a workflow the configuration's settings, whatever its class gave them."""
+    """Applies the configuration's settings to all snapshotters of a workflow, overriding those from its class."""
     settings = _snapshotter(config, output_dir)
     for snapshotter in snapshotters(workflow):
         snapshotter.configure(**settings)
@@ -128,6 +128,6 @@ def _snapshotter(config: SnapshotterConfig, output_dir: str) -> dict[str, Any]:
 
 
 def check_seed(seed: int | None) -> None:
-    """Raises a ConfigError for a seed that not all generators take."""
+    """Raises a ConfigError if not every random generator accepts the seed."""
     if seed is not None and not 0 <= seed < 2**32:
         raise ConfigError(f"seed={seed} must be between 0 and 2^32 - 1")

@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""Finds out how many cores this process may use."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ MOUNT = Path("/sys/fs/cgroup")
 
 
 def usable() -> int:
-    """Returns how many cores this process may use: by its affinity (taskset) and its cgroups (Docker, SLURM)."""
+    """Returns how many cores this process may use, given its affinity (taskset) and its cgroups (Docker, SLURM)."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([allowed, *(math.ceil(share) for share in quotas(PROC, MOUNT))]))
 
 
 def for_numbers() -> int:
-    """Returns how many threads the numerical library may have: at most those that OMP_NUM_THREADS allows."""
+    """Returns how many threads the numerical library may use: one per core, but no more than OMP_NUM_THREADS."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return min(usable(), int(asked)) if asked.isdecimal() and int(asked) else usable()
 
 
 def quotas(proc: Path, mount: Path) -> Iterator[float]:
-    """Yields the processors' worth of time that each cgroup of this process allows, of version 1 and 2, where it is limited."""
+    """Yields the limit of each of this process's cgroups (v1 or v2) that has one, as a number of processors."""
     for folder in _cgroups(proc, mount):
         with suppress(OSError, ValueError):  # ValueError: "max"
             quota, period = (folder / "cpu.max").read_text().split()
@@ -37,7 +37,7 @@ def quotas(proc: Path, mount: Path) -> Iterator[float]:
 
 
 def _cgroups(proc: Path, mount: Path) -> Iterator[Path]:
-    """Yields the folders of the cgroups that rule this process's share of time, and of those they are in."""
+    """Yields the folders of the cgroups that limit this process's CPU time, and of their parents."""
     try:
         lines = proc.read_text().splitlines()
     except OSError:
@@ -47,6 +47,6 @@ def _cgroups(proc: Path, mount: Path) -> Iterator[Path]:
         if controllers and "cpu" not in controllers.split(","):
             continue
         for root in (mount / controllers, mount / "cpu") if controllers else (mount, mount / "unified"):
-            # In a container the path may be that of the host: the root of the container's own is looked at, too.
+            # In a container the path may be the host's, so check the parents up to the container's own root, too.
             group = Path(path.lstrip("/"))
             yield from dict.fromkeys(root / part for part in (group, *group.parents))

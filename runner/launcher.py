@@ -1,4 +1,4 @@
-"""The launcher: runs a workflow in this process. It is a service, and in no snapshot."""
+"""The launcher: runs a workflow in this process. It is a service and never part of a snapshot."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from runner.plots.canvas import Canvas
 
 
 class Launcher:
-    """Runs a workflow: `veles-run`, scripts and notebooks all do it by a `session`.
+    """Runs a workflow. `veles-run`, scripts and notebooks all do so through a `session`.
 
-    A signal that asks the process to stop has the run take a snapshot at the next safe point, and end there.
+    When a signal asks the process to stop, the run takes a snapshot at the next safe point and ends there.
 
     Attributes:
-        run_id: this process's run (UUID); a resumed run has a new one, and keeps the log id of the first.
+        run_id: the id of this process's run (UUID). A resumed run has a new one, but keeps the log id of the first.
         device: the device for tensors, such as `cpu` or `cuda:0`.
         canvas: where plotters draw, or None.
-        threads: threads of the numerical library; None if nobody has chosen.
+        threads: number of threads of the numerical library; None to leave it as it is.
         stop_signal: the signal that asked the run to stop, or None.
-        snapshot_signal: the signal that asks for a snapshot without a stop, until it is taken; or None.
+        snapshot_signal: the signal that requested a snapshot without a stop, until the snapshot is taken; or None.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: threads of the numerical library. Default: what the workflow chooses.
-        plots: the folder for the pictures of plotters; nothing is drawn if None.
-        config, overrides, conf: what snapshots say of the configuration.
+        threads: number of threads of the numerical library. Default: chosen by the workflow.
+        plots: the folder for plots. Default: nothing is drawn.
+        config, overrides, conf: the configuration, as snapshots record it.
 
     Raises:
-        ConfigError: the device is not here.
+        ConfigError: this machine does not have the device.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Launcher:
         return self.stop_signal is not None
 
     def provenance(self) -> dict[str, Any]:
-        """Returns what a snapshot's header says of the configuration."""
+        """Returns the configuration as the header of a snapshot records it."""
         return self._provenance
 
     def attach(self, workflow: Workflow) -> None:
-        """Makes this the launcher of the workflow and prepares torch, where it is loaded."""
+        """Makes this the launcher of the workflow. On a GPU, makes torch deterministic."""
         self._workflow = workflow
         workflow.launcher_ = self
         if self.device.startswith("cuda"):
-            # A run is continued bit for bit only if it is deterministic.
+            # Only a deterministic run can be continued bit for bit.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             sys.modules["torch"].use_deterministic_algorithms(True)
 
@@ -90,9 +90,9 @@ class Launcher:
 
     @contextmanager
     def session(self, workflow: Workflow) -> Iterator[Callable[[], None]]:
-        """Prepares the workflow and yields what runs it; while the block lasts, signals stop the run at its next safe point.
+        """Prepares the workflow and yields a function that runs it. In the block, signals stop the run at its next safe point.
 
-        After the block, a handler that was there before is called if its signal came: the snapshot is durable by then.
+        After the block, the earlier handler of each signal that came is called: the snapshot is durable by then.
         """
         from runner.snapshots.snapshotter import snapshotters
 
@@ -107,7 +107,7 @@ class Launcher:
             yield self._run
 
     def run(self, workflow: Workflow) -> None:
-        """Initializes the workflow and runs it to its end, or until it has taken the snapshot that a signal asked for."""
+        """Initializes the workflow and runs it to its end, or until a signal stops it and its snapshot is taken."""
         with self.session(workflow) as run:
             run()
 
@@ -122,7 +122,7 @@ class Launcher:
         self._workflow.stop()
 
     def on_signal(self, number: signal.Signals) -> None:
-        """Notes that a signal asks for a snapshot, or to stop; a workflow without snapshots stops after the running unit."""
+        """Notes that a signal requests a snapshot or a stop. A workflow without snapshots stops after the running unit."""
         if number in self._continuing:
             self.snapshot_signal = number
         elif self.stop_signal is None:
@@ -131,7 +131,7 @@ class Launcher:
                 self.stop()
 
     def announce(self, number: signal.Signals) -> None:
-        """Says what a signal does, the first time."""
+        """Tells the user what a signal does: for a request to stop, only the first time."""
         if number in self._continuing:
             print(f"{number.name}: taking a snapshot at the next safe point", file=sys.stderr, flush=True)
         elif not self._announced:
@@ -151,5 +151,5 @@ def _resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda" if count else "cpu"
     if int(device.partition(":")[2] or 0) >= count:
-        raise ConfigError(f"device={device!r} is not here: this machine has {count} CUDA devices")
+        raise ConfigError(f"device={device!r} is not available: this machine has {count} CUDA devices")
     return device

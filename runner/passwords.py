@@ -1,9 +1,8 @@
-"""Passwords: kept out of everything that is written, shown or pickled.
+"""Keeps passwords out of everything that is written, shown or pickled.
 
-A connection string that holds a password is replaced, at the edge where it comes in, by the same string with `PWD=***`; that is
-what configurations, snapshots, folder names and messages see. The password itself stays in the memory of this process, and is
-put back when a connection is opened. Processes that this one starts do not get it, but for those in which Hydra runs the jobs
-of a sweep: see `hand_over`.
+As soon as a connection string with a password comes in, it is replaced by the same string with `PWD=***`. Configurations,
+snapshots, folder names and messages see only that. The password itself stays in the memory of this process, and is put back
+when a connection is opened. Child processes do not get it, except those that run the jobs of a sweep: see `hand_over`.
 """
 
 from __future__ import annotations
@@ -22,27 +21,27 @@ from runner.text import shown, shown_lines
 MASK = "***"
 ENVIRONMENT = "VELES_RUN_SECRETS"
 
-# Any name that ends so, such as ProxyPassword or SSLKeyPwd. `Key` needs something before it, or to be a key of a connection
-# string: `key=` stands in much of Python. Two keys hold the path of a file; snapshotter.key and restore.key do as well.
+# Any name with such an end, like ProxyPassword or SSLKeyPwd. `Key` must follow other characters, or be a key of a connection
+# string, since `key=` is common in Python. SSLKey and RSAKey hold the path of a file, as snapshotter.key and restore.key do.
 _NAME = r"(?:pwd|passw(?:or)?d|passphrase|secret|token|(?:(?<=[\w;{&?-])|(?<=[;{&?]\s)|\A)(?<!ssl)(?<!rsa)key)"
 _KEY = rf"(?i)({_NAME}\s*+=\s*+)"
 _END = r"(?:[;&\s'\")}]|$)"
-# What is masked already, or is a reference without a default, is no secret.
+# A value that is already masked, or a reference without a default, is not a secret.
 _HARMLESS = r"(?!\*\*\*" + _END + r"|\$\{[^},]*\}" + _END + ")"
-# A value in braces ends at its brace, where `}}` stands for one, and one in quotes at its quote, unless more follows; any other
-# value ends at a semicolon, or with its line.
+# A value in braces ends at the closing brace (`}}` is an escaped one) and a quoted one at its quote, unless more follows; any
+# other value ends at a semicolon or at the end of the line.
 _BRACES, _QUOTES = r"\{(?:[^}\n]|\}\})*+\}", r"'(?:[^'\\\n]|\\.)*+'" + r'|"(?:[^"\n]|"")*+"'
 _SECRET = re.compile(_KEY + _HARMLESS + rf"((?:{_BRACES}|{_QUOTES})(?=[;&\s}})'\",\]]|\Z)|\{{[^\n]*|[^;\n]+)")
 _MASKED = re.compile(_KEY + r"\*\*\*(?=" + _END + ")")
 _REFERENCE = re.compile(r"\$\{oc\.env:[^{}]*\}")
 _CREDENTIALS = re.compile(r"(?<=://)([^/\s:@]*):(?!\*\*\*@)[^/\s]+@")
 _RECOGNISABLE = 8
-"""Characters from which a password is looked for by itself: a shorter one may be an ordinary word."""
+"""Minimum length of a password to be masked wherever it occurs: a shorter one may be an ordinary word."""
 
 _given: dict[str, list[str]] = json.loads(os.environ.pop(ENVIRONMENT, "{}"))
-"""The passwords of each connection string, as it is when they are masked."""
+"""The passwords of each connection string, by the masked string."""
 _found: set[str] = set()
-"""Passwords that came from references, to be known in an error of a driver."""
+"""Passwords that came from references, so that they can be masked in a driver's errors."""
 
 
 def conceal(text: str) -> str:
@@ -68,10 +67,10 @@ def reveal(text: str) -> str:
     """Returns the connection string with its references resolved and its passwords put back.
 
     Args:
-        text: as `conceal` returned it; it may hold references such as `${oc.env:VELES_ODBC}`.
+        text: the string that `conceal` returned. It may contain references such as `${oc.env:VELES_ODBC}`.
 
     Raises:
-        ConfigError: a reference leads nowhere, or a masked password was not given to this process.
+        ConfigError: a reference cannot be resolved, or this process was not given the masked password.
     """
     values = iter(_given.get(text, ()))
     try:
@@ -86,7 +85,7 @@ def reveal(text: str) -> str:
 
 
 def _value(value: str) -> str:
-    """Returns a remembered password, which may be a reference whose default was masked with it."""
+    """Returns a remembered password. It may be a reference that was masked because of its default."""
     return _resolved(value) if _REFERENCE.fullmatch(value) else value
 
 
@@ -103,7 +102,7 @@ def _resolved(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Returns a text to be shown, with every password in it masked."""
+    """Returns a text with every password in it masked, so that it can be shown."""
     text = _CREDENTIALS.sub(rf"\1:{MASK}@", _SECRET.sub(rf"\1{MASK}", text))
     for value in {*_found, *(value for values in _given.values() for value in values)}:
         for spelling in {value, value[1:-1].replace("}}", "}")} if value.startswith("{") else {value}:
@@ -113,30 +112,30 @@ def redact(text: str) -> str:
 
 
 def hand_over() -> None:
-    """Lets the processes that are started from now on have the passwords, until `keep`.
+    """Passes the passwords on to the processes that are started from now on, until `keep`.
 
-    They stand in the environment meanwhile. A process that finds them there takes them out when it imports this module, so that
-    what it starts in turn does not have them.
+    Until then, they are in the environment. A process that finds them there removes them when it imports this module, so that
+    its own child processes do not get them.
     """
     if _given:
         os.environ[ENVIRONMENT] = json.dumps(_given)
 
 
 def keep() -> None:
-    """Ends what `hand_over` has begun."""
+    """Ends `hand_over`: removes the passwords from the environment."""
     os.environ.pop(ENVIRONMENT, None)
 
 
 def told(error: BaseException) -> str:
-    """Returns a traceback to be shown: without passwords, and with nothing in it that a terminal would obey."""
+    """Returns a traceback that is safe to show: without passwords, and without control characters for a terminal."""
     return redact(shown_lines("".join(traceback.format_exception(error))))
 
 
 class RedactingFilter(logging.Filter):
-    """Makes log records safe to show, tracebacks included; it belongs on a handler.
+    """Makes log records safe to show, including tracebacks. Add it to handlers.
 
-    Passwords are masked. Line breaks stay in the message itself and in errors; in all else that the message is about, they and
-    other characters that cannot be printed are escaped.
+    Passwords are masked. Line breaks are kept in the message itself and in errors. In all other arguments of the message, they
+    are escaped like other unprintable characters.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -156,7 +155,7 @@ class RedactingFilter(logging.Filter):
 
 
 class _Shown:
-    """An argument of a log record as it is shown, whether by `%s` or by `%r`."""
+    """An argument of a log record that is safe to show, with both `%s` and `%r`."""
 
     def __init__(self, value: object) -> None:
         self._value = value

@@ -1,10 +1,10 @@
-"""What a snapshot's pickle names: veles-run's classes under names that never change, and what makes objects again.
+"""The names in a snapshot's pickle: stable names for veles-run's classes, and functions that recreate objects.
 
-A pickle finds a class by its module and name. If these were the places of our files, no file could move after the first
-release. So a snapshot says `runner.pickled.class_("Unit")` instead, and this module knows where the class is today. A name in
-`CLASSES` is never taken away or given to another class: a class that is renamed keeps its old name here.
+A pickle finds a class by its module and name. If it named the modules as they are, none could move after the first release. So
+a snapshot says `runner.pickled.class_("Unit")` instead, and this module knows where the class is today. A name in `CLASSES` is
+never removed or given to another class: a renamed class keeps its old name here.
 
-`docs/format.md` specifies what each function takes. This module imports nothing, so that it can be named from everywhere.
+`docs/format.md` specifies the arguments of each function. This module imports nothing, so every other module can import it.
 """
 
 from __future__ import annotations
@@ -95,49 +95,49 @@ CLASSES = {
     "WineLoader": "runner.nn.loading.sklearn_loader",
     "Workflow": "runner.graph.workflow",
 }
-"""The module of each class that a snapshot may hold, by the class's name in snapshots."""
+"""The module of each class that a snapshot may contain, by the class's name in snapshots."""
 
 RENAMED: dict[str, str] = {}
-"""What a class is called today, where its name in snapshots is another one."""
+"""Today's name of each class that has another name in snapshots."""
 
 
 def class_(name: str) -> type:
     """Returns the class of veles-run that has this name in snapshots.
 
     Raises:
-        AttributeError: there is none.
+        AttributeError: there is no such class.
     """
     from importlib import import_module
 
     if name not in CLASSES:
-        raise AttributeError(f"veles-run has no class {name[:100]!r} that a snapshot may hold")
+        raise AttributeError(f"veles-run has no class {name[:100]!r} that a snapshot may contain")
     found: type = getattr(import_module(CLASSES[name]), RENAMED.get(name, name))
     return found
 
 
 def name_of(cls: type) -> str | None:
-    """Returns the name of one of veles-run's classes in snapshots; None for any other class."""
+    """Returns the name that a class of veles-run has in snapshots; None for any other class."""
     name = next((old for old, new in RENAMED.items() if new == cls.__qualname__), cls.__qualname__)
     return name if CLASSES.get(name) == cls.__module__ else None
 
 
 def unit(cls: type[Unit], workflow: Workflow) -> Unit:
-    """Makes a unit without its state, which the state of its workflow brings."""
+    """Makes a unit without its state, which comes with the state of its workflow."""
     return cls.__new__(cls)
 
 
 def storage(data: bytes | bytearray, device: str) -> torch.UntypedStorage:
-    """Makes a torch storage of bytes. A device that this machine does not have gives way to the CPU."""
+    """Makes a torch storage from bytes. If this machine does not have the device, the storage is on the CPU."""
     import torch
 
-    # In memory of torch's own: results of BLAS may depend on alignment.
+    # Copied to memory that torch has allocated, since results of BLAS may depend on its alignment.
     memory = torch.empty(len(data), dtype=torch.uint8)
     memory.numpy().data[:] = data
     return on_device(memory, device)
 
 
 def on_device(memory: torch.Tensor, device: str) -> torch.UntypedStorage:
-    """Returns the storage of bytes that are in torch's memory, on the device if this machine has it."""
+    """Returns the storage of bytes in torch's memory, moved to the device if this machine has it."""
     import torch
 
     if device.startswith("cuda") and torch.cuda.is_available():
@@ -154,7 +154,7 @@ def tensor(
     requires_grad: bool,
     parameter: bool,
 ) -> torch.Tensor:
-    """Makes a tensor over a storage; offset and strides count elements."""
+    """Makes a tensor over a storage. Offset and strides count elements."""
     import torch
 
     made = torch.empty(0, dtype=getattr(torch, dtype), device=storage.device)
@@ -163,7 +163,7 @@ def tensor(
 
 
 def generator(device: str, state: torch.Tensor) -> torch.Generator:
-    """Makes a random generator of torch in the given state."""
+    """Makes a torch random generator in the given state."""
     import torch
 
     made = torch.Generator(device)
@@ -179,7 +179,7 @@ def view(
     strides: Sequence[int],
     writeable: bool,
 ) -> npt.NDArray[Any]:
-    """Makes a view of an array; offset and strides count bytes."""
+    """Makes a view of an array. Offset and strides count bytes."""
     import numpy as np
 
     made: npt.NDArray[Any] = np.ndarray(tuple(shape), dtype, owner.reshape(-1, order="A"), offset, tuple(strides))

@@ -1,6 +1,6 @@
-"""The signals that ask a process to stop: caught from its first moment, and told to whoever can act on them.
+"""The signals that ask a process to stop: caught from the start, and passed on to whoever can act on them.
 
-This module imports next to nothing, so that the command catches signals before it imports anything that takes time.
+This module imports very little, so that the command can catch signals before its slow imports.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from typing import Any, Protocol
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 URGENT = frozenset({signal.SIGINT, signal.SIGTERM})
-"""The signals that end the process at once when another of them comes. The others are sent repeatedly as a matter of course:
-the kernel sends SIGXCPU every second, and SIGHUP comes from the terminal and from the shell."""
+"""The signals of which a second one ends the process at once. The others are repeated in normal operation: the kernel sends
+SIGXCPU every second, and both terminal and shell send SIGHUP."""
 
 SAME = 0.25
-"""Seconds within which two urgent signals count as one: timeout(1) sends its signal to the process, and then to its group."""
+"""Seconds within which two urgent signals count as one: timeout(1) signals the process, and then its group."""
 
 
 def exit_code(number: signal.Signals) -> int:
-    """Returns the exit code of a process that a signal has stopped in good order."""
+    """Returns the exit code of a process that a signal has stopped cleanly."""
     return 130 if number is signal.SIGINT else 75
 
 
 class Listener(Protocol):
-    """Who is told of signals."""
+    """Is notified of signals."""
 
     def on_signal(self, number: signal.Signals) -> None:
-        """Takes note of a signal. The main thread may be anywhere, so this must neither write nor wait."""
+        """Notes a signal. This interrupts the main thread anywhere, so it must neither write nor wait."""
 
     def announce(self, number: signal.Signals) -> None:
-        """Says what happens now. A thread calls this at once, even while the main thread is in a long call of a library."""
+        """Tells the user what happens now. A thread calls this at once, even if the main thread is in a long library call."""
 
 
 @contextmanager
 def caught(listener: Listener) -> Iterator[None]:
-    """Tells a listener of all signals that come while the block runs.
+    """Notifies a listener of all signals that come while the block runs.
 
-    Signals that the process ignores (nohup, a background job of a script) stay ignored. After the block, the handlers that were
-    there before are back, and each is called if its signal came. Inside another `caught`, only the listener changes, and the
-    outer one is told afterwards. Outside the main thread nothing is caught, since Python allows handlers there only.
+    Signals that the process ignores (nohup, a background job in a script) stay ignored. After the block, the earlier handlers
+    are restored, and each is called if its signal came. Inside another `caught`, only the listener changes, and the outer one
+    is notified at the end. Outside the main thread nothing is caught, since Python allows handlers only in the main thread.
     """
     global _catcher
     if _catcher is not None:
@@ -70,7 +70,7 @@ def caught(listener: Listener) -> Iterator[None]:
 
 
 def settle() -> None:
-    """Makes all further signals harmless: how the process ends is decided, and a signal must not change its exit code."""
+    """Makes all further signals harmless. The outcome is decided, and a signal must not change the exit code."""
     if _catcher is not None:
         _catcher.settled = True
 
@@ -84,7 +84,7 @@ def ignore() -> None:
 
 
 def in_a_hurry() -> bool:
-    """Whether a signal has come: someone waits for this process to end."""
+    """Whether a signal has come, so that somebody waits for this process to end."""
     return _catcher is not None and bool(_catcher.came)
 
 
@@ -97,18 +97,18 @@ class _Catcher:
         self.came: list[signal.Signals] = []
         self.before: dict[signal.Signals, Any] = {}
         self._urgent_at: float | None = None
-        # The C part of Python's handlers writes to this pipe, whatever the main thread is doing.
+        # Python's C-level handler writes to this pipe at once, whatever the main thread is doing.
         reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
         self._watcher = threading.Thread(target=self._watch, args=(reading,), name="signals", daemon=True)
         self._watcher.start()
         self._pipe_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in STOPS:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: it was not installed from Python
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: not installed from Python
                 self.before[number] = signal.signal(number, self._handle)
 
     def release(self) -> None:
-        """Puts the earlier handlers back, and hands them the signals that came."""
+        """Restores the earlier handlers, and calls those whose signals came."""
         self._put_back()
         os.close(self._writing)
         self._watcher.join(1)
@@ -118,9 +118,10 @@ class _Catcher:
                 signal.raise_signal(number)
 
     def forget(self) -> None:
-        """Undoes the handlers in a forked process, such as one that loads data.
+        """Removes the handlers in a forked process, such as a data loader's worker.
 
-        It ends by SIGTERM, by which its parent ends it. What is sent to the whole group, as by Ctrl-C, is for the run alone.
+        SIGTERM ends it, since that is how its parent ends it. Signals to the whole group, such as Ctrl-C, are meant for the run
+        alone.
         """
         with suppress(ValueError):  # not in the main thread
             self._put_back()
@@ -151,13 +152,13 @@ class _Catcher:
     def _watch(self, reading: int) -> None:
         while data := os.read(reading, 1):
             if data[0] in STOPS and not self.settled:
-                with suppress(Exception):  # nothing depends on what is said
+                with suppress(Exception):  # the message is not essential
                     self.listener.announce(signal.Signals(data[0]))
         os.close(reading)
 
 
 def _leave_to_the_run(number: int, frame: FrameType | None) -> None:
-    """Does nothing. Unlike a signal that is ignored, it does not stay so in a run that this process may begin."""
+    """Does nothing. Unlike SIG_IGN, it is not inherited by a program that this process may start."""
 
 
 _catcher: _Catcher | None = None

@@ -1,4 +1,4 @@
-"""Classes that the configuration names: `_target_: my_module.MyWorkflow`."""
+"""Finds the classes that a configuration names: `_target_: my_module.MyWorkflow`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.errors import ConfigError
 TARGET = "_target_"
 
 SIMPLE: dict[Any, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str": (str,), "bool": (bool,)}
-"""The types of values for annotations that can be checked."""
+"""The types that a value may have, for each annotation that is checked."""
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 
 def locate(key: str, target: str, base: type[T]) -> type[T]:
-    """Returns the class that a key names; its module is imported.
+    """Returns the class that a key names; imports its module.
 
     Args:
         key: the key, for messages.
         target: the class as `module.Class`.
-        base: what it must be a subclass of.
+        base: the class that it must be a subclass of.
 
     Raises:
-        ConfigError: there is no such class, or it is of another kind.
+        ConfigError: there is no such class, or it is not a subclass of `base`.
     """
     module_name, _, name = target.rpartition(".")
     if not module_name:
@@ -39,37 +39,38 @@ def locate(key: str, target: str, base: type[T]) -> type[T]:
     except Exception as error:  # the module may fail in any way
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
-            f"{key}={target!r}: the module {module_name!r} cannot be imported ({reason}); modules are looked for in the current"
-            " folder, and among those that are installed"
+            f"{key}={target!r}: the module {module_name!r} cannot be imported ({reason}); modules are searched for in the"
+            " current folder and among the installed packages"
         ) from error
     found: Any = vars(module).get(name)
     if found is None:
         raise ConfigError(f"{key}={target!r}: the module {module_name!r} has no {name!r}")
     if not isinstance(found, type) or not issubclass(found, base):
-        raise ConfigError(f"{key}={target!r} is no subclass of {base.__module__}.{base.__qualname__}")
+        raise ConfigError(f"{key}={target!r} is not a subclass of {base.__module__}.{base.__qualname__}")
     return found
 
 
 def check_arguments(
     section: str, cls: type, arguments: Mapping[str, Any], *, given: Collection[str], reserved: Collection[str] = ()
 ) -> None:
-    """Checks that keys of a section are arguments of a constructor, and that none is missing.
+    """Checks that the keys of a section are arguments of a constructor, and that none is missing.
 
-    Where the constructor says that an argument is a plain number or text, so must the value be.
+    If the constructor annotates an argument as `int`, `float`, `str` or `bool`, the type of its value is checked, too.
 
     Args:
         section: where the keys are, for messages.
-        cls: the class.
+        cls: the class to construct.
         arguments: the keys and their values.
-        given: the arguments that the constructor gets from elsewhere.
-        reserved: further ones that are no keys of the section.
+        given: arguments that the constructor gets from elsewhere, and must accept.
+        reserved: further arguments that are not keys of the section.
 
     Raises:
-        ConfigError: a key is unknown or missing, a value is of another type, or the constructor does not take what is given.
+        ConfigError: a key is unknown or missing, a value has another type, or the constructor does not accept an argument of
+            `given`.
     """
     parameters = _parameters(cls)
     if refused := sorted(set(given) - set(parameters)):
-        raise ConfigError(f"{cls.__name__} does not take {refused[0]!r}: its constructor needs **settings, and passes them on")
+        raise ConfigError(f"{cls.__name__} does not take {refused[0]!r}: its constructor must take **settings and pass them on")
     own = {name: kind for name, kind in parameters.items() if name not in (*given, *reserved)}
     for key, value in arguments.items():
         if key not in own:
@@ -83,7 +84,7 @@ def check_arguments(
 
 
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """Returns the parameters of the constructor, and those of the base classes that it passes further ones on to."""
+    """Returns the parameters of a constructor, including those of base classes to which it passes on `**settings`."""
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if "__init__" not in vars(base):

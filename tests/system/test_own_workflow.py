@@ -151,12 +151,12 @@ OWN_LOADER = (
         (["loader._target_=null"], "loader.arguments are for a class of your own: name it with loader._target_"),
         (
             ["loader._target_=spirals.np"],
-            "loader._target_='spirals.np' is no subclass of runner.nn.loading.loader.FullBatchLoader",
+            "loader._target_='spirals.np' is not a subclass of runner.nn.loading.loader.FullBatchLoader",
         ),
         (["loader._target_=Spirals"], "loader._target_='Spirals' must name a class with its module, such as my_module.Spirals"),
         (
             ["loader._target_=closed.Closed"],
-            "Closed does not take 'minibatch_size': its constructor needs **settings, and passes them on",
+            "Closed does not take 'minibatch_size': its constructor must take **settings and pass them on",
         ),
     ],
     ids=" ".join,

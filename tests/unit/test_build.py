@@ -83,9 +83,9 @@ KNOWN = "known: label, parts, share, size"
         ({"target": "Simple"}, r"workflow._target_='Simple' must name a class with its module, such as my_module.Simple"),
         ({"target": "nope.Simple"}, r"the module 'nope' cannot be imported \(ModuleNotFoundError: No module named 'nope'\)"),
         ({"target": f"{__name__}.Nope"}, f"the module '{__name__}' has no 'Nope'"),
-        ({"target": f"{__name__}.NETWORK"}, "is no subclass of runner.graph.workflow.Workflow"),
-        ({"target": "os.system"}, "workflow._target_='os.system' is no subclass of runner.graph.workflow.Workflow"),
-        ({"size": 1, "layers": NETWORK["layers"]}, "layers is for a StandardWorkflow, and Simple is none"),
+        ({"target": f"{__name__}.NETWORK"}, "is not a subclass of runner.graph.workflow.Workflow"),
+        ({"target": "os.system"}, "workflow._target_='os.system' is not a subclass of runner.graph.workflow.Workflow"),
+        ({"size": 1, "layers": NETWORK["layers"]}, "layers is for a StandardWorkflow, which Simple is not"),
         (
             {"target": f"{__name__}.Further", "size": 1, "deep": 2},
             "'workflow.deep' is not a key of Further; known: depth,",

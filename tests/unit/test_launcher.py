@@ -301,7 +301,7 @@ def test_a_device_that_is_not_here_is_refused() -> None:
     import torch  # not above: the child processes do without
 
     count = torch.cuda.device_count()
-    with pytest.raises(ConfigError, match=f"device='cuda:{count}' is not here: this machine has {count} CUDA devices"):
+    with pytest.raises(ConfigError, match=f"device='cuda:{count}' is not available: this machine has {count} CUDA devices"):
         Launcher(device=f"cuda:{count}")
     assert Launcher(device="auto").device == ("cuda" if count else "cpu")
 

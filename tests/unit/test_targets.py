@@ -18,8 +18,8 @@ def test_a_class_is_found_by_its_full_name() -> None:
         ("Doubler", "x='Doubler' must name a class with its module, such as my_module.Doubler"),
         ("nothing.Doubler", "x='nothing.Doubler': the module 'nothing' cannot be imported (ModuleNotFoundError: No module"),
         ("tests.own.Nothing", "x='tests.own.Nothing': the module 'tests.own' has no 'Nothing'"),
-        ("os.system", "x='os.system' is no subclass of runner.graph.unit.Unit"),
-        ("builtins.dict", "x='builtins.dict' is no subclass of runner.graph.unit.Unit"),
+        ("os.system", "x='os.system' is not a subclass of runner.graph.unit.Unit"),
+        ("builtins.dict", "x='builtins.dict' is not a subclass of runner.graph.unit.Unit"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(target: str, message: str) -> None:

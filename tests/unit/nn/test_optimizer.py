@@ -77,7 +77,7 @@ def test_its_settings_can_change_on_resume() -> None:
     [
         ({"lr": 1}, "optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW"),
         ({"_target_": "torch.optim.Bogus"}, "optimizer._target_='torch.optim.Bogus': the module 'torch.optim' has no 'Bogus'"),
-        ({"_target_": "torch.Size"}, "optimizer._target_='torch.Size' is no subclass of torch.optim.optimizer.Optimizer"),
+        ({"_target_": "torch.Size"}, "optimizer._target_='torch.Size' is not a subclass of torch.optim.optimizer.Optimizer"),
         ({"_target_": "torch.optim.LBFGS"}, "LBFGS does not take a step for each minibatch's gradient"),
         ({"_target_": "torch.optim.AdamW", "lr": -1}, "torch.optim.adamw.AdamW refuses its settings: Invalid learning rate"),
     ],

@@ -82,8 +82,8 @@ def test_a_second_data_set_is_for_validation_and_a_restored_loader_is_given_its_
             r"loader.train._target_='nothing.at.all': the module 'nothing.at' cannot be imported"
             r" \(ModuleNotFoundError: .*'nothing'",
         ),
-        ("os.system", "loader.train._target_='os.system' is no subclass of torch.utils.data.dataset.Dataset"),
-        ("subprocess.Popen", "loader.train._target_='subprocess.Popen' is no subclass of torch.utils.data.dataset.Dataset"),
+        ("os.system", "loader.train._target_='os.system' is not a subclass of torch.utils.data.dataset.Dataset"),
+        ("subprocess.Popen", "loader.train._target_='subprocess.Popen' is not a subclass of torch.utils.data.dataset.Dataset"),
         ("torch.utils.data.IterableDataset", "IterableDataset is not a map-style"),
         ("torch.utils.data.TensorDataset", "loader.train: TensorDataset fails: TypeError: .*'size'"),
         ("tests.data.Broken", "loader.train: Broken fails: RuntimeError: as asked for"),
