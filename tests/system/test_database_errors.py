@@ -86,7 +86,7 @@ def test_server_that_is_not_there(driver: str, odbc_folder: Path) -> None:
     refused(
         StoreAwayError,
         connection_string(driver, free_port()),
-        r"^cannot connect to the database \(.*;PWD=\*\*\*\): .*; check host and port, and whether the server runs$",
+        r"^cannot connect to the database \(.*;PWD=\*\*\*\): .*; check host and port, and whether the server is running$",
     )
     refused(StoreAwayError, connection_string(driver, 1, host="no.such.host.invalid"), r"no\.such\.host\.invalid")
 
@@ -94,7 +94,7 @@ def test_server_that_is_not_there(driver: str, odbc_folder: Path) -> None:
 def test_exit_code_for_a_server_that_is_not_there(veles_run: Run, odbc_folder: Path) -> None:
     odbc = connection_string("PostgreSQL", free_port())
     done = veles_run(*BASE, f"snapshotter.odbc={odbc}", code=1)
-    assert done.stderr.splitlines()[-1].endswith("; check host and port, and whether the server runs")
+    assert done.stderr.splitlines()[-1].endswith("; check host and port, and whether the server is running")
     assert "trying again in" in done.stdout
 
 

@@ -91,4 +91,4 @@ class Digest:
             return
         if not trailer.startswith(expected[:_DIGEST_AT]):
             raise SnapshotDamagedError(f"it is truncated: no trailer after {self.length} bytes")
-        raise SnapshotDamagedError("it is damaged: its content does not have the digest that its trailer gives")
+        raise SnapshotDamagedError("it is damaged: the digest of its content is not the one in its trailer")

@@ -29,7 +29,7 @@ _AWAY = re.compile(
     re.IGNORECASE,
 )
 _AWAY_STATES = ("08", "HYT")
-_AWAY_HINT = "check host and port, and whether the server runs"
+_AWAY_HINT = "check host and port, and whether the server is running"
 
 
 def load() -> ModuleType:

@@ -190,7 +190,7 @@ class Session:
             return header_from_row(bytes(row.text))
         begin = self.fetch(self.sql.begin, row.id, row.name) or b""
         if begin.startswith(_MANIFEST):
-            raise SnapshotDamagedError(f"it is incomplete: its rows in {self.sql.chunks.name} are not there")
+            raise SnapshotDamagedError(f"it is incomplete: its rows in {self.sql.chunks.name} are missing")
         try:
             return read_header([begin])
         except SnapshotDamagedError as error:
@@ -252,11 +252,11 @@ class Session:
         for number in range(1, last + 1):
             chunk = self.fetch(self.sql.chunk, run, name, number)
             if chunk is None:
-                raise SnapshotDamagedError(f"it is incomplete: part {number} of it is not there")
+                raise SnapshotDamagedError(f"it is incomplete: part {number} of it is missing")
             digest.update(chunk)
             yield chunk
         if digest.hexdigest() != expected:
-            raise SnapshotDamagedError("it is damaged: its rows do not have the digest that was written with them")
+            raise SnapshotDamagedError("it is damaged: the digest of its rows is not the one that was written with them")
 
 
 def text_of(value: object) -> str:

@@ -39,7 +39,7 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 """The errors of file systems without hard or symbolic links."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 """The errors of file systems that cannot sync a folder."""
-_ELSEWHERE = "or choose another folder with snapshotter.directory=DIR; the snapshots that are there stay as they are"
+_ELSEWHERE = "or choose another folder with snapshotter.directory=DIR; the existing snapshots stay where they are"
 _ADVICE = {
     errno.ENOSPC: f"make room there, {_ELSEWHERE}",
     errno.EDQUOT: f"make room within the quota, {_ELSEWHERE}",

@@ -139,7 +139,7 @@ def test_a_trailer_that_lies_about_the_length(length: int, codec: str) -> None:
     wrong = plain[:-11] + length.to_bytes(9, "little") + plain[-2:]
     assert len(wrong) == len(plain)
     row = CODECS[codec]
-    with pytest.raises(SnapshotDamagedError, match="does not have the digest that its trailer gives"):
+    with pytest.raises(SnapshotDamagedError, match="the digest of its content is not the one in its trailer"):
         read_verified(lambda: iter([bytes(row.encode(wrong, row.default_level))]))
 
 
@@ -205,9 +205,9 @@ MANIFEST = rb'\{"veles-run chunks":(\d+),"bytes":(\d+),"xxh3-128":"(\w+)"\}'
 @pytest.mark.parametrize(
     ("lie", "message"),
     [
-        (b'{"veles-run chunks":1,"bytes":%(bytes)d,"xxh3-128":"%(digest)s"}', "its rows do not have the digest"),
-        (b'{"veles-run chunks":0,"bytes":0,"xxh3-128":"%(digest)s"}', "its rows do not have the digest"),
-        (b'{"veles-run chunks":-5,"bytes":-5,"xxh3-128":"%(digest)s"}', "its rows do not have the digest"),
+        (b'{"veles-run chunks":1,"bytes":%(bytes)d,"xxh3-128":"%(digest)s"}', "the digest of its rows is not the one"),
+        (b'{"veles-run chunks":0,"bytes":0,"xxh3-128":"%(digest)s"}', "the digest of its rows is not the one"),
+        (b'{"veles-run chunks":-5,"bytes":-5,"xxh3-128":"%(digest)s"}', "the digest of its rows is not the one"),
         (b'{"veles-run chunks":9999999999,"bytes":%(bytes)d,"xxh3-128":"%(digest)s"}', "it is incomplete: part"),
         (b'{"veles-run chunks":1e308,"bytes":%(bytes)d,"xxh3-128":"%(digest)s"}', "it is incomplete: part"),
         (b'{"veles-run chunks":Infinity,"xxh3-128":"%(digest)s"}', "the list of its rows cannot be read"),
@@ -216,7 +216,7 @@ MANIFEST = rb'\{"veles-run chunks":(\d+),"bytes":(\d+),"xxh3-128":"(\w+)"\}'
         (b'{"veles-run chunks":' + b"[" * 100_000, "the list of its rows cannot be read"),
         (b'{"veles-run chunks":' + b"9" * 5_000 + b"}", "the list of its rows cannot be read"),
         (b'{"veles-run chunks":%(rows)d,"bytes":%(bytes)d}', "the list of its rows cannot be read"),
-        (b'{"veles-run chunks":%(rows)d,"bytes":%(bytes)d,"xxh3-128":""}', "its rows do not have the digest"),
+        (b'{"veles-run chunks":%(rows)d,"bytes":%(bytes)d,"xxh3-128":""}', "the digest of its rows is not the one"),
     ],
 )
 def test_a_manifest_that_lies(lie: bytes, message: str, rows: tuple[str, sqlite3.Connection]) -> None:

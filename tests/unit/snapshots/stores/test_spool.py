@@ -181,7 +181,7 @@ def test_list_of_rows_that_cannot_be_read_is_damage(database: Server) -> None:
 
 def test_dropped_table_is_a_refusal(database: Server, tmp_path: Path) -> None:
     store = SpoolStore(OdbcStore(database.odbc, create_table=False), tmp_path / "spool")
-    with pytest.raises(ConfigError, match="is not there"):
+    with pytest.raises(ConfigError, match="does not exist"):
         store.prepare()
     one = header()
     assert str(tmp_path / "spool") in store.put(one, NONE, content(one))
