@@ -242,7 +242,7 @@ class Snapshotter(Unit):
             self.failed_ = True
             if self.settings.on_error != "warn":
                 raise
-            log.error("No snapshot: %s; the run continues", error)
+            log.error("No snapshot: %s; the run goes on", error)
 
     def _on_written(self, header: Header, retention: Retention, written: Written) -> None:
         """Runs in the background when a snapshot is durable."""

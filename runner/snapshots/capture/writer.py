@@ -232,7 +232,7 @@ class Writer:
         except StateError as error:
             if job.request.on_unrestorable == "raise":
                 raise
-            log.warning("%s; the run continues", error)
+            log.warning("%s; the run goes on", error)
 
 
 class _Encoding:
