@@ -3,7 +3,7 @@
 import functools
 import inspect
 import types
-from typing import Any
+from typing import Any, ClassVar
 
 from runner.errors import SnapshotRefusedError, StateError
 
@@ -17,7 +17,7 @@ class Pickleable:
     A class whose state has changed says `version = 2` and brings old states up to date in `migrate`.
     """
 
-    version = 1
+    version: ClassVar[int] = 1
     """The version of the class's state. Snapshots keep it."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, ForwardRef, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
-from runner.graph.links import LINKED
+from runner.graph.links import LINKED, LinkedAttribute
 
 Check = Callable[[Any], bool]
 
@@ -47,6 +47,24 @@ def declared(cls: type) -> dict[str, Declared]:
                 if get_origin(hint) is not ClassVar and hint is not ClassVar:
                     found[name] = _declared(hint, found.get(name))
     return found
+
+
+@functools.cache
+def of_class(cls: type) -> frozenset[str]:
+    """Returns what veles-run's own classes among the bases of a class say to be the same for all instances."""
+    owners = [owner for owner in cls.__mro__ if owner.__module__.partition(".")[0] == "runner"]
+    hints = {name: hint for owner in owners for name, hint in _hints(owner).items()}
+    return frozenset(name for name, hint in hints.items() if get_origin(hint) is ClassVar or hint is ClassVar)
+
+
+@functools.cache
+def required(cls: type) -> dict[str, Declared]:
+    """Returns those attributes that each instance has by itself: neither made again, nor provided by others or by the class."""
+    if "__setstate__" in vars(cls):
+        return {}  # it makes something else of its state
+    own = {name: kind for name, kind in declared(cls).items() if not name.endswith("_") and not kind.linked}
+    given = {name for owner in cls.__mro__ for name, value in vars(owner).items() if type(value) is not LinkedAttribute}
+    return {name: kind for name, kind in own.items() if name not in given}
 
 
 def _declared(hint: Any, before: Declared | None) -> Declared:

@@ -11,6 +11,7 @@ from runner.errors import ConfigError, GraphError, SnapshotMismatchError
 from runner.graph import drawing, order, random_state
 from runner.graph.bool import Bool
 from runner.graph.loop import Control
+from runner.graph.restored_state import goes_on
 from runner.graph.unit import Unit
 
 
@@ -61,6 +62,10 @@ class Workflow(Unit):
     control: Control
     start_point: StartPoint
     end_point: EndPoint
+    restored_: bool
+    from_snapshot_: bool
+    random_states_: dict[str, Any] | None
+    launcher_: Any
 
     def __init__(self, workflow: Workflow | None = None, name: str | None = None) -> None:
         self.units = []
@@ -72,8 +77,9 @@ class Workflow(Unit):
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.restored_ = False
-        self.random_states_: dict[str, Any] | None = None
-        self.launcher_: Any = None
+        self.from_snapshot_ = False
+        self.random_states_ = None
+        self.launcher_ = None
 
     def __getitem__(self, key: str | int) -> Unit:
         """Returns a unit by its name or its position.
@@ -117,7 +123,7 @@ class Workflow(Unit):
             unit.__setstate__(unit_state)
         self.init_unpickled()
         self.random_states_ = state["random_states"]
-        self.restored_ = True
+        self.restored_ = self.from_snapshot_ = True
         for unit in Workflow._all_units(self):
             if unit is not self and unit not in overriding:
                 unit.init_unpickled()
@@ -229,6 +235,7 @@ class Workflow(Unit):
         """
         raise ConfigError(f"{key} cannot change on resume: {self!r} is built already")
 
+    @goes_on
     def initialize(self) -> None:
         """Checks demands and initializes the units in dependency order."""
         units = self.units_in_dependency_order
@@ -238,6 +245,7 @@ class Workflow(Unit):
             unit.initialize()
         self.restored_ = False
 
+    @goes_on
     def run(self) -> None:
         """Runs from the start point, or goes on from where control stands: after a restore, behind the snapshotter."""
         if self.random_states_ is not None:
@@ -271,8 +279,9 @@ def _upgraded(unit: Unit, state: Any, version: object) -> Any:
     if version == today:
         return state
     if type(version) is not int or type(state) is not dict or version > today:
+        number = version if type(version) is int else f"of type {type(version).__name__}"
         raise SnapshotMismatchError(
-            f"the state of {type(unit).__name__} has version {version!r}, and the class has {today}: run with newer code"
+            f"the state of {type(unit).__name__} has version {number}, and the class has {today}: run with newer code"
         )
     changed = unit.migrate(state, version)
     return state if changed is None else changed

@@ -20,17 +20,18 @@ def fixed(epoch: int) -> float:
 
 def exp(epoch: int, *, gamma: float) -> float:
     """gamma^epoch."""
-    return gamma**epoch
+    return float(gamma) ** epoch
 
 
 def step_exp(epoch: int, *, gamma: float, step: int) -> float:
     """gamma^floor(epoch / step)."""
-    return gamma ** (epoch // step)
+    return float(gamma) ** (epoch // step)
 
 
 def inv(epoch: int, *, gamma: float, power: float) -> float:
     """(1 + gamma epoch)^-power."""
-    return float((1 + gamma * epoch) ** -power)
+    base: float = float(1 + gamma * epoch)
+    return math.pow(base, -power)
 
 
 def cosine(epoch: int, *, period: int, floor: float = 0.0) -> float:

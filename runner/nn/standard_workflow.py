@@ -15,6 +15,7 @@ from runner.checks import known
 from runner.config import layer_sides, normalized_layers
 from runner.errors import ConfigError
 from runner.graph import Repeater, Unit, Workflow
+from runner.graph.restored_state import goes_on
 from runner.nn import overriding
 from runner.nn.decision import Decision
 from runner.nn.evaluators.evaluator import Evaluator
@@ -84,6 +85,7 @@ class StandardWorkflow(Workflow):
     rollback: Rollback | None
     plotters: list[Plotter]
     snapshotter: Snapshotter | None
+    device_: torch.device
 
     def __init__(
         self,
@@ -130,6 +132,7 @@ class StandardWorkflow(Workflow):
         super().init_unpickled()
         self.device_ = torch.device("cpu")
 
+    @goes_on
     def initialize(self) -> None:
         if self.launcher is not None:
             self.device_ = torch.device(self.launcher.device)
@@ -157,11 +160,13 @@ class StandardWorkflow(Workflow):
         return cores.for_numbers() if max(sizes, default=0) >= THREADED_WORK else 1
 
     @property
+    @goes_on
     def current_step(self) -> tuple[str, int, int]:
         if not self.control.running and self.snapshotter is not None and (written := self.snapshotter.finishing):
             return "Writing the last snapshot", *written
         return f"Epoch {self.loader.epoch_number + 1}", self.loader.position, self.loader.steps
 
+    @goes_on
     def progress(self) -> dict[str, Any]:
         decision, loader = self.decision, self.loader
         history = decision.history
@@ -180,10 +185,12 @@ class StandardWorkflow(Workflow):
         return bool(self.decision.complete)
 
     @property
+    @goes_on
     def objective(self) -> float | None:
         return self.decision.best
 
     @property
+    @goes_on
     def summary(self) -> str | None:
         decision = self.decision
         if decision.best is None:
@@ -192,6 +199,7 @@ class StandardWorkflow(Workflow):
         return f"Best {decision.monitor} {metric.name}: {metric.text(decision.best)} (epoch {decision.best_epoch})"
 
     @property
+    @goes_on
     def limit(self) -> tuple[str, int]:
         key, value = self.decision.limit
         return f"decision.{key}", value
@@ -199,6 +207,7 @@ class StandardWorkflow(Workflow):
     def scores_text(self, scores: Mapping[str, float]) -> str:
         return self.decision.metric.line(scores)
 
+    @goes_on
     def evaluate(self) -> dict[str, float]:
         """Scores the weights on the validation and the test set; returns the error of each split."""
         errors: dict[str, float] = {}

@@ -84,6 +84,14 @@ class Snapshotter(Unit):
     put_off: bool
     due_states: int
     warned_of_size: bool
+    exported_at_: float
+    run_id_: str
+    writer_: Writer | None
+    written_: Written | None
+    failed_: bool
+    store_: Store | None
+    retention_: Retention | None
+    key_: Key | None
 
     def __init__(
         self, workflow: Workflow, name: str | None = None, *, store: Store, key: str | None = None, **settings: Any
@@ -106,12 +114,12 @@ class Snapshotter(Unit):
         super().init_unpickled()
         self.exported_at_ = float("-inf")
         self.run_id_ = str(uuid.uuid4())
-        self.writer_: Writer | None = None
-        self.written_: Written | None = None
+        self.writer_ = None
+        self.written_ = None
         self.failed_ = False
-        self.store_: Store | None = None
-        self.retention_: Retention | None = None
-        self.key_: Key | None = None
+        self.store_ = None
+        self.retention_ = None
+        self.key_ = None
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
         """Changes settings, or the store together with its signing key. Settings that are not given stay as they are.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.network_unit import NetworkUnit
 
@@ -40,6 +41,20 @@ class Forward(NetworkUnit):
     def tensors(self) -> dict[str, Tensor]:
         """Returns what training changes in the layer, by name: weights, bias, running statistics."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor) and not name.endswith("_")}
+
+    def fitting(self, name: str, shape: Shape) -> Tensor:
+        """Returns a tensor of the state on the device.
+
+        Raises:
+            SnapshotMismatchError: it is not of this shape and of the network's precision, as kernels of torch rely on.
+        """
+        value: Tensor = getattr(self, name)
+        if value.shape != shape or value.dtype != self.dtype or value.layout != torch.strided:
+            raise SnapshotMismatchError(
+                f"layers.{self.name}: its {name} in the snapshot are {value.dtype} of {tuple(value.shape)}, and the layer needs"
+                f" {self.dtype} of {shape}"
+            )
+        return value.to(self.device)
 
     def layer_before(self, key: str, name: str, kind: type[U]) -> U:
         """Returns the layer of a kind that a setting names.

@@ -103,12 +103,16 @@ class BatchNorm(Forward):
             channels, dtype = self.output_shape[0], self.dtype
             self.weights, self.bias = torch.ones(channels, dtype=dtype), torch.zeros(channels, dtype=dtype)
             self.mean, self.variance = torch.zeros(channels, dtype=dtype), torch.ones(channels, dtype=dtype)
-        self.weights, self.bias = self.weights.to(self.device), self.bias.to(self.device)
-        self.mean, self.variance = self.mean.to(self.device), self.variance.to(self.device)
+        shape = self.output_shape[:1]
+        self.weights, self.bias = self.fitting("weights", shape), self.fitting("bias", shape)
+        self.mean, self.variance = self.fitting("mean", shape), self.fitting("variance", shape)
 
     def run(self) -> None:
         training = not self.evaluating
         self.values_ = self.input_ if len(self.output_shape) == 1 else as_images(self.input_, self.output_shape)
+        assert self.weights is not None
+        if self.values_.shape[1] != len(self.weights):  # the kernel does not look
+            raise ValueError(f"{self.values_.shape[1]} channels instead of {len(self.weights)}")
         if training and self.values_.numel() == self.values_.shape[1]:
             raise ConfigError(
                 f"layers.{self.name} gets a minibatch with one value for each channel, which has no variance: choose"
@@ -132,6 +136,9 @@ class BatchNormGradient(WeightedGradient):
         error = self.err_output_
         if len(forward.output_shape) > 1:
             error = as_images(error, forward.output_shape)
+        # The kernel looks at none of this. Statistics of the minibatch are empty where the forward step has evaluated.
+        if error.shape != forward.values_.shape or len(forward.deviation_) != len(forward.weights):
+            raise ValueError(f"an error of {tuple(error.shape)} for values of {tuple(forward.values_.shape)}")
         error_input, weights_gradient, bias_gradient = torch.ops.aten.native_batch_norm_backward(
             error,
             forward.values_,

@@ -82,8 +82,8 @@ class WeightedForward(Forward):
             # `contiguous` would leave the strides of a single channel alone, from which torch tells the format of the output.
             self.weights = self.drawn("weights", shape, inputs).to(memory_format=memory_format)
             self.bias = self.drawn("bias", (outputs,), inputs) if self.include_bias else None
-        self.weights = self.weights.to(self.device)
-        self.bias = None if self.bias is None else self.bias.to(self.device)
+        self.weights = self.fitting("weights", shape)
+        self.bias = None if self.bias is None else self.fitting("bias", (outputs,))
 
     def drawn(self, parameter: str, shape: Shape, inputs: int) -> Tensor:
         """Returns how a parameter begins; `inputs` are those of an output."""

@@ -17,7 +17,7 @@ from runner.graph.bool import Callback, Expression
 from runner.graph.links import Link
 from runner.graph.loop import Control
 from runner.graph.pickleable import given_names
-from runner.graph.state_types import Declared, declared
+from runner.graph.state_types import Declared, declared, of_class, required
 from runner.snapshots.restoring.allowed.entries import check
 
 BOOL_DEPTH = 400
@@ -25,6 +25,8 @@ BOOL_DEPTH = 400
 BOOL_STEPS = 100_000
 """Steps that the evaluation of one may take: what is used several times is evaluated each time."""
 _CONTAINERS = (list, dict, set)
+_OF_UNITS = frozenset(declared(Unit))
+"""What every unit has."""
 
 
 def check_sound(workflow: Workflow, made: Iterable[Any], callables: bool = True) -> None:
@@ -38,7 +40,7 @@ def check_sound(workflow: Workflow, made: Iterable[Any], callables: bool = True)
     Raises:
         SnapshotRefusedError: an attribute is not of its type, or the graph is none.
     """
-    objects = list(made)
+    objects = list({id(item): item for item in made}.values())  # a unit of a declared class is noted twice
     units = list(all_units(workflow))
     _check_units(units, objects)
     for unit in units:
@@ -72,7 +74,7 @@ def _check_units(units: list[Unit], objects: list[Any]) -> None:
     for item in objects:
         check(not isinstance(item, Unit) or id(item) in inside, f"a unit {type(item).__name__} is in no workflow")
     for unit in units:
-        check("predecessors" in vars(unit), f"a unit {type(unit).__name__} has no state")
+        check(vars(unit).keys() >= _OF_UNITS, f"a unit {type(unit).__name__} has no state, or only a part of one")
 
 
 def _check_workflow(workflow: Workflow) -> None:
@@ -88,6 +90,7 @@ def _check_workflow(workflow: Workflow) -> None:
     control = vars(workflow).get("control")
     check(type(control) is Control, f"{what} has no control")
     assert isinstance(control, Control)
+    check_attributes_of(control, {})  # before it is gone through, which may take for ever
     placed = (*control.ready, *control.passed, *(unit for passed in control.passed.values() for unit in passed))
     check(all(id(unit) in units for unit in placed), f"control of {what} stands at a unit that is not its own")
     check(control.current is None or id(control.current) in units, f"control of {what} stands at a unit that is not its own")
@@ -101,8 +104,14 @@ def _check_links(unit: Unit) -> None:
         check(name not in types or types[name].linked, f"{what} is a link, which it cannot be")
         check(isinstance(link.source, Unit) and type(link.attribute) is str, f"{what} is linked to something other than a unit")
         check(type(link.two_way) is bool, f"{what} is no link")
+        # What units make again by themselves would be written to what the link leads to.
+        check(name in types or not name.endswith("_") or not _is_ours(cls), f"{what} is a link, which it cannot be")
         _check_target(what, type(link.source), link.attribute)
         _check_end(what, link)
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "runner"
 
 
 def _check_target(what: str, cls: type, attribute: str) -> None:
@@ -132,10 +141,12 @@ def check_attributes_of(item: Any, owners: dict[int, tuple[int, str]], callables
     """
     cls: Any = type(item)
     types = declared(cls)
-    looks_inside = callables and cls.__module__.partition(".")[0] == "runner"
+    _check_complete(item, cls)
+    looks_inside = callables and _is_ours(cls)
     for name, value in _attributes(item, types):
+        check(name not in of_class(cls), f"the state of a {cls.__name__} hides {name!r} of its class")
         kind = types.get(name)
-        if type(value) is Link:
+        if type(value) is Link or name.endswith("_"):
             continue
         if kind is not None:
             if not kind.fits(value):
@@ -146,6 +157,12 @@ def check_attributes_of(item: Any, owners: dict[int, tuple[int, str]], callables
                 check(owner == (id(item), name), f"{cls.__name__}.{name} shares what it holds with another attribute")
         if looks_inside and (kind is None or kind.open):
             check(not any(map(callable, _content(value))), f"{cls.__name__}.{name[:100]} holds something that can be called")
+
+
+def _check_complete(item: Any, cls: type) -> None:
+    """Checks that an object has what its class declares."""
+    missing = required(cls).keys() - getattr(item, "__dict__", declared(cls)).keys()
+    check(not missing, f"the state of a {cls.__name__} has no {min(missing, default='')!r}")
 
 
 def _attributes(item: Any, types: dict[str, Declared]) -> Iterator[tuple[str, Any]]:
@@ -190,7 +207,9 @@ def _check_bools(bools: list[Bool]) -> None:
                 _check_callback(callback)
         followers = item._followers
         check(type(followers) is list and all(type(one) is Expression for one in followers), "a Bool has wrong followers")
-        _check_cost(item, costs)
+        for one in (item, *followers):
+            _check_cost(one, costs)
+        check(sum(costs[id(one)][1] for one in followers) <= BOOL_STEPS, "a Bool has too many followers")
 
 
 def _check_callback(callback: Callback) -> None:

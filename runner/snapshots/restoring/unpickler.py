@@ -244,5 +244,5 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, IndexError):
         return "it takes more from its frame, stack or memo than there is"
-    text = next((f": {value[:200]}" for value in error.args[:1] if type(value) is str), "")
+    text = next((f": {value[:200].splitlines()[0]}" for value in error.args[:1] if type(value) is str and value), "")
     return f"it cannot be built ({type(error).__name__}{text})"

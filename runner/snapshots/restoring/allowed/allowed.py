@@ -52,6 +52,7 @@ class Allowed:
         self.made: list[Any] = []
         self.callables = False
         self.depths: dict[int, tuple[Any, int]] = {}
+        self.sizes: dict[int, tuple[Any, int]] = {}
         self._keys = KeyBudget()
         self.check_keys: Callable[[Iterable[Any]], None] = self._keys.check
         self._found: dict[tuple[str, str], Any] = {}

@@ -84,10 +84,10 @@ def find(module_name: str, name: str) -> Entry:
     if issubclass(value, Enum):
         return Entry(cls=value, call=_by_value(value), context=True)
     torch = sys.modules.get("torch")
-    if torch is not None and issubclass(value, torch.nn.Module):
-        from runner.snapshots.restoring.allowed.torch_networks import module_entry
+    if torch is not None and issubclass(value, torch.nn.Module | torch.optim.Optimizer):
+        from runner.snapshots.restoring.allowed.torch_networks import module_entry, optimizer_entry
 
-        return module_entry(value, _arguments_of(value))
+        return (module_entry if issubclass(value, torch.nn.Module) else optimizer_entry)(value, _arguments_of(value))
     build, arguments = builder_of(value), _arguments_of(value)
     return Entry(cls=value, call=_call_of(value), context=True, new=True, arguments=arguments, build=build)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DIGITS = 10_000
 """Characters of a Decimal or a Fraction, whose arithmetic takes more than their number."""
+LOGGER = 200
+"""Characters of a logger's name."""
 
 _NONE = type(None)
 _SCALARS = (str, int, float, bool, bytes, complex, _NONE)
@@ -98,6 +100,12 @@ def _zone(key: Any, from_cache: Any) -> zoneinfo.ZoneInfo:
     return zoneinfo.ZoneInfo(key)
 
 
+def _logger(name: Any = None) -> logging.Logger:
+    # The registry of loggers keeps a name for each dot.
+    check(name is None or (type(name) is str and len(name) <= LOGGER), "a logger's name is not text, or too long")
+    return logging.getLogger(name)
+
+
 def _decimal(text: Any) -> decimal.Decimal:
     check(type(text) is str and len(text) <= DIGITS, "a Decimal is made of text that is not too long")
     return decimal.Decimal(text)
@@ -156,7 +164,7 @@ TABLE: Table = (
         ("builtins", "getattr"): Entry(call=_attribute, context=True, symbolic=True),
         ("zoneinfo", "ZoneInfo._unpickle"): Entry(call=_zone),
         ("array", "_array_reconstructor"): Entry(call=_array),
-        ("logging", "getLogger"): Entry(call=exact(logging.getLogger, (str, _NONE), optional=1)),
+        ("logging", "getLogger"): Entry(call=_logger),
     }
     | named(
         [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.amp import grad_scaler
@@ -22,7 +22,13 @@ from torch.utils.data import dataset, sampler
 from runner.snapshots.restoring.allowed.entries import Entry, Table, check, named
 from runner.snapshots.restoring.allowed.states import builder_of, check_attributes
 
+if TYPE_CHECKING:
+    from runner.snapshots.restoring.allowed.allowed import Allowed
+
 _LAYERS = 10_000
+_MODULES = 100_000
+_HOOKS = ("_hooks", "_hooks_with_kwargs", "_hooks_always_called")
+"""How the attributes end in which torch keeps what it calls before or after a step."""
 _HELD = {"_parameters": torch.Tensor, "_buffers": torch.Tensor, "_modules": torch.nn.Module}
 """What a module keeps by name, and of which type."""
 _HOLD: dict[type, tuple[str, ...]] = {lr_scheduler.CyclicLR: ("_scale_fn_ref",)}
@@ -33,14 +39,16 @@ def table() -> Table:
     """Returns the entries."""
     modules = {*_classes(torch.nn, torch.nn.Module), *_classes(swa_utils, torch.nn.Module), NonDynamicallyQuantizableLinear}
     others = {
-        *_classes(torch.optim, torch.optim.Optimizer),
         *_classes(lr_scheduler, lr_scheduler.LRScheduler),
         *_classes(swa_utils, lr_scheduler.LRScheduler),
         *_classes(dataset, dataset.Dataset),
         *_classes(sampler, sampler.Sampler),
     }
-    entries = [module_entry(cls) for cls in modules]
-    entries += [Entry(cls=cls, new=True, build=builder_of(cls), holds=_HOLD.get(cls, ())) for cls in others]
+    entries = [module_entry(cls, ()) for cls in modules]
+    entries += [optimizer_entry(cls, ()) for cls in _classes(torch.optim, torch.optim.Optimizer)]
+    entries += [
+        Entry(cls=cls, new=True, build=builder_of(cls), check_state=_check_plain, holds=_HOLD.get(cls, ())) for cls in others
+    ]
     entries += [
         Entry(cls=torch.amp.GradScaler, new=True, build=_build_scaler),
         Entry(cls=grad_scaler.OptState, call=grad_scaler.OptState),
@@ -58,30 +66,96 @@ def _classes(module: ModuleType, base: type) -> Iterator[type]:
             yield value
 
 
-def module_entry(cls: type, arguments: tuple[type, ...] | None = ()) -> Entry:
-    """Returns what stands for a module of torch, or of a declared module."""
-    check_state = _check_recurrent if issubclass(cls, RNNBase) else _check_module
+def module_entry(cls: type, arguments: tuple[type, ...] | None) -> Entry:
+    """Returns what stands for a module of torch, or of a declared module, which may be made with arguments."""
+    check_state = _check_recurrent if issubclass(cls, RNNBase) else _check_plain
     build = builder_of(cls)
 
-    def build_module(instance: Any, state: Any) -> None:
+    def build_module(allowed: Allowed, instance: Any, state: Any) -> None:
         _check_held(state)
-        build(instance, state)
+        _check_size(allowed, instance, state)
+        build(instance, state | _fresh(state, *_HELD) | _without_hooks(state))
 
-    return Entry(cls=cls, new=True, arguments=arguments, build=build_module, check_state=check_state, holds=("activation",))
+    return Entry(
+        cls=cls,
+        new=True,
+        arguments=arguments,
+        build=build_module,
+        build_context=True,
+        check_state=check_state,
+        holds=("activation",),
+    )
+
+
+def optimizer_entry(cls: type, arguments: tuple[type, ...] | None) -> Entry:
+    """Returns what stands for an optimizer of torch, or of a declared module."""
+    build = builder_of(cls)
+
+    def build_optimizer(instance: Any, state: Any) -> None:
+        groups, held = state.get("param_groups"), state.get("state")
+        fits = type(groups) is list and all(type(group) is dict for group in groups) and type(held) in (dict, defaultdict)
+        check(fits and all(type(own) is dict for own in held.values()), "an optimizer has no groups, or no state")
+        # What was checked must not change afterwards: the pickle may have kept each of these.
+        groups, held = [dict(group) for group in groups], defaultdict(dict, {key: dict(own) for key, own in held.items()})
+        _check_fused(groups, held)
+        build(instance, state | _without_hooks(state) | {"param_groups": groups, "state": held})
+
+    return Entry(cls=cls, new=True, arguments=arguments, build=build_optimizer, check_state=_check_plain)
+
+
+def _check_fused(groups: list[dict[str, Any]], held: dict[Any, dict[str, Any]]) -> None:
+    """Checks what torch's fused optimizers rely on: their kernels write as many numbers as a parameter has, wherever it is."""
+    fused = [group.get("fused") for group in groups]
+    check(
+        all(value is None or type(value) is bool for value in fused), "an optimizer's setting 'fused' is neither true nor false"
+    )
+    if not any(fused):
+        return
+    parameters = [*held, *(parameter for group in groups for parameter in group.get("params", ()))]
+    what = "an optimizer's state does not fit its parameters"
+    check(all(isinstance(parameter, torch.Tensor) and _is_dense(parameter) for parameter in parameters), what)
+    for parameter, own in held.items():
+        tensors = [value for value in own.values() if isinstance(value, torch.Tensor) and value.dim() > 0]
+        layouts = {(value.shape, value.stride(), value.dtype) for value in (parameter, *tensors)}
+        check(len(layouts) == 1, what)
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    formats = (torch.contiguous_format, torch.channels_last)[: 2 if tensor.dim() == 4 else 1]
+    return tensor.layout is torch.strided and any(tensor.is_contiguous(memory_format=order) for order in formats)
+
+
+def _fresh(state: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Returns copies of dicts in a state: the pickle may have kept them, to put other things into them later."""
+    return {name: type(state[name])(state[name]) for name in names if name in state}
+
+
+def _without_hooks(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: type(value)() for name, value in state.items() if name.endswith(_HOOKS)}
 
 
 def _check_recurrent(state: Any) -> None:
     # Its `__setstate__` counts up to this.
     layers = state.get("num_layers") if type(state) is dict else None
     check(type(layers) is int and layers <= _LAYERS, "a recurrent module has no number of layers, or too large a one")
-    _check_module(state)
+    _check_plain(state)
 
 
-def _check_module(state: Any) -> None:
-    check(type(state) is dict, "a state of a module is no plain dict")
+def _check_plain(state: Any) -> None:
+    """Checks that a state is plain, and that nothing of what torch calls before or after a step is in it."""
+    check(type(state) is dict and all(type(name) is str for name in state), "a state of a module is no plain dict")
     for name, value in state.items():
-        if type(name) is str and name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")):
-            check(type(value) in (dict, OrderedDict) and not value, "a module has hooks")
+        if name.endswith(_HOOKS):
+            check(type(value) in (dict, OrderedDict) and not value, "it has hooks")
+
+
+def _check_size(allowed: Allowed, module: Any, state: dict[str, Any]) -> None:
+    """Checks how many modules are below one, each counted as often as it is met: torch walks through all of them."""
+    held = [item for item in state.get("_modules", {}).values() if item is not None]
+    check(all(id(item) in allowed.sizes for item in held), "a module holds one that has no state")
+    size = 1 + sum(allowed.sizes[id(item)][1] for item in held)
+    check(size <= _MODULES, f"a module holds more than {_MODULES} modules")
+    allowed.sizes[id(module)] = module, size
 
 
 def _check_held(state: dict[str, Any]) -> None:

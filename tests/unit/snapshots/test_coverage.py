@@ -1,0 +1,27 @@
+"""Every branch of what decides about snapshots is tried by the tests of this folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = ("allowed", "attacks", "branches", "hostile", "keys", "restorable", "restore", "trust", "unpickler")
+RESTORING = "runner/snapshots/restoring"
+DECIDING = (
+    *(f"{RESTORING}/{name}.py" for name in ("grants", "opcodes", "soundness", "trust", "unpickler")),
+    *(f"{RESTORING}/allowed/*", "runner/snapshots/format/seal.py", "runner/snapshots/format/signing_keys.py"),
+)
+
+
+def test_every_branch_is_tried(tmp_path: Path) -> None:
+    here = Path(__file__)
+    files = [str(here.with_name(f"test_{name}.py")) for name in TESTS]
+    environment = os.environ | {"COVERAGE_FILE": str(tmp_path / "data")}
+    for words in (
+        ("run", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files),
+        ("combine", "-q"),
+        ("report", "-m", "--fail-under=100", f"--include={','.join(DECIDING)}"),
+    ):
+        command = [sys.executable, "-m", "coverage", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here.parents[3], env=environment)
+        assert done.returncode == 0, f"{words}\n{done.stdout[-5000:]}\n{done.stderr[-2000:]}"
