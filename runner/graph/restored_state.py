@@ -32,7 +32,7 @@ def goes_on(method: F) -> F:
     def call(workflow: Workflow, *arguments: Any) -> Any:
         try:
             return method(workflow, *arguments)
-        except RunnerError:
+        except (RunnerError, OSError, MemoryError):
             raise
         except Exception as error:
             if not workflow.from_snapshot_ or not _is_of_libraries(error):
