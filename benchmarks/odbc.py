@@ -26,12 +26,12 @@ import pyodbc
 import torch
 
 from benchmarks.measure import in_turns, print_table, seconds, verdict
+from runner.memory import keep_freed
 from runner.snapshots import codecs
 from runner.snapshots.capture.staging import CHUNK
 from runner.snapshots.codecs import Buffer
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import Digest, header_bytes
-from runner.snapshots.memory import keep_freed
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.odbc.session import ROW, in_rows
 from tests import servers

@@ -9,7 +9,7 @@ veles-run conf=noisy graph=noisy.svg
 from typing import Any
 
 from runner import ConfigError, StandardWorkflow, Unit
-from runner.nn.random_stream import Stream
+from runner.nn.core.random_stream import Stream
 
 
 class Noise(Unit):

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from runner.launcher import Launcher
     from runner.nn import StandardWorkflow
     from runner.plots.plotter import Plotter
-    from runner.snapshots.restoring.allowed import snapshot_safe
     from runner.snapshots.restoring.restore import restore
     from runner.snapshots.snapshotter import Snapshotter, SnapshotterToDB, SnapshotterToFile
+    from runner.snapshots.unpickling.allowed import snapshot_safe
 
 __all__ = [
     "Bool",
@@ -41,7 +41,7 @@ _MODULES = {
     "SnapshotterToFile": "runner.snapshots.snapshotter",
     "StandardWorkflow": "runner.nn",
     "restore": "runner.snapshots.restoring.restore",
-    "snapshot_safe": "runner.snapshots.restoring.allowed",
+    "snapshot_safe": "runner.snapshots.unpickling.allowed",
 }
 
 

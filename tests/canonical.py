@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from runner.graph import Workflow
-from runner.nn.random_stream import Stream
+from runner.nn.core.random_stream import Stream
 
 
 def canonical(value: Any, seen: dict[int, int] | None = None) -> Any:

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from runner.errors import SnapshotError, SnapshotNotFoundError
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
-from runner.snapshots.restoring.reader import read_header
+from runner.snapshots.format.reader import read_header
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 

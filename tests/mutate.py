@@ -25,8 +25,8 @@ from typing import Any
 
 import runner
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError
-from runner.snapshots.restoring.allowed import Allowed
-from runner.snapshots.restoring.unpickler import Unpickler
+from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.hostile import samples
 from tests.objects import OBJECTS
 

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from runner.graph import Bool, Unit, Workflow
+from runner.nn.core.random_stream import Stream
 from runner.nn.loading.minibatches import Minibatch
-from runner.nn.random_stream import Stream
 from tests import own
 
 nn = torch.nn

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from runner.graph import Unit
-from runner.snapshots.restoring.allowed import snapshot_safe
+from runner.snapshots.unpickling.allowed import snapshot_safe
 
 make_folder = os.mkdir
 """Another module's function under a name of this one's: not to be had by a snapshot."""

@@ -18,10 +18,10 @@ from runner.cli.request import Request
 from runner.config import Config
 from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError
 from runner.snapshots.format.header import Header
-from runner.snapshots.restoring.allowed.entries import GIVEN
 from runner.snapshots.restoring.restore import Restored, folder_stores, restore_latest, restore_with
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.location import SCHEME
+from runner.snapshots.unpickling.allowed.entries import GIVEN
 from runner.targets import TARGET
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The types of attributes in snapshots, from the annotations of veles-run's own classes.
 
 A snapshot brings values of its maker's choice. Code that reads an attribute may rely on its annotation, because
-`runner.snapshots.restoring.soundness` compares each with what is here.
+`runner.snapshots.unpickling.soundness` compares each with what is here.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import pytest
 
 from runner.errors import SnapshotNotFoundError, StoreError
 from runner.snapshots.codecs import CODECS
+from runner.snapshots.format.reader import read_header
 from runner.snapshots.odbc.odbc_store import OdbcStore
-from runner.snapshots.restoring.reader import read_header
 from runner.snapshots.restoring.restore import restore, restore_latest
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore

@@ -25,8 +25,8 @@ TRUSTED = ("tests.own",)
 
 
 def load_restricted(data: bytes) -> Any:
-    from runner.snapshots.restoring.allowed import Allowed
-    from runner.snapshots.restoring.unpickler import Unpickler
+    from runner.snapshots.unpickling.allowed import Allowed
+    from runner.snapshots.unpickling.unpickler import Unpickler
 
     return Unpickler(io.BufferedReader(io.BytesIO(data)), Allowed(TRUSTED)).load()
 

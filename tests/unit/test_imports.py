@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    ("errors", "checks", "text", "pickled", "signals", "cores", "passwords", "targets"),
+    ("errors", "checks", "text", "pickled", "signals", "cores", "passwords", "targets", "memory", "thread_pool"),
     ("graph",),
     ("snapshots",),
     ("config", "datasets", "plots"),
@@ -78,6 +78,18 @@ def test_no_circles_of_modules() -> None:
 def test_a_script_that_restores_needs_no_command_line(name: str) -> None:
     script = f"import sys; from runner import restore; assert {name!r} not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_no_circles_of_rooms() -> None:
+    """Folders are rooms. The modules beside them, such as `errors` and `launcher`, have their floors."""
+    edges = ((room(name), room(other)) for name, other in graph().edges)
+    rooms = networkx.DiGraph((name, other) for name, other in edges if name != other and "runner" not in (name, other))
+    assert [sorted(circle) for circle in networkx.strongly_connected_components(rooms) if len(circle) > 1] == []
+
+
+def room(module: str) -> str:
+    """Returns the folder of a module; a package is the room that it is."""
+    return module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
 
 
 def test_file_names_say_one_thing() -> None:

@@ -8,10 +8,10 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from runner.graph import Bool, Linked, Workflow
+from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.loading.samples import SPLIT_NAMES
-from runner.nn.network_unit import NetworkUnit
 
 
 class Metric(NamedTuple):

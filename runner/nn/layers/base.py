@@ -9,7 +9,7 @@ from torch import Tensor
 
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Bool, Linked, Unit, Workflow
-from runner.nn.network_unit import NetworkUnit
+from runner.nn.core.network_unit import NetworkUnit
 
 Shape = tuple[int, ...]
 U = TypeVar("U", bound=Unit)

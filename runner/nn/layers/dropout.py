@@ -8,8 +8,8 @@ from torch import Tensor
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.nn.core.random_stream import Stream
 from runner.nn.layers.base import Forward, Gradient
-from runner.nn.random_stream import Stream
 
 
 class Dropout(Forward):

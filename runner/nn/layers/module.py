@@ -11,9 +11,9 @@ from torch import Tensor
 from runner.checks import first_line
 from runner.errors import ConfigError
 from runner.graph import Linked, Workflow
+from runner.nn.core.random_stream import Stream
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
-from runner.nn.random_stream import Stream
 
 SAMPLES = 3
 """The number of samples with which a module is tried out."""

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from runner.graph import Workflow
+from runner.nn.core.random_stream import Stream
 from runner.nn.layers.base import Gradient
 from runner.nn.layers.image_shapes import as_images
 from runner.nn.layers.pooling import Pooling, gathered, scattered
-from runner.nn.random_stream import Stream
 
 
 class StochasticPooling(Pooling):

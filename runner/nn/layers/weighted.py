@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from runner.graph import Workflow
+from runner.nn.core.random_stream import Stream
 from runner.nn.layers.base import Forward, Gradient, Shape
-from runner.nn.random_stream import Stream
 from runner.nn.training.sgd import SGD
 from runner.nn.training.torch_optim import TorchStep
 

@@ -11,22 +11,12 @@ from torch import Tensor
 from runner.checks import at_least, known
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Bool, Workflow, random_state
+from runner.nn.core.network_unit import NetworkUnit
+from runner.nn.core.random_stream import Stream
 from runner.nn.loading.labels import whole
 from runner.nn.loading.minibatches import Minibatch, epoch
 from runner.nn.loading.normalizers import NORMALIZERS, Normalizer, normalized
-from runner.nn.loading.samples import (
-    SPLIT_NAMES,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Array,
-    Samples,
-    fingerprint,
-    first_not_finite,
-    split,
-)
-from runner.nn.network_unit import NetworkUnit
-from runner.nn.random_stream import Stream
+from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Array, Samples, fingerprint, first_not_finite, split
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runner.errors import ConfigError
-from runner.nn.random_stream import Stream
+from runner.nn.core.random_stream import Stream
 
 TEST, VALIDATION, TRAIN = range(3)
 SPLIT_NAMES = ("test", "validation", "train")

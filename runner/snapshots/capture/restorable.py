@@ -13,11 +13,11 @@ from typing import Any
 from runner.errors import RunnerError, SnapshotRefusedError, StateError
 from runner.graph import Workflow
 from runner.snapshots.capture.pickler import Probe, Sink
-from runner.snapshots.restoring.allowed import standard_library
-from runner.snapshots.restoring.allowed.allowed import Allowed, checked_state
-from runner.snapshots.restoring.allowed.entries import GIVEN, Entry, Name
-from runner.snapshots.restoring.soundness import all_units, check_attributes_of
-from runner.snapshots.restoring.unpickler import Unpickler
+from runner.snapshots.unpickling.allowed import standard_library
+from runner.snapshots.unpickling.allowed.allowed import Allowed, checked_state
+from runner.snapshots.unpickling.allowed.entries import GIVEN, Entry, Name
+from runner.snapshots.unpickling.soundness import all_units, check_attributes_of
+from runner.snapshots.unpickling.unpickler import Unpickler
 
 LARGE = 1 << 16
 """Bytes from which a pickler writes the content of an object separately, after an opcode with its size."""

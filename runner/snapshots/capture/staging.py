@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from runner.snapshots.capture.thread_pool import Threads
-from runner.snapshots.memory import large_buffer, memory
+from runner.memory import large_buffer, memory
+from runner.thread_pool import Threads
 
 CHUNK = 4 << 20
 """Bytes in a chunk; each becomes a member of the codec's format."""

@@ -22,17 +22,17 @@ from typing import Any
 from runner import cores
 from runner.errors import SnapshotError, StateError
 from runner.graph import Workflow
+from runner.memory import keep_freed
 from runner.snapshots.capture import pickler
 from runner.snapshots.capture.restorable import Recording, check_state
 from runner.snapshots.capture.staging import Staging, StagingPool
-from runner.snapshots.capture.thread_pool import Threads, made
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import header_bytes
 from runner.snapshots.format.seal import Seal
 from runner.snapshots.format.signing_keys import Key
-from runner.snapshots.memory import keep_freed
 from runner.snapshots.stores.store import Store
+from runner.thread_pool import Threads, made
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from runner.errors import SnapshotDamagedError
+from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.codecs.codec import Codec
 from runner.snapshots.codecs.decoders import Decoder
 from runner.snapshots.codecs.libraries import decoding_errors
-from runner.snapshots.format.limits import Budget
 
 PIECE = 4 << 20
 """Bytes to request from a decoder at a time."""

@@ -15,10 +15,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from runner import passwords
 from runner.errors import StoreAwayError
-from runner.snapshots.capture.thread_pool import Threads, made
 from runner.snapshots.odbc import sqlite
 from runner.snapshots.odbc.dialects import STANDARD, Dialect, dialect_of
 from runner.snapshots.odbc.driver import check_driver, load, translated
+from runner.thread_pool import Threads, made
 
 if TYPE_CHECKING:
     import pyodbc

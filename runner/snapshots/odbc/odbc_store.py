@@ -10,14 +10,7 @@ from itertools import groupby
 from typing import Self
 
 from runner import passwords
-from runner.errors import (
-    ConfigError,
-    SnapshotAmbiguousError,
-    SnapshotError,
-    SnapshotNotFoundError,
-    StoreAwayError,
-    StoreError,
-)
+from runner.errors import ConfigError, SnapshotAmbiguousError, SnapshotError, SnapshotNotFoundError, StoreAwayError, StoreError
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.odbc import pages, strings

@@ -14,10 +14,10 @@ import xxhash
 from runner.errors import SnapshotDamagedError, SnapshotError, SnapshotMismatchError
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
+from runner.snapshots.format.reader import read_header, verify
 from runner.snapshots.odbc.connection import Connection, Result
 from runner.snapshots.odbc.dialects import NAME_LENGTH, Statements
 from runner.snapshots.odbc.driver import load
-from runner.snapshots.restoring.reader import read_header, verify
 
 if TYPE_CHECKING:
     import pyodbc

@@ -17,11 +17,10 @@ from runner.errors import (
     SnapshotRefusedError,
 )
 from runner.graph import Workflow
+from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.format.header import Header
-from runner.snapshots.format.limits import Budget
+from runner.snapshots.format.reader import read_header, read_verified
 from runner.snapshots.restoring.grants import granted
-from runner.snapshots.restoring.reader import read_header, read_verified
-from runner.snapshots.restoring.soundness import all_units
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.settings import Trust
 from runner.snapshots.snapshotter import snapshotters
@@ -29,6 +28,7 @@ from runner.snapshots.stores import newest_first, store_of
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.location import concealed
 from runner.snapshots.stores.store import Store
+from runner.snapshots.unpickling.soundness import all_units
 
 log = logging.getLogger(__name__)
 

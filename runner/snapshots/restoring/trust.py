@@ -11,15 +11,15 @@ from typing import Any, BinaryIO
 from runner.checks import at_least, known
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
-from runner.snapshots.format.limits import Budget
+from runner.memory import without_garbage_collection
+from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.format.seal import SIGNATURE_SIZE, is_signature
 from runner.snapshots.format.signing_keys import Key, read_key
-from runner.snapshots.memory import without_garbage_collection
-from runner.snapshots.restoring.allowed import Allowed
-from runner.snapshots.restoring.allowed.classes import find
-from runner.snapshots.restoring.soundness import check_sound
-from runner.snapshots.restoring.unpickler import Unpickler
 from runner.snapshots.settings import Trust
+from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.allowed.classes import find
+from runner.snapshots.unpickling.soundness import check_sound
+from runner.snapshots.unpickling.unpickler import Unpickler
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from runner.errors import ConfigError, SnapshotError, StoreAwayError, StoreError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
-from runner.snapshots.restoring.reader import verify
+from runner.snapshots.format.reader import verify
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import missing
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore

@@ -12,9 +12,9 @@ from runner.graph import Repeater, Unit, Workflow
 from runner.graph.links import Link
 from runner.graph.state_types import declared
 from runner.nn import StandardWorkflow
+from runner.nn.core.random_stream import Stream
 from runner.nn.evaluators.evaluator import Metric
 from runner.nn.loading.minibatches import Minibatch
-from runner.nn.random_stream import Stream
 from runner.nn.training.sgd import SGD
 from runner.nn.training.torch_optim import TorchStep
 from runner.snapshots.restoring.restore import restore

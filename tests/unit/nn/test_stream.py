@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from runner.nn.random_stream import Stream
+from runner.nn.core.random_stream import Stream
 
 
 def draw(stream: Stream) -> list[torch.Tensor]:

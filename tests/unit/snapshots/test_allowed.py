@@ -14,7 +14,7 @@ import torch
 from runner.errors import ConfigError, SnapshotMismatchError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.graph.links import Link
-from runner.snapshots.restoring.allowed import Allowed
+from runner.snapshots.unpickling.allowed import Allowed
 from tests import own
 from tests.canonical import canonical
 from tests.hostile.assemble import EMPTY_DICT, EMPTY_TUPLE, MEMOIZE, NONE, call, instance, mapping, named, number, text, whole
@@ -205,7 +205,7 @@ def test_memo_of_a_name() -> None:
 
 
 def test_reading_stops_behind_the_pickle() -> None:
-    from runner.snapshots.restoring.unpickler import Unpickler
+    from runner.snapshots.unpickling.unpickler import Unpickler
 
     file = io.BufferedReader(io.BytesIO(dumps([1, 2]) + b"rest"))
     assert Unpickler(file, Allowed()).load() == [1, 2]

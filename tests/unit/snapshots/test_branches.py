@@ -12,10 +12,10 @@ import torch
 
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError
 from runner.snapshots.capture.pickler import StatePickler
-from runner.snapshots.format.limits import Budget
-from runner.snapshots.restoring.allowed import Allowed
+from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.restoring.trust import Policy
-from runner.snapshots.restoring.unpickler import BLOCK, Unpickler
+from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.unpickler import BLOCK, Unpickler
 from tests import own
 from tests.hostile.assemble import (
     BUILD,
@@ -116,5 +116,5 @@ def test_what_a_unit_names_is_looked_up_in_trusted_modules(tmp_path: Path) -> No
 
 
 def test_libraries_that_are_not_loaded_stay_so() -> None:
-    code = "import sys, runner.snapshots.restoring.allowed; sys.exit('torch' in sys.modules)"
+    code = "import sys, runner.snapshots.unpickling.allowed; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0

@@ -22,7 +22,7 @@ from runner.snapshots.format.layout import (
     header_size,
     parse_header,
 )
-from runner.snapshots.restoring.reader import read_header, read_verified
+from runner.snapshots.format.reader import read_header, read_verified
 from runner.snapshots.stores.file import FileStore
 from tests.unit.snapshots.stores.test_file import header, put
 from tests.workflows import holding

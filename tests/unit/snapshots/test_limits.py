@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from runner import memory
 from runner.errors import SnapshotDamagedError, SnapshotRefusedError
-from runner.snapshots import memory
 from runner.snapshots.codecs import CODECS
-from runner.snapshots.format import limits
+from runner.snapshots.codecs import budget as limits
+from runner.snapshots.codecs.budget import RATIO, SLACK, Budget
 from runner.snapshots.format.layout import HEADER_LIMIT, HEADER_START, Digest, header_bytes
-from runner.snapshots.format.limits import RATIO, SLACK, Budget
+from runner.snapshots.format.reader import read_header, read_verified
 from runner.snapshots.odbc import session
 from runner.snapshots.odbc.odbc_store import OdbcStore
-from runner.snapshots.restoring.allowed import Allowed
-from runner.snapshots.restoring.reader import read_header, read_verified
 from runner.snapshots.restoring.restore import restore
-from runner.snapshots.restoring.unpickler import Unpickler
+from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.stress.damage import peak_memory
 from tests.unit.snapshots.stores.test_file import header
 from tests.workflows import stored

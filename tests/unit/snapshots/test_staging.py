@@ -4,7 +4,7 @@ from contextlib import closing
 import pytest
 
 from runner.snapshots.capture.staging import CHUNK, ROUND, Staging, StagingPool
-from runner.snapshots.capture.thread_pool import Threads
+from runner.thread_pool import Threads
 
 SIZES = (0, 1, 100, CHUNK - 101, CHUNK, 5 * CHUNK + 3, 7, (ROUND + 3) * CHUNK + 11)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from runner.snapshots.capture.pickler import StatePickler
-from runner.snapshots.restoring.allowed import Allowed
-from runner.snapshots.restoring.unpickler import Unpickler
+from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.canonical import canonical
 from tests.objects import OBJECTS
 

@@ -19,7 +19,7 @@ from runner.errors import SnapshotNotFoundError, StoreError
 from runner.snapshots.codecs import CODECS, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import TRAILER_SIZE, Digest, header_bytes
-from runner.snapshots.restoring.reader import read_header
+from runner.snapshots.format.reader import read_header
 from runner.snapshots.stores.file import FileStore
 from tests.faults.failing import ActingFiles, using
 

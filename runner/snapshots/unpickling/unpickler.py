@@ -12,11 +12,11 @@ from struct import Struct
 from typing import Any, BinaryIO
 
 from runner.errors import SnapshotError, SnapshotMismatchError, SnapshotRefusedError
-from runner.snapshots.format.limits import Budget
-from runner.snapshots.restoring.allowed import Allowed
-from runner.snapshots.restoring.allowed.containers import set_items
-from runner.snapshots.restoring.allowed.entries import Name
-from runner.snapshots.restoring.opcodes import COUNTED, FIXED, HANDLERS, LARGE, LONG4, check_memoized, long4_size
+from runner.snapshots.codecs.budget import Budget
+from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.allowed.containers import set_items
+from runner.snapshots.unpickling.allowed.entries import Name
+from runner.snapshots.unpickling.opcodes import COUNTED, FIXED, HANDLERS, LARGE, LONG4, check_memoized, long4_size
 
 NESTING_LIMIT = 2_000
 """Containers within one another; Python's own pickler stops at about 500."""

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from runner import pickled
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError
 from runner.graph import Unit, Workflow
-from runner.snapshots.restoring.allowed.entries import GIVEN, Entry, Name, Table, check, class_of
-from runner.snapshots.restoring.allowed.states import builder_of
+from runner.snapshots.unpickling.allowed.entries import GIVEN, Entry, Name, Table, check, class_of
+from runner.snapshots.unpickling.allowed.states import builder_of
 
 if TYPE_CHECKING:
-    from runner.snapshots.restoring.allowed.allowed import Allowed
+    from runner.snapshots.unpickling.allowed.allowed import Allowed
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -85,7 +85,7 @@ def find(module_name: str, name: str) -> Entry:
         return Entry(cls=value, call=_by_value(value), context=True)
     torch = sys.modules.get("torch")
     if torch is not None and issubclass(value, torch.nn.Module | torch.optim.Optimizer):
-        from runner.snapshots.restoring.allowed.torch_networks import module_entry, optimizer_entry
+        from runner.snapshots.unpickling.allowed.torch_networks import module_entry, optimizer_entry
 
         return (module_entry if issubclass(value, torch.nn.Module) else optimizer_entry)(value, _arguments_of(value))
     build, arguments = builder_of(value), _arguments_of(value)

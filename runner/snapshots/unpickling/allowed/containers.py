@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import SnapshotRefusedError
 
 if TYPE_CHECKING:
-    from runner.snapshots.restoring.allowed.allowed import Allowed
+    from runner.snapshots.unpickling.allowed.allowed import Allowed
 
 _SEQUENCES = (list, deque)
 _MAPPINGS = (dict, OrderedDict, defaultdict, Counter)

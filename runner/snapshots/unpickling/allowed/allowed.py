@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import Any
 
 from runner.errors import ConfigError, SnapshotRefusedError
-from runner.snapshots.restoring.allowed import classes, standard_library
-from runner.snapshots.restoring.allowed.entries import GIVEN, NOTHING, Entry, Name, Table, Unbuilt, are, check
-from runner.snapshots.restoring.allowed.key_budget import KeyBudget
+from runner.snapshots.unpickling.allowed import classes, standard_library
+from runner.snapshots.unpickling.allowed.entries import GIVEN, NOTHING, Entry, Name, Table, Unbuilt, are, check
+from runner.snapshots.unpickling.allowed.key_budget import KeyBudget
 
 LIBRARIES = {
     "numpy": ("numpy_arrays", "numpy_generators"),
@@ -198,7 +198,7 @@ def checked_state(entry: Entry, state: Any) -> Any:
 
 @functools.cache
 def _library(package: str) -> Table:
-    makers = [import_module(f"runner.snapshots.restoring.allowed.{maker}") for maker in LIBRARIES[package]]
+    makers = [import_module(f"runner.snapshots.unpickling.allowed.{maker}") for maker in LIBRARIES[package]]
     return {key: entry for maker in makers for key, entry in maker.table().items()}
 
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from runner import pickled
-from runner.snapshots.restoring.allowed.entries import Entry, Name, Table, are, as_arguments, check, class_of, exact, named
-from runner.snapshots.restoring.allowed.states import builder_of
+from runner.snapshots.unpickling.allowed.entries import Entry, Name, Table, are, as_arguments, check, class_of, exact, named
+from runner.snapshots.unpickling.allowed.states import builder_of
 
 if TYPE_CHECKING:
-    from runner.snapshots.restoring.allowed.allowed import Allowed
+    from runner.snapshots.unpickling.allowed.allowed import Allowed
 
 _torch_rebuild_tensor_v2: Any = torch._utils._rebuild_tensor_v2
 _torch_rebuild_qtensor: Any = torch._utils._rebuild_qtensor

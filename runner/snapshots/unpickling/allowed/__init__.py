@@ -1,6 +1,6 @@
 """What a snapshot may name: exact tables for Python's, numpy's and torch's names, and classes of the run's own modules."""
 
-from runner.snapshots.restoring.allowed.allowed import Allowed
-from runner.snapshots.restoring.allowed.classes import snapshot_safe
+from runner.snapshots.unpickling.allowed.allowed import Allowed
+from runner.snapshots.unpickling.allowed.classes import snapshot_safe
 
 __all__ = ["Allowed", "snapshot_safe"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from runner.errors import SnapshotRefusedError
-from runner.snapshots.memory import available, resident
+from runner.memory import available, resident
 
 RATIO = 1_000
 """Expansion factor that is allowed beyond `SLACK`. Only states of nothing but zeros expand more."""

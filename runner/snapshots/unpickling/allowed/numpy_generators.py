@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.random import MT19937, PCG64, PCG64DXSM, SFC64, BitGenerator, Generator, Philox, RandomState, SeedSequence
 
-from runner.snapshots.restoring.allowed.entries import Entry, Table, are, check, class_of, named
+from runner.snapshots.unpickling.allowed.entries import Entry, Table, are, check, class_of, named
 
 _BIT_GENERATORS = (MT19937, PCG64, PCG64DXSM, Philox, SFC64)
 _POSITIONS = {"MT19937": 624, "Philox": 4}

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runner import pickled
-from runner.snapshots.restoring.allowed.entries import Entry, Table, Unbuilt, are, as_arguments, check, class_of, named
-from runner.snapshots.restoring.allowed.states import builder_of
+from runner.snapshots.unpickling.allowed.entries import Entry, Table, Unbuilt, are, as_arguments, check, class_of, named
+from runner.snapshots.unpickling.allowed.states import builder_of
 
 DEPTH = 32
 """Arrays of objects within one another."""
@@ -26,7 +26,7 @@ _HIDDEN = frozenset({"symbol", "coeffs"})
 
 _KINDS = re.compile(r"[biufcSUVmMO]\d*")
 if TYPE_CHECKING:
-    from runner.snapshots.restoring.allowed.allowed import Allowed
+    from runner.snapshots.unpickling.allowed.allowed import Allowed
 
 _mareconstruct: Any = vars(np.ma.core)["_mareconstruct"]
 _MODULES = ("numpy._core", "numpy.core")

@@ -7,11 +7,11 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from runner.errors import SnapshotRefusedError
-from runner.snapshots.restoring.allowed.containers import add_items, append_items, set_items
-from runner.snapshots.restoring.allowed.entries import Unbuilt
+from runner.snapshots.unpickling.allowed.containers import add_items, append_items, set_items
+from runner.snapshots.unpickling.allowed.entries import Unbuilt
 
 if TYPE_CHECKING:
-    from runner.snapshots.restoring.unpickler import Unpickler
+    from runner.snapshots.unpickling.unpickler import Unpickler
 
 Handler = Callable[["Unpickler", bytes, int], int]
 """Takes the machine, the bytes at hand and the opcode's position in them; returns the position of the next."""

@@ -19,11 +19,11 @@ from torch.nn.modules.rnn import RNNBase
 from torch.optim import lr_scheduler, swa_utils
 from torch.utils.data import dataset, sampler
 
-from runner.snapshots.restoring.allowed.entries import Entry, Table, check, named
-from runner.snapshots.restoring.allowed.states import builder_of, check_attributes
+from runner.snapshots.unpickling.allowed.entries import Entry, Table, check, named
+from runner.snapshots.unpickling.allowed.states import builder_of, check_attributes
 
 if TYPE_CHECKING:
-    from runner.snapshots.restoring.allowed.allowed import Allowed
+    from runner.snapshots.unpickling.allowed.allowed import Allowed
 
 _LAYERS = 10_000
 _MODULES = 100_000

@@ -17,12 +17,12 @@ import zoneinfo
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from runner.snapshots.restoring.allowed import classes
-from runner.snapshots.restoring.allowed.entries import Entry, Table, are, as_arguments, check, class_of, exact, named
-from runner.snapshots.restoring.allowed.states import builder_of
+from runner.snapshots.unpickling.allowed import classes
+from runner.snapshots.unpickling.allowed.entries import Entry, Table, are, as_arguments, check, class_of, exact, named
+from runner.snapshots.unpickling.allowed.states import builder_of
 
 if TYPE_CHECKING:
-    from runner.snapshots.restoring.allowed.allowed import Allowed
+    from runner.snapshots.unpickling.allowed.allowed import Allowed
 
 DIGITS = 10_000
 """Characters of a Decimal or a Fraction, whose arithmetic takes more than their number."""

@@ -18,7 +18,7 @@ from runner.graph.links import Link
 from runner.graph.loop import Control
 from runner.graph.pickleable import given_names
 from runner.graph.state_types import Declared, declared, of_class, required
-from runner.snapshots.restoring.allowed.entries import check
+from runner.snapshots.unpickling.allowed.entries import check
 
 BOOL_DEPTH = 400
 """Expressions of Bools within one another: they are evaluated on Python's stack, and its own pickler stops at fewer."""

@@ -14,9 +14,9 @@ from runner import cores
 from runner.errors import SnapshotDamagedError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
+from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import TRAILER_SIZE, Digest, header_size, parse_header
-from runner.snapshots.format.limits import Budget
 from runner.snapshots.format.seal import SIGNATURE_SIZE, Seal
 from runner.snapshots.format.signing_keys import Key
 

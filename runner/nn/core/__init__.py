@@ -1,0 +1,1 @@
+"""What loaders, layers and evaluators have in common."""

@@ -1,0 +1,1 @@
+"""The machine that builds what a pickle describes, and never runs what it names."""
