@@ -74,6 +74,7 @@ def _declared(hint: Any, before: Declared | None) -> Declared:
     return Declared(_text(plain), check_of(plain), linked, plain is Any)
 
 
+@functools.cache
 def _hints(owner: type) -> dict[str, Any]:
     """Returns the annotations of one class, evaluated where it is defined; Unit and Workflow are known everywhere."""
     from runner.graph import Bool, Unit, Workflow

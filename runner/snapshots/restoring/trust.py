@@ -18,7 +18,7 @@ from runner.snapshots.format.signing_keys import Key, read_key
 from runner.snapshots.settings import Trust
 from runner.snapshots.unpickling.allowed import Allowed
 from runner.snapshots.unpickling.allowed.classes import find
-from runner.snapshots.unpickling.soundness import check_sound
+from runner.snapshots.unpickling.soundness import check_sound, learn_types
 from runner.snapshots.unpickling.unpickler import Unpickler
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Policy:
         object.__setattr__(self, "trust", mode)
         at_least("restore.max_bytes", self.max_bytes, 1, "bytes")
         Allowed(self.trusted, self.renamed)
+        learn_types()
         if mode is Trust.signed:
             if self.key is None:
                 raise ConfigError("restore.trust=signed needs restore.key=FILE or restore.key=env:NAME")

@@ -7,10 +7,13 @@ place each, linked to one another.
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Iterable, Iterator
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+from runner import pickled
 from runner.errors import SnapshotRefusedError
 from runner.graph import Bool, Unit, Workflow
 from runner.graph.bool import Callback, Expression
@@ -27,6 +30,14 @@ BOOL_STEPS = 100_000
 _CONTAINERS = (list, dict, set)
 _OF_UNITS = frozenset(declared(Unit))
 """What every unit has."""
+
+
+@functools.cache
+def learn_types() -> None:
+    """Evaluates the annotations of all classes that are loaded, once, so that no restore of a snapshot has to."""
+    for name, module in pickled.CLASSES.items():
+        if module in sys.modules:
+            declared(pickled.class_(name))
 
 
 def check_sound(workflow: Workflow, made: Iterable[Any], callables: bool = True) -> None:

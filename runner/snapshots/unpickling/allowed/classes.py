@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from runner import pickled
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError
 from runner.graph import Unit, Workflow
+from runner.graph.state_types import declared
 from runner.snapshots.unpickling.allowed.entries import GIVEN, Entry, Name, Table, check, class_of
 from runner.snapshots.unpickling.allowed.states import builder_of
 
@@ -59,6 +60,7 @@ def of_runner(name: Any) -> Entry:
     check(type(name) is str, "a class's name is not text")
     try:
         cls = pickled.class_(name)
+        declared(cls)  # evaluates annotations beside the import of the module, if any, rather than in the checks that follow
     except AttributeError as error:
         raise SnapshotMismatchError(f"{error}: upgrade veles-run") from error
     return Entry(cls=cls, new=True, arguments=_arguments_of(cls), build=builder_of(cls))
