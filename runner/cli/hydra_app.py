@@ -107,7 +107,7 @@ _HYDRA_LOGGING = {
 
 
 class ConfFolder(FileConfigSource):
-    """A folder of which only `conf/` counts: everything else in the current folder is no configuration."""
+    """A folder of which only `conf/` counts: nothing else in the current folder is configuration."""
 
     @staticmethod
     def scheme() -> str:

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: what sweeps minimise, such as the best validation error, and the exit code of the process."""
+    """How a job ended: what sweeps minimize, such as the best validation error, and the exit code of the process."""
 
     error: float | None
     exit_code: int = 0

@@ -61,7 +61,7 @@ def _concealed(argument: str) -> str:
     """Masks the passwords in an argument, before Hydra or a message shows it."""
     key, _, value = argument.partition("=")
     if not passwords.is_secret(value):
-        return argument  # `workflow.token=...` is no connection string, and its value must arrive as it is
+        return argument  # `workflow.token=...` is not a connection string, and its value must arrive as it is
     parsed = OverridesParser.create().parse_override(f"{key}={value}").value() if _readable(key, value) else value
     items = parsed.list if isinstance(parsed, ChoiceSweep) else [parsed]
     texts = [item.text if isinstance(item, QuotedString) else str(item) for item in items]

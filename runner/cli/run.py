@@ -35,7 +35,7 @@ _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 
 @hydra.main(config_path=None, config_name="config", version_base="1.3")
 def app(config: DictConfig) -> float | None:
-    """Runs one job; returns the best validation error, for Hydra's sweepers to minimise."""
+    """Runs one job; returns the best validation error, for Hydra's sweepers to minimize."""
     from runner.cli import job
 
     try:

@@ -33,7 +33,7 @@ class Precision(Enum):
 
 
 class LossFunction(Enum):
-    """What is minimised."""
+    """What is minimized."""
 
     softmax = "softmax"
     mse = "mse"
@@ -44,9 +44,9 @@ class WorkflowConfig:
     """Which workflow is built. Further keys are the arguments of its constructor."""
 
     name: str | None = None
-    """Name of the workflow; the conf file's name unless given."""
+    """Name of the workflow. Default: the conf file's name."""
     _target_: str | None = None
-    """Class of a workflow of one's own, such as `my_module.MyWorkflow`; the standard workflow unless given."""
+    """Class of your own workflow, such as `my_module.MyWorkflow`. Default: the standard workflow."""
 
 
 @dataclass(kw_only=True)
@@ -60,20 +60,20 @@ class Config:
     snapshot: str | None = None
     """Snapshot to continue: a path, `odbc://...`, `latest`, or `auto` (latest if there is one)."""
     seed: int | None = None
-    """Seed of everything random; drawn, shown and kept in the snapshots unless given."""
+    """Seed of everything random. Default: drawn, shown, and kept in the snapshots."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int | None = None
-    """Threads of the numerical library; chosen by the size of the network unless given."""
+    """Threads of the numerical library. Default: chosen by the size of the network."""
     plotters: bool | None = None
-    """Whether pictures of the run are drawn into its folder; unless given, where matplotlib is installed, but not in sweeps."""
+    """Draw plots into the run's folder. Default: if matplotlib is installed and this is not a sweep."""
     precision: Precision = Precision.float32
     """Floating-point type of data and weights."""
     workflow: dict[str, Any] = field(default_factory=lambda: asdict(WorkflowConfig()))
-    """Which workflow: `name`, `_target_`, and the arguments of a class of one's own."""
+    """Which workflow: `name`, `_target_`, and the arguments of your own class."""
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     loss_function: LossFunction = LossFunction.softmax
-    """What is minimised: `softmax` (cross-entropy), or `mse` (the squared distance to the target, or to the sample itself)."""
+    """What is minimized: `softmax` (cross-entropy), or `mse` (the squared distance to the target, or to the sample itself)."""
     layers: Any = None  # a mapping would not merge with the list of a conf file
     """The layers from first to last: a mapping from names to settings, or a list as in VELES."""
     mcdnnic_topology: str | None = None
@@ -81,7 +81,7 @@ class Config:
     mcdnnic_parameters: dict[str, Any] = field(default_factory=dict)
     """Settings for all layers of `mcdnnic_topology`, below `->` and `<-`."""
     optimizer: dict[str, Any] = field(default_factory=dict)
-    """An optimizer of `torch.optim` for all weights, by `_target_`, with its settings; each layer's own unless given."""
+    """An optimizer of `torch.optim` for all weights, by `_target_`, with its settings. Default: each layer's own."""
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     rollback: RollbackConfig = field(default_factory=RollbackConfig)

@@ -42,7 +42,7 @@ class LoaderConfig:
     validation_dir: str | None = None
     """The same for validation (`images`)."""
     grayscale: bool = False
-    """Load images in shades of grey, with shape (height, width) instead of (3, height, width) (`images`)."""
+    """Load images in grayscale, with shape (height, width) instead of (3, height, width) (`images`)."""
     image_size: list[int] | None = None
     """Height and width to resize images to. Default: all images must have one size (`images`)."""
     data_file: str | None = None

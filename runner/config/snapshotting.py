@@ -19,7 +19,7 @@ class SnapshotterConfig(SnapshotterSettings):
     mode: str | int | None = None
     """Permissions of snapshots, spool and run folder, such as `0600`; folders get `x` with each `r`. Default: the umask's."""
     directory: str | None = None
-    """Folder of the snapshots; the run's output folder unless given."""
+    """Folder of the snapshots. Default: the run's output folder."""
     odbc: str | None = None
     """Database of the snapshots, instead of a folder: a connection string, `DSN=name`, or the name of a data source."""
     table: str = DEFAULT_TABLE

@@ -47,14 +47,14 @@ def find(key: str, folder: str) -> dict[str, list[str]]:
 def load(
     found: Mapping[str, list[str]], classes: list[str], *, grayscale: bool = False, size: tuple[int, int] | None = None
 ) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """Returns images of shape (samples, 3, height, width), or (samples, height, width) in shades of grey, and their labels.
+    """Returns images of shape (samples, 3, height, width), or (samples, height, width) in grayscale, and their labels.
 
     Values are bytes. Those of images with 16 or 32 bits are int32, and those of float images float32, as they are in the file.
 
     Args:
         found: the paths of the images by class.
         classes: the names of the classes; a label is the place of one.
-        grayscale: whether to load shades of grey.
+        grayscale: whether to load in grayscale.
         size: height and width to resize to.
 
     Raises:
@@ -106,7 +106,7 @@ def _read_all(paths: list[str], grayscale: bool, size: tuple[int, int] | None) -
 
 
 def _reader(grayscale: bool, size: tuple[int, int] | None) -> Callable[[str], Pixels]:
-    """Returns what reads the pixels of an image, of shape (3, height, width), or (height, width) in shades of grey."""
+    """Returns what reads the pixels of an image, of shape (3, height, width), or (height, width) in grayscale."""
     with needs("pillow", "loader.name='images'"):
         from PIL import Image
 

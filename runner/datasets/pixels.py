@@ -18,15 +18,15 @@ ORIENTATION = 0x0112
 
 
 def pixels(image: Image.Image, grayscale: bool, size: tuple[int, int] | None) -> Pixels:
-    """Returns an image as an array of shape (3, height, width), or (height, width) in shades of grey.
+    """Returns an image as an array of shape (3, height, width), or (height, width) in grayscale.
 
     Args:
         image: the image, as it was opened.
-        grayscale: whether to convert to shades of grey.
+        grayscale: whether to convert to grayscale.
         size: height and width to resize to.
 
     Raises:
-        ValueError: it has a colour space that pillow cannot convert, values that are not finite, or nothing to see.
+        ValueError: it has a color space that pillow cannot convert, values that are not finite, or nothing to see.
     """
     if getattr(image, "is_animated", False) and image.format != "MPO":
         log.warning("%r has several frames: the first one is taken", getattr(image, "filename", ""))

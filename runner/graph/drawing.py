@@ -27,7 +27,7 @@ COLOURS = {
     "trainer": "#f8c9b6",
     "plotter": "#fbe79a",
 }
-"""The colour of a unit by its `view_group`; hues as in VELES."""
+"""The color of a unit by its `view_group`; hues as in VELES."""
 
 _HEAD = """\
   graph [rankdir=TB, ranksep=0.35, nodesep=0.45, fontname="Helvetica,Arial,sans-serif", fontsize=16, labelloc=t, dpi=110];

@@ -88,7 +88,7 @@ def _check_data(snapshotter: Unit, units: list[Unit], before: set[Unit]) -> None
     control = control_graph(units)
     runs = networkx.descendants(control, snapshotter.workflow.start_point)
     again = networkx.descendants(control, snapshotter)
-    turn = _without(control, snapshotter)  # from behind the snapshotter until before it; cycles there are none any more
+    turn = _without(control, snapshotter)  # from after the snapshotter until before it; it has no cycles any more
     for unit in units:
         if unit is snapshotter or unit not in runs:
             continue

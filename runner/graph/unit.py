@@ -25,7 +25,7 @@ class Unit(Pickleable):
 
     Args:
         workflow: the workflow that the unit belongs to.
-        name: how messages, graphs and `workflow["name"]` call it; the class's name unless given.
+        name: how messages, graphs and `workflow["name"]` call it; Default: the class's name.
     """
 
     callbacks: ClassVar[frozenset[str]] = frozenset()
@@ -38,7 +38,7 @@ class Unit(Pickleable):
     """True for a unit that only draws: it may run in parallel with a snapshotter."""
 
     view_group: ClassVar[str] = "worker"
-    """What kind of unit it is, which gives its colour in drawings: one of `runner.graph.drawing.COLOURS`, else white."""
+    """What kind of unit it is, which gives its color in drawings: one of `runner.graph.drawing.COLOURS`, else white."""
 
     name: str
     workflow: Workflow | None

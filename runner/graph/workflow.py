@@ -49,7 +49,7 @@ class Workflow(Unit):
 
     Args:
         workflow: the workflow that this one is a unit of, if any.
-        name: the name of the workflow; the class's name unless given.
+        name: the name of the workflow; Default: the class's name.
 
     A subclass that `veles-run` runs may override, as far as it has something to say: `current_step`, `progress`, `objective`,
     `summary`, `limit`, `override` and `evaluate`.
@@ -194,7 +194,7 @@ class Workflow(Unit):
 
     @property
     def objective(self) -> float | None:
-        """What a sweep minimises."""
+        """What a sweep minimizes."""
         return None
 
     @property
@@ -247,7 +247,7 @@ class Workflow(Unit):
 
     @goes_on
     def run(self) -> None:
-        """Runs from the start point, or goes on from where control stands: after a restore, behind the snapshotter."""
+        """Runs from the start point, or goes on from where control stands: after a restore, after the snapshotter."""
         if self.random_states_ is not None:
             random_state.set_states(self.random_states_)
             self.random_states_ = None
