@@ -56,8 +56,8 @@ def check_names(cls: type, state: object, *, links: frozenset[str] = frozenset()
         links: names that may end in `_`: what is linked is read elsewhere.
 
     Raises:
-        SnapshotRefusedError: it is not a dict, or a name is not text, hides a method, a property or a descriptor of the class, is
-            one that Python itself looks up, or ends in `_`.
+        SnapshotRefusedError: it is not a dict, or a name is not text, hides a method, a property or a descriptor of the class,
+            is one that Python itself looks up, or ends in `_`.
     """
     if type(state) is not dict:
         raise SnapshotRefusedError(f"the state of a {cls.__name__} is a {type(state).__name__}, not a dict")
