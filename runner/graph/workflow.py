@@ -247,7 +247,7 @@ class Workflow(Unit):
 
     @goes_on
     def run(self) -> None:
-        """Runs from the start point, or goes on from where control stands: after a restore, after the snapshotter."""
+        """Runs from the start point, or goes on from where control stands, which after a restore is after the snapshotter."""
         if self.random_states_ is not None:
             random_state.set_states(self.random_states_)
             self.random_states_ = None
