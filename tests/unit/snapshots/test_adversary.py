@@ -5,16 +5,19 @@ import io
 import pickle
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from runner.cli import authority
-from runner.errors import ConfigError, SnapshotRefusedError
-from runner.snapshots.restoring.allowed import Allowed
-from runner.snapshots.restoring.unpickler import Unpickler
+from runner.errors import ConfigError, SnapshotRefusedError, StateError
+from runner.graph import Workflow
+from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.hostile.assemble import (
     BUILD,
     EMPTY_DICT,
@@ -31,6 +34,8 @@ from tests.hostile.assemble import (
     text,
     whole,
 )
+from tests.own import Bound, Doubler
+from tests.workflows import holding, restored
 
 ENDLESS = call("builtins:range", number(0), number(10**15), number(1))
 RECURRENT = (torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN)
@@ -172,3 +177,49 @@ def test_a_command_to_paste_has_nothing_in_it_that_was_not_meant(name: str) -> N
         obeyed({"workflow": {name: SECRET}}, {})
     assert "confirm" not in str(caught.value)
     assert repr(f"workflow.{name}") in str(caught.value)
+
+
+def hiding(value: Any, name: str) -> Any:
+    vars(value)[name] = 1
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda: Workflow(name="another"),
+        lambda: Doubler(Workflow(name="another"), "unit"),
+        lambda: [Doubler(Workflow(name="another"), "unit")],
+        lambda: hiding(Bound(1), "call"),
+        lambda: hiding(Bound(1), "__x__"),
+        lambda: np.dtype("int32", metadata={"a": 1}),
+    ],
+)
+def test_what_no_restore_takes_is_said_when_it_is_captured(tmp_path: Path, value: Callable[[], Any]) -> None:
+    _, _, snapshotter = holding(value(), tmp_path)
+    snapshotter.export()
+    with pytest.raises(StateError):
+        snapshotter.finish()
+    with pytest.raises(SnapshotRefusedError):
+        restored(snapshotter.last_location)
+
+
+def test_links_and_names_that_no_restore_takes_are_said(tmp_path: Path) -> None:
+    def link_elsewhere(holder: Any) -> None:
+        other = Workflow(name="another")
+        other.x = 1
+        holder.link_attrs(other, ("y", "x"))
+
+    changes: list[Callable[[Any], object]] = [
+        link_elsewhere,
+        lambda holder: holder.link_attrs(holder.workflow, ("y", "__doc__")),
+        lambda holder: hiding(holder, "run"),
+    ]
+    for number_of, change in enumerate(changes):
+        _, holder, snapshotter = holding(None, tmp_path / str(number_of))
+        change(holder)
+        snapshotter.export()
+        with pytest.raises(StateError):
+            snapshotter.finish()
+        with pytest.raises(SnapshotRefusedError):
+            restored(snapshotter.last_location)
