@@ -17,6 +17,7 @@ from runner.cli import authority
 from runner.errors import ConfigError, SnapshotRefusedError, StateError
 from runner.graph import Workflow
 from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.restoring.grants import folder_is_granted
 from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.hostile.assemble import (
     BUILD,
@@ -223,3 +224,10 @@ def test_links_and_names_that_no_restore_takes_are_said(tmp_path: Path) -> None:
             snapshotter.finish()
         with pytest.raises(SnapshotRefusedError):
             restored(snapshotter.last_location)
+
+
+def test_not_all_folders_are_below_the_current_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir("/")
+    assert not folder_is_granted("/etc", str(tmp_path))
+    assert not folder_is_granted("etc", str(tmp_path))
+    assert folder_is_granted(str(tmp_path), str(tmp_path))
