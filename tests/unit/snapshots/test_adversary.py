@@ -4,6 +4,8 @@ import copyreg
 import io
 import pickle
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,3 +233,11 @@ def test_not_all_folders_are_below_the_current_one(monkeypatch: pytest.MonkeyPat
     assert not folder_is_granted("/etc", str(tmp_path))
     assert not folder_is_granted("etc", str(tmp_path))
     assert folder_is_granted(str(tmp_path), str(tmp_path))
+
+
+def test_a_restore_by_hand_may_be_the_first_to_import_torch() -> None:
+    """Errors that its modules have caught while they were imported hold what stood on the stack."""
+    stored = sorted((Path(__file__).parents[2] / "stored").glob("**/*.pickle*"))[0]
+    script = f"from runner import restore; import sys; assert 'torch' not in sys.modules; restore({str(stored)!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
