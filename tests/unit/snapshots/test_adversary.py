@@ -18,8 +18,8 @@ from omegaconf import OmegaConf
 from runner.cli import authority
 from runner.errors import ConfigError, SnapshotRefusedError, StateError
 from runner.graph import Workflow
-from runner.snapshots.unpickling.allowed import Allowed
 from runner.snapshots.restoring.grants import folder_is_granted
+from runner.snapshots.unpickling.allowed import Allowed
 from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.hostile.assemble import (
     BUILD,
