@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -35,6 +35,8 @@ PLACES = {
 
 _REFERENCE = re.compile(r"(?s)\$\{.*:")
 """An interpolation that asks a resolver, such as `${oc.env:NAME}`; one without a colon names another key."""
+_TYPABLE = re.compile(r"[\w<>@*+/-]+")
+"""A name that is part of a key as it is typed."""
 
 
 def obeyed(stored: Mapping[str, Any], call: DictConfig, typed: Sequence[str], location: str) -> dict[str, Any]:
@@ -51,13 +53,15 @@ def obeyed(stored: Mapping[str, Any], call: DictConfig, typed: Sequence[str], lo
     """
     result = {key: copy.deepcopy(value) for key, value in stored.items() if key not in PROCESS_KEYS}
     named = _flat(call)
-    values = flattened(_by_number(result))
-    for key, value in values.items():
-        if not _refers(value) or named.get(key) == value or (key == "snapshotter.odbc" and _is_in(value, location)):
+    # What this call reads from the environment is not to be had under another key either.
+    is_reference = _names_a_key if any(map(_refers, named.values())) else _refers
+    for path, value in _leaves(_by_number(result)):
+        key = ".".join(path)
+        if not is_reference(value) or named.get(key) == value or (key == "snapshotter.odbc" and _is_in(value, location)):
             continue
         if not any(key == other or key.startswith(f"{other}.") for other in typed):
             raise _unconfirmed(key, value, "reads the environment")
-        _take_away(result, key)
+        _take_away(result, path)
     return result
 
 
@@ -84,9 +88,23 @@ def _refers(value: Any) -> bool:
     return isinstance(value, str) and _REFERENCE.search(value) is not None
 
 
-def _take_away(config: dict[str, Any], key: str) -> None:
+def _names_a_key(value: Any) -> bool:
+    """Whether a value may be that of another key, or asks a resolver."""
+    return isinstance(value, str) and "${" in value
+
+
+def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yields each value with the names that lead to it: two of them may make the same key, `{"a.b": 1, "a": {"b": 2}}`."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, name))
+        else:
+            yield (*path, name), value
+
+
+def _take_away(config: dict[str, Any], path: tuple[str, ...]) -> None:
     """Takes a value away, or the list that it is in."""
-    *sections, name = key.split(".")
+    *sections, name = path
     for section in sections:
         if not isinstance(config[section], dict):
             config.pop(section)
@@ -133,6 +151,8 @@ def _is_in(odbc: str, location: str) -> bool:
 
 
 def _unconfirmed(key: str, value: Any, what: str) -> ConfigError:
+    if not all(map(_TYPABLE.fullmatch, key.split("."))):  # the shell and Hydra would read something else in it
+        return ConfigError(f"the snapshot's own configuration {what}, under the key {key[:200]!r}, which nobody can type")
     return ConfigError(
         f"the snapshot's own configuration {what}, and nothing in this call says the same: confirm it with"
         f" {key}={shlex.quote(str(value))}, or choose otherwise with {key}=..."

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from runner.errors import RunnerError, SnapshotRefusedError, StateError
-from runner.graph import Workflow
+from runner.graph import Pickleable, Unit, Workflow
 from runner.snapshots.capture.pickler import Probe, Sink
-from runner.snapshots.unpickling.allowed import standard_library
+from runner.snapshots.unpickling.allowed import classes, standard_library
 from runner.snapshots.unpickling.allowed.allowed import Allowed, checked_state
-from runner.snapshots.unpickling.allowed.entries import GIVEN, Entry, Name
-from runner.snapshots.unpickling.soundness import all_units, check_attributes_of
+from runner.snapshots.unpickling.allowed.entries import GIVEN, Entry, Name, Unbuilt, check
+from runner.snapshots.unpickling.allowed.states import check_attributes, check_names_in
+from runner.snapshots.unpickling.soundness import all_units, check_attributes_of, check_links
 from runner.snapshots.unpickling.unpickler import Unpickler
 
 LARGE = 1 << 16
@@ -95,24 +96,31 @@ class _Tables(Allowed):
     def __init__(self) -> None:
         super().__init__()
         self.declared.add(_StandIn)
+        self.workflows = 0
 
     def trusts(self, module: str) -> bool:
         return module.partition(".")[0] not in GIVEN
 
     def _call(self, entry: Entry, arguments: tuple[Any, ...]) -> Any:
         is_empty = entry.call in _STANDARD and all(type(item) is Name for item in arguments)
-        if entry.symbolic or is_empty:
+        if entry.symbolic or is_empty or Unbuilt in entry.makes:
             return super()._call(entry, arguments)
         # A class as an argument of a call is only looked at, not kept.
         return _StandIn(entry, *(() if entry.takes_names else [item for item in arguments if type(item) is not Name]))
 
     def _make(self, entry: Entry, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        if entry.cls is not None and issubclass(entry.cls, Workflow):
+            self.workflows += 1  # the outermost; those within are made as units
+            check(self.workflows == 1, f"it refers to another workflow, or to a unit there, of class {entry.cls.__name__}")
         return _StandIn(entry, arguments, keywords)
 
     def build(self, instance: Any, state: Any) -> Any:
         if type(instance) is not _StandIn:
             return super().build(instance, state)
         instance.append(checked_state(instance.entry, state))
+        cls = instance.entry.cls
+        if cls is not None and classes.is_own(cls) and not issubclass(cls, Pickleable):  # whose names `_check_unit` compares
+            check_names_in(cls, state)
         return None
 
 
@@ -142,7 +150,7 @@ def check_state(workflow: Workflow, recording: Recording | None) -> None:
         check_live(workflow)
         return
     for unit in list(all_units(workflow)):
-        _check_types(unit)
+        _check_unit(unit)
     try:
         check_recording(recording)
     except RunnerError as error:
@@ -166,15 +174,20 @@ def check_live(workflow: Workflow) -> None:
         StateError: it would refuse an attribute; the message names it and its unit.
     """
     for unit in list(all_units(workflow)):
-        _check_types(unit)
+        _check_unit(unit)
         for name, value in list(vars(unit).items()):
             if not name.endswith("_") and name not in ("units", "control"):
                 _check_value(f"{unit!r}.{name}", name, value)
 
 
-def _check_types(unit: Any) -> None:
+def _check_unit(unit: Any) -> None:
+    """Checks what a unit is linked to, and the names and types of its attributes, where its state is just these."""
     try:
+        check_links(unit)
         check_attributes_of(unit, {})
+        getstate: Any = type(unit).__getstate__
+        if getstate in (Unit.__getstate__, Workflow.__getstate__):
+            check_attributes(type(unit), {name: value for name, value in vars(unit).items() if not str(name).endswith("_")})
     except SnapshotRefusedError as error:
         raise StateError(f"{unit!r} would not be restored: {error}") from error
 

@@ -35,5 +35,8 @@ def folder_is_granted(folder: str, beside: str) -> bool:
     """
     if "://" in folder or "${" in folder or "\0" in folder:
         return False
-    path = Path(folder).resolve()
-    return path.is_relative_to(Path.cwd().resolve()) or (SCHEME not in beside and path == Path(beside).resolve())
+    path, here = Path(folder).resolve(), Path.cwd().resolve()
+    # Below the root is everything.
+    return (here != Path(here.anchor) and path.is_relative_to(here)) or (
+        SCHEME not in beside and path == Path(beside).resolve()
+    )

@@ -57,7 +57,7 @@ def check_sound(workflow: Workflow, made: Iterable[Any], callables: bool = True)
     for unit in units:
         if isinstance(unit, Workflow):
             _check_workflow(unit)
-        _check_links(unit)
+        check_links(unit)
     owners: dict[int, tuple[int, str]] = {}
     for item in objects:
         if type(item) is not Bool:
@@ -107,7 +107,8 @@ def _check_workflow(workflow: Workflow) -> None:
     check(control.current is None or id(control.current) in units, f"control of {what} stands at a unit that is not its own")
 
 
-def _check_links(unit: Unit) -> None:
+def check_links(unit: Unit) -> None:
+    """Checks that links of a unit read attributes of units, and end."""
     cls: Any = type(unit)
     types = declared(cls)
     for name, link in unit.links().items():

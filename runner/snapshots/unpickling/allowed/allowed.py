@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -140,6 +141,9 @@ class Allowed:
             SnapshotRefusedError: a class or a function was, or an object without its state.
         """
         self._found.clear()
+        if any(reference() is not None for reference in self._placeholders):
+            # Modules that were imported on the way have caught errors, whose tracebacks held what stood on the stack.
+            gc.collect()
         for reference in self._placeholders:
             if (placeholder := reference()) is not None:
                 raise SnapshotRefusedError(

@@ -29,6 +29,9 @@ DIGITS = 10_000
 LOGGER = 200
 """Characters of a logger's name."""
 
+WORDS = 625
+"""Numbers in the state of Python's random generator."""
+
 _NONE = type(None)
 _SCALARS = (str, int, float, bool, bytes, complex, _NONE)
 _FACTORIES = (
@@ -134,6 +137,14 @@ def _build_uuid(instance: Any, state: Any) -> None:
     uuid.UUID.__setstate__(instance, state)  # type: ignore[attr-defined]
 
 
+def _build_random(instance: Any, state: Any) -> None:
+    # `setstate` goes through whatever it is given, for as long as that has numbers.
+    what = "the state of a Random is not one that Python writes"
+    check(type(state) is tuple and len(state) == 3 and type(state[0]) is int and type(state[1]) is tuple, what)
+    check(len(state[1]) == WORDS and are(state[1], int) and type(state[2]) in (float, _NONE), what)
+    random.Random.__setstate__(instance, state)  # type: ignore[attr-defined]
+
+
 def _path(cls: type) -> Entry:
     def make(*parts: Any) -> Any:
         check(are(parts, str), "a path is made of text")
@@ -188,7 +199,7 @@ TABLE: Table = (
             Entry(cls=decimal.Context, call=_context, takes_names=True),
             Entry(cls=Fraction, call=_fraction),
             Entry(cls=uuid.UUID, new=True, build=_build_uuid),
-            _plain(random.Random, call=exact(random.Random)),
+            Entry(cls=random.Random, call=exact(random.Random), build=_build_random),
             Entry(cls=array.array),
             *(_path(cls) for cls in _PATHS),
         ]

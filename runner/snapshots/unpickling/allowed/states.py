@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from sys import intern
 from types import MemberDescriptorType
@@ -53,23 +54,34 @@ def check_attributes(cls: type, state: Any, may_hide: frozenset[str] = frozenset
 
 def _default(cls: type, may_hide: frozenset[str]) -> Build:
     """Sets attributes, and slots from the second part of a pair, as `object.__reduce_ex__` gives them."""
-    known_slots = _slots(cls)
 
     def build(instance: Any, state: Any) -> None:
-        slots = None
-        if type(state) is tuple and len(state) == 2:
-            state, slots = state
-        if type(state) not in _STATES or type(slots) not in _STATES:
-            raise SnapshotRefusedError(f"a state of {cls.__name__} is no plain dict")
-        if state:
-            check_attributes(cls, state, may_hide)
-            vars(instance).update({intern(name): value for name, value in state.items()})
-        for name, value in (slots or {}).items():
-            if name not in known_slots:
-                raise SnapshotRefusedError(f"a state of {cls.__name__} sets a slot that it does not have")
+        attributes, slots = _parts(cls, state, may_hide)
+        if attributes:
+            vars(instance).update({intern(name): value for name, value in attributes.items()})
+        for name, value in slots.items():
             object.__setattr__(instance, name, value)
 
     return build
+
+
+def _parts(cls: type, state: Any, may_hide: frozenset[str] = frozenset()) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the attributes and the slots in a state, after a check of their names."""
+    attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
+    if type(attributes) not in _STATES or type(slots) not in _STATES:
+        raise SnapshotRefusedError(f"a state of {cls.__name__} is no plain dict")
+    check_attributes(cls, attributes or {}, may_hide)
+    if not (slots or {}).keys() <= _slots(cls):
+        raise SnapshotRefusedError(f"a state of {cls.__name__} sets a slot that it does not have")
+    return attributes or {}, slots or {}
+
+
+def check_names_in(cls: type, state: Any) -> None:
+    """Checks the names in a state that is for instances of a class of one's own, without an instance."""
+    if _own_setstate(cls) is None:
+        _parts(cls, state)
+    elif isinstance(state, dict):
+        check_attributes(cls, state)
 
 
 def _own_setstate(cls: type) -> Build | None:
@@ -80,6 +92,7 @@ def _own_setstate(cls: type) -> Build | None:
     return None
 
 
+@functools.cache
 def _slots(cls: type) -> frozenset[str]:
     """Returns the slots of the class: names that lead to no property, method or value instead."""
     names = {name: value for owner in cls.__mro__[::-1] for name, value in vars(owner).items()}

@@ -19,13 +19,12 @@ from torch.nn.modules.rnn import RNNBase
 from torch.optim import lr_scheduler, swa_utils
 from torch.utils.data import dataset, sampler
 
-from runner.snapshots.unpickling.allowed.entries import Entry, Table, check, named
+from runner.snapshots.unpickling.allowed.entries import Entry, Table, are, check, named
 from runner.snapshots.unpickling.allowed.states import builder_of, check_attributes
 
 if TYPE_CHECKING:
     from runner.snapshots.unpickling.allowed.allowed import Allowed
 
-_LAYERS = 10_000
 _MODULES = 100_000
 _HOOKS = ("_hooks", "_hooks_with_kwargs", "_hooks_always_called")
 """How the attributes end in which torch keeps what it calls before or after a step."""
@@ -68,12 +67,15 @@ def _classes(module: ModuleType, base: type) -> Iterator[type]:
 
 def module_entry(cls: type, arguments: tuple[type, ...] | None) -> Entry:
     """Returns what stands for a module of torch, or of a declared module, which may be made with arguments."""
-    check_state = _check_recurrent if issubclass(cls, RNNBase) else _check_plain
+    check_state = _check_attention if issubclass(cls, torch.nn.MultiheadAttention) else _check_plain
     build = builder_of(cls)
 
     def build_module(allowed: Allowed, instance: Any, state: Any) -> None:
         _check_held(state)
         _check_size(allowed, instance, state)
+        if issubclass(cls, RNNBase):
+            _check_recurrent(cls, state)
+            state = state | _fresh(state, "_flat_weights", "_flat_weights_names")
         build(instance, state | _fresh(state, *_HELD) | _without_hooks(state))
 
     return Entry(
@@ -96,11 +98,19 @@ def optimizer_entry(cls: type, arguments: tuple[type, ...] | None) -> Entry:
         fits = type(groups) is list and all(type(group) is dict for group in groups) and type(held) in (dict, defaultdict)
         check(fits and all(type(own) is dict for own in held.values()), "an optimizer has no groups, or no state")
         # What was checked must not change afterwards: the pickle may have kept each of these.
-        groups, held = [dict(group) for group in groups], defaultdict(dict, {key: dict(own) for key, own in held.items()})
+        groups, held = [_own_group(group) for group in groups], defaultdict(dict, {key: dict(own) for key, own in held.items()})
         _check_fused(groups, held)
         build(instance, state | _without_hooks(state) | {"param_groups": groups, "state": held})
 
     return Entry(cls=cls, new=True, arguments=arguments, build=build_optimizer, check_state=_check_plain)
+
+
+def _own_group(group: dict[str, Any]) -> dict[str, Any]:
+    """Returns a copy of a group; torch goes through its parameters, and a range of them would never end."""
+    held = group.get("params")
+    fits = type(held) is list and all(isinstance(parameter, torch.Tensor) for parameter in held)
+    check(fits, "an optimizer's parameters are no tensors")
+    return group | {"params": list(held or ())}
 
 
 def _check_fused(groups: list[dict[str, Any]], held: dict[Any, dict[str, Any]]) -> None:
@@ -126,7 +136,7 @@ def _is_dense(tensor: torch.Tensor) -> bool:
 
 
 def _fresh(state: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Returns copies of dicts in a state: the pickle may have kept them, to put other things into them later."""
+    """Returns copies of dicts and lists in a state: the pickle may have kept them, to put other things into them later."""
     return {name: type(state[name])(state[name]) for name in names if name in state}
 
 
@@ -134,10 +144,43 @@ def _without_hooks(state: dict[str, Any]) -> dict[str, Any]:
     return {name: type(value)() for name, value in state.items() if name.endswith(_HOOKS)}
 
 
-def _check_recurrent(state: Any) -> None:
-    # Its `__setstate__` counts up to this.
-    layers = state.get("num_layers") if type(state) is dict else None
-    check(type(layers) is int and layers <= _LAYERS, "a recurrent module has no number of layers, or too large a one")
+def _check_recurrent(cls: type, state: Any) -> None:
+    """Checks all that the kernels of recurrent modules rely on: they read as many numbers as sizes say, wherever these are."""
+    held: Any = state.get("_parameters")
+    names = ("input_size", "hidden_size", "num_layers", "proj_size", "bias", "bidirectional")
+    inputs, hidden, layers, projected, bias, both = (state.get(name) for name in names)
+    fits = are((inputs, hidden, layers, projected), int) and are((bias, both), bool) and type(held) in (dict, OrderedDict)
+    check(fits and min(inputs, hidden, layers) > 0 and 0 <= projected < hidden, "a recurrent module has wrong sizes")
+    check(layers <= len(held), "a recurrent module has more layers than parameters")
+    shapes = dict(_recurrent_shapes(cls, inputs, hidden, layers, projected, bias, both))
+    weights = [held.get(name) for name in shapes]
+    what = "the weights of a recurrent module do not fit its sizes"
+    check(are(weights, torch.nn.Parameter) and all(weight.layout is torch.strided for weight in weights), what)
+    check([tuple(weight.shape) for weight in weights] == list(shapes.values()), what)
+    check(len({weight.dtype for weight in weights}) == 1 and weights[0].is_floating_point(), what)
+    flat, named_so = state.get("_flat_weights"), state.get("_flat_weights_names")
+    check(type(flat) is list and [id(weight) for weight in flat] == [id(weight) for weight in weights], what)
+    check(type(named_so) is list and named_so == list(shapes), what)
+
+
+def _recurrent_shapes(
+    cls: type, inputs: int, hidden: int, layers: int, projected: int, bias: bool, both: bool
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yields the names of the weights in torch's order, and their shapes."""
+    gates = hidden * (4 if issubclass(cls, torch.nn.LSTM) else 3 if issubclass(cls, torch.nn.GRU) else 1)
+    given = projected or hidden
+    for layer in range(layers):
+        for end in (f"l{layer}", f"l{layer}_reverse")[: 1 + both]:
+            yield f"weight_ih_{end}", (gates, inputs if layer == 0 else given * (1 + both))
+            yield f"weight_hh_{end}", (gates, given)
+            yield from ((f"bias_{kind}_{end}", (gates,)) for kind in ("ih", "hh") if bias)
+            yield from ((f"weight_hr_{end}", (projected, hidden)) for _ in range(projected > 0))
+
+
+def _check_attention(state: Any) -> None:
+    # Its kernel divides by this.
+    heads = state.get("num_heads") if type(state) is dict else None
+    check(type(heads) is int and heads > 0, "an attention has no heads")
     _check_plain(state)
 
 

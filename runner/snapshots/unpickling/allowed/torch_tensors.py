@@ -200,6 +200,10 @@ def _rebuild_sparse_tensor(layout: Any, data: Any) -> torch.Tensor:
         )
     check(len(data) == 4 and are(data[:3], torch.Tensor), "a sparse tensor's parts are wrong")
     *parts, size = data
+    if layout in (torch.sparse_bsr, torch.sparse_bsc):
+        # torch divides by the sizes of a block, which follow the one dimension of the entries.
+        blocks = parts[2].shape[parts[1].dim() : parts[1].dim() + 2]
+        check(len(blocks) == 2 and min(blocks) > 0, "a sparse tensor has empty blocks")
     tensor: torch.Tensor = _sparse_compressed(*parts, _sizes(size), layout=layout, check_invariants=True)
     return tensor
 
