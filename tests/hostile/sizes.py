@@ -169,7 +169,7 @@ def bombs() -> Rows:
             + mapping(all_weights=listed(listed(NONE)), num_layers=number(1 << 40), bidirectional=b"\x89")
             + BUILD
         ),
-        {"message": "number of layers"},
+        {"message": "wrong sizes"},
     )
     yield "seeds", lambda m: call("numpy.random.bit_generator:SeedSequence", number(1)), {}
     yield (

@@ -35,9 +35,8 @@ _OF_UNITS = frozenset(declared(Unit))
 @functools.cache
 def learn_types() -> None:
     """Evaluates the annotations of all classes that are loaded, once, so that no restore of a snapshot has to."""
-    for name, module in pickled.CLASSES.items():
-        if module in sys.modules:
-            declared(pickled.class_(name))
+    for name in [name for name, module in pickled.CLASSES.items() if module in sys.modules]:
+        declared(pickled.class_(name))
 
 
 def check_sound(workflow: Workflow, made: Iterable[Any], callables: bool = True) -> None:
