@@ -26,4 +26,4 @@ export OMP_NUM_THREADS=1
 "$venv/bin/mypy"
 # In a process for each core; the tests of a file stay together, since they share what is slow to make. The order stays as it is: the
 # many quick ones come last, so that no process is left alone with a slow one.
-"$venv/bin/python" -m pytest -n auto --dist loadfile --no-loadscope-reorder "$@"
+"$venv/bin/python" -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=20 "$@"
