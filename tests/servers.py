@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -241,10 +242,24 @@ class Process:
         return ["setpriv", "--pdeathsig=KILL", *identity]
 
     def kill(self) -> None:
-        """Kills it."""
-        # PostgreSQL's processes have groups of their own, so they are found as children.
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for pid in (self._process.pid, *map(int, children)):
+        """Kills it, and waits until all its processes have ended: until then PostgreSQL finds its shared memory in use."""
+        # Its processes have groups of their own, so they are found as children; while it stands still it makes no more of them.
+        process = Path("/proc", str(self._process.pid))
+        os.kill(self._process.pid, signal.SIGSTOP)
+        while _state(process) not in "TZ":
+            time.sleep(0.001)
+        children = [Path("/proc", pid) for pid in (process / "task" / process.name / "children").read_text().split()]
+        for pid in map(int, (process.name, *(child.name for child in children))):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
+        while any(_state(child) not in "ZX" for child in children):
+            time.sleep(0.001)
+
+
+def _state(process: Path) -> str:
+    """Returns the letter that tells whether a process runs (R, S, D), stands still (T), or has ended (Z, X)."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
