@@ -18,7 +18,15 @@ from runner.errors import ConfigError
 from runner.snapshots.stores.location import SCHEME, concealed
 
 SNAPSHOT_FLAGS = ("--snapshot", "-w")
-FREE_SECTIONS = ("layers.", "workflow.", "loader.arguments.", "optimizer.", "mcdnnic_parameters.", "snapshotter.on_signal.")
+FREE_SECTIONS = (
+    "layers.",
+    "workflow.",
+    "loader.arguments.",
+    "optimizer.",
+    "mcdnnic_parameters.",
+    "snapshotter.on_signal.",
+    "restore.renamed.",
+)
 """Sections whose keys the schema does not list; they are checked when the configuration is read."""
 
 _FLAGS_WITH_VALUE = ("-cp", "-cn", "-cd", "-c", "-p", "-i", "-er")

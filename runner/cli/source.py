@@ -109,12 +109,23 @@ def snapshot_config(restored: Restored, call: DictConfig, request: Request) -> D
     """
     try:
         config = authority.obeyed(restored.header.config, call, request.typed_keys, request.named_snapshot)
+        config = _with_todays_targets(config, call.restore.renamed)
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error
     node.layers = schema.checked_layers(node)
     node.mcdnnic_topology, node.mcdnnic_parameters = None, {}
     return node
+
+
+def _with_todays_targets(value: Any, renamed: Mapping[str, str]) -> Any:
+    """Returns a stored configuration with the names that the classes of its targets have today."""
+    if isinstance(value, Mapping):
+        return {
+            key: renamed.get(item, item) if key == TARGET and isinstance(item, str) else _with_todays_targets(item, renamed)
+            for key, item in value.items()
+        }
+    return [_with_todays_targets(item, renamed) for item in value] if isinstance(value, list) else value
 
 
 def as_named(restored: Restored, request: Request) -> str:

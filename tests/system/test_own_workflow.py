@@ -288,3 +288,40 @@ def test_the_tutorial_as_it_is_written(tmp_path: Path) -> None:
     assert [re.findall(r"^Ended at -?\d+$", text, re.MULTILINE) != [] for text in told] == [True] * 4 + [False]
     assert "walk_4000.5.pickle.gz" in told[2]
     assert (tmp_path / "walk.svg").exists()
+
+
+def test_classes_that_have_moved_are_found(tmp_path: Path, veles_run: Run) -> None:
+    """The option is typed as the manual has it; the conf file, or the call, may name the class where it is today."""
+    text = (
+        "from runner import Bool, Repeater, SnapshotterToFile, Unit, Workflow\n\n\n"
+        "class Count(Unit):\n"
+        "    def __init__(self, workflow):\n"
+        "        super().__init__(workflow)\n"
+        "        self.n, self.done = 0, Bool(False)\n\n"
+        "    def run(self):\n"
+        "        self.n += 1\n"
+        "        self.done <<= self.n >= 20\n\n\n"
+        "class Flow(Workflow):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(name='flow')\n"
+        "        repeater = Repeater(self).link_from(self.start_point)\n"
+        "        count = Count(self).link_from(repeater)\n"
+        "        snapshotter = SnapshotterToFile(self, directory='s', interval=5).link_from(count)\n"
+        "        snapshotter.link_attrs(count, ('suffix', 'n'), ('complete', 'done'))\n"
+        "        repeater.link_from(snapshotter)\n"
+        "        repeater.gate_block = count.done\n"
+        "        self.end_point.link_from(snapshotter)\n"
+        "        self.end_point.gate_block = ~count.done\n"
+    )
+    (tmp_path / "old_place.py").write_text(text)
+    veles_run("workflow._target_=old_place.Flow", "snapshotter.directory=s", "snapshotter.compression=none")
+    (tmp_path / "old_place.py").rename(tmp_path / "new_place.py")
+    (early,) = tmp_path.glob("s/*_10.5.pickle")
+    renamed = "restore.renamed={old_place.Flow: new_place.Flow, old_place.Count: new_place.Count}"
+    for folder, naming in (("a", "workflow._target_=new_place.Flow"), ("b", "restore.trusted=[new_place]")):
+        veles_run(f"snapshot={early}", naming, renamed, f"snapshotter.directory={folder}", "snapshotter.compression=none")
+        (last,) = (path for path in (tmp_path / folder).glob("*_20.5.pickle") if not path.is_symlink())
+        assert b"new_place" in last.read_bytes()
+    done = veles_run(f"snapshot={early}", "workflow._target_=new_place.Flow", code=None)
+    assert done.returncode != 0
+    assert "old_place.Flow" in done.stderr

@@ -6,9 +6,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from runner.cli.overrides import normalize
+from runner.config.config import Config
 from runner.errors import ConfigError
 
 LITERAL = [
@@ -142,3 +143,21 @@ def test_keys_of_layers_need_no_plus() -> None:
 @pytest.mark.parametrize("flag", ["--config-dir", "-cd", "--cfg", "-c", "--package", "-p"])
 def test_the_value_of_a_flag_is_no_override(flag: str) -> None:
     assert normalize([flag, "job", "a=b=c"]) == [flag, "job", "a='b=c'"]
+
+
+def mappings(node: DictConfig, path: str = "") -> list[str]:
+    """Returns the keys of the schema whose own keys are the user's."""
+    found = []
+    for name in node:
+        value = node[name]
+        if isinstance(value, DictConfig):
+            here = f"{path}{name}"
+            found += [here] if OmegaConf.get_type(value) is dict else mappings(value, f"{here}.")
+    return found
+
+
+def test_every_mapping_whose_keys_are_the_users_can_be_typed() -> None:
+    found = mappings(OmegaConf.structured(Config))
+    assert {"workflow", "optimizer", "restore.renamed"} <= set(found)
+    for key in found:
+        assert normalize([f"{key}={{a: b}}"]) == [f"++{key}={{a: b}}"]
