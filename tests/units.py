@@ -111,8 +111,8 @@ def chain(workflow: Workflow, *units: Unit) -> None:
         previous = unit
 
 
-def loop(workflow: Workflow, *units: Unit, counter: Counter) -> Repeater:
-    """Makes the units a loop, which the counter, one of them, ends after the last unit."""
+def loop(workflow: Workflow, *units: Unit, counter: Unit) -> Repeater:
+    """Makes the units a loop, which one of them ends, after the last unit, by its `done`."""
     repeater = Repeater(workflow, "repeater").link_from(workflow.start_point)
     previous: Unit = repeater
     for unit in units:

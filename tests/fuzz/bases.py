@@ -6,13 +6,14 @@ import io
 from pathlib import Path
 from typing import Any
 
-from runner.graph import Bool, Repeater, Unit, Workflow
+from runner.graph import Bool, Unit, Workflow
 from runner.nn.loading.loader_types import LOADERS
 from runner.snapshots.capture.pickler import dump
 from runner.snapshots.snapshotter import SnapshotterToFile
 from tests.fuzz.nodes import read
 from tests.networks import BlobsLoader, network
 from tests.unit.nn.test_state_types import NETWORKS
+from tests.units import loop
 
 FOLDER = "snapshots"
 TRUSTED = ("tests.networks", "tests.fuzz.bases")
@@ -48,16 +49,8 @@ class Turn(Unit):
 
 
 def _loop(workflow: Workflow, turns: int, *units: Unit) -> Turn:
-    repeater = Repeater(workflow, "repeater").link_from(workflow.start_point)
     turn = Turn(workflow, "turn", turns)
-    previous: Unit = repeater
-    for unit in (turn, *units):
-        unit.link_from(previous)
-        previous = unit
-    repeater.link_from(previous)
-    repeater.gate_block = turn.done
-    workflow.end_point.link_from(previous)
-    workflow.end_point.gate_block = ~turn.done
+    loop(workflow, turn, *units, counter=turn)
     return turn
 
 

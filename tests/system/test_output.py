@@ -127,11 +127,19 @@ def test_a_terminal_that_is_closed(tmp_path: Path, whole, veles_run: Run) -> Non
     check_stopped(tmp_path, 75, whole, veles_run)
 
 
-def test_nohup_ignores_the_hangup(tmp_path: Path, whole) -> None:
-    with shell(f"(nohup {COMMAND} >log 2>&1; echo $? > code)", tmp_path) as process:
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        (f"(nohup {COMMAND} >log 2>&1; echo $? > code)", signal.SIGHUP),
+        (f"{COMMAND} >log 2>&1 & wait $!; echo $? > code", signal.SIGINT),
+    ],
+    ids=["nohup", "background job of a script"],
+)
+def test_what_was_ignored_before_stays_ignored(command: str, number: signal.Signals, tmp_path: Path, whole) -> None:
+    with shell(command, tmp_path) as process:
         wait_for(has_snapshots(tmp_path), process)
         (child,) = children(process.pid)
-        os.kill(child, signal.SIGHUP)
+        os.kill(child, number)
         process.wait()
     assert (tmp_path / "code").read_text() == "0\n"
     assert differences(whole, state_of(newest(tmp_path))) == []
@@ -153,16 +161,6 @@ def test_timeout_sends_its_signal_twice(tmp_path: Path, whole, veles_run: Run) -
     assert "SIGTERM: stopping at the next safe point" in (tmp_path / "log").read_text()
     (tmp_path / "code").write_text("75\n")  # that of timeout itself is 124
     check_stopped(tmp_path, 75, whole, veles_run)
-
-
-def test_a_background_job_of_a_script_ignores_control_c(tmp_path: Path, whole) -> None:
-    with shell(f"{COMMAND} >log 2>&1 & wait $!; echo $? > code", tmp_path) as process:
-        wait_for(has_snapshots(tmp_path), process)
-        (child,) = children(process.pid)
-        os.kill(child, signal.SIGINT)
-        process.wait()
-    assert (tmp_path / "code").read_text() == "0\n"
-    assert differences(whole, state_of(newest(tmp_path))) == []
 
 
 SHORT = ("loader.train_size=600", "loader.validation_size=200", "decision.max_epochs=1", "plotters=false")
