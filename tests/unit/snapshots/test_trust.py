@@ -231,3 +231,9 @@ def test_a_snapshot_has_no_say_in_trust(veles_run: Run, tmp_path: Path, key: str
     (second,) = (path for path in (tmp_path / "second").iterdir() if not path.is_symlink())
     done = veles_run(f"snapshot={second}", "decision.max_epochs=3")
     assert "restore.trust=full" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("new", ["os.system", "runner.graph.Workflow", "nothing", "a b.C"])
+def test_classes_are_renamed_to_those_of_modules_of_ones_own(new: str) -> None:
+    with pytest.raises(ConfigError, match=r"^restore\.renamed has .*, which is not "):
+        Policy(renamed={"old.Name": new})

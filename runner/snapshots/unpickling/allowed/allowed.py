@@ -46,8 +46,10 @@ class Allowed:
         if isinstance(trusted, str):
             raise ConfigError(f"restore.trusted={trusted!r} must be a list of modules: [{trusted}]")
         self.renamed = dict(renamed or {})
-        for module in (*trusted, *(name.rpartition(".")[0] for name in self.renamed.values())):
-            _check_declarable(module)
+        for module in trusted:
+            _check_declarable("restore.trusted", module)
+        for name in self.renamed.values():
+            _check_declarable("restore.renamed", name.rpartition(".")[0])
         self.trusted = tuple(trusted)
         self.declared: set[type] = set()
         self.made: list[Any] = []
@@ -206,12 +208,12 @@ def _library(package: str) -> Table:
     return {key: entry for maker in makers for key, entry in maker.table().items()}
 
 
-def _check_declarable(module: str) -> None:
+def _check_declarable(key: str, module: str) -> None:
     if not all(part.isidentifier() for part in module.split(".")):
-        raise ConfigError(f"restore.trusted has {module!r}, which is not the name of a module")
+        raise ConfigError(f"{key} has {module!r}, which is not the name of a module")
     if module.partition(".")[0] in GIVEN:
         raise ConfigError(
-            f"restore.trusted has {module!r}, which is not a module of yours: only exact names of it are allowed, and no"
+            f"{key} has {module!r}, which is not a module of yours: only exact names of it are allowed, and no"
             " setting allows more"
         )
 
