@@ -7,7 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from runner.errors import SnapshotRefusedError
-from runner.snapshots.unpickling.allowed.containers import add_items, append_items, set_items
+from runner.snapshots.unpickling.allowed.containers import add_items, append_items, check_set, set_items
 from runner.snapshots.unpickling.allowed.entries import Unbuilt
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ def _tuple(vm: Unpickler, data: bytes, pos: int) -> int:
 
 def _frozenset(vm: Unpickler, data: bytes, pos: int) -> int:
     items = vm.pop_mark()
-    for item in items:
-        vm.allowed.check_key_of(items, item)
+    check_set(vm.allowed, items)
     vm.stack.append(frozenset(items))
     return pos + 1
 

@@ -143,7 +143,7 @@ class Unpickler:
                 if size > FRAME_LIMIT:
                     raise SnapshotRefusedError(f"a frame claims {size} bytes, more than {FRAME_LIMIT}")
                 frame = self._read(size)
-                self.allowed.consumed(size)
+                self.allowed.keys.allow(size)
                 self.base += 9
                 return frame + b"\0"
             if opcode not in LARGE:

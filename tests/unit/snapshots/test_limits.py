@@ -1,14 +1,18 @@
 """What decodes to too much is refused early, and a size that is a lie is not believed."""
 
 import io
+import pickle
 import re
 import sqlite3
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import zstandard
 
@@ -22,7 +26,7 @@ from runner.snapshots.format.reader import read_header, read_verified
 from runner.snapshots.odbc import session
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.restoring.restore import restore
-from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.allowed import Allowed, key_budget
 from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.stress.damage import peak_memory
 from tests.unit.snapshots.stores.test_file import header
@@ -235,3 +239,47 @@ def test_a_manifest_whose_number_of_bytes_is_a_lie_is_harmless(rows: tuple[str, 
     data = database.execute("SELECT data FROM veles").fetchone()[0]
     database.execute("UPDATE veles SET data = ?", [re.sub(rb'"bytes":\d+', b'"bytes":1099511627776', data)])
     assert restore(location, trusted=["tests"]).workflow["holder"].value == bytes(range(256)) * 20
+
+
+def meeting(bits: int) -> list[int]:
+    """Returns integers of which the last pass by more than half of a dict's slots, and come to the same slot in the end."""
+    size = 1 << bits
+    orbit, slot = np.empty(size, np.int64), 0
+    for position in range(size):  # the slots in the order in which they are tried once the upper bits of a hash are used up
+        orbit[position], slot = slot, (5 * slot + 1) % size
+    place = np.empty(size, np.int64)
+    place[orbit] = np.arange(size)
+    filled = size * 58 // 100
+    chosen: list[int] = []
+    random = np.random.default_rng(1)
+    while len(chosen) < size * 66 // 100 - filled:
+        numbers = random.integers(size, 1 << 60, 1_000_000, dtype=np.int64)
+        slots, upper = numbers % size, numbers.copy()
+        for _ in range(13):
+            taken = place[slots] < filled
+            numbers, slots, upper = numbers[taken], slots[taken], upper[taken] >> 5
+            slots = (slots * 5 + upper + 1) % size
+        chosen += numbers[place[slots] < filled // 2].tolist()
+    return [*orbit[:filled].tolist(), *chosen[: size * 66 // 100 - filled]]
+
+
+@pytest.mark.parametrize("make", [dict.fromkeys, Counter])
+def test_keys_that_were_chosen_to_meet_in_a_hash_table(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_budget, "FREE_SECONDS", 0.1)
+    with pytest.raises(SnapshotRefusedError, match="chosen to meet"):
+        Unpickler(io.BytesIO(pickle.dumps(make(meeting(16)), 5)), Allowed()).load()
+
+
+@pytest.mark.parametrize("make", [set, frozenset])
+def test_items_of_sets_have_the_same_budget(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets look at ten slots in a row, so that numbers that meet there are hard to make: here, any take too long."""
+    monkeypatch.setattr(key_budget, "FREE_SECONDS", 0.0)
+    monkeypatch.setattr(key_budget, "SECONDS_OF_KEY", 1e-9)
+    with pytest.raises(SnapshotRefusedError, match="chosen to meet"):
+        Unpickler(io.BytesIO(pickle.dumps(make(range(10_000)), 5)), Allowed()).load()
+
+
+@pytest.mark.parametrize("shift", [0, 13, 32])
+def test_keys_that_meet_by_chance_are_taken(shift: int) -> None:
+    value = {number << shift: None for number in range(100_000)}
+    assert Unpickler(io.BytesIO(pickle.dumps((value, frozenset(value)), 5)), Allowed()).load() == (value, frozenset(value))

@@ -6,7 +6,7 @@ import functools
 import gc
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -29,6 +29,7 @@ class Allowed:
     """Answers for one pickle what it may do. Names become inert here, and nothing else is ever called.
 
     Attributes:
+        keys: what keys may be, and cost.
         declared: the classes of declared modules that were named.
         noted: takes note of an instance of a class that has types for its attributes, and returns it.
         made: those instances, for the checks that follow the pickle's end.
@@ -56,8 +57,7 @@ class Allowed:
         self.callables = False
         self.depths: dict[int, tuple[Any, int]] = {}
         self.sizes: dict[int, tuple[Any, int]] = {}
-        self._keys = KeyBudget()
-        self.check_keys: Callable[[Iterable[Any]], None] = self._keys.check
+        self.keys = KeyBudget()
         self._found: dict[tuple[str, str], Any] = {}
         self._builders: dict[type, Entry] = {}
         self._placeholders: list[weakref.ref[Name | Unbuilt]] = []
@@ -127,14 +127,6 @@ class Allowed:
             raise SnapshotRefusedError(f"it gives a state to {described(instance)}, which cannot have one from a snapshot")
         state = checked_state(entry, state)
         return entry.build(self, instance, state) if entry.build_context else entry.build(instance, state)
-
-    def check_key_of(self, target: Any, key: Any) -> None:
-        """Checks a key that a container is about to get."""
-        self._keys.check_of(target, key)
-
-    def consumed(self, size: int) -> None:
-        """Takes note of bytes that the pickle has shown: what keys may cost grows with them."""
-        self._keys.allow(size)
 
     def check_consumed(self) -> None:
         """Checks, when all else has let go of them, that nothing was kept as data that only stands for something.

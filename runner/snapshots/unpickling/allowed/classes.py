@@ -19,6 +19,7 @@ from runner import pickled
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError
 from runner.graph import Unit, Workflow
 from runner.graph.state_types import declared
+from runner.snapshots.unpickling.allowed.containers import check_set
 from runner.snapshots.unpickling.allowed.entries import GIVEN, Entry, Name, Table, check, class_of
 from runner.snapshots.unpickling.allowed.states import builder_of
 
@@ -107,8 +108,7 @@ def _call_of(cls: type) -> Callable[..., Any] | None:
 
         def make_set(allowed: Allowed, items: Any) -> Any:
             check(type(items) is list, "a set is not made of a list")
-            for item in items:
-                allowed.check_key_of(items, item)
+            check_set(allowed, items)
             return cls(items)
 
         return make_set
@@ -123,7 +123,7 @@ def _call_of(cls: type) -> Callable[..., Any] | None:
 
 def _by_value(cls: type[Enum]) -> Callable[[Allowed, Any], Enum]:
     def make(allowed: Allowed, value: Any) -> Enum:
-        allowed.check_keys([value])
+        allowed.keys.check([value])
         return cls(value)
 
     return make

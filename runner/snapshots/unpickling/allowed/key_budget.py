@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import MemberDescriptorType
 from typing import Any
 
@@ -20,6 +22,12 @@ COLLISIONS = 64
 FREE_NODES = 1_000_000
 """Objects in all keys that are allowed, whatever the size of the pickle; one for each byte comes to them."""
 
+SMALL = 256
+"""Items of a container that nobody can choose to meet often enough to matter."""
+FREE_SECONDS = 0.5
+SECONDS_OF_KEY = 5e-6
+"""Processor time that filling hash tables may take; it takes ten times as long for no honest keys."""
+
 _CHEAP = frozenset({str, bytes, bool, float, type(None)})
 """Types whose hash is computed once or at once, and of which few have the same."""
 
@@ -29,6 +37,7 @@ class KeyBudget:
 
     def __init__(self) -> None:
         self._nodes = FREE_NODES
+        self._seconds = FREE_SECONDS
         self._hashes: Counter[tuple[int, int]] = Counter()
         self._held: dict[int, Any] = {}
 
@@ -48,7 +57,7 @@ class KeyBudget:
     def check_of(self, target: Any, key: Any) -> None:
         """Checks a key of a container, and that not too many keys there have the same hash."""
         kind = type(key)
-        if kind in _CHEAP or (kind is int and -(1 << 60) < key < 1 << 60):
+        if kind in _CHEAP or (kind is int and key.bit_length() <= KEY_BITS):  # at most 16 of these have the same
             return
         self._check(key)
         self._held[id(target)] = target  # so that no other object gets its identity
@@ -56,6 +65,26 @@ class KeyBudget:
         self._hashes[place] += 1
         if self._hashes[place] > COLLISIONS:
             raise SnapshotRefusedError(f"more than {COLLISIONS} keys have the same hash")
+
+    @contextmanager
+    def timed(self, count: int) -> Iterator[None]:
+        """Measures how long it takes to put keys into a hash table.
+
+        Integers are their own hash, and that of other numbers and of tuples can be computed. Keys can thus be chosen such that
+        each passes by the slots of all others there. How many meet is not to be seen from outside, and takes longer to find out
+        than to fill an honest table; the time that they take tells.
+
+        Args:
+            count: how many keys.
+
+        Raises:
+            SnapshotRefusedError: they take much longer than keys do.
+        """
+        began = time.thread_time()
+        yield
+        self._seconds += count * SECONDS_OF_KEY - (time.thread_time() - began)
+        if self._seconds < 0:
+            raise SnapshotRefusedError("its keys were chosen to meet one another in hash tables")
 
     def _check(self, key: Any) -> None:
         level, nodes = [key], 0
