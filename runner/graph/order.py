@@ -49,17 +49,28 @@ def _links_back(graph: networkx.DiGraph) -> list[tuple[Unit, Unit]]:
     rooted = graph.copy()
     rooted.add_edges_from([(root, unit) for unit, degree in graph.in_degree if degree == 0])
     dominators = networkx.immediate_dominators(rooted, root)
-    back = []
-    for target in graph:
-        if not target.ignores_gate:
-            continue
-        for unit in graph.predecessors(target):
-            above = unit
-            while above is not target and above in dominators and dominators[above] not in (above, None):
-                above = dominators[above]
-            if above is target or unit not in dominators:  # nothing leads to a unit that no run reaches
-                back.append((unit, target))
-    return back
+    inside = _intervals(root, dominators)
+    return [
+        (unit, target)
+        for target in graph
+        if target.ignores_gate
+        for unit in graph.predecessors(target)
+        if unit not in inside or inside[target].start <= inside[unit].start < inside[target].stop  # no run reaches the former
+    ]
+
+
+def _intervals(root: object, dominators: dict[object, object]) -> dict[object, range]:
+    """Returns for each node of the tree of dominators an interval that holds those of the nodes below it."""
+    tree = networkx.DiGraph((above, node) for node, above in dominators.items() if node is not root)
+    tree.add_node(root)
+    begins: dict[object, int] = {}
+    found: dict[object, range] = {}
+    for _, node, edge in networkx.dfs_labeled_edges(tree, root):
+        if edge == "forward":
+            begins[node] = len(begins)
+        elif edge == "reverse":
+            found[node] = range(begins[node], len(begins))
+    return found
 
 
 def in_dependency_order(units: Sequence[Unit]) -> list[Unit]:

@@ -8,6 +8,8 @@ before, and so across the snapshotter too.
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import TYPE_CHECKING
 
 import networkx
@@ -55,25 +57,26 @@ def _check_cycles(snapshotter: Unit, units: list[Unit]) -> None:
 
 
 def _check_bypass(snapshotter: Unit, without: networkx.DiGraph, before: set[Unit], after: set[Unit]) -> None:
-    paths = [
-        networkx.shortest_path(without, source, unit)
-        for unit in without
-        if unit in after
-        for source in networkx.ancestors(without, unit) & before
-    ]
-    if paths:
-        path = min(paths, key=lambda path: (len(path), path_text(path)))
-        raise PlacementError(
-            f"the link {path_text(path)} goes around {snapshotter!r}: unlink it, so that {path[-1].name!r} runs only after"
-            " the snapshotter"
-        )
+    for layer in networkx.bfs_layers(without, [unit for unit in without if unit in before]):
+        if reached := after.intersection(layer):
+            break
+    else:
+        return
+    first = object()
+    without.add_edges_from((first, unit) for unit in before)
+    path = networkx.shortest_path(without, first, min(reached, key=lambda unit: unit.name))[1:]
+    raise PlacementError(
+        f"the link {path_text(path)} goes around {snapshotter!r}: unlink it, so that {path[-1].name!r} runs only after"
+        " the snapshotter"
+    )
 
 
 def _check_parallel(snapshotter: Unit, without: networkx.DiGraph, ordered: set[Unit]) -> None:
     assert snapshotter.workflow is not None
     start = snapshotter.workflow.start_point
+    run = networkx.descendants(without, start)
     for unit in without:
-        if unit in ordered or unit.plotter or unit is start or not networkx.has_path(without, start, unit):
+        if unit in ordered or unit.plotter or unit not in run:
             continue
         path = networkx.shortest_path(without, start, unit)
         raise PlacementError(
@@ -88,7 +91,8 @@ def _check_data(snapshotter: Unit, units: list[Unit], before: set[Unit]) -> None
     control = control_graph(units)
     runs = networkx.descendants(control, snapshotter.workflow.start_point)
     again = networkx.descendants(control, snapshotter)
-    turn = _without(control, snapshotter)  # from after the snapshotter until before it; it has no cycles any more
+    run_since = _ancestors(_without(control, snapshotter).subgraph(again))  # after the snapshotter, and before a unit
+    number = {unit: number for number, unit in enumerate(run_since)}
     for unit in units:
         if unit is snapshotter or unit not in runs:
             continue
@@ -99,7 +103,7 @@ def _check_data(snapshotter: Unit, units: list[Unit], before: set[Unit]) -> None
             if source in before and unit not in before:
                 way = [source, snapshotter, unit]
                 advice = f"move {unit.name!r} before the snapshotter"
-            elif unit in again and source not in networkx.ancestors(turn, unit) & again:
+            elif unit in again and (source not in again or not run_since[unit] >> number[source] & 1):
                 way = _way(control, source, snapshotter, unit)
                 advice = f"link {unit.name!r} behind {source.name!r}, or name the attribute without the final '_'"
             else:
@@ -108,6 +112,16 @@ def _check_data(snapshotter: Unit, units: list[Unit], before: set[Unit]) -> None
                 f"{unit.name}.{name} reads {source.name}.{attribute}, which is made before {snapshotter!r} and is in no"
                 f" snapshot ({path_text(way)}): {advice}"
             )
+
+
+def _ancestors(graph: networkx.DiGraph) -> dict[Unit, int]:
+    """Returns the units before each of a graph without cycles: bit n stands for the unit that is the nth key."""
+    found: dict[Unit, int] = {}
+    bits: dict[Unit, int] = {}
+    for unit in networkx.topological_sort(graph):
+        found[unit] = functools.reduce(operator.or_, (found[before] | bits[before] for before in graph.predecessors(unit)), 0)
+        bits[unit] = 1 << len(bits)
+    return found
 
 
 def _way(control: networkx.DiGraph, source: Unit, snapshotter: Unit, unit: Unit) -> list[Unit]:
