@@ -12,12 +12,15 @@ from torch.utils.data import ConcatDataset, Dataset, StackDataset, Subset, Tenso
 from runner.checks import first_line
 from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.memory import available
 from runner.nn.loading.loader import FullBatchLoader, log
 from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples
 from runner.targets import TARGET, locate
 
 SLOW = 10.0
 """Seconds from which loading is worth a line in the log."""
+ITEM = 100
+"""Bytes that a small object takes at least, with its place in a list."""
 
 
 def _full_name(cls: type) -> str:
@@ -121,7 +124,12 @@ def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
     began = time.monotonic()
     try:
         dataset = cls(**arguments)
-        items = [dataset[index] for index in range(len(dataset))]
+        count = len(dataset)
+        items = [dataset[0]] if count else []
+        _check_memory(key, items, count)
+        items += [dataset[index] for index in range(1, count)]
+    except ConfigError:
+        raise
     except Exception as error:  # the user's own class may fail in any way
         raise ConfigError(f"{key}: {cls.__qualname__} fails: {type(error).__name__}: {first_line(error)}") from error
     pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in items]
@@ -137,6 +145,14 @@ def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
         return Samples(data)
     # A whole number is a class, anything else is what the output shall be.
     return Samples(data, second[0]) if second[0].ndim == 1 and second[0].dtype.kind in "iu" else Samples(data, None, second[0])
+
+
+def _check_memory(key: str, first: list[Any], count: int) -> None:
+    """Checks that as many items as a data set says it has would fit into memory, before it is filled with them."""
+    parts = [part for item in first for part in (item if isinstance(item, tuple | list) else (item,))]
+    needed = count * sum(max(getattr(part, "nbytes", 0), ITEM) for part in parts)
+    if needed > (free := available()):
+        raise ConfigError(f"{key} has {count} items, which take {needed / 1e9:.0f} GB of memory; {free / 1e9:.0f} GB are free")
 
 
 def _stacked(key: str, what: str, parts: tuple[Any, ...]) -> Array:

@@ -26,7 +26,8 @@ def dump(workflow: Workflow, sink: Sink) -> set[Any]:
     """Writes the pickle of the workflow.
 
     Returns:
-        The kinds of objects in it: the classes of its objects, and the functions and classes that it names.
+        The kinds of objects in it: the classes of its objects, the functions and classes that it names, and the identity of
+        each workflow that is in no other.
 
     Raises:
         StateError: something in it cannot be pickled; the message names the unit and the attribute.
@@ -59,6 +60,8 @@ class StatePickler(pickle.Pickler):
         """Returns how to write a class of veles-run, a tensor, storage, generator or view; NotImplemented for all else."""
         cls = type(obj)
         self.kinds.add(obj if cls in _NAMED else cls)
+        if isinstance(obj, Workflow) and obj.workflow is None:
+            self.kinds.add(id(obj))  # a second one is of the same kind, and could not be restored
         if isinstance(obj, type):
             name = pickled.name_of(obj)
             return NotImplemented if name is None else (pickled.class_, (name,))
@@ -85,10 +88,21 @@ class StatePickler(pickle.Pickler):
 
 
 class Probe(StatePickler):
-    """Pickles one attribute by itself; units that it refers to are replaced by a number."""
+    """Pickles one attribute by itself; units that it refers to are replaced by a number.
+
+    Attributes:
+        units: those units.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink)
+        self.units: list[Unit] = []
 
     def reducer_override(self, obj: Any) -> Any:
-        return (complex, (0.0, 0.0)) if isinstance(obj, Unit) else super().reducer_override(obj)
+        if isinstance(obj, Unit):
+            self.units.append(obj)
+            return complex, (0.0, 0.0)
+        return super().reducer_override(obj)
 
 
 def _all_units(workflow: Workflow) -> Iterator[Unit]:

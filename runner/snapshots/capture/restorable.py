@@ -7,13 +7,15 @@ turn up. It runs in the background, so the run does not wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
+
+import numpy
 
 from runner.errors import RunnerError, SnapshotRefusedError, StateError
 from runner.graph import Pickleable, Unit, Workflow
 from runner.snapshots.capture.pickler import Probe, Sink
-from runner.snapshots.unpickling.allowed import classes, standard_library
+from runner.snapshots.unpickling.allowed import classes, numpy_arrays, standard_library
 from runner.snapshots.unpickling.allowed.allowed import Allowed, checked_state
 from runner.snapshots.unpickling.allowed.entries import GIVEN, Entry, Name, Unbuilt, check
 from runner.snapshots.unpickling.allowed.states import check_attributes, check_names_in
@@ -88,6 +90,8 @@ class _StandIn:
 
 _STANDARD = {entry.call for entry in standard_library.TABLE.values() if entry.call is not None}
 """Calls from Python's standard library, such as those that create an empty container."""
+_SMALL = (Name, str, int, float)
+"""Types of arguments that are in the recording as they are. Calls that only have these are made: their results may be keys."""
 
 
 class _Tables(Allowed):
@@ -97,13 +101,14 @@ class _Tables(Allowed):
         super().__init__()
         self.declared.add(_StandIn)
         self.workflows = 0
+        self.kept: list[Any] = []
 
     def trusts(self, module: str) -> bool:
         return module.partition(".")[0] not in GIVEN
 
     def _call(self, entry: Entry, arguments: tuple[Any, ...]) -> Any:
-        is_empty = entry.call in _STANDARD and all(type(item) is Name for item in arguments)
-        if entry.symbolic or is_empty or Unbuilt in entry.makes:
+        is_small = entry.call in _STANDARD and all(type(item) in _SMALL for item in arguments)
+        if entry.symbolic or is_small or entry.shell or Unbuilt in entry.makes:
             return super()._call(entry, arguments)
         # A class as an argument of a call is only looked at, not kept.
         return _StandIn(entry, *(() if entry.takes_names else [item for item in arguments if type(item) is not Name]))
@@ -116,12 +121,18 @@ class _Tables(Allowed):
 
     def build(self, instance: Any, state: Any) -> Any:
         if type(instance) is not _StandIn:
-            return super().build(instance, state)
+            return self._fill(instance, state) if isinstance(instance, numpy.ndarray) else super().build(instance, state)
         instance.append(checked_state(instance.entry, state))
         cls = instance.entry.cls
         if cls is not None and classes.is_own(cls) and not issubclass(cls, Pickleable):  # whose names `_check_unit` compares
             check_names_in(cls, state)
         return None
+
+    def _fill(self, array: Any, state: Any) -> None:
+        """Checks the objects of an array; other content may not be in the recording."""
+        content = state[-1]
+        numpy_arrays.check_depth(self, array, content if type(content) is list else [])
+        self.kept.append(content)
 
 
 class _Skimming(Unpickler):
@@ -173,11 +184,13 @@ def check_live(workflow: Workflow) -> None:
     Raises:
         StateError: it would refuse an attribute; the message names it and its unit.
     """
-    for unit in list(all_units(workflow)):
+    units = list(all_units(workflow))
+    inside = {id(unit) for unit in units}
+    for unit in units:
         _check_unit(unit)
         for name, value in list(vars(unit).items()):
             if not name.endswith("_") and name not in ("units", "control"):
-                _check_value(f"{unit!r}.{name}", name, value)
+                _check_value(f"{unit!r}.{name}", name, value, inside)
 
 
 def _check_unit(unit: Any) -> None:
@@ -192,10 +205,13 @@ def _check_unit(unit: Any) -> None:
         raise StateError(f"{unit!r} would not be restored: {error}") from error
 
 
-def _check_value(what: str, name: str, value: Any) -> None:
+def _check_value(what: str, name: str, value: Any, inside: Container[int]) -> None:
     recording = Recording()
+    probe = Probe(recording)
     try:
-        Probe(recording).dump(value)
+        probe.dump(value)
+        for unit in probe.units:
+            check(id(unit) in inside, f"it refers to another workflow, or to a unit there, of class {type(unit).__name__}")
         check_recording(recording)
     except RuntimeError:
         return  # the run has changed the value in the meantime

@@ -7,7 +7,10 @@ import operator
 import os
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,16 @@ from tests.workflows import holding, restored
 class Outer:
     class Inner:
         """A class that no pickle of ours can name."""
+
+
+class Measured(np.ndarray):
+    """An array of one's own kind."""
+
+
+def in_array(value: Any) -> Any:
+    array = np.empty(1, dtype=object)
+    array[0] = value
+    return array
 
 
 def hooked() -> torch.nn.Module:
@@ -46,6 +59,16 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "a class in an array": lambda: np.array([int], dtype=object),
     "a class within a class": Outer.Inner,
     "a hook": hooked,
+    "an array of one's own kind": lambda: np.zeros(3).view(Measured),
+    "arrays of objects in one another": lambda: functools.reduce(lambda value, _: in_array(value), range(40), None),
+    "keys of one hash": lambda: {Decimal(factor * (2**61 - 1)): None for factor in range(1, 70)},
+    "a set of one hash": lambda: {Fraction(factor * (2**61 - 1)) for factor in range(1, 70)},
+    "a frozen set of one hash": lambda: frozenset(Decimal(factor * (2**61 - 1)) for factor in range(1, 70)),
+    "a large key": lambda: {1 << 100: None},
+    "a large number in a key": lambda: {(1, (2, 1 << 100)): None},
+    "a deep key": lambda: {functools.reduce(lambda value, _: (value,), range(300), 1): None},
+    "a large number": lambda: 1 << 600_000,
+    "a defaultdict of another kind": lambda: defaultdict(own.Plain),
 }
 
 
@@ -89,8 +112,27 @@ def test_what_turns_up_later_is_said_too(tmp_path: Path) -> None:
         snapshotter.finish()
 
 
+def test_another_workflow_is_said_whenever_it_is_referred_to(tmp_path: Path) -> None:
+    workflow, holder, snapshotter = holding(None, tmp_path)
+    snapshotter.export()
+    snapshotter.finish()
+    for take in (lambda other: other, lambda other: [other.start_point]):
+        holder.value = take(type(workflow)(name="other"))
+        snapshotter.export()
+        with pytest.raises(StateError, match="to another workflow, or to a unit there"):
+            snapshotter.finish()
+
+
 def test_large_contents_are_passed_over(tmp_path: Path) -> None:
-    value = [b"x" * 70_000, "é" * 70_000, bytearray(1 << 17), np.zeros(1 << 16), torch.zeros(1 << 16), [own.Point(1, 2)] * 3]
+    value = [
+        np.rec.array(np.zeros(1 << 16, [("a", float)])),
+        b"x" * 70_000,
+        "é" * 70_000,
+        bytearray(1 << 17),
+        np.zeros(1 << 16),
+        torch.zeros(1 << 16),
+        [own.Point(1, 2)] * 3,
+    ]
     _, holder, snapshotter = holding(value, tmp_path)
     snapshotter.export()
     snapshotter.finish()

@@ -30,6 +30,7 @@ class Entry:
         holds: the attributes in which an instance has a function of its library; BUILD puts it there.
         function: that function. Its name stands for it in those attributes, and is nothing elsewhere.
         symbolic: whether a call gives another name, or a member of an enum, rather than an object.
+        shell: whether a call makes an empty object that gets all content as its state.
         takes_names: whether classes stand within the arguments of a call.
     """
 
@@ -46,6 +47,7 @@ class Entry:
     holds: tuple[str, ...] = ()
     function: Any = None
     symbolic: bool = False
+    shell: bool = False
     takes_names: bool = False
 
 

@@ -39,7 +39,7 @@ def table() -> Table:
         (f"{module}.{part}", name): entry
         for module in _MODULES
         for part, name, entry in (
-            ("multiarray", "_reconstruct", Entry(call=_reconstruct, context=True)),
+            ("multiarray", "_reconstruct", Entry(call=_reconstruct, context=True, shell=True)),
             ("multiarray", "scalar", Entry(call=_scalar)),
             ("numeric", "_frombuffer", Entry(call=_from_buffer)),
         )
@@ -176,12 +176,12 @@ def _check_content(allowed: Allowed, instance: Any, shape: Any, dtype: Any, fort
     count = math.prod(_shape(shape))
     if dtype.hasobject:
         check(type(data) is list and len(data) == count, "an array's objects and shape do not agree")
-        _check_depth(allowed, instance, data)
+        check_depth(allowed, instance, data)
     else:
         check(type(data) is bytes and len(data) == count * dtype.itemsize, "an array's data and shape do not agree")
 
 
-def _check_depth(allowed: Allowed, array: Any, objects: list[Any]) -> None:
+def check_depth(allowed: Allowed, array: Any, objects: list[Any]) -> None:
     """Checks how deep arrays of objects are nested: numpy frees them one within the other, on the C stack."""
     depth = 1 + max((_depth_of(allowed, item) for item in objects), default=0)
     check(depth <= DEPTH, f"arrays of objects are nested more than {DEPTH} deep")

@@ -96,6 +96,16 @@ def test_what_is_no_data_set_is_refused(name: str, message: str) -> None:
         loader(name).load_data()
 
 
+@pytest.mark.parametrize("items", [1 << 40, 1 << 60])
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(items: int) -> None:
+    made = DatasetLoader(
+        LoggedWorkflow(), seed=1, train={"_target_": "torch.utils.data.Subset", "dataset": [POINTS[0]], "indices": [0]}
+    )
+    made.arguments["train"] = {"dataset": range(items), "indices": range(items)}
+    with pytest.raises(ConfigError, match=f"loader.train has {items} items, which take .* GB of memory; .* GB are free"):
+        made.load_data()
+
+
 @pytest.mark.parametrize("train", [{"size": 3}, "tests.data.Points", {"_target_": 3}])
 def test_a_target_is_needed(train: object) -> None:
     with pytest.raises(ConfigError, match=r"loader.train=.* needs _target_: the full name of a class"):
