@@ -112,7 +112,7 @@ def snapshot_config(restored: Restored, call: DictConfig, request: Request) -> D
         config = _with_todays_targets(config, call.restore.renamed)
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {error}") from error
+        raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {first_line(error)}") from error
     node.layers = schema.checked_layers(node)
     node.mcdnnic_topology, node.mcdnnic_parameters = None, {}
     return node

@@ -156,9 +156,9 @@ def only(seed: int, number: int) -> int:
         trial = Trial(Path(folder).resolve(), changer, Watch(Path(folder).resolve()))
         show = trial._go
 
-        def shown(path: Path, rng: random.Random) -> None:
+        def shown(path: Path, rng: random.Random, typed: list[str] | None) -> None:
             try:
-                show(path, rng)
+                show(path, rng, typed)
             except BaseException:
                 traceback.print_exc()
                 raise

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner import pickled
 from runner.snapshots.capture.pickler import StatePickler
-from tests.fuzz.nodes import Global, Made, Tuple, read
+from tests.fuzz.nodes import Global, Made, Tuple, read, write
 from tests.objects import OBJECTS
 
 Slot = tuple[Any, Any]
@@ -48,6 +48,7 @@ class Changer:
 
     def __init__(self, trees: dict[str, Any]) -> None:
         self.trees = trees
+        self.plain = {name: write(tree) for name, tree in trees.items()}
         self.slots = {name: list(_slots(tree)) for name, tree in trees.items()}
         self.containers = {name: _containers(slots) for name, slots in self.slots.items()}
         self.states = {name: list(_states(tree)) for name, tree in trees.items()}

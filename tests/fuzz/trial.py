@@ -6,15 +6,16 @@ import random
 import resource
 import shutil
 import signal
+import struct
 import traceback
 from pathlib import Path
 from typing import Any
 
 from runner.errors import RunnerError
 from runner.launcher import Launcher
-from runner.snapshots.format.header import Header
-from runner.snapshots.format.layout import Digest, header_bytes
+from runner.snapshots.format.layout import HEADER_END, HEADER_START, Digest
 from runner.snapshots.restoring.restore import Restored, restore
+from tests.fuzz import headers
 from tests.fuzz.bases import FOLDER, TRUSTED
 from tests.fuzz.changes import Changer
 from tests.fuzz.nodes import write
@@ -24,6 +25,9 @@ MEMORY = 1 << 30
 """Bytes that a process may take beyond what it begins with."""
 STOP, END = 1.0, 5.0
 """Seconds of processor time after which a run is asked to stop, and is taken to hang."""
+
+HEADERS = 0.02
+"""How many of all have another header; these take fifty times as long."""
 
 
 class TooLongError(BaseException):
@@ -46,6 +50,7 @@ class Trial:
         self.folder = folder
         self.changer = changer
         self.watch = watch
+        self.resumption = headers.Resumption()
         self.phase = ""
         self.launcher: Launcher | None = None
         self.alarms = 0
@@ -55,6 +60,9 @@ class Trial:
         """Returns how it went with one changed snapshot: `refused`, `ran`, `ended` or a finding, and what of it."""
         rng = random.Random(f"{seed} {number}")
         name = self.changer.any_tree(rng)
+        if rng.random() < HEADERS:
+            path = written(self.folder / FOLDER, self.changer.plain[name], headers.as_bytes(headers.changed(rng)))
+            return self._tried(path, rng, rng.choice(headers.TYPED))
         try:
             self.changer.change(rng, name)
             data = write(self.changer.trees[name])
@@ -65,13 +73,13 @@ class Trial:
         path = written(self.folder / FOLDER, data)
         return self._tried(path, rng)
 
-    def _tried(self, path: Path, rng: random.Random) -> tuple[str, str]:
+    def _tried(self, path: Path, rng: random.Random, typed: list[str] | None = None) -> tuple[str, str]:
         self.alarms = 0
         signal.setitimer(signal.ITIMER_PROF, STOP, STOP)
         self.watch.armed = True
         self.phase = "restore"
         try:
-            self._go(path, rng)
+            self._go(path, rng, typed)
             return self._heard() or ("ran", "")
         except RunnerError as error:
             if len(str(error).splitlines()) > 1:
@@ -89,8 +97,10 @@ class Trial:
     def _heard(self) -> tuple[str, str] | None:
         return ("finding", f"{self.phase}: {self.watch.heard[:3]}") if self.watch.heard else None
 
-    def _go(self, path: Path, rng: random.Random) -> None:
+    def _go(self, path: Path, rng: random.Random, typed: list[str] | None) -> None:
         restored = restore(path, trusted=TRUSTED)
+        if typed is not None:
+            self.resumption.go_on(restored, typed)
         self.phase = "look"
         look(restored)
         self.launcher = Launcher(device="cpu")
@@ -124,11 +134,11 @@ def look(restored: Restored) -> None:
     assert [str(workflow), workflow.objective, workflow.complete]
 
 
-def written(folder: Path, data: bytes) -> Path:
-    """Writes a snapshot with a right header and trailer."""
-    header = Header(name="x", prefix="x", workflow="x", workflow_class="x:X", run_id="x", log_id="x", codec="none")
+def written(folder: Path, data: bytes, header: bytes | None = None) -> Path:
+    """Writes a snapshot with a right trailer."""
+    header = headers.as_bytes(headers.honest()) if header is None else header
     digest = Digest()
-    stream = header_bytes(header) + data
+    stream = HEADER_START + struct.pack("<I", len(header)) + header + HEADER_END + data
     digest.update(stream)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

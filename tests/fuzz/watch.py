@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,20 @@ class Watch:
             return self._is_inside(path) or (not flags & WRITES and str(path).startswith(READ))
         if event in PLACES:
             return all(self._is_inside(path) for path in arguments if isinstance(path, str | bytes))
-        return not event.startswith(FORBIDDEN)
+        return not event.startswith(FORBIDDEN) or (event in ("compile", "exec") and _reads_annotations())
 
     def _is_inside(self, path: Any) -> bool:
         if isinstance(path, int):
             return True  # what is open already
         real = os.path.realpath(os.path.join(self.folder, os.fsdecode(path)))
         return f"{real}/".startswith(self.folder)
+
+
+def _reads_annotations() -> bool:
+    """Whether omegaconf looks up the types that our own schema declares, which Python compiles each time."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        if frame.f_code is typing.get_type_hints.__code__:
+            return frame.f_back.f_globals["__name__"].startswith("omegaconf.")
+        frame = frame.f_back
+    return False

@@ -1,0 +1,140 @@
+"""Headers that a stranger has written, with a configuration in them, and what a run on the command line does with them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from runner import build
+from runner import config as schema
+from runner.cli import authority, source
+from runner.cli.request import Request
+from runner.config import Config
+from runner.graph import Workflow
+from runner.snapshots.format.header import Header
+from runner.snapshots.restoring.restore import Restored
+from tests.fuzz.changes import FRACTIONS, NUMBERS, TEXTS
+
+SECRET = "a secret of the environment"
+REFERENCES = (
+    *("${oc.env:FUZZ_SECRET}", "x${oc.env:FUZZ_SECRET}", "${oc.decode:${oc.env:FUZZ_SECRET}}", "${oc.env:${workflow.name},x}"),
+    *(
+        "${workflow.name}",
+        "${.name}",
+        "${..seed}",
+        "${snapshot}",
+        "${layers}",
+        "${",
+        "${}",
+        "${a:}",
+        "${oc.select:seed,1}",
+        "???",
+    ),
+    *(
+        "${oc.dict.values:restore}",
+        "${oc.create:{}}",
+        "${hydra:runtime.cwd}",
+        "\\${seed}",
+        "$${oc.env:FUZZ_SECRET}",
+        "${ oc.env:X }",
+    ),
+)
+PLACES = (
+    *(
+        "DRIVER=/tmp/x.so",
+        "Driver=SQLite3;Database=x.db",
+        "/tmp/elsewhere",
+        "..",
+        "../outside",
+        "snapshots/../../x",
+        "~",
+        "/",
+        ".",
+    ),
+    *("env:FUZZ_SECRET", "/etc/passwd", "0777", "777", "veles; DROP TABLE x", "x" * 300, "\x1b[2J", "a\nb", "a\0b"),
+)
+TYPED: tuple[list[str], ...] = (
+    *([], [], ["decision.max_epochs=60"], ["snapshotter.compression=gz", "snapshotter.directory=snapshots"], ["seed=4"]),
+    *(["lr_adjuster.lr_policy=exp"], ["loader.minibatch_size=3"], ["workflow.name=y"], ["layers.fc1.type=softmax"]),
+)
+LAYERS = {"fc1": {"type": "all2all_tanh", "output_sample_shape": 5}, "out": {"type": "softmax"}}
+
+
+def configuration() -> dict[str, Any]:
+    """Returns an honest configuration, with all keys that there are."""
+    made: dict[str, Any] = OmegaConf.to_container(OmegaConf.structured(Config), enum_to_str=True)  # type: ignore[assignment]
+    return made | {"layers": copy.deepcopy(LAYERS), "seed": 3}
+
+
+def honest() -> dict[str, Any]:
+    """Returns the fields of an honest header."""
+    header = Header(name="x", prefix="x", workflow="x", workflow_class="x:X", run_id="x", log_id="x", codec="none")
+    return vars(header) | {"config": configuration()}
+
+
+def changed(rng: random.Random) -> dict[str, Any]:
+    """Returns the fields of a header of which some, or parts of the configuration, are others."""
+    fields = honest()
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        fields[rng.choice(list(fields))] = _value(rng)
+    if isinstance(fields["config"], dict):
+        for _ in range(rng.choice((0, 1, 1, 2, 3))):
+            _change(rng, fields["config"])
+    return fields
+
+
+def _change(rng: random.Random, values: dict[str, Any]) -> None:
+    """Changes, adds or takes away a value, at some depth."""
+    key = rng.choice([*values, "x"])
+    inner = values.get(key)
+    if isinstance(inner, dict) and rng.random() < 0.8:
+        _change(rng, inner)
+    elif rng.random() < 0.1:
+        values.pop(key, None)
+    elif rng.random() < 0.1:
+        values[f"{key}.{rng.choice([*values, 'x'])}"] = _value(rng)
+    else:
+        values[key] = _value(rng)
+
+
+def _value(rng: random.Random) -> Any:
+    value = rng.choice(rng.choice((REFERENCES, REFERENCES, PLACES, PLACES, TEXTS, NUMBERS, FRACTIONS, (None, True, [], {}))))
+    wrap = rng.random()
+    return {rng.choice(("_target_", "name", "a.b", "${x}")): value} if wrap < 0.1 else [value, value] if wrap < 0.2 else value
+
+
+def as_bytes(fields: dict[str, Any]) -> bytes:
+    """Returns a header as it stands in a file."""
+    return json.dumps(fields).encode("utf-8", "surrogatepass")
+
+
+class Resumption:
+    """What the command line does with a snapshot before its run goes on."""
+
+    def __init__(self) -> None:
+        os.environ["FUZZ_SECRET"] = SECRET
+        self.call: DictConfig = OmegaConf.structured(Config)
+        workflow = Workflow(name="x")
+        self.go_on(Restored(workflow, "snapshots/x.pickle", Header(**honest())), [])  # imports and compiles what is used
+
+    def go_on(self, restored: Restored, typed: list[str]) -> None:
+        """Takes the snapshot's configuration, and what was typed over it, into the run."""
+        location = restored.location
+        typed = [f"snapshot={location}", *typed]
+        request = Request(conf=None, typed=typed, output_dir="out", run_folders=[Path("out")], sweep=False)
+        before = source.snapshot_config(restored, self.call, request)
+        now = source.overridden(before, request.run_overrides)
+        now.mode, now.snapshot, now.restore = self.call.mode, location, self.call.restore
+        authority.check_places(now, self.call, source.as_named(restored, request))
+        config = schema.from_hydra(now)
+        shown = str(OmegaConf.to_container(now, resolve=True, enum_to_str=True))
+        assert SECRET not in shown, "the environment was read"
+        assert not config.snapshotter.odbc, "it would connect"
+        assert not config.snapshotter.key, "it would sign"
+        build.reconfigure(restored.workflow, schema.from_hydra(before), config, "out")
