@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
 from runner.config import Config, SnapshotterConfig, flattened, plain
+from runner.config.loading import LoaderConfig
 from runner.errors import ConfigError
 from runner.graph import Workflow, random_state
 from runner.nn import StandardWorkflow
@@ -87,12 +89,7 @@ def reconfigure(workflow: Workflow, before: Config, now: Config, output_dir: str
     Raises:
         ConfigError: a changed key cannot change after construction.
     """
-    was, values = flattened(plain(before)), flattened(plain(now))
-    changes = {
-        key: (was.get(key), values.get(key))
-        for key in was | values
-        if key.partition(".")[0] not in LAUNCH_KEYS and was.get(key) != values.get(key)
-    }
+    changes = _changes(before, now)
     for key, (_, value) in changes.items():
         section = key.partition(".")[0]
         if section == "lr_adjuster" and isinstance(workflow, StandardWorkflow):
@@ -101,6 +98,43 @@ def reconfigure(workflow: Workflow, before: Config, now: Config, output_dir: str
             workflow.override(key, value)
     _configure_snapshotters(workflow, now.snapshotter, output_dir)
     return changes
+
+
+def score_with(workflow: Workflow, before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
+    """Applies a changed configuration to a restored workflow that is only to be scored; returns the changes.
+
+    Raises:
+        ConfigError: a changed key cannot change.
+    """
+    changes = _changes(before, now)
+    for key, (_, value) in changes.items():
+        if key.startswith("workflow."):
+            workflow.override(key, value)
+    was, settings = before.loader.settings(), now.loader.settings()
+    if isinstance(workflow, StandardWorkflow) and was != settings:
+        defaults = {item.name: getattr(LoaderConfig(), item.name) for item in fields(LoaderConfig)}
+        workflow.loader.score_with(
+            **{name: settings.get(name, defaults.get(name)) for name in was | settings if was.get(name) != settings.get(name)}
+        )
+    return changes
+
+
+def check_scorable(workflow: Workflow, keys: Iterable[str]) -> None:
+    """Raises a ConfigError for a key that has nothing to do with how a snapshot is scored."""
+    sections = ("workflow", "loader") if isinstance(workflow, StandardWorkflow) else ("workflow",)
+    for key in keys:
+        if key.partition(".")[0] not in sections or key in ("loader.name", f"loader.{TARGET}"):
+            raise ConfigError(f"{key} cannot change with mode=evaluate, which scores the snapshot as it is: leave it out")
+
+
+def _changes(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
+    """Returns the old and the new value of each key of the run that differs."""
+    was, values = flattened(plain(before)), flattened(plain(now))
+    return {
+        key: (was.get(key), values.get(key))
+        for key in was | values
+        if key.partition(".")[0] not in LAUNCH_KEYS and was.get(key) != values.get(key)
+    }
 
 
 def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:

@@ -52,7 +52,7 @@ def obeyed(stored: Mapping[str, Any], call: DictConfig, typed: Sequence[str], lo
         ConfigError: a value refers to the environment, and this call has neither the same reference nor another value.
     """
     result = {key: copy.deepcopy(value) for key, value in stored.items() if key not in PROCESS_KEYS}
-    named = _flat(call)
+    named = flat(call)
     # What this call reads from the environment is not to be had under another key either.
     is_reference = _names_a_key if any(map(_refers, named.values())) else _refers
     for path, value in _leaves(_by_number(result)):
@@ -76,7 +76,7 @@ def check_places(now: DictConfig, call: DictConfig, location: str) -> None:
     Raises:
         ConfigError: a place or a key is named by the snapshot alone.
     """
-    values, named = _flat(now), _flat(call)
+    values, named = flat(now), flat(call)
     for key, what in PLACES.items():
         value = values.get(key)
         if value and value != named.get(key) and not _is_implied(key, value, values, named, location):
@@ -113,7 +113,8 @@ def _take_away(config: dict[str, Any], path: tuple[str, ...]) -> None:
     config.pop(name, None)
 
 
-def _flat(node: DictConfig) -> dict[str, Any]:
+def flat(node: DictConfig) -> dict[str, Any]:
+    """Returns a configuration with a key for each value, as it was written: no reference is resolved."""
     container: Any = OmegaConf.to_container(node, resolve=False, enum_to_str=True)
     return flattened(_by_number(container))
 

@@ -128,11 +128,22 @@ def _allow_changed_data(workflow: Workflow, allow: bool) -> None:
 def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = restored.workflow
     run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
+    if node.plotters:
+        raise ConfigError("plotters=true cannot be with mode=evaluate, which draws nothing: leave it out")
     _allow_changed_data(workflow, node.restore.allow_changed_data)
+    if typed := request.scoring_overrides:
+        before = source.snapshot_config(restored, node, request)
+        now = source.overridden(before, typed)
+        build.check_scorable(workflow, source.differing(before, now))
+        if changes := build.score_with(workflow, schema.from_hydra(before), schema.from_hydra(now)):
+            console.print_changes(changes)
     Launcher(device=node.device, threads=node.threads).prepare(workflow)
     scores = workflow.evaluate()
     if not scores:
-        raise ConfigError(f"mode=evaluate: the run of {restored.location!r} has no validation set to score it on")
+        raise ConfigError(
+            f"mode=evaluate: the run of {restored.location!r} has no validation set to score it on (loader.validation_file,"
+            " loader.validation_dir or loader.validation_ratio gives one)"
+        )
     log.info("%s: %s", restored.location, workflow.scores_text(scores))
     return Outcome(next(iter(scores.values())))
 

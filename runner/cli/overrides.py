@@ -22,6 +22,8 @@ FREE_SECTIONS = (
     "layers.",
     "workflow.",
     "loader.arguments.",
+    "loader.train.",
+    "loader.validation.",
     "optimizer.",
     "mcdnnic_parameters.",
     "snapshotter.on_signal.",

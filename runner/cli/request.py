@@ -11,10 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from runner.build import LAUNCH_KEYS
 from runner.cli.authority import PLACES
 from runner.targets import TARGET
 
 NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "restore")
+SEARCHED = ("snapshotter.directory", "snapshotter.odbc", "snapshotter.table", "snapshotter.create_table", "snapshotter.spool")
+"""Keys that also say where `latest` and `auto` look for snapshots."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,13 @@ class Request:
     def run_overrides(self) -> list[str]:
         """The overrides that describe the run itself."""
         return [text for text in self.typed if _section(text) not in NOT_OF_THE_RUN]
+
+    @property
+    def scoring_overrides(self) -> list[str]:
+        """The overrides that say something of what is scored. Where a snapshot is looked for does not."""
+        searched = self.named_snapshot in ("latest", "auto")
+        places = {"snapshotter.mode", *(SEARCHED if searched else ())}
+        return [text for text in self.run_overrides if _key(text) not in places and _section(text) not in LAUNCH_KEYS]
 
     @property
     def named_snapshot(self) -> str:

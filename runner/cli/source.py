@@ -133,6 +133,12 @@ def as_named(restored: Restored, request: Request) -> str:
     return request.named_snapshot if request.named_snapshot.startswith(SCHEME) else restored.location
 
 
+def differing(before: DictConfig, now: DictConfig) -> list[str]:
+    """Returns the keys with different values in two configurations, without resolving anything."""
+    was, values = authority.flat(before), authority.flat(now)
+    return [key for key in was | values if was.get(key) != values.get(key)]
+
+
 def overridden(node: DictConfig, overrides: list[str]) -> DictConfig:
     """Returns the configuration with what was typed over it.
 
@@ -141,6 +147,8 @@ def overridden(node: DictConfig, overrides: list[str]) -> DictConfig:
     """
     result = node.copy()
     for override in OverridesParser.create().parse_overrides(overrides):
+        if override.is_delete():
+            raise ConfigError(f"{override.input_line}: what a snapshot has cannot be taken away")
         try:
             with open_dict(result.layers):
                 OmegaConf.update(result, override.key_or_group, override.value())

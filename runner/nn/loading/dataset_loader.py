@@ -51,6 +51,8 @@ class DatasetLoader(FullBatchLoader):
         settings: as in `FullBatchLoader`.
     """
 
+    scorable = FullBatchLoader.scorable | {"train", "validation"}
+
     datasets: dict[str, str]
     arguments: dict[str, dict[str, Any]]
     dataset_classes_: dict[str, type]
@@ -64,15 +66,23 @@ class DatasetLoader(FullBatchLoader):
         **settings: Any,
     ) -> None:
         super().__init__(workflow, **settings)
-        given = {"train": train} | ({"validation": validation} if validation else {})
         self.datasets = {}
         self.arguments = {}
-        for key, value in given.items():
-            cls = locate(f"loader.{key}.{TARGET}", _target_of(key, value), Dataset)
-            # Where the class is defined: packages offer classes under shorter names.
-            self.datasets[key] = _full_name(cls)
-            self.arguments[key] = {str(name): argument for name, argument in value.items() if name != TARGET}
-            self.provide(self.datasets[key], cls)
+        self._take("train", train)
+        if validation:
+            self._take("validation", validation)
+
+    def _take(self, key: str, value: Mapping[str, Any]) -> None:
+        cls = locate(f"loader.{key}.{TARGET}", _target_of(key, value), Dataset)
+        # Where the class is defined: packages offer classes under shorter names.
+        self.datasets[key] = _full_name(cls)
+        self.arguments[key] = {str(name): argument for name, argument in value.items() if name != TARGET}
+        self.provide(self.datasets[key], cls)
+
+    def score_with(self, **changes: Any) -> None:
+        for key in changes.keys() & {"train", "validation"}:
+            self._take(key, changes.pop(key))
+        super().score_with(**changes)
 
     def init_unpickled(self) -> None:
         super().init_unpickled()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ class FullBatchLoader(NetworkUnit):
         sample_dtype: the type of the numbers in a sample: `dtype`, or int64 where integers stay integers.
         keeps_integers: whether the units after the loader take integers that are not normalised as they are.
         allow_changed_data_: whether a restored run accepts other data than it had so far.
+        only_scored_: whether the data only serve to score the network, so that they need not be those of the run.
 
     Args:
         workflow: the workflow.
@@ -60,6 +62,10 @@ class FullBatchLoader(NetworkUnit):
     """
 
     view_group = "loader"
+    scorable: ClassVar[frozenset[str]] = frozenset(
+        {"minibatch_size", "train_size", "validation_size", "validation_ratio", "split_seed"}
+    )
+    """The attributes that may change, besides `adjustable`, where the data only serve to score the network."""
 
     minibatch_size: int
     normalization: str | None
@@ -103,9 +109,6 @@ class FullBatchLoader(NetworkUnit):
         super().__init__(workflow, name or "loader")
         if normalization is not None and normalization not in NORMALIZERS:
             raise ConfigError(f"loader.normalization={normalization!r} is unknown; known: {known(NORMALIZERS)}")
-        at_least("loader.minibatch_size", minibatch_size, 1, "samples")
-        at_least("loader.train_size", train_size, 1, "samples")
-        at_least("loader.validation_size", validation_size, 0, "samples; 0 is no validation set")
         self.minibatch_size = minibatch_size
         self.normalization = normalization
         self.train_size = train_size
@@ -130,10 +133,23 @@ class FullBatchLoader(NetworkUnit):
         self.evaluating = Bool(False)
         self.epoch_ended = Bool(False)
         self.minibatch = None
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Raises a ConfigError for a number that the configuration, or the snapshot, should not have."""
+        at_least("loader.minibatch_size", self.minibatch_size, 1, "samples")
+        at_least("loader.train_size", self.train_size, 1, "samples")
+        at_least("loader.validation_size", self.validation_size, 0, "samples; 0 is no validation set")
+        at_least("loader.shuffle_limit", self.shuffle_limit, 0, "epochs")
+        at_least("loader.split_seed", self.split_seed, 0, "seed of the split")
+        ratio = self.validation_ratio
+        if ratio is not None and not 0 <= ratio < 1:
+            raise ConfigError(f"loader.validation_ratio={ratio} must be at least 0 and below 1")
 
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.allow_changed_data_ = False
+        self.only_scored_ = False
 
     def load_data(self) -> dict[int, Samples]:
         """Returns the samples of each split; there must be some of TRAIN.
@@ -154,7 +170,26 @@ class FullBatchLoader(NetworkUnit):
     def _normalization(self, train: Array) -> str:
         return self.normalization or self.default_normalization(train)
 
+    def score_with(self, **changes: Any) -> None:
+        """Changes which samples are served, or how: they only serve to score the network.
+
+        What the run has learned of its own data stays: the normalization, the columns, the numbers of the labels.
+
+        Raises:
+            ConfigError: a setting that cannot change, or a wrong value.
+        """
+        for name, value in changes.items():
+            if name not in self.adjustable | self.scorable:
+                can = known(self.adjustable | self.scorable)
+                raise ConfigError(
+                    f"loader.{name} is what the network was trained with, so mode=evaluate keeps it (can change: {can})"
+                )
+            setattr(self, name, value)
+        self._check_sizes()
+        self.only_scored_ = True
+
     def initialize(self) -> None:
+        self._check_sizes()
         samples = self._chosen()
         self._check_fingerprint(samples)
         device = self.device
@@ -289,7 +324,7 @@ class FullBatchLoader(NetworkUnit):
         before, self.fingerprint = self.fingerprint, fingerprint(samples)
         if before in (None, self.fingerprint):
             return
-        if not self.allow_changed_data_:
+        if not self.allow_changed_data_ and not self.only_scored_:
             raise SnapshotMismatchError(
                 f"the data that {self!r} loads are not those of the snapshot: resuming needs the same data set"
                 " (restore.allow_changed_data=true goes on with these)"
@@ -297,6 +332,8 @@ class FullBatchLoader(NetworkUnit):
         shape = samples[TRAIN].data.shape[1:]
         if shape != self.sample_shape:
             raise SnapshotMismatchError(f"the data have samples of shape {shape}, those of the snapshot {self.sample_shape}")
+        if self.only_scored_:
+            return
         if self.position and _lengths(samples) != self.split_lengths:
             raise SnapshotMismatchError(
                 "the data have another number of samples, and the snapshot is from within an epoch: only one from the end of"

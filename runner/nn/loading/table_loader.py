@@ -53,6 +53,7 @@ class TableLoader(FullBatchLoader):
     """
 
     adjustable = frozenset({"data_file", "validation_file"})
+    scorable = FullBatchLoader.scorable | {"header"}
 
     data_file: str
     validation_file: str | None
