@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner import passwords
 from runner.config import Config
 from runner.config.veles import translated
+from runner.config.yaml_texts import as_written
 from runner.snapshots.stores.location import concealed
 from runner.text import shown
 
@@ -124,7 +125,8 @@ class ConfFolder(FileConfigSource):
         config = result.config
         if isinstance(config, DictConfig):
             _conceal_connection(config)
-            content, notes = translated(OmegaConf.to_container(config))  # type: ignore[arg-type]
+            written = as_written(OmegaConf.to_container(config), Path(self.path) / self._normalize_file_name(config_path))
+            content, notes = translated(written)
             result.config = OmegaConf.create(content)
             for note in notes:
                 _say(note)

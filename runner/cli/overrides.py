@@ -1,7 +1,8 @@
 """Brings what is typed into Hydra's grammar.
 
-Three things differ from it: `snapshot` may be spelled in several ways, a value that Hydra cannot read (a connection string, a
-path with `=`) is taken literally, and keys of sections without a fixed schema need no `+`.
+Four things differ from it: `snapshot` may be spelled in several ways, a value that Hydra cannot read (a connection string, a
+path with `=`) is taken literally, a text is the text that was typed (`2024_01_02`), and keys of sections without a fixed schema
+need no `+`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 
 from runner import passwords
+from runner.cli.typed_texts import as_typed
 from runner.errors import ConfigError
 from runner.snapshots.stores.location import SCHEME, concealed
 
@@ -86,11 +88,14 @@ def _hydra_override(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if not equals or argument.startswith("-"):
         return argument
+    readable = _readable(key, value)
+    if readable and not key.startswith("~"):
+        value = as_typed(key.lstrip("+"), value)
     if key.lstrip("+") == "snapshot":
         key = "snapshot"
     elif f"{key}.".startswith(FREE_SECTIONS):  # also the whole section: {name: value}
         key = f"++{key}"
-    return f"{key}={value if _readable(key, value) else _quoted(value)}"
+    return f"{key}={value if readable else _quoted(value)}"
 
 
 def _readable(key: str, value: str) -> bool:

@@ -12,6 +12,8 @@ COMMON = ("minibatch_size", "normalization", "train_size", "validation_size", "v
 """Keys that all loaders take."""
 
 COLUMN = Any  # OmegaConf has no union of text and a number
+COLUMN_KEYS = ("loader.label", "loader.targets", "loader.columns", "loader.categories")
+"""Keys whose values are columns, by name or by number."""
 
 
 @dataclass(kw_only=True)

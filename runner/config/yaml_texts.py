@@ -1,0 +1,41 @@
+"""Texts as a conf file has them: YAML makes a number of `2024_01_02`, and a truth value of `true`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf._utils import get_yaml_loader
+
+from runner.config.schema_keys import Kind, kind
+from runner.errors import ConfigError
+
+
+def as_written(content: Any, path: str | Path) -> Any:
+    """Returns the content of a conf file, in which the values of text keys are texts. Only `null` is none.
+
+    Args:
+        content: what YAML makes of the file.
+        path: the file.
+    """
+    root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=get_yaml_loader())
+    return content if root is None else _as_written(content, root, "")
+
+
+def _as_written(value: Any, node: yaml.Node, key: str) -> Any:
+    if isinstance(value, dict) and isinstance(node, yaml.MappingNode):
+        nodes = {name.value: below for name, below in node.value}
+        prefix = f"{key}." if key else ""
+        return {name: _as_written(item, nodes.get(name), f"{prefix}{name}") for name, item in value.items()}
+    if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
+        return [_as_written(item, below, key) for item, below in zip(value, node.value, strict=True)]
+    return node.value if type(value) in (int, float, bool) and _is_text(key, value, node) else value
+
+
+def _is_text(key: str, value: Any, node: yaml.Node) -> bool:
+    try:
+        what = kind(key)
+    except ConfigError:  # a key below one that has none, which is told when the file is merged
+        return False
+    return what is Kind.text or (what is Kind.column and str(value) != node.value)
