@@ -21,6 +21,11 @@ A conf file is a YAML file in `conf/` of the current folder, or of the package; 
 (`-m loader.minibatch_size=50,100`); `veles-run conf=NAME --cfg job` shows what a run would have. The grammar is Hydra's; a
 value that Hydra cannot read, such as a path with `=`, is taken literally.
 
+A text is the text that is typed, or written in a conf file: `snapshotter.prefix=1e3`, `snapshotter.directory=2024_01_02`,
+`workflow.name=true`. Only `null` is none; `"snapshotter.prefix='null'"` is the text. A column is a number if it is a whole one
+(`loader.label=3`), else a name. Arguments of your own classes, whose types the schema does not know, follow the rules of Hydra
+and YAML: `workflow.tag=1e3` is the number 1000, `"workflow.tag='1e3'"` a text.
+
 This page is generated from the schema: `python docs/configuration.py > docs/configuration.md`.
 """
 

@@ -14,8 +14,7 @@ _NUMBERS = (OverrideLexer.INT, OverrideLexer.FLOAT, OverrideLexer.BOOL)
 _COLUMN_NUMBER = re.compile(r"-?\d+")
 _OPEN = (OverrideLexer.POPEN, OverrideLexer.BRACKET_OPEN, OverrideLexer.BRACE_OPEN)
 _CLOSE = (OverrideLexer.PCLOSE, OverrideLexer.BRACKET_CLOSE, OverrideLexer.BRACE_CLOSE)
-_OF_VALUES = ("choice", "shuffle")
-"""Hydra's functions whose arguments are values; those of others, such as `range`, are numbers."""
+_CHOICE = re.compile(r"\s*choice\s*\(([^()]*)\)\s*")
 
 
 def as_typed(key: str, value: str) -> str:
@@ -27,15 +26,19 @@ def as_typed(key: str, value: str) -> str:
     what = kind(key)
     if what is Kind.other:
         return value
+    if choice := _CHOICE.fullmatch(value):
+        value = choice[1]  # the same in short, where Hydra keeps the quotes
     result = value
-    for token in reversed([*_alone(value)]):
+    # Hydra has no group without a name.
+    kinds = (*_NUMBERS, OverrideLexer.NULL) if key == "conf" else _NUMBERS
+    for token in reversed([token for token in _alone(value) if token.type in kinds]):
         if what is Kind.text or not _COLUMN_NUMBER.fullmatch(token.text):
             result = f"{result[: token.start]}'{token.text}'{result[token.stop + 1 :]}"
     return result
 
 
 def _alone(value: str) -> Iterator[Token]:
-    """Yields the tokens that are a whole value to Hydra, or a whole item of a list, and not text."""
+    """Yields the tokens that are a whole value to Hydra, or a whole item of a list."""
     lexer = OverrideLexer(InputStream(value))
     lexer.removeErrorListeners()
     lexer.mode(OverrideLexer.VALUE_MODE)
@@ -49,7 +52,7 @@ def _alone(value: str) -> Iterator[Token]:
             within.pop()
         begins = before is None or before.type in (*_OPEN, OverrideLexer.COMMA) or (within[-1] == "{" and _is_colon(before))
         ends = after is None or after.type in (*_CLOSE, OverrideLexer.COMMA)
-        if token.type in _NUMBERS and begins and ends and within[-1] in ("", "[", "{", *_OF_VALUES):
+        if begins and ends and within[-1] in ("", "[", "{"):
             yield token
 
 

@@ -167,6 +167,8 @@ def _variable(name: str) -> bytes:
 
 def _file(path: str) -> tuple[bytes, int]:
     """Returns the content and permissions of a file."""
+    if not path:
+        raise ConfigError("the key has no name: give the path of a file, env:NAME, or null for none")
     try:
         # O_NONBLOCK: do not wait for a writer if it is a pipe.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:

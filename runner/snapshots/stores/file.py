@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import secrets
+import select
 import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 HEADER_BLOCK = 1 << 16
+WRITER = 1.0
+"""Seconds in which a pipe must have a writer."""
 """Bytes to read at a time when looking for a header."""
 WRITE = "write to"
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
@@ -332,9 +335,25 @@ def _nanoseconds(header: Header) -> int:
 
 
 def _blocks(location: str, size: int) -> Iterator[bytes]:
-    with _translated("read", Path(location)), open(location, "rb", buffering=0) as file:
+    with _translated("read", Path(location)), open(location, "rb", buffering=0, opener=_without_waiting) as file:
+        kind = os.fstat(file.fileno()).st_mode
+        if stat.S_ISCHR(kind):
+            raise SnapshotNotFoundError(f"{location!r} is a device, not a snapshot")
+        if stat.S_ISFIFO(kind):
+            select.select([file], [], [], WRITER)
+            first = file.read(size)  # None: a writer is there, and has written nothing yet
+            if first == b"":
+                raise SnapshotNotFoundError(f"{location!r} is a pipe that nobody writes to, not a snapshot")
+            if first:
+                yield first
+        os.set_blocking(file.fileno(), True)
         while block := file.read(size):
             yield block
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file; to open a pipe would wait for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stem(name: str) -> str:
