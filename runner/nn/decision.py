@@ -132,9 +132,19 @@ class Decision(Unit):
         return SPLIT_NAMES[VALIDATION if self.split_lengths[VALIDATION] else TRAIN]
 
     @property
+    def errors_of_weights(self) -> dict[str, float]:
+        """The errors of the weights as they are now: of the epoch that has just ended, or that of the best after a roll-back.
+
+        Within an epoch nothing is known of them.
+        """
+        if self.position or not self.history:
+            return {}
+        rollback = getattr(self.workflow, "rollback", None)
+        return self.history[self.best_epoch - 1 if rollback is not None and rollback.went_back else -1]
+
+    @property
     def snapshot_suffix(self) -> str:
-        """The errors of the epoch that has just ended, such as `validation_1.48_train_0.05`; else the position within it."""
-        if self.position == 0 and self.history:
-            errors = self.history[-1]
+        """The errors of the weights, such as `validation_1.48_train_0.05`; within an epoch the position."""
+        if errors := self.errors_of_weights:
             return "_".join(f"{name}_{self.metric.number(errors[name])}" for name in ("validation", "train") if name in errors)
         return f"epoch_{self.epoch_number + 1}_minibatch_{self.position}"

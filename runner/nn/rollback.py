@@ -65,6 +65,11 @@ class Rollback(Unit):
         super().reconfigure(**changes)
         self.lr_minus = float(self.lr_minus)
 
+    @property
+    def went_back(self) -> bool:
+        """Whether, at the end of an epoch, the weights are those of the best one again."""
+        return bool(self.best) and not self.failed and not self.improved
+
     def run(self) -> None:
         if self.improved:
             self.best = [{name: value.clone() for name, value in unit.tensors().items()} for unit in self.forwards]

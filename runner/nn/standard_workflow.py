@@ -169,9 +169,10 @@ class StandardWorkflow(Workflow):
     @goes_on
     def progress(self) -> dict[str, Any]:
         decision, loader = self.decision, self.loader
-        history = decision.history
-        score = history[-1][decision.monitor] if history and loader.position == 0 else math.nan
-        metrics = {"best": decision.best, "best_epoch": decision.best_epoch} | (history[-1] if history else {})
+        errors = decision.errors_of_weights
+        score = errors.get(decision.monitor, math.nan)
+        last = decision.history[-1] if decision.history else {}
+        metrics = {"best": decision.best, "best_epoch": decision.best_epoch} | (errors or last)
         return {
             "epoch": loader.epoch_number,
             "iteration": loader.position,

@@ -6,7 +6,8 @@ import torch
 
 from runner.config.training import RollbackConfig
 from runner.errors import ConfigError
-from runner.snapshots.restoring.restore import restore
+from runner.graph import Bool
+from runner.snapshots.restoring.restore import header_of, restore
 from tests.networks import extended, network, trained
 from tests.states import differences, workflow_state
 
@@ -64,6 +65,50 @@ def test_a_run_that_rolls_back_continues_identically(optimizer: dict[str, object
     half = extended(restore(tmp_path / "half" / "blobs_current.5.pickle", trusted=["tests"]).workflow, epochs=12)
     assert half.decision.history == whole.decision.history
     assert differences(workflow_state(whole), workflow_state(half)) == []
+
+
+WILD = {
+    "layers": {name: layer | {"learning_rate": 0.5} for name, layer in LAYERS.items()},
+    "rollback_config": {"fail_iterations": 2, "lr_minus": 0.8},
+    "decision_config": {"max_epochs": 12},
+}
+
+
+@pytest.mark.parametrize("loader", ["blobs", "tested_blobs"])
+def test_every_snapshot_scores_what_its_name_says(loader: str, tmp_path: Path) -> None:
+    workflow = network(tmp_path, loader_name=loader, **WILD)
+    workflow.snapshotter.skip = Bool(False)  # after each epoch
+    workflow.initialize()
+    workflow.run()
+    errors = [record["validation"] for record in workflow.decision.history]
+    went_back = 0
+    paths = {header_of(path).epoch: path for path in tmp_path.iterdir() if not path.is_symlink()}
+    assert sorted(paths) == [*range(1, 13)]
+    for epoch, path in paths.items():
+        restored = restore(path, trusted=["tests"])
+        restored.workflow.initialize()
+        score = restored.workflow.evaluate()["validation"]
+        assert (score, restored.header.metrics["validation"]) == (restored.header.score, restored.header.score)
+        assert f"_validation_{score:.2f}_train_" in path.name
+        # Either of the epoch, or of the best one so far, whose weights are back.
+        assert score in (errors[epoch - 1], min(errors[:epoch]))
+        went_back += score != errors[epoch - 1]
+    assert went_back
+
+
+def test_the_best_that_are_kept_are_the_best(tmp_path: Path) -> None:
+    settings = {"directory": str(tmp_path), "compression": "none", "keep_best": 3}
+    workflow = network(**WILD, snapshotter_config=settings)
+    workflow.snapshotter.skip = Bool(False)
+    workflow.initialize()
+    workflow.run()
+    kept = []
+    for path in (path for path in tmp_path.iterdir() if not path.is_symlink()):
+        restored = restore(path, trusted=["tests"])
+        restored.workflow.initialize()
+        kept.append(restored.workflow.evaluate()["validation"])
+    best, second, *_ = sorted(record["validation"] for record in workflow.decision.history)
+    assert sorted(kept)[:3] == [best, second, second]  # a roll-back to the second comes after it
 
 
 def test_without_a_number_of_epochs_there_is_no_roll_back() -> None:
