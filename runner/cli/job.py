@@ -51,7 +51,7 @@ def run(node: DictConfig) -> Outcome:
     request = Request.from_hydra()
     node = _typed(node)
     if node.snapshot:
-        node.snapshot = concealed(node.snapshot)
+        node.snapshot = concealed(node.snapshot).replace("${", "\\${")  # it is resolved already
     restored = source.find_snapshot(node, request)
     if restored is None:
         if node.mode is Mode.evaluate:
@@ -116,7 +116,7 @@ def _already_complete(restored: Restored, request: Request) -> Outcome:
         log.info("The run is complete")
     else:
         log.info("The run is complete: it has reached %s=%d", *workflow.limit)
-        log.info("Extend it: %s", request.extension(location, workflow.limit))
+        _tell_extension("Extend it", workflow, location, request)
     return Outcome(workflow.objective, exit_code)
 
 
@@ -203,7 +203,13 @@ def _tell_snapshots(workflow: Workflow, request: Request, complete: bool) -> Non
     if not complete:
         log.info("Continue: %s", request.continuation(location))
     elif workflow.limit is not None:
-        log.info("Extend: %s", request.extension(location, workflow.limit))
+        _tell_extension("Extend", workflow, location, request)
+
+
+def _tell_extension(title: str, workflow: Workflow, location: str, request: Request) -> None:
+    log.info("%s: %s", title, request.extension(location, workflow.extension))
+    if workflow.extension_note is not None:
+        log.info("%s", workflow.extension_note)
 
 
 def _stay_where_the_command_was_typed() -> None:

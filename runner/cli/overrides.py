@@ -52,6 +52,18 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     return result
 
 
+def as_override(key: str, text: str) -> str:
+    """Returns what has to be typed for a key to have this text, whatever is in it; the shell's quotes are not there yet."""
+    if not text.startswith(SCHEME):  # where references stay what they are
+        text = text.replace("${", "\\${")
+    plain = f"{key}={text}"
+    try:
+        read = OverridesParser.create().parse_override(_hydra_override(plain)).value()
+    except (HydraException, ConfigError):
+        read = None
+    return plain if read == text else f"{key}={_quoted(text)}"
+
+
 def _without_flags(arguments: Sequence[str]) -> Iterator[str]:
     """Turns `--snapshot X` and `-w X` into `snapshot=X`; marks what is not an override by leaving it as it is."""
     rest = iter(arguments)

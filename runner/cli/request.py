@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.build import LAUNCH_KEYS
 from runner.cli.authority import PLACES
+from runner.cli.overrides import as_override
 from runner.targets import TARGET
 
 NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "restore")
@@ -91,13 +93,12 @@ class Request:
 
     def continuation(self, location: str) -> str:
         """Returns the command that continues the run from a snapshot."""
-        conf = [f"conf={self.conf}"] if self.conf else []
-        return shlex.join(["veles-run", *conf, f"snapshot={location}", *self.restore_overrides])
+        conf = [as_override("conf", self.conf)] if self.conf else []
+        return shlex.join(["veles-run", *conf, as_override("snapshot", location), *self.restore_overrides])
 
-    def extension(self, location: str, limit: tuple[str, int]) -> str:
-        """Returns the command that has a complete run go on to twice the limit that has ended it."""
-        key, value = limit
-        return f"{self.continuation(location)} {key}={2 * value}"
+    def extension(self, location: str, keys: Mapping[str, int]) -> str:
+        """Returns the command that has a complete run go on, with keys that say how far."""
+        return " ".join([self.continuation(location), *(f"{key}={value}" for key, value in keys.items())])
 
 
 def _key(override: str) -> str:

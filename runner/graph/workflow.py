@@ -207,6 +207,16 @@ class Workflow(Unit):
         """The key of the configuration that ends the run, and its value; a higher one extends a complete run."""
         return None
 
+    @property
+    def extension(self) -> dict[str, int]:
+        """The keys of the configuration, with values, by which a complete run goes on for as long again."""
+        return {} if self.limit is None else {self.limit[0]: 2 * self.limit[1]}
+
+    @property
+    def extension_note(self) -> str | None:
+        """What has to be said of the extension, if anything: the keys may not be enough."""
+        return None
+
     def evaluate(self) -> dict[str, float]:
         """Returns scores of what was restored, for `mode=evaluate`; the first is the one that matters.
 

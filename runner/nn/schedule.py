@@ -113,8 +113,21 @@ class LearningRateAdjuster(Unit):
             raise ConfigError("lr_adjuster.by_minibatch is fixed once the network is built, so it cannot change on resume")
         super().reconfigure(**changes)
 
+    @property
+    def done(self) -> int:
+        """What the policy has counted so far: epochs or minibatches."""
+        return self.minibatches if self.by_minibatch else self.epoch_number
+
+    def factor_after(self, steps: int) -> float:
+        """Returns the policy's factor after so many more epochs or minibatches."""
+        return POLICIES[self.policy](self.done + steps, **self.parameters)
+
+    def extension(self, epochs: int) -> dict[str, int]:
+        """Returns the keys, with values, by which a policy that has an end lasts for so many more epochs."""
+        end = math.ceil(self.done * (1 + epochs / self.epoch_number)) if self.epoch_number else 0
+        return {"lr_adjuster.period": end} if self.policy == "cosine" and self.parameters["period"] < end else {}
+
     def _adjust(self) -> None:
-        done = self.minibatches if self.by_minibatch else self.epoch_number
-        factor = self.scale * POLICIES[self.policy](done, **self.parameters)
+        factor = self.scale * self.factor_after(0)
         for gradient in self.gradients:
             gradient.rate_factor = factor

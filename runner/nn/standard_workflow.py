@@ -205,6 +205,24 @@ class StandardWorkflow(Workflow):
         key, value = self.decision.limit
         return f"decision.{key}", value
 
+    @property
+    @goes_on
+    def extension(self) -> dict[str, int]:
+        return super().extension | self.lr_adjuster.extension(self._further_epochs)
+
+    @property
+    @goes_on
+    def extension_note(self) -> str | None:
+        if self.lr_adjuster.extension(self._further_epochs) or self.lr_adjuster.factor_after(0):
+            return None
+        return f"lr_adjuster.policy={self.lr_adjuster.policy} gives the learning rate 0 from here on: change it, too"
+
+    @property
+    def _further_epochs(self) -> int:
+        """How many epochs an extended run goes on at least."""
+        key, value = self.decision.limit
+        return 2 * value - self.loader.epoch_number if key == "max_epochs" else value
+
     def scores_text(self, scores: Mapping[str, float]) -> str:
         return self.decision.metric.line(scores)
 

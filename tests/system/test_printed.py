@@ -1,0 +1,76 @@
+"""What is printed to be typed works when it is typed into a shell."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runner.cli.overrides import as_override
+from runner.snapshots.restoring.restore import restore
+from tests.conftest import VELES_RUN, Run
+from tests.system.test_evaluate import CONF, write_table
+
+NAMES = ["a,b c=d", "it's {x: 'y'}", '${oc.env:X} "q"', "naïve [1] (2)\\'"]
+"""Names of folders and conf files, with what a shell and Hydra read something else in."""
+
+
+@pytest.fixture(autouse=True)
+def tables(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "c.yaml").write_text(CONF)
+    for seed, name in enumerate(("tr", "va"), 1):
+        write_table(tmp_path / f"{name}.csv", seed, 60)
+
+
+def typed(title: str, output: str, folder: Path) -> str:
+    """Types the printed command into bash; returns its output."""
+    (command,) = re.findall(rf"^{title}: veles-run (.*)$", output, re.MULTILINE)
+    environment = os.environ | {"X": "another"}
+    line = f"{' '.join(VELES_RUN)} {command} plotters=false"
+    done = subprocess.run(["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{line}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_any_characters(name: str, veles_run: Run, tmp_path: Path) -> None:
+    conf = "c" if "$" in name else name
+    (tmp_path / "conf" / f"{conf}.yaml").write_text(CONF)
+    output = veles_run(as_override("conf", conf), as_override("snapshotter.directory", name), "decision.max_epochs=1").stdout
+    again = typed("Extend", output, tmp_path)
+    assert re.search("^Epoch 2: ", again, re.MULTILINE)
+    # It goes on in the same folder, and there is no other.
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"conf", "outputs", name}
+    assert len([path for path in (tmp_path / name).iterdir() if not path.is_symlink()]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (["lr_adjuster.period=2"], "decision.max_epochs=4 lr_adjuster.period=4"),
+        (["lr_adjuster.period=6", "lr_adjuster.by_minibatch=true"], "decision.max_epochs=4 lr_adjuster.period=12"),
+        (["lr_adjuster.period=1", "lr_adjuster.floor=0.1"], "decision.max_epochs=4 lr_adjuster.period=4"),
+        (["lr_adjuster.period=9"], "decision.max_epochs=4"),
+    ],
+)
+def test_an_extended_run_has_a_learning_rate(policy: list[str], expected: str, veles_run: Run, tmp_path: Path) -> None:
+    output = veles_run("conf=c", "seed=1", "lr_adjuster.policy=cosine", *policy).stdout
+    assert re.search(rf"^Extend: .* {re.escape(expected)}$", output, re.MULTILINE)
+
+
+def test_the_weights_move_again(veles_run: Run, tmp_path: Path) -> None:
+    output = veles_run("conf=c", "seed=1", "lr_adjuster.policy=cosine", "lr_adjuster.period=2").stdout
+    again = typed("Extend", output, tmp_path)
+    assert re.search("^Epoch 4: ", again, re.MULTILINE)
+    ends = [re.findall(r"^Snapshot written: (\S+) ", text, re.MULTILINE)[-1] for text in (output, again)]
+    before, after = (restore(tmp_path / end).workflow["fc1"].weights for end in ends)
+    assert not before.equal(after)
+
+
+def test_a_policy_that_no_key_extends_is_told(veles_run: Run) -> None:
+    typed = ["lr_adjuster.policy=arbitrary_step", "lr_adjuster.lrs_with_lengths=[[1,1],[0,1]]"]
+    output = veles_run("conf=c", *typed).stdout
+    assert re.search(r"^lr_adjuster.policy=arbitrary_step gives the learning rate 0", output, re.MULTILINE)
+    assert "learning rate 0" not in veles_run("conf=c", "lr_adjuster.policy=exp", "lr_adjuster.gamma=0.5").stdout
