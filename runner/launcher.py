@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Launcher:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: number of threads of the numerical library. Default: chosen by the workflow.
         plots: the folder for plots. Default: nothing is drawn.
-        config, overrides, conf: the configuration, as snapshots record it.
+        config, overrides, typed, referenced, conf: the configuration, as snapshots record it.
 
     Raises:
         ConfigError: this machine does not have the device.
@@ -48,6 +48,8 @@ class Launcher:
         plots: str | Path | None = None,
         config: dict[str, Any] | None = None,
         overrides: Sequence[str] = (),
+        typed: Sequence[str] = (),
+        referenced: Mapping[str, Any] | None = None,
         conf: str | None = None,
     ) -> None:
         self.run_id = str(uuid.uuid4())
@@ -56,7 +58,13 @@ class Launcher:
         self.canvas = None if plots is None else Canvas(plots)
         self.stop_signal: signal.Signals | None = None
         self.snapshot_signal: signal.Signals | None = None
-        self._provenance = {"config": config or {}, "overrides": list(overrides), "conf": conf}
+        self._provenance = {
+            "config": config or {},
+            "overrides": list(overrides),
+            "typed": list(typed),
+            "referenced": dict(referenced or {}),
+            "conf": conf,
+        }
         self._workflow: Workflow | None = None
         self._continuing: frozenset[signal.Signals] = frozenset()
         self._takes_snapshots = False

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner import build, signals
 from runner import config as schema
 from runner.checks import known
-from runner.cli import authority, console, run_folder, source
+from runner.cli import authority, conf_changes, console, run_folder, source
 from runner.cli.parallel import check_alone
 from runner.cli.request import Request
 from runner.config import Config, Mode
@@ -89,11 +89,13 @@ def _draw(workflow: Workflow, path: str) -> Outcome:
 def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = restored.workflow
     before = source.snapshot_config(restored, node, request)
+    conf_changes.keep(before, restored)
+    conf_changes.tell(before, node, restored.header, request)
     now = source.overridden(before, request.run_overrides)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
     authority.check_places(now, node, source.as_named(restored, request))
     config = schema.from_hydra(now)
-    launcher = _launcher(config, now, request, conf=restored.header.conf)
+    launcher = _launcher(config, now, request, restored.header)
     launcher.attach(workflow)
     _allow_changed_data(workflow, config.restore.allow_changed_data)
     log.info("Resuming from %s (%s)", restored.location, _position(restored.header))
@@ -227,7 +229,7 @@ def _typed(node: DictConfig) -> DictConfig:
     return typed
 
 
-def _launcher(config: Config, node: DictConfig, request: Request, conf: str | None = None) -> Launcher:
+def _launcher(config: Config, node: DictConfig, request: Request, header: Header | None = None) -> Launcher:
     _save_effective(node, request)
     run_folder.permit(request.output_dir, config.snapshotter.permissions)
     container: dict[str, Any] = OmegaConf.to_container(node, enum_to_str=True)  # type: ignore[assignment]
@@ -237,7 +239,9 @@ def _launcher(config: Config, node: DictConfig, request: Request, conf: str | No
         plots=request.output_dir if _wants_plots(config.plotters, request) else None,
         config=container,
         overrides=request.run_overrides,
-        conf=conf or request.conf,
+        typed=sorted({*request.typed_keys_of_run, *(header.typed if header else ())}),
+        referenced=conf_changes.referenced(node, config),
+        conf=(header and header.conf) or request.conf,
     )
 
 

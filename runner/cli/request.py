@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +74,12 @@ class Request:
     @property
     def typed_keys(self) -> list[str]:
         """The keys that were typed."""
-        return [_key(text).lstrip("~") for text in self.typed]
+        return keys_of(self.typed)
+
+    @property
+    def typed_keys_of_run(self) -> list[str]:
+        """The keys that were typed, of those that describe the run itself."""
+        return keys_of(self.run_overrides)
 
     @property
     def restore_overrides(self) -> list[str]:
@@ -99,6 +104,11 @@ class Request:
     def extension(self, location: str, keys: Mapping[str, int]) -> str:
         """Returns the command that has a complete run go on, with keys that say how far."""
         return " ".join([self.continuation(location), *(f"{key}={value}" for key, value in keys.items())])
+
+
+def keys_of(overrides: Sequence[str]) -> list[str]:
+    """Returns the keys of overrides."""
+    return [_key(text).lstrip("~") for text in overrides]
 
 
 def _key(override: str) -> str:

@@ -113,6 +113,11 @@ def snapshot_config(restored: Restored, call: DictConfig, request: Request) -> D
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {first_line(error)}") from error
+    return with_layers(node)
+
+
+def with_layers(node: DictConfig) -> DictConfig:
+    """Gives a configuration its layers by name, in whichever form it has them; no reference is resolved."""
     node.layers = schema.checked_layers(node)
     node.mcdnnic_topology, node.mcdnnic_parameters = None, {}
     return node

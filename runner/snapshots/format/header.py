@@ -59,6 +59,10 @@ class Header:
     """The configuration of the run, with interpolations unresolved."""
     overrides: list[str] = field(default_factory=list)
     """The overrides from the command line."""
+    typed: list[str] = field(default_factory=list)
+    """The keys of all overrides that this run has had, in all its processes."""
+    referenced: dict[str, Any] = field(default_factory=dict)
+    """What references in `config`, such as `${oc.env:NAME}`, stood for, where that was a number or a truth value."""
     conf: str | None = None
     """The conf file of the run."""
     versions: dict[str, str] = field(default_factory=dict)

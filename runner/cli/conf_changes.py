@@ -1,0 +1,122 @@
+"""What a conf file, or the environment, says otherwise than when a run began: the run keeps its own, and that is told."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from runner import config as schema
+from runner import passwords
+from runner.cli import authority
+from runner.cli.authority import PROCESS_KEYS
+from runner.cli.overrides import as_override
+from runner.cli.request import Request, keys_of
+from runner.cli.source import with_layers
+from runner.config import Config
+from runner.errors import ConfigError
+from runner.nn import StandardWorkflow
+from runner.snapshots.format.header import Header
+from runner.snapshots.restoring.restore import Restored
+
+log = logging.getLogger(__name__)
+
+SHOWN = 12
+"""Keys that a message names at most."""
+
+
+def referenced(node: DictConfig, config: Config) -> dict[str, Any]:
+    """Returns what the references of a configuration stand for, where that is a number or a truth value.
+
+    A text is left out, since it may be a secret.
+
+    Args:
+        node: the configuration, unresolved.
+        config: the same, resolved.
+    """
+    values = schema.flattened(schema.plain(config))
+    return {
+        key: values[key]
+        for key in _references(with_layers(node.copy()))
+        if type(values.get(key)) in (int, float, bool) and not passwords.is_secret(f"{key}=x")
+    }
+
+
+def _references(node: DictConfig) -> Iterator[str]:
+    return (key for key, value in authority.flat(node).items() if isinstance(value, str) and "${" in value)
+
+
+def keep(before: DictConfig, restored: Restored) -> None:
+    """Puts what the run has in place of references in its configuration that stand for something else today."""
+    had = {key: value for key, value in restored.header.referenced.items() if type(value) in (int, float, bool)}
+    if isinstance(restored.workflow, StandardWorkflow):
+        loader = restored.workflow.loader
+        had |= {f"loader.{name}": getattr(loader, name) for name in loader.adjustable}
+    written = schema.flattened(restored.header.config)
+    for key in [key for key in had if "${" in str(written.get(key))]:
+        if OmegaConf.select(before, key) != had[key]:
+            OmegaConf.update(before, key, had[key])
+
+
+def tell(before: DictConfig, call: DictConfig, header: Header, request: Request) -> None:
+    """Warns of keys that the conf file of this call has otherwise than the run, and says how to have them.
+
+    Keys that were typed, now or for the run before, are not expected to be as in the conf file.
+    """
+    if request.conf is None:
+        return
+    try:
+        said = schema.flattened(schema.plain(schema.from_hydra(call)))
+    except ConfigError as error:
+        log.warning("conf=%s is wrong (%s): the run keeps the configuration of the snapshot", request.conf, error)
+        return
+    has = schema.flattened(schema.plain(schema.from_hydra(before)))
+    typed = {*header.typed, *keys_of(header.overrides), *request.typed_keys}
+    keys = [key for key in has | said if said.get(key) != has.get(key) and not _is_expected(key, said, typed)]
+    if keys:
+        written, kept = authority.flat(call), authority.flat(before)
+        changes = [
+            f"{key} is {_text(key, said, written)} there, and {_text(key, has, kept)} in the run" for key in keys[:SHOWN]
+        ]
+        more = [f"{len(keys) - SHOWN} more"] if len(keys) > SHOWN else []
+        log.warning(
+            "What conf=%s or the environment says is not what the run has, which it keeps: %s. To have what is there, type: %s",
+            request.conf,
+            "; ".join(changes + more),
+            " ".join(_override(key, written.get(key, said.get(key))) for key in keys[:SHOWN]),
+        )
+
+
+def _is_expected(key: str, said: dict[str, Any], typed: set[str]) -> bool:
+    if key.partition(".")[0] in PROCESS_KEYS or (key == "seed" and said.get(key) is None):
+        return True
+    return any(f"{key}.".startswith(f"{other}.") for other in typed)
+
+
+def _text(key: str, values: dict[str, Any], written: dict[str, Any]) -> str:
+    """Returns the value of a key as it is shown: what a reference stands for may be a secret if it is a text."""
+    value, reference = values.get(key), written.get(key)
+    if value is None:
+        return "null" if key in values else "missing"
+    value = reference if isinstance(value, str) and "${" in str(reference) else value
+    return passwords.redact(f"{key}={value}").removeprefix(f"{key}=")
+
+
+def _override(key: str, value: Any) -> str:
+    if isinstance(value, str):
+        hidden = passwords.MASK in value or passwords.is_secret(f"{key}={value}")
+        plain = f"{key}={value}" if "${" in value else as_override(key, value)
+        return f"{key}=..." if hidden else shlex.quote(plain)
+    return shlex.quote(f"{key}={_hydra(value)}")
+
+
+def _hydra(value: Any) -> str:
+    """Returns a value in Hydra's grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return f"[{','.join(map(_hydra, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

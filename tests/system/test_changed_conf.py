@@ -1,0 +1,108 @@
+"""A conf file, or an environment, that has changed since the snapshot is told on resume, with what to type to have it."""
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from runner.snapshots.restoring.restore import header_of, restore
+from tests.conftest import Run
+from tests.system.test_evaluate import CONF, snapshot_of, write_table
+
+REFERRING = CONF.replace("learning_rate: 0.05", "learning_rate: '${oc.env:RATE}'").replace("va.csv", "'${oc.env:DATA}/va.csv'")
+REFERRING += 'workflow: {name: "${oc.env:NAME}"}\n'
+TOLD = "What conf=c or the environment says is not what the run has"
+
+
+@pytest.fixture(autouse=True)
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (tmp_path, tmp_path / "moved"):
+        folder.mkdir(exist_ok=True)
+        for seed, name in enumerate(("tr", "va"), 1):
+            write_table(folder / f"{name}.csv", seed, 60)
+    for name, value in {"RATE": "0.05", "DATA": ".", "NAME": "c"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def write(tmp_path: Path, text: str) -> None:
+    (tmp_path / "conf").mkdir(exist_ok=True)
+    (tmp_path / "conf" / "c.yaml").write_text(text)
+
+
+def told(output: str) -> tuple[str, list[str]]:
+    """Returns what is told, and what to type."""
+    (line,) = re.findall(rf"^{TOLD}.*$", output, re.MULTILINE)
+    message, _, command = line.partition(" To have what is there, type: ")
+    return message, shlex.split(command)
+
+
+def test_a_conf_file_that_has_changed(veles_run: Run, tmp_path: Path) -> None:
+    write(tmp_path, CONF)
+    start = ["conf=c", "seed=1", "decision.max_epochs=1", "lr_adjuster.policy=exp", "lr_adjuster.gamma=0.5"]
+    first = snapshot_of(veles_run(*start).stdout)
+    again = veles_run("conf=c", f"snapshot={first}", "decision.max_epochs=2").stdout
+    assert TOLD not in again  # what was typed then is no change, nor is it in a later process
+    second = snapshot_of(again)
+    assert TOLD not in veles_run("conf=c", f"snapshot={second}", "decision.fail_iterations=50").stdout
+    edited = CONF.replace("learning_rate: 0.05", "learning_rate: 0.2").replace("minibatch_size: 20", "minibatch_size: 10")
+    write(tmp_path, edited + "rollback: {fail_iterations: null}\n")
+    output = veles_run("conf=c", f"snapshot={second}", "decision.max_epochs=3").stdout
+    message, command = told(output)
+    assert "layers.fc1.learning_rate is 0.2 there, and 0.05 in the run" in message
+    assert command == ["loader.minibatch_size=10", "layers.fc1.learning_rate=0.2", "layers.out.learning_rate=0.2"]
+    assert restore(tmp_path / snapshot_of(output)).workflow["gd_fc1"].steps["weights"].rate == 0.05
+    # What is typed is no longer told; a size that is fixed is refused by name.
+    output = veles_run("conf=c", f"snapshot={second}", "decision.max_epochs=3", *command[1:]).stdout
+    assert told(output)[1] == command[:1]
+    assert restore(tmp_path / snapshot_of(output)).workflow["gd_fc1"].steps["weights"].rate == 0.2
+    assert "loader.minibatch_size" in veles_run("conf=c", f"snapshot={second}", command[0], code=2).stderr
+    # A conf file that is wrong by now does not stop the run.
+    write(tmp_path, CONF.replace("output_sample_shape: 8", "output_sample_shape: -8"))
+    assert "conf=c is wrong" in veles_run("conf=c", f"snapshot={second}", "decision.max_epochs=3").stdout
+
+
+def test_an_environment_that_has_changed(veles_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, REFERRING)
+    last = snapshot_of(veles_run("conf=c", "seed=1", "decision.max_epochs=1").stdout)
+    assert header_of(tmp_path / last).referenced == {"layers.fc1.learning_rate": 0.05, "layers.out.learning_rate": 0.05}
+    resume = ["conf=c", f"snapshot={last}", "decision.max_epochs=2"]
+    assert TOLD not in veles_run(*resume).stdout
+    monkeypatch.setenv("RATE", "0.3")
+    monkeypatch.setenv("DATA", "moved")
+    output = veles_run(*resume).stdout
+    message, command = told(output)
+    assert "layers.fc1.learning_rate is 0.3 there, and 0.05 in the run" in message
+    assert command == [
+        "loader.validation_file=${oc.env:DATA}/va.csv",
+        *(f"layers.{name}.learning_rate=${{oc.env:RATE}}" for name in ("fc1", "out")),
+    ]
+    after = restore(tmp_path / snapshot_of(output))
+    assert (after.workflow["gd_fc1"].steps["weights"].rate, after.workflow.loader.validation_file) == (0.05, "./va.csv")
+    # It is told until it is had.
+    assert told(veles_run("conf=c", f"snapshot={snapshot_of(output)}", "decision.max_epochs=3").stdout)[1] == command
+    output = veles_run(*resume, *command).stdout
+    assert TOLD not in output
+    after = restore(tmp_path / snapshot_of(output))
+    assert (after.workflow["gd_fc1"].steps["weights"].rate, after.workflow.loader.validation_file) == (0.3, "moved/va.csv")
+
+
+def test_secrets_are_not_told(veles_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, CONF)
+    last = snapshot_of(veles_run("conf=c", "seed=1", "decision.max_epochs=1").stdout)
+    for name in ("SECRET", "TABLE"):
+        monkeypatch.setenv(name, "hunter2hunter2")
+    write(
+        tmp_path,
+        CONF.replace("snapshots}", "snapshots, prefix: '${oc.env:SECRET}', spool: 'x;PWD=hunter3hunter3', table: plain}"),
+    )
+    done = veles_run("conf=c", f"snapshot={last}", "decision.max_epochs=2")
+    message, command = told(done.stdout)
+    assert "snapshotter.prefix is ${oc.env:SECRET} there" in message
+    assert {"snapshotter.prefix=${oc.env:SECRET}", "snapshotter.spool=...", "snapshotter.table=plain"} == set(command)
+    everything = done.stdout + done.stderr
+    for path in tmp_path.rglob("*.log"):
+        everything += path.read_text()
+    assert "hunter" not in everything
+    assert not [path for path in tmp_path.rglob("*") if "hunter" in os.fsencode(path).decode()]
