@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from runner.errors import ConfigError
 
 
@@ -14,6 +17,20 @@ def at_least(key: str, value: float | None, minimum: int, unit: str) -> None:
 def known(names: object) -> str:
     """Returns the names as a list for the end of a message: `X is unknown; known: ...`."""
     return ", ".join(sorted(map(str, names)))  # type: ignore[call-overload]
+
+
+def meant(given: object, names: Iterable[object]) -> str:
+    """Returns `did you mean X? ` for a message, if one of the names is close to what was given; else nothing."""
+    text, texts = str(given).lower(), {str(name).lower(): repr(str(name)) for name in names}
+    parts = [name for name in texts if len(text) > 2 and text in name][:3]
+    close = [texts[name] for name in parts or get_close_matches(text, texts, 1)]
+    return f"did you mean {' or '.join(close)}? " if close else ""
+
+
+def choices(given: object, names: Iterable[object]) -> str:
+    """Returns the end of a message about an unknown name: which may be meant, and which are known."""
+    names = list(names)
+    return f"{meant(given, names)}known: {known(names)}"
 
 
 def first_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from runner.checks import known
+from runner.checks import known, meant
 from runner.errors import ConfigError
 
 TARGET = "_target_"
@@ -44,7 +44,8 @@ def locate(key: str, target: str, base: type[T]) -> type[T]:
         ) from error
     found: Any = vars(module).get(name)
     if found is None:
-        raise ConfigError(f"{key}={target!r}: the module {module_name!r} has no {name!r}")
+        close = meant(name, [other for other, value in vars(module).items() if isinstance(value, type)])
+        raise ConfigError(f"{key}={target!r}: the module {module_name!r} has no {name!r}{close and f'; {close}'.rstrip()}")
     if not isinstance(found, type) or not issubclass(found, base):
         raise ConfigError(f"{key}={target!r} is not a subclass of {base.__module__}.{base.__qualname__}")
     return found
@@ -74,7 +75,8 @@ def check_arguments(
     own = {name: kind for name, kind in parameters.items() if name not in (*given, *reserved)}
     for key, value in arguments.items():
         if key not in own:
-            raise ConfigError(f"'{section}.{key}' is not a key of {cls.__name__}; known: {known(own) or 'none'}")
+            names = known(own) or "none"
+            raise ConfigError(f"'{section}.{key}' is not a key of {cls.__name__}; {meant(key, own)}known: {names}")
         kinds = SIMPLE.get(getattr(own[key].annotation, "__name__", own[key].annotation))
         if kinds is not None and type(value) not in kinds:
             raise ConfigError(f"{section}.{key}={value!r} must be of type {kinds[0].__name__}")

@@ -8,6 +8,8 @@ import re
 import sys
 import threading
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,9 +19,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from runner import passwords
-from runner.checks import known
+from runner.checks import choices, known, meant
 from runner.cli import hydra_app, output, overrides
 from runner.cli.parallel import check_alone
+from runner.config.schema_keys import all_keys
 from runner.errors import ConfigError, RunnerError
 from runner.text import shown_lines
 
@@ -104,15 +107,33 @@ def _message(error: Exception) -> str:
         cause = error.__context__  # Hydra hides the cause of what is wrong with a conf file
     if isinstance(error, MissingConfigException) and (error.missing_cfg_file or "").startswith("conf/"):
         name = str(error.missing_cfg_file).removeprefix("conf/")
-        return f"conf={name} is not known; known: {known(error.options or ())} (conf/ of this folder, and of the package)"
+        confs = error.options or ()
+        return f"conf={name} is not known; {choices(name, confs)} (conf/ of this folder, and of the package)"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and is_dataclass(cause.object_type):
         file = re.match(r"In 'conf/[^']*': ", str(error))
         where = file[0] if file else ""
-        return f"{where}{cause.full_key!r} is not a key; known there: {known(item.name for item in fields(cause.object_type))}"
+        return f"{where}{_unknown_key(str(cause.full_key), cause.object_type)}"
     if isinstance(error, RunnerError):
-        return str(error)
+        return _with_choice_meant(str(error))
     if isinstance(error, OSError):  # of Hydra's own: it makes the folder of the run
         return f"{error.strerror or error}: {error.filename!r} (the run's folder is hydra.run.dir)"
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]
     told = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOT_FOR_PEOPLE)]
-    return "; ".join(told).removeprefix("Error merging override ")
+    return _with_choice_meant("; ".join(told).removeprefix("Error merging override "))
+
+
+def _unknown_key(key: str, section: Any) -> str:
+    """Says that a key is unknown, and which is meant: one beside it, or one of the same name in another section."""
+    *_, name = key.split(".")
+    names = [item.name for item in fields(section)]
+    by_name = {other.rpartition(".")[2]: other for other in reversed(all_keys())}
+    elsewhere = by_name.get(name) or next((by_name[found] for found in get_close_matches(name, by_name, 1)), "")
+    close = (name not in by_name and meant(name, names)) or (elsewhere and f"did you mean {elsewhere!r}? ")
+    return f"{key!r} is not a key; {close}known there: {known(names)}"
+
+
+def _with_choice_meant(message: str) -> str:
+    """Adds which value may be meant to a message of OmegaConf about a choice."""
+    found = re.search(r"Invalid value '([^']*)', expected one of \[([^]]*)\]", message)
+    close = meant(found[1], found[2].split(", ")) if found else ""
+    return f"{message}; {close}".rstrip("; ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 from hydra.conf import HydraConf
 
 from runner.config.config import Config, WorkflowConfig
+from runner.config.layers.schema import LAYER_CONFIGS
 from runner.config.loading import COLUMN_KEYS
 from runner.errors import ConfigError
 from runner.targets import TARGET
@@ -67,3 +69,17 @@ def _below(hint: Any, name: str) -> Any:
 @cache
 def _hints(section: type) -> dict[str, Any]:
     return get_type_hints(section)
+
+
+def all_keys() -> list[str]:
+    """Returns all keys of the schema, those of a layer as `layers.NAME.learning_rate`."""
+    sides = [side for both in LAYER_CONFIGS.values() for side in both]
+    return [*_keys_of(Config, ""), *dict.fromkeys(f"layers.NAME.{item.name}" for side in sides for item in fields(side))]
+
+
+def _keys_of(section: type, prefix: str) -> Iterator[str]:
+    for name, hint in _hints(section).items():
+        if is_dataclass(hint):
+            yield from _keys_of(cast(type, hint), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"

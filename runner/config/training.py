@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from runner.checks import at_least, known
+from runner.checks import at_least, choices
 from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.errors import ConfigError
 
@@ -43,7 +43,7 @@ class LearningRateConfig:
 
     def __post_init__(self) -> None:
         if self.policy not in self.NEEDS:
-            raise ConfigError(f"lr_adjuster.policy={self.policy!r} is unknown; known: {known(self.NEEDS)}")
+            raise ConfigError(f"lr_adjuster.policy={self.policy!r} is unknown; {choices(self.policy, self.NEEDS)}")
         required, optional = self.NEEDS[self.policy]
         own = ("policy", "by_minibatch")
         given = {item.name for item in fields(self) if item.name not in own and getattr(self, item.name) not in (None, [])}

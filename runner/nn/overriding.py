@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.checks import known
+from runner.checks import known, meant
 from runner.errors import ConfigError
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.training.torch_optim import TorchStep
@@ -40,7 +40,8 @@ def apply(workflow: StandardWorkflow, key: str, value: object) -> bool:
 
 def _override_layer(workflow: StandardWorkflow, name: str, key: str, value: object) -> None:
     if name not in workflow.layer_settings:
-        raise ConfigError(f"layers.{name} is not in the snapshot, which has {known(workflow.layer_settings)}")
+        layers = workflow.layer_settings
+        raise ConfigError(f"layers.{name} is not in the snapshot; {meant(name, layers)}it has {known(layers)}")
     units = [unit for unit in (*workflow.forwards, *workflow.gradients) if unit.name in (name, f"gd_{name}")]
     for unit in units:
         if key in unit.adjustable:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runner.checks import at_least, known
+from runner.checks import at_least, choices, known, meant
 from runner.errors import ConfigError
 from runner.signals import STOPS
 from runner.snapshots import codecs
 
 SIGNALS = {number.name.removeprefix("SIG"): number for number in STOPS}
 AFTER_SIGNAL = ("continue", "stop")
+ON_FAILURE = ("raise", "warn")
 
 
 @dataclass(kw_only=True)
@@ -61,10 +62,11 @@ class SnapshotterSettings:
         at_least("snapshotter.keep_last", self.keep_last, 1, "snapshots")
         at_least("snapshotter.workers", self.workers, 1, "threads")
         at_least("snapshotter.staging", self.staging, 0, "bytes")
-        if self.on_error not in (None, "raise", "warn"):
-            raise ConfigError(f"snapshotter.on_error={self.on_error!r} is unknown; known: raise, warn")
-        if self.on_unrestorable not in ("raise", "warn"):
-            raise ConfigError(f"snapshotter.on_unrestorable={self.on_unrestorable!r} is unknown; known: raise, warn")
+        for key in ("on_error", "on_unrestorable"):
+            value = getattr(self, key)
+            if value not in ON_FAILURE and (key, value) != ("on_error", None):
+                close = meant(value, ON_FAILURE)
+                raise ConfigError(f"snapshotter.{key}={value!r} is unknown; {close}known: {known(ON_FAILURE)}")
 
     @property
     def continuing(self) -> frozenset[signal.Signals]:
@@ -86,9 +88,11 @@ class SnapshotterSettings:
 def _check_signals(on_signal: Mapping[str, str]) -> None:
     for name, action in on_signal.items():
         if name not in SIGNALS:
-            raise ConfigError(f"snapshotter.on_signal.{name} is not a signal that asks for a snapshot; known: {known(SIGNALS)}")
+            raise ConfigError(
+                f"snapshotter.on_signal.{name} is not a signal that asks for a snapshot; {choices(name, SIGNALS)}"
+            )
         if action not in AFTER_SIGNAL:
-            raise ConfigError(f"snapshotter.on_signal.{name}={action!r} is unknown; known: {known(AFTER_SIGNAL)}")
+            raise ConfigError(f"snapshotter.on_signal.{name}={action!r} is unknown; {choices(action, AFTER_SIGNAL)}")
 
 
 class Trust(Enum):

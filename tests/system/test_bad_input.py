@@ -37,7 +37,7 @@ CASES = {
     "mode": (["mode=foo"], "mode=foo; Invalid value 'foo', expected one of [train, evaluate]"),
     "layer of a wrong name": (
         ["layers.fc9.learning_rate=1"],
-        "layers.fc9 has no type: give layers.fc9.type, or name one of the",
+        "layers.fc9 has no type: did you mean 'fc1'? give layers.fc9.type, or name one of the",
     ),
     "rate that is a word": (["layers.fc1.learning_rate=x"], "layers.fc1.learning_rate='x' is wrong: Value 'x'"),
     "unreadable value": (["decision.max_epochs=[1"], "Value '[1' of type 'str' could not be converted to Integer"),

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from runner.checks import first_line, known
+from runner.checks import choices, first_line, known, meant
 from runner.config.layers import spellings
 from runner.config.layers.schema import LAYER_CONFIGS, MODULE
 from runner.errors import ConfigError
@@ -40,10 +40,9 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
     spellings.refuse_ambiguous(layers, arrow_in(layers.values()))
     for name, settings in layers.items():
         if isinstance(settings, Mapping) and settings.get("type") is None and "_target_" not in settings:
-            others = known(key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type"))
-            raise ConfigError(
-                f"layers.{name} has no type: give layers.{name}.type{others and f', or name one of the layers {others}'}"
-            )
+            others = [key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type")]
+            among = f", or name one of the layers {known(others)}" if others else ""
+            raise ConfigError(f"layers.{name} has no type: {meant(name, others)}give layers.{name}.type{among}")
     return {str(name): _layer(str(name), settings) for name, settings in layers.items()}
 
 
@@ -113,7 +112,7 @@ def _completed(where: str, flat: dict[str, Any]) -> dict[str, Any]:
     """Returns a layer's flat settings with their types checked and the defaults filled in."""
     kind = flat.pop("type")
     if not isinstance(kind, str) or kind not in LAYER_CONFIGS:
-        raise ConfigError(f"{where}.type={kind!r} is not a type of layer; known: {known(LAYER_CONFIGS)}")
+        raise ConfigError(f"{where}.type={kind!r} is not a type of layer; {choices(kind, LAYER_CONFIGS)}")
     merged: dict[str, Any] = {"type": kind}
     sides = LAYER_CONFIGS[kind]
     given = [{key: flat.pop(key) for key in _names(side) if key in flat} for side in sides]
@@ -122,8 +121,8 @@ def _completed(where: str, flat: dict[str, Any]) -> dict[str, Any]:
     if kind == MODULE:
         return merged | {str(key): value for key, value in flat.items()}
     if flat:
-        keys = known(key for side in sides for key in _names(side))
-        raise ConfigError(f"{where}.{min(map(str, flat))} is not a key of a {kind!r} layer; known: {keys}")
+        keys, wrong = [key for side in sides for key in _names(side)], min(map(str, flat))
+        raise ConfigError(f"{where}.{wrong} is not a key of a {kind!r} layer; {choices(wrong, keys)}")
     return merged
 
 

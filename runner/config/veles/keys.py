@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.checks import known
+from runner.checks import choices
 from runner.errors import ConfigError
 
 Convert = Callable[[str, Any], Any]
@@ -21,7 +21,7 @@ def named(names: Mapping[Any, Any]) -> Convert:
 
     def convert(key: str, value: Any) -> Any:
         if not isinstance(value, str) or value not in names:
-            raise ConfigError(f"{key}={value!r} of VELES has no counterpart; known: {known(names)}")
+            raise ConfigError(f"{key}={value!r} of VELES has no counterpart; {choices(value, names)}")
         return names[value]
 
     return convert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.checks import known
+from runner.checks import choices, known
 from runner.config.veles.keys import LR_PARAMETERS
 from runner.errors import ConfigError
 
@@ -44,7 +44,7 @@ def _parameters(policy: Any, given: Any, prefix: str) -> tuple[dict[str, Any], f
     """Returns the parameters of a policy in this project's terms, and its `base_lr`."""
     where = f"lr_adjuster.{prefix}lr_"
     if policy not in LR_PARAMETERS:
-        raise ConfigError(f"{where}policy_name={policy!r} is not a policy of VELES; known: {known(LR_PARAMETERS)}")
+        raise ConfigError(f"{where}policy_name={policy!r} is not a policy of VELES; {choices(policy, LR_PARAMETERS)}")
     names, values = LR_PARAMETERS[policy], dict(given or {})
     base = values.pop("base_lr", None)
     if values.keys() != names.keys():

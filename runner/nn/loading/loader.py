@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runner.checks import at_least, known
+from runner.checks import at_least, choices, known
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Bool, Workflow, random_state
 from runner.nn.core.network_unit import NetworkUnit
@@ -108,7 +108,7 @@ class FullBatchLoader(NetworkUnit):
     ) -> None:
         super().__init__(workflow, name or "loader")
         if normalization is not None and normalization not in NORMALIZERS:
-            raise ConfigError(f"loader.normalization={normalization!r} is unknown; known: {known(NORMALIZERS)}")
+            raise ConfigError(f"loader.normalization={normalization!r} is unknown; {choices(normalization, NORMALIZERS)}")
         self.minibatch_size = minibatch_size
         self.normalization = normalization
         self.train_size = train_size

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runner.checks import known
+from runner.checks import choices
 from runner.config.loading import COMMON
 from runner.errors import ConfigError
 from runner.nn.loading.cifar10_loader import Cifar10Loader
@@ -35,7 +35,7 @@ def loader_class(name: str, settings: Mapping[str, Any]) -> type[FullBatchLoader
     if name in LOADERS:
         return LOADERS[name]
     if "." not in name:
-        raise ConfigError(f"loader.name={name!r} is not a loader; known: {known(LOADERS)}")
+        raise ConfigError(f"loader.name={name!r} is not a loader; {choices(name, LOADERS)}")
     cls = locate(f"loader.{TARGET}", name, FullBatchLoader)
     own = {key: value for key, value in settings.items() if key not in COMMON}
     given = {"workflow", "seed", *(settings.keys() - own)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bz2
 import lzma
 
-from runner.checks import known
+from runner.checks import choices
 from runner.errors import ConfigError, SnapshotDamagedError
 from runner.snapshots.codecs import decoders, encoders
 from runner.snapshots.codecs.codec import Codec
@@ -84,7 +84,7 @@ def find(name: str | None) -> Codec:
     """
     name = "none" if not name or name == "None" else name
     if name not in CODECS:
-        raise ConfigError(f"snapshotter.compression={name!r} is not a codec; known: {known(CODECS)}")
+        raise ConfigError(f"snapshotter.compression={name!r} is not a codec; {choices(name, CODECS)}")
     return CODECS[name]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from runner.checks import at_least, known
+from runner.checks import at_least, choices
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.memory import without_garbage_collection
@@ -52,7 +52,7 @@ class Policy:
             mode = Trust(self.trust)
         except ValueError as error:
             raise ConfigError(
-                f"restore.trust={self.trust!r} is unknown; known: {known(mode.value for mode in Trust)}"
+                f"restore.trust={self.trust!r} is unknown; {choices(self.trust, [mode.value for mode in Trust])}"
             ) from error
         object.__setattr__(self, "trust", mode)
         at_least("restore.max_bytes", self.max_bytes, 1, "bytes")

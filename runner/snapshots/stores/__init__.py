@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runner import passwords
-from runner.checks import known
+from runner.checks import choices
 from runner.errors import ConfigError
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 
@@ -31,7 +31,7 @@ def store_at(location: str | Path) -> Store:
     found = _SCHEME.match(str(location))
     scheme = found[1] if found else ""
     if scheme not in STORES:
-        raise ConfigError(f"{passwords.redact(str(location))!r}: there is no store for {scheme}://; known: {known(STORES)}")
+        raise ConfigError(f"{passwords.redact(str(location))!r}: there is no store for {scheme}://; {choices(scheme, STORES)}")
     cls: type[Store] = pkgutil.resolve_name(STORES[scheme])
     return cls.of(str(location))
 
