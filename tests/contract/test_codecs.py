@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 import torch
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, SnapshotDamagedError
 from runner.snapshots import codecs
 from runner.snapshots.capture.staging import CHUNK
 from runner.snapshots.codecs import CODECS, encoders, libraries
+from runner.snapshots.restoring.restore import restore
 from tests.workflows import holding, restored
 
 each_codec = pytest.mark.parametrize("codec", CODECS)
@@ -149,6 +150,28 @@ def test_state_that_holds_data_of_the_same_codec(codec: str, tmp_path: Path, rng
     workflow, _, snapshotter = holding(blob, tmp_path, compression=codec)
     workflow.run()
     assert restored(snapshotter.last_location).workflow["holder"].value == blob
+
+
+@each_codec
+@pytest.mark.parametrize("size", [1000, 2 * CHUNK])
+def test_zero_bytes_after_the_end(codec: str, size: int, tmp_path: Path, rng: random.Random) -> None:
+    """As dd and tar leave them behind what does not fill a block; anything else behind them is damage."""
+    secret = tmp_path / "secret"
+    secret.write_text(rng.randbytes(32).hex())
+    secret.chmod(0o600)
+    workflow, holder, snapshotter = holding(bytes(size), tmp_path, compression=codec)
+    snapshotter.configure(store=snapshotter.store, key=str(secret))
+    workflow.run()
+    path, padded = Path(snapshotter.last_location), tmp_path / "padded"
+    for block in (512, 10_240, 5 << 20):
+        command = ["dd", f"if={path}", f"of={padded}", f"bs={block}", "conv=sync"]
+        subprocess.run(command, check=True, capture_output=True)
+        assert padded.stat().st_size > path.stat().st_size
+        assert restored(padded).workflow["holder"].value == holder.value
+        assert restore(padded, trust="signed", key=str(secret)).workflow["holder"].value == holder.value
+    padded.write_bytes(padded.read_bytes() + b"x")
+    with pytest.raises(SnapshotDamagedError):
+        restored(padded)
 
 
 @each_codec

@@ -137,11 +137,14 @@ def test_name_that_is_taken_is_given_a_number(store: Store) -> None:
         assert read(store, location) == b"".join(content(one, bytes([one.epoch])))
 
 
-def test_long_names_and_names_of_any_script(store: Store) -> None:
-    one = header("поиск_" + "validation_" * 15, prefix="поиск", workflow="поиск & Ähnliches " * 8)
-    location = store.put(one, NONE, content(one))
-    assert [(entry.location, entry.header) for entry in store.list()] == [(location, one)]
-    assert read(store, location) == b"".join(content(one))
+@pytest.mark.parametrize("length", [1, 15, 100])
+def test_long_names_and_names_of_any_script(store: Store, length: int) -> None:
+    prefix = "поиск 漢😀" * length
+    headers = [header(f"{prefix}_{'validation_' * length}", prefix=prefix, workflow="поиск & Ähnliches " * 8) for _ in range(2)]
+    locations = [store.put(one, NONE, content(one)) for one in headers]
+    assert [(entry.location, entry.header) for entry in store.list()] == list(zip(locations, headers, strict=True))[::-1]
+    for one, location in zip(headers, locations, strict=True):
+        assert read(store, location) == b"".join(content(one))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,23 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line(folder: str, tmp_pa
     assert folder in done.stderr
 
 
+@pytest.mark.parametrize("depth", [1, 17])
+def test_a_path_that_is_too_long_is_refused_before_the_first_epoch(depth: int, tmp_path: Path, veles_run: Run) -> None:
+    folder = "/".join(["x" * (300 if depth == 1 else 240)] * depth)
+    done = veles_run(*SHORT, f"snapshotter.directory={folder}", code=1)
+    assert "Epoch 1" not in done.stdout
+    assert re.fullmatch(
+        r"veles-run: cannot write to 'x+(/x+)*': File name too long \(.*snapshotter\.directory=.*\)\n", done.stderr
+    )
+
+
+def test_a_name_that_is_too_long_is_cut_in_its_middle(tmp_path: Path, veles_run: Run) -> None:
+    long = (*SHORT, f"snapshotter.prefix={'ж' * 240}")
+    location = final_snapshot(veles_run(*long).stdout)
+    assert re.fullmatch(r"ж{70,}_validation_[\d.]+_train_[\d.]+\.5\.pickle\.gz", Path(location).name)
+    assert f"Resuming from {location}" in veles_run(*long, "snapshot=latest").stdout
+
+
 def test_changing_the_folder_changes_no_path(tmp_path: Path, veles_run: Run) -> None:
     changing = ("hydra.job.chdir=true", "snapshotter.directory=snapshots")
     output = veles_run(*SHORT, *changing).stdout

@@ -5,7 +5,7 @@ allow concatenated members, so standard tools can read the file, and chunks can 
 """
 
 from runner.snapshots.codecs.codec import Buffer, Codec
-from runner.snapshots.codecs.stream import IncompleteMemberError, decode, members
+from runner.snapshots.codecs.stream import IncompleteMemberError, decode, members, unpadded
 from runner.snapshots.codecs.table import CODECS, detect, find
 
-__all__ = ["CODECS", "Buffer", "Codec", "IncompleteMemberError", "decode", "detect", "find", "members"]
+__all__ = ["CODECS", "Buffer", "Codec", "IncompleteMemberError", "decode", "detect", "find", "members", "unpadded"]

@@ -23,6 +23,7 @@ class Codec:
         default_level: the best trade-off: higher levels take much longer and gain little on weights.
         encode: encodes a chunk as one member.
         decoder: makes a decoder for one member.
+        endless: whether only the end of the data ends the last member.
         smallest: minimum number of bytes worth a member and a thread of their own.
     """
 
@@ -33,6 +34,7 @@ class Codec:
     default_level: int
     encode: Callable[[Buffer, int], Buffer]
     decoder: Callable[[], Decoder]
+    endless: bool = False
     smallest: int = 1 << 18
 
     @property

@@ -19,7 +19,7 @@ class IncompleteMemberError(SnapshotDamagedError):
 
 
 def decode(codec: Codec, blocks: Iterable[bytes], budget: Budget | None = None) -> Iterator[bytes]:
-    """Decodes concatenated members strictly.
+    """Decodes concatenated members strictly. Zero bytes after a member are skipped: tar and dd fill the last block with them.
 
     Args:
         codec: the codec of the members.
@@ -33,6 +33,8 @@ def decode(codec: Codec, blocks: Iterable[bytes], budget: Budget | None = None) 
     budget = budget or Budget()
     decoder: Decoder | None = None
     for data in blocks:
+        if decoder is None and not codec.endless:
+            data = data.lstrip(b"\0")
         while data or (decoder is not None and not decoder.needs_input):
             decoder = decoder or codec.decoder()
             try:
@@ -41,11 +43,30 @@ def decode(codec: Codec, blocks: Iterable[bytes], budget: Budget | None = None) 
                 raise SnapshotDamagedError(f"it is damaged: {codec.name} says {error}") from error
             rest = decoder.unused_data if decoder.eof else b""
             budget.spend(len(data) - len(rest), len(plain))
-            data, decoder = rest, None if decoder.eof else decoder
+            data, decoder = (rest.lstrip(b"\0"), None) if decoder.eof else (rest, decoder)
             if plain:
                 yield plain
     if decoder is not None:
         raise IncompleteMemberError(f"it is truncated within a member of {codec.name}")
+
+
+def unpadded(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Drops the zero bytes at the end of an encoded snapshot whose codec cannot tell where a member ends.
+
+    The stream of such a codec ends with the last byte of the snapshot, which is not zero.
+    """
+    if not codec.endless:
+        yield from blocks
+        return
+    zeros = 0
+    for block in blocks:
+        content = block.rstrip(b"\0")
+        if content:
+            while zeros:
+                yield bytes(size := min(zeros, PIECE))
+                zeros -= size
+            yield content
+        zeros += len(block) - len(content)
 
 
 def members(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:

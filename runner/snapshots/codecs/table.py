@@ -22,6 +22,7 @@ CODECS = {
             default_level=0,
             encode=lambda chunk, level: chunk,
             decoder=decoders.PlainDecoder,
+            endless=True,
             smallest=PIECE,
         ),
         Codec(
@@ -32,6 +33,7 @@ CODECS = {
             default_level=0,
             encode=encoders.snappy,
             decoder=decoders.SnappyDecoder,
+            endless=True,
             smallest=PIECE,
         ),
         Codec(

@@ -64,7 +64,8 @@ def read_verified(
         else:
             header, stream = _begun(codecs.decode(codec, blocks, budget))
             trailer = _verify(stream, None, len)
-            parts = _verified_again(codecs.decode(codec, open_blocks()), trailer)
+            again = codecs.unpadded(codec, open_blocks())
+            parts = _verified_again(codecs.decode(codec, again), trailer)
     file = io.BufferedReader(_Parts(parts), 1 << 16)
     file.read(header_size(file.peek(8)[:8]))
     return header, cast(BinaryIO, file)
@@ -185,7 +186,8 @@ def _decoded_member(codec: Codec, member: bytes, budget: Budget) -> list[bytes]:
 def _detected(blocks: Iterable[bytes]) -> tuple[Codec, Iterator[bytes]]:
     blocks = iter(blocks)
     first = next(blocks, b"")
-    return codecs.detect(first), chain([first], blocks)
+    codec = codecs.detect(first)
+    return codec, codecs.unpadded(codec, chain([first], blocks))
 
 
 class _HeldBack:

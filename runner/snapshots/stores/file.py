@@ -38,6 +38,10 @@ PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 CURRENT = "_current"
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(tmp|link)")
+_ROOM = 40
+"""Bytes of a file name for what follows its stem: `_current` or a number, the protocol and the codec."""
+_END = 64
+"""Bytes kept from the end of a stem that is too long: the errors, or what makes it unique in a spool."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 """The errors of file systems without hard or symbolic links."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
@@ -48,6 +52,7 @@ _ADVICE = {
     errno.EDQUOT: f"make room within the quota, {_ELSEWHERE}",
     errno.EFBIG: f"raise the limit on the size of files (ulimit -f), {_ELSEWHERE}",
     errno.EROFS: f"mount it for writing, {_ELSEWHERE}",
+    errno.ENAMETOOLONG: "choose a shorter path with snapshotter.directory=DIR",
     errno.EACCES: f"allow this user to write there, {_ELSEWHERE}",
 }
 
@@ -88,8 +93,18 @@ class FileStore(Store):
         return self._directory
 
     def prepare(self) -> None:
-        # Nothing to check: a folder that is not writable now may be by the time of the first snapshot.
-        return
+        # A folder that is not writable now may be by the time of the first snapshot. But a path that is too long stays so.
+        with _translated(WRITE, self.directory):
+            try:
+                (self.directory / ("x" * self._longest_name())).lstat()
+            except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    raise
+
+    def _longest_name(self) -> int:
+        """Returns how many bytes the file system allows in a file name."""
+        folder = next(path for path in (self.directory, *self.directory.parents) if path.exists())
+        return os.pathconf(folder, "PC_NAME_MAX")
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         extension = PROTOCOL_MARK + codec.extension
@@ -98,9 +113,9 @@ class FileStore(Store):
             self._remove_leftovers()
             with self._temporary() as (file, temporary):
                 self._write(file, members, header)
-                path = self._name(temporary, _stem(header.name), extension)
+                path = self._name(temporary, self._stem(header.name), extension)
                 self._make_certain(path)
-                self._point_current(temporary.with_suffix(".link"), _stem(header.prefix), path, extension)
+                self._point_current(temporary.with_suffix(".link"), self._stem(header.prefix), path, extension)
         return str(path)
 
     def open(self, location: str) -> Iterator[bytes]:
@@ -221,6 +236,13 @@ class FileStore(Store):
                 self.files.close(descriptor)
             raise
         self.files.close(descriptor)
+
+    def _stem(self, name: str) -> str:
+        """Returns a valid file name: without slashes, not hidden, safe to show, and cut in its middle if it is too long."""
+        name = as_name(re.sub(r"[/\\]", "_", name))
+        name = f"_{name[1:]}" if name.startswith(".") else name
+        data, longest = name.encode(), self._longest_name() - _ROOM
+        return name if len(data) <= longest else (data[: longest - _END] + data[-_END:]).decode(errors="ignore")
 
     def _name(self, temporary: Path, stem: str, extension: str) -> Path:
         """Gives the file its name. A name that is taken belongs to another state, so a number is added."""
@@ -354,12 +376,6 @@ def _blocks(location: str, size: int) -> Iterator[bytes]:
 def _without_waiting(path: str, flags: int) -> int:
     """Opens a file; to open a pipe would wait for its writer."""
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _stem(name: str) -> str:
-    """Returns a valid file name: without slashes, not hidden, and safe to show."""
-    name = as_name(re.sub(r"[/\\]", "_", name))
-    return f"_{name[1:]}" if name.startswith(".") else name
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def test_no_flipped_bit_changes_what_is_read(codec: str, snapshots: dict[str, by
 @each_codec
 def test_junk_behind_the_end_is_found(codec: str, snapshots: dict[str, bytes]) -> None:
     row = CODECS[codec]
-    for junk in (b"\0", b"\n", b"junk" * 100, bytes(row.encode(b"x", row.default_level)), snapshots[codec]):
+    for junk in (b"\0\n", b"\n", b"junk" * 100, bytes(row.encode(b"x", row.default_level)), snapshots[codec]):
         with pytest.raises(SnapshotDamagedError):
             content(snapshots[codec] + junk)
 
@@ -117,7 +117,7 @@ def test_a_header_is_read_from_the_beginning_alone(codec: str, snapshots: dict[s
         (b"", "it is empty"),
         (b"hello", "it is not a snapshot of veles-run: it begins with b'hello'"),
         (pickle.dumps([1, 2, 3]), "it is not a snapshot of veles-run: it does not begin with a header"),
-        (b"\x80\x05X\xff\xff\xff\xff" + bytes(100), f"its header claims 4294967295 bytes, more than the {HEADER_LIMIT}"),
+        (b"\x80\x05X\xff\xff\xff\xff" + b"x" * 100, f"its header claims 4294967295 bytes, more than the {HEADER_LIMIT}"),
         (header_bytes(header())[:-5], "it is truncated: it ends within its header"),
         (b"\x80\x05X\x02\0\0\0\xff\xff0", "its header cannot be read"),
         *(
