@@ -10,7 +10,7 @@ from runner.errors import ConfigError
 
 def at_least(key: str, value: float | None, minimum: int, unit: str) -> None:
     """Raises a ConfigError if a value is below the minimum. None is always valid."""
-    if value is not None and value < minimum:
+    if value is not None and not value >= minimum:  # NaN is not either
         raise ConfigError(f"{key}={value} must be at least {minimum} ({unit})")
 
 

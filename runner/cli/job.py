@@ -183,6 +183,9 @@ def _told_failures(workflow: Workflow, request: Request) -> Iterator[None]:
         yield
     except BaseException as error:
         told = failure(error)
+        if any(snapshotter.last_location for snapshotter in snapshotters(workflow)):
+            lost = min(snapshotter.lost for snapshotter in snapshotters(workflow))
+            log.info("The newest snapshot lacks the last %.1f s of the run", lost)
         _tell_snapshots(workflow, request, complete=False)
         raise told from error
 

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 from runner.errors import SnapshotError, SnapshotNotFoundError
 from runner.snapshots.stores.store import Entry, Store
 
+NEWEST = 10
+"""Among this many of a run's newest snapshots are the autosaves that its killed processes left."""
+
 
 @dataclass(frozen=True)
 class Kept:
-    """What retention knows of a snapshot: where it is, when it was taken and how good it is."""
+    """What retention knows of a snapshot: where it is, when it was taken, how good it is, and whether it is an autosave."""
 
     location: str
     time: str
     score: float | None
+    autosave: bool = False
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
         """Keeps the few values that retention needs, not the whole header."""
-        return cls(entry.location, entry.header.time, entry.header.score)
+        return cls(entry.location, entry.header.time, entry.header.score, entry.header.autosave)
 
 
 class Retention:
-    """Deletes old snapshots of a run. Without a rule, all are kept.
+    """Deletes old snapshots of a run.
 
-    With both rules set, a snapshot is kept if either rule keeps it. The newest is always kept.
+    An autosave is deleted once a newer snapshot is durable. Of the others, all are kept without a rule. With both rules set, a
+    snapshot is kept if either rule keeps it. The newest is always kept. Autosaves do not count for the rules.
 
     The store is listed once, for the snapshots of the run's earlier processes; from then on they are remembered. So the cost of
     a snapshot does not grow with the number of snapshots in the store.
@@ -44,20 +50,19 @@ class Retention:
     ) -> None:
         self._store = store
         self._runs = set(earlier)
-        self._keep_best, self._keep_last = keep_best, keep_last
+        self._rules = {"keep_best": keep_best, "keep_last": keep_last}
+        self._keeps_all = keep_best is None and keep_last is None
         self._known: list[Kept] | None = None if earlier else []
 
     def add(self, entry: Entry) -> Sequence[str]:
         """Notes that a snapshot was written, and deletes those that are no longer kept.
 
         Returns:
-            The deleted locations.
+            The deleted locations, without those of autosaves.
 
         Raises:
             SnapshotError: the store fails. With the next snapshot, the store is listed again and the deletion is retried.
         """
-        if self._keep_best is None and self._keep_last is None:
-            return []  # nothing will ever be deleted, so there is nothing to remember
         try:
             return self._add(entry)
         except SnapshotError:
@@ -73,30 +78,35 @@ class Retention:
         except SnapshotNotFoundError:  # somebody else has deleted one
             known = self._listed()
             old = self._delete_expired(known)
-        self._known = [one for one in known if one.location not in set(old)]
-        return old
+        # What will never be deleted need not be remembered.
+        self._known = [one for one in known if one not in old and (one.autosave or not self._keeps_all)]
+        return [one.location for one in old if not one.autosave]
 
-    def _delete_expired(self, known: Sequence[Kept]) -> Sequence[str]:
-        old = expired(known, keep_best=self._keep_best, keep_last=self._keep_last)
-        if old:
-            self._store.delete(*old)
-        return old
+    def _delete_expired(self, known: Sequence[Kept]) -> Sequence[Kept]:
+        locations = set(expired(known, **self._rules))
+        if locations:
+            self._store.delete(*locations)
+        return [one for one in known if one.location in locations]
 
     def _listed(self) -> list[Kept]:
-        return [Kept.of(entry) for entry in self._store.list(runs=self._runs)]
+        newest = islice(self._store.list(runs=self._runs), NEWEST if self._keeps_all else None)
+        return [Kept.of(entry) for entry in newest]
 
 
 def expired(known: Sequence[Kept], *, keep_best: int | None, keep_last: int | None) -> list[str]:
-    """Returns the locations of the snapshots that neither rule keeps.
+    """Returns the locations of the snapshots that are no longer kept: autosaves, and those that neither rule keeps.
 
     Args:
         known: the snapshots of one run, newest first.
         keep_best: as in `Retention`.
         keep_last: as in `Retention`.
     """
+    lasting = [one for one in known if not one.autosave]
+    kept = set(known[:1])
     if keep_best is None and keep_last is None:
-        return []
-    kept = {one.location for one in known[: keep_last or 1]}
-    scored = [one for one in known if one.score is not None]
-    kept |= {one.location for one in sorted(scored, key=lambda one: one.score or 0.0)[: keep_best or 0]}
-    return [one.location for one in known if one.location not in kept]
+        kept.update(lasting)
+    else:
+        scored = [one for one in lasting if one.score is not None]
+        kept.update(lasting[: keep_last or 1])
+        kept.update(sorted(scored, key=lambda one: one.score or 0.0)[: keep_best or 0])
+    return [one.location for one in known if one not in kept]

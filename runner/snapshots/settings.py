@@ -35,6 +35,10 @@ class SnapshotterSettings:
     """Take at most one snapshot in this many epochs."""
     time_interval: float = 0.0
     """Minimum number of seconds between two snapshots."""
+    at_most_lost: float | None = 600.0
+    """Seconds of work that a kill may cost. So often the run takes a snapshot in any case, which the next one replaces."""
+    max_overhead: float = 0.02
+    """Share of the run's time that snapshots for `at_most_lost` may cost. If they cost more, they are taken less often."""
     keep_best: int | None = None
     """Keep this many snapshots with the lowest error, and the newest. Default: all."""
     keep_last: int | None = None
@@ -58,6 +62,11 @@ class SnapshotterSettings:
         codecs.find(self.compression).check_level(self.compression_level)
         at_least("snapshotter.interval", self.interval, 1, "epochs between snapshots")
         at_least("snapshotter.time_interval", self.time_interval, 0, "seconds between snapshots")
+        at_least("snapshotter.at_most_lost", self.at_most_lost, 0, "seconds of work")
+        if not 0 < self.max_overhead <= 1:
+            raise ConfigError(
+                f"snapshotter.max_overhead={self.max_overhead} must be above 0 and at most 1 (a share of the run's time)"
+            )
         at_least("snapshotter.keep_best", self.keep_best, 1, "snapshots")
         at_least("snapshotter.keep_last", self.keep_last, 1, "snapshots")
         at_least("snapshotter.workers", self.workers, 1, "threads")

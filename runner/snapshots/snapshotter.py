@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runner.errors import ConfigError, SnapshotError
+from runner.errors import ConfigError, SnapshotError, StoreError
 from runner.graph import Bool, Linked, Unit, Workflow, placement
 from runner.snapshots import provenance
 from runner.snapshots.capture.sizes import largest_units
@@ -20,6 +20,7 @@ from runner.snapshots.capture.staging import default_limit
 from runner.snapshots.capture.writer import Request, Writer, Written
 from runner.snapshots.format.header import Header, utc_now
 from runner.snapshots.format.signing_keys import Key, read_key
+from runner.snapshots.pace import Pace
 from runner.snapshots.retention import Retention
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores import spool as spools
@@ -31,6 +32,8 @@ from runner.snapshots.stores.store import Entry, Store
 
 log = logging.getLogger(__name__)
 
+AUTOSAVE = "autosave"
+"""The end of the name of an autosave. While it is replaced there are two of them, and the other has a number."""
 LARGE = 200_000_000
 """Bytes of state above which a warning is logged."""
 
@@ -41,6 +44,9 @@ class Snapshotter(Unit):
     It is part of the iteration and checks, each time it runs, whether a snapshot is due. A snapshot postponed by `interval` or
     `time_interval` is taken once they allow it. A snapshot of the final state, and of the state at a requested stop, is always
     taken. The state is captured at once and written in the background; the end of the run waits for the last snapshot.
+
+    When the run has gone on for too long without one (`at_most_lost`), it takes an autosave: a snapshot that the next one
+    replaces, and that changes nothing about when the others are taken.
 
     The store and the signing key are not part of the state: a snapshot must not decide where the run that restores it writes,
     or what it signs with. A restored snapshotter gets its store back only if that is where the snapshot lies, or is below the
@@ -85,6 +91,10 @@ class Snapshotter(Unit):
     due_states: int
     warned_of_size: bool
     exported_at_: float
+    autosaving_: bool
+    ended_at_: float
+    pace_: Pace
+    told_of_loss_: bool
     run_id_: str
     writer_: Writer | None
     written_: Written | None
@@ -113,6 +123,10 @@ class Snapshotter(Unit):
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.exported_at_ = float("-inf")
+        self.autosaving_ = False
+        self.ended_at_ = time.monotonic()
+        self.pace_ = Pace()
+        self.told_of_loss_ = False
         self.run_id_ = str(uuid.uuid4())
         self.writer_ = None
         self.written_ = None
@@ -150,6 +164,7 @@ class Snapshotter(Unit):
 
     def initialize(self) -> None:
         placement.check(self)
+        self.pace_ = Pace()  # nothing can be lost before the run begins
 
     def prepare(self) -> None:
         """Prepares the store for a run, and delivers the snapshots that wait in its spool.
@@ -185,11 +200,14 @@ class Snapshotter(Unit):
             launcher.snapshot_signal = None
         if stopping or asked or self.complete or (self.due and self.put_off and self._allowed()):
             self.export()
+        elif self.pace_.is_due(self.settings) and not (self.writer_ is not None and self.writer_.busy):
+            self._autosave()
         if stopping and not self.complete:
             launcher.stop()
 
     def finish(self) -> None:
         """Waits until the last snapshot is written, and delivers the snapshots that wait in the spool."""
+        self.ended_at_ = time.monotonic()
         self._wait()
         delivered, written = self._deliver(), self.written_
         if written is not None:
@@ -210,22 +228,47 @@ class Snapshotter(Unit):
             return None
         return written.progress, written.state
 
+    @property
+    def lost(self) -> float:
+        """How many seconds before the end of the last run the newest durable snapshot was taken."""
+        return self.pace_.at_risk(self.ended_at_)
+
     def _allowed(self) -> bool:
         elapsed = time.monotonic() - self.exported_at_
         return self.due_states >= self.settings.interval and elapsed >= self.settings.time_interval
 
     def export(self) -> None:
         """Takes a snapshot now. It is durable after `finish()`, or on return if `blocking` is set."""
+        self._wait()
+        before = self.put_off, self.due_states
+        # Set before the capture: the restored run must find these values.
+        self.put_off, self.due_states = False, 0
+        try:
+            self._take()
+        except BaseException:
+            self.put_off, self.due_states = before
+            raise
+        self.exported_at_ = time.monotonic()
+
+    def _autosave(self) -> None:
+        """Takes a snapshot that the next one replaces, and says once if it cannot be taken as often as it should."""
+        if not self.told_of_loss_ and (shortfall := self.pace_.shortfall(self.settings)):
+            self.told_of_loss_ = True
+            log.warning("%s", shortfall)
+        self._take(autosave=True)
+
+    def _take(self, autosave: bool = False) -> None:
+        """Captures a snapshot, which is then written in the background."""
         assert self.workflow is not None
         self._wait()
-        if self.retention_ is None:
-            rules = {"keep_best": self.settings.keep_best, "keep_last": self.settings.keep_last}
-            self.retention_ = Retention(self.store, self.runs, **rules)  # a new run has no earlier ones
-        header = self._header()
-        before = self.put_off, self.due_states, self.last_uuid, self.last_time
-        # Set before the capture: the restored run must find these values.
-        self.put_off, self.due_states, self.last_uuid, self.last_time = False, 0, header.uuid, header.time
+        began = time.monotonic()
         settings, store = self.settings, self.store
+        if self.retention_ is None:
+            rules = {"keep_best": settings.keep_best, "keep_last": settings.keep_last}
+            self.retention_ = Retention(store, self.runs, **rules)  # a new run has no earlier ones
+        header = self._header(autosave)
+        before = self.last_uuid, self.last_time
+        self.last_uuid, self.last_time = header.uuid, header.time
         if self.writer_ is None or self.writer_.process != os.getpid():
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
@@ -234,12 +277,15 @@ class Snapshotter(Unit):
         try:
             self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
         except BaseException:
-            self.put_off, self.due_states, self.last_uuid, self.last_time = before
+            self.last_uuid, self.last_time = before
             raise
-        self.exported_at_ = time.monotonic()
+        self.autosaving_ = autosave
+        try:
+            if settings.blocking:
+                self._wait()
+        finally:
+            self.pace_.add(self.written_, began)
         self._warn_of_size(self.written_.state)
-        if settings.blocking:
-            self._wait()
 
     def _wait(self) -> None:
         if self.writer_ is None:
@@ -248,7 +294,8 @@ class Snapshotter(Unit):
             self.writer_.wait()
         except SnapshotError as error:
             self.failed_ = True
-            if self.settings.on_error != "warn":
+            # An autosave is there for the case that something goes wrong, and must not be what ends the run.
+            if self.settings.on_error != "warn" and not (self.autosaving_ and isinstance(error, StoreError)):
                 raise
             log.error("No snapshot: %s; the run goes on", error)
 
@@ -256,7 +303,7 @@ class Snapshotter(Unit):
         """Runs in the background when a snapshot is durable."""
         self.last_location = written.location
         self.failed_ = False
-        _report(written, self.settings)
+        _report(written, header)
         _delete_expired(retention, Entry(written.location, header))
 
     def restored_from(self, location: str, store: Store | None) -> None:
@@ -284,7 +331,7 @@ class Snapshotter(Unit):
             rows,
         )
 
-    def _header(self) -> Header:
+    def _header(self, autosave: bool) -> Header:
         workflow = self.workflow
         assert workflow is not None
         launcher = workflow.launcher
@@ -293,10 +340,12 @@ class Snapshotter(Unit):
         if run_id not in self.runs:
             self.runs.append(run_id)
         prefix = self.settings.prefix or workflow.name
+        suffix = AUTOSAVE if autosave else self.suffix
         cls = type(workflow)
         return Header(
-            name=f"{prefix}_{self.suffix}" if self.suffix else prefix,
+            name=f"{prefix}_{suffix}" if suffix else prefix,
             prefix=prefix,
+            autosave=autosave,
             workflow=workflow.name,
             workflow_class=f"{cls.__module__}:{cls.__qualname__}",
             run_id=run_id,
@@ -381,14 +430,14 @@ def _delete_expired(retention: Retention, entry: Entry) -> None:
         log.info("Snapshot deleted: %s", location)
 
 
-def _report(written: Written, settings: SnapshotterSettings) -> None:
+def _report(written: Written, header: Header) -> None:
     log.info(
         "Snapshot written: %s (%s -> %s %s %d, %.1f %%, pause %.0f ms, %.2f s)",
         written.location,
         megabytes(written.state),
         megabytes(written.stored),
-        settings.codec.name,
-        settings.level,
+        header.codec,
+        header.level,
         100 * written.stored / written.state,
         1000 * written.pause,
         written.seconds,

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from runner.errors import SnapshotMismatchError, SnapshotNotFoundError
+from runner.graph import Bool
 from runner.snapshots import codecs, stores
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import Digest, header_bytes
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.odbc.session import ROW
+from runner.snapshots.pace import Pace
 from runner.snapshots.restoring.restore import restore_latest, restore_with
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
@@ -278,6 +280,30 @@ def test_retention_of_a_run_leaves_other_runs_alone(
     assert kept == [*left, 0]
     others.export()
     assert len(list(store.list())) == len(left) + 2
+
+
+@pytest.mark.parametrize("size", [10, 2 * ROW + 1])
+def test_autosaves_replace_one_another_and_do_not_count(store: Store, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "is_due", lambda self, settings: True)
+    _, holder, snapshotter = stored(random.Random(0).randbytes(size), store, limit=9, blocking=True, keep_last=2)
+    snapshotter.skip = Bool(False)
+
+    def kept() -> list[tuple[int, bool]]:
+        return [(restore_with(one.location, TRUSTED).workflow["holder"].runs, one.header.autosave) for one in store.list()]
+
+    for runs, due in enumerate([False, False, True, True, True, False, False], 1):
+        holder.runs = runs
+        snapshotter.due = due
+        snapshotter.run()
+        if runs == 2:
+            assert kept() == [(2, True)]
+    assert kept() == [(7, True), (5, False), (4, False)]
+    again = restore_latest([store], lambda header: True, TRUSTED).workflow["snapshotter"]
+    again.due = False
+    again.run()
+    assert kept() == [(7, True), (5, False), (4, False)]
+    again.export()
+    assert kept() == [(7, False), (5, False)]
 
 
 def test_branch_leaves_what_was_before_it_and_other_branches_alone(store: Store) -> None:

@@ -48,6 +48,7 @@ class Written:
         location: where the snapshot is; empty until it is durable.
         stored: bytes written.
         seconds: time from the start of the capture until the snapshot is durable.
+        work: processor seconds of the threads that wrote it in the background.
         progress: bytes of the plain stream that have been compressed and handed to the store.
     """
 
@@ -57,6 +58,7 @@ class Written:
     location: str = ""
     stored: int = 0
     seconds: float = 0.0
+    work: float = 0.0
     progress: int = 0
 
     def figures(self) -> dict[str, Any]:
@@ -106,6 +108,8 @@ class _Job:
     chunks: SimpleQueue[_Chunk | None] = field(default_factory=SimpleQueue)
     thread: threading.Thread | None = None
     error: BaseException | None = None
+    work: list[float] = field(default_factory=list)
+    """Processor seconds of each piece that another thread has encoded."""
     check: Callable[[], None] | None = None
     """Raises an error if the default restore would refuse the state. None if states of this kind were checked before."""
 
@@ -216,6 +220,7 @@ class Writer:
             written.seconds = time.perf_counter() - job.began
             request.done(written)
             self._check(job)
+            written.work = sum(job.work) + (time.thread_time() if job.thread is not None else 0)
         except _CaptureError:
             pass  # the capture raises its own error
         except BaseException as error:
@@ -285,16 +290,26 @@ class _Encoding:
         if chunk is None:
             raise _CaptureError
         content = chunk.buffer[: chunk.used]
-        codec, level = self._job.request.codec, self._job.request.level
         if chunk.last:
             self._seal.update(content)
-            parts = _parts(self._sealed(chunk), codec, self._threads.limit)
-            start = self._threads.start if len(parts) > 1 else made
-            members = [start(codec.encode, part, level) for part in parts]
+            request = self._job.request
+            parts = _parts(self._sealed(chunk), request.codec, self._threads.limit)
+            if len(parts) == 1:
+                members = [made(request.codec.encode, *parts, request.level)]
+            else:
+                members = [self._threads.start(self._encode, part) for part in parts]
         else:
-            members = [self._threads.start(codec.encode, content, level)]
+            members = [self._threads.start(self._encode, content)]
             self._seal.update(content)
         self._ahead.append((chunk, members))
+
+    def _encode(self, content: memoryview) -> Buffer:
+        """Encodes in another thread, and notes how long its processor was busy."""
+        request, began = self._job.request, time.thread_time()
+        try:
+            return request.codec.encode(content, request.level)
+        finally:
+            self._job.work.append(time.thread_time() - began)
 
     def _sealed(self, chunk: _Chunk) -> memoryview:
         """Returns the last chunk with signature and trailer: in the same buffer, if there is room, else as a copy."""

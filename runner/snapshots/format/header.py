@@ -51,6 +51,8 @@ class Header:
     """Minibatches completed in the current epoch."""
     complete: bool = False
     """Whether the run has reached its end."""
+    autosave: bool = False
+    """Whether it was taken for `snapshotter.at_most_lost`, so that the next snapshot of the run replaces it."""
     score: float | None = None
     """The error that ranks snapshots; lower is better. None if the workflow has no such error."""
     metrics: dict[str, Any] = field(default_factory=dict)
