@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ class Launcher:
         canvas: where plotters draw, or None.
         threads: number of threads of the numerical library; None to leave it as it is.
         stop_signal: the signal that asked the run to stop, or None.
+        stopped_at: when it came, by `time.monotonic()`; 0 before.
         snapshot_signal: the signal that requested a snapshot without a stop, until the snapshot is taken; or None.
 
     Args:
@@ -57,6 +59,7 @@ class Launcher:
         self.threads = threads
         self.canvas = None if plots is None else Canvas(plots)
         self.stop_signal: signal.Signals | None = None
+        self.stopped_at = 0.0
         self.snapshot_signal: signal.Signals | None = None
         self._provenance = {
             "config": config or {},
@@ -134,7 +137,7 @@ class Launcher:
         if number in self._continuing:
             self.snapshot_signal = number
         elif self.stop_signal is None:
-            self.stop_signal = number
+            self.stop_signal, self.stopped_at = number, time.monotonic()
             if not self._takes_snapshots:
                 self.stop()
 

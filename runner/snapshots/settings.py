@@ -39,6 +39,8 @@ class SnapshotterSettings:
     """Seconds of work that a kill may cost. So often the run takes a snapshot in any case, which the next one replaces."""
     max_overhead: float = 0.02
     """Share of the run's time that snapshots for `at_most_lost` may cost. If they cost more, they are taken less often."""
+    grace: float | None = None
+    """Seconds from a stop signal until the process is killed: the snapshot gets a codec that is quick enough. Default: any."""
     keep_best: int | None = None
     """Keep this many snapshots with the lowest error, and the newest. Default: all."""
     keep_last: int | None = None
@@ -63,6 +65,7 @@ class SnapshotterSettings:
         at_least("snapshotter.interval", self.interval, 1, "epochs between snapshots")
         at_least("snapshotter.time_interval", self.time_interval, 0, "seconds between snapshots")
         at_least("snapshotter.at_most_lost", self.at_most_lost, 0, "seconds of work")
+        at_least("snapshotter.grace", self.grace, 0, "seconds until the process is killed")
         if not 0 < self.max_overhead <= 1:
             raise ConfigError(
                 f"snapshotter.max_overhead={self.max_overhead} must be above 0 and at most 1 (a share of the run's time)"

@@ -18,8 +18,10 @@ from runner.snapshots import provenance
 from runner.snapshots.capture.sizes import largest_units
 from runner.snapshots.capture.staging import default_limit
 from runner.snapshots.capture.writer import Request, Writer, Written
+from runner.snapshots.codecs import Codec
 from runner.snapshots.format.header import Header, utc_now
 from runner.snapshots.format.signing_keys import Key, read_key
+from runner.snapshots.grace import Grace
 from runner.snapshots.pace import Pace
 from runner.snapshots.retention import Retention
 from runner.snapshots.settings import SnapshotterSettings
@@ -91,6 +93,7 @@ class Snapshotter(Unit):
     due_states: int
     warned_of_size: bool
     exported_at_: float
+    grace_: Grace
     autosaving_: bool
     ended_at_: float
     pace_: Pace
@@ -123,6 +126,7 @@ class Snapshotter(Unit):
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.exported_at_ = float("-inf")
+        self.grace_ = Grace()
         self.autosaving_ = False
         self.ended_at_ = time.monotonic()
         self.pace_ = Pace()
@@ -200,7 +204,7 @@ class Snapshotter(Unit):
             launcher.snapshot_signal = None
         if stopping or asked or self.complete or (self.due and self.put_off and self._allowed()):
             self.export()
-        elif self.pace_.is_due(self.settings) and not (self.writer_ is not None and self.writer_.busy):
+        elif self._autosave_is_due():
             self._autosave()
         if stopping and not self.complete:
             launcher.stop()
@@ -250,6 +254,11 @@ class Snapshotter(Unit):
             raise
         self.exported_at_ = time.monotonic()
 
+    def _autosave_is_due(self) -> bool:
+        if self.settings.grace is not None and self.written_ is None:
+            return True  # it shows how long a snapshot takes, before that matters
+        return self.pace_.is_due(self.settings) and not (self.writer_ is not None and self.writer_.busy)
+
     def _autosave(self) -> None:
         """Takes a snapshot that the next one replaces, and says once if it cannot be taken as often as it should."""
         if not self.told_of_loss_ and (shortfall := self.pace_.shortfall(self.settings)):
@@ -266,14 +275,16 @@ class Snapshotter(Unit):
         if self.retention_ is None:
             rules = {"keep_best": settings.keep_best, "keep_last": settings.keep_last}
             self.retention_ = Retention(store, self.runs, **rules)  # a new run has no earlier ones
-        header = self._header(autosave)
+        codec, level = self._codec()
+        header = self._header(autosave, codec, level)
         before = self.last_uuid, self.last_time
         self.last_uuid, self.last_time = header.uuid, header.time
         if self.writer_ is None or self.writer_.process != os.getpid():
             staging = default_limit() if settings.staging is None else settings.staging
             self.writer_ = Writer(settings.workers, staging)
         done = partial(self._on_written, header, self.retention_)
-        request = Request(header, settings.codec, settings.level, self.key_, store, done, settings.on_unrestorable)
+        sampled = self.grace_.needs_sample(settings)
+        request = Request(header, codec, level, self.key_, store, done, settings.on_unrestorable, sampled)
         try:
             self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
         except BaseException:
@@ -286,6 +297,13 @@ class Snapshotter(Unit):
         finally:
             self.pace_.add(self.written_, began)
         self._warn_of_size(self.written_.state)
+
+    def _codec(self) -> tuple[Codec, int]:
+        """Returns the codec of the next snapshot and its level: at a stop, one that is quick enough."""
+        settings, launcher = self.settings, self.workflow.launcher if self.workflow is not None else None
+        if settings.grace is None or launcher is None or not launcher.stop_requested:
+            return settings.codec, settings.level
+        return self.grace_.codec(settings, settings.grace - (time.monotonic() - launcher.stopped_at))
 
     def _wait(self) -> None:
         if self.writer_ is None:
@@ -305,6 +323,7 @@ class Snapshotter(Unit):
         self.failed_ = False
         _report(written, header)
         _delete_expired(retention, Entry(written.location, header))
+        self.grace_.add(written, self.settings)
 
     def restored_from(self, location: str, store: Store | None) -> None:
         """Notes which snapshot this state comes from, and the store, if the run may go on writing to it.
@@ -331,7 +350,7 @@ class Snapshotter(Unit):
             rows,
         )
 
-    def _header(self, autosave: bool) -> Header:
+    def _header(self, autosave: bool, codec: Codec, level: int) -> Header:
         workflow = self.workflow
         assert workflow is not None
         launcher = workflow.launcher
@@ -350,8 +369,8 @@ class Snapshotter(Unit):
             workflow_class=f"{cls.__module__}:{cls.__qualname__}",
             run_id=run_id,
             log_id=self.log_id,
-            codec=self.settings.codec.name,
-            level=self.settings.level,
+            codec=codec.name,
+            level=level,
             parent=self.last_uuid,
             previous=self.written_.figures() if self.written_ else None,
             time=utc_now(after=self.last_time),

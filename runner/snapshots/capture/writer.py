@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -36,6 +36,9 @@ from runner.thread_pool import Threads, made
 
 log = logging.getLogger(__name__)
 
+SAMPLE = 1 << 20
+"""Bytes of a sample. It is of the last full chunk: the first ones hold the header and small objects."""
+
 
 @dataclass
 class Written:
@@ -49,6 +52,8 @@ class Written:
         stored: bytes written.
         seconds: time from the start of the capture until the snapshot is durable.
         work: processor seconds of the threads that wrote it in the background.
+        storing: seconds that the store took, without waiting for encoded data.
+        sample: some of the plain stream, if it was asked for.
         progress: bytes of the plain stream that have been compressed and handed to the store.
     """
 
@@ -59,12 +64,13 @@ class Written:
     stored: int = 0
     seconds: float = 0.0
     work: float = 0.0
+    storing: float = 0.0
+    sample: bytes = b""
     progress: int = 0
 
     def figures(self) -> dict[str, Any]:
         """Returns what the next snapshot's header records about this one."""
-        keys = ("uuid", "state", "stored", "pause", "seconds")
-        return {key: value for key, value in asdict(self).items() if key in keys}
+        return {key: getattr(self, key) for key in ("uuid", "state", "stored", "pause", "seconds")}
 
 
 @dataclass
@@ -78,6 +84,7 @@ class Request:
         store: where the snapshot goes.
         done: called in the background when the snapshot is durable.
         on_unrestorable: whether a state that the default restore would refuse is an error (`raise`) or logged (`warn`).
+        sampled: whether `Written.sample` is wanted.
     """
 
     header: Header
@@ -87,6 +94,7 @@ class Request:
     store: Store
     done: Callable[[Written], object]
     on_unrestorable: str = "raise"
+    sampled: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,7 +224,9 @@ class Writer:
         try:
             with closing(_Encoding(job, self.pool)) as encoding:
                 encoding.begin()  # compresses while the store gets ready
+                began = time.perf_counter()
                 written.location = request.store.put(request.header, request.codec, iter(encoding))
+                written.storing = time.perf_counter() - began - encoding.awaited
             written.seconds = time.perf_counter() - job.began
             request.done(written)
             self._check(job)
@@ -244,6 +254,9 @@ class _Encoding:
     """Runs the chunks of a snapshot through its codec; iterates over the encoded chunks in order.
 
     Compression runs ahead in other threads. Digest and store work in the thread that iterates.
+
+    Attributes:
+        awaited: seconds for which that thread has waited for encoded chunks.
     """
 
     def __init__(self, job: _Job, pool: StagingPool) -> None:
@@ -253,8 +266,19 @@ class _Encoding:
         self._seal = Seal(job.request.key)
         self._ahead: deque[tuple[_Chunk, list[Future[Buffer]]]] = deque()
         self._all = False
+        self.awaited = 0.0
 
     def __iter__(self) -> Iterator[Buffer]:
+        members = self._members()
+        while True:
+            began = time.perf_counter()
+            member = next(members, None)
+            self.awaited += time.perf_counter() - began
+            if member is None:
+                return
+            yield member
+
+    def _members(self) -> Iterator[Buffer]:
         while self._ahead:
             # Take only the chunks that are ready: the capture may itself be waiting for the buffers held here.
             while not self._all and len(self._ahead) <= self._threads.limit and not self._job.chunks.empty():
@@ -290,6 +314,8 @@ class _Encoding:
         if chunk is None:
             raise _CaptureError
         content = chunk.buffer[: chunk.used]
+        if self._job.request.sampled and (not chunk.last or not self._job.written.sample):
+            self._job.written.sample = bytes(content[:SAMPLE])
         if chunk.last:
             self._seal.update(content)
             request = self._job.request
