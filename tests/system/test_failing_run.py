@@ -1,6 +1,7 @@
 """What the user's own code raises ends the run with its traceback, and with the command that goes on from the last snapshot."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,20 @@ def test_a_failing_unit_leaves_the_last_snapshot_and_its_command(failure: str, t
         assert re.search(r"counting\.py\", line \d+, in run", told)
         assert re.search(r"Continue: veles-run .*snapshot=\S+_40\.5\.pickle\.gz", told)
     assert header_of(next(tmp_path.glob("outputs/*/*/*_40.5.pickle.gz"))).workflow == "Counting"
+
+
+def test_a_run_in_which_nothing_improves_fails_and_goes_on_from_its_autosave(tmp_path: Path, veles_run: Run) -> None:
+    """The failing unit has changed its state before it fails. That is in no snapshot, so that it does its work again."""
+    (tmp_path / "counting.py").write_text(MODULE)
+    failure = "import os; assert os.path.exists('mended'); open('again', 'w')"
+    own = ("workflow._target_=counting.Counting", f'workflow.failure="{failure}"', "snapshotter.directory=here")
+    often = ("snapshotter.interval=1000", "snapshotter.at_most_lost=0", "snapshotter.max_overhead=1")
+    told = veles_run(*own, *often, "plotters=false", code=1).stdout
+    assert re.search(r"^The newest snapshot lacks the last \d+\.\d s of the run$", told, re.MULTILINE)
+    command = shlex.split(re.search(r"^Continue: veles-run (.*)$", told, re.MULTILINE)[1])
+    (path,) = (path for path in (tmp_path / "here").iterdir() if not path.is_symlink())
+    assert f"snapshot=here/{path.name}" in command
+    assert path.name.startswith("Counting_autosave")
+    (tmp_path / "mended").touch()
+    assert "Counting_100.5.pickle.gz" in veles_run(*command, "plotters=false").stdout
+    assert (tmp_path / "again").exists()
