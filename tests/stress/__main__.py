@@ -6,16 +6,17 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
 from runner import cores
 
 
 @dataclass(frozen=True)
 class Test:
-    """A module that takes a seed and a count, ends with exit code 0 if all is well, and prints a dict of what came of it."""
+    """A module that takes a seed and a count, ends with exit code 0 if all is well, and prints a dict of counts and lists."""
 
     module: str
     what: str
@@ -29,6 +30,7 @@ TESTS = {
     "mutate": Test("tests.mutate", "load mutated pickles under an audit hook", 10_000_000, 100_000),
     "kill-writer": Test("tests.stress.kill_writer", "kill a writer of snapshots, and restore the latest", 100_000, 1_000),
     "kill-training": Test("tests.stress.kill_training", "kill a run that trains, and resume it to its end", 1_000, 50),
+    "lose-work": Test("tests.stress.lose_work", "kill a run that may lose a second, and measure what it loses", 1_000, 50),
     "stop-training": Test(
         "tests.stress.stop_training", "stop a run by signals in pipelines and shells, and resume it", 600, 50
     ),
@@ -41,7 +43,7 @@ def run(test: Test, count: int, seed: int, jobs: int) -> int:
     """Runs blocks of the test in several processes; returns the exit code."""
     blocks = [(seed + number, min(test.block, count - begin)) for number, begin in enumerate(range(0, count, test.block))]
     began = time.monotonic()
-    total: Counter[str] = Counter()
+    total: dict[str, Any] = {}
     failed = 0
     with ThreadPoolExecutor(jobs) as pool:
         for block, done in zip(blocks, pool.map(lambda block: run_block(test, *block), blocks), strict=True):
@@ -51,9 +53,18 @@ def run(test: Test, count: int, seed: int, jobs: int) -> int:
                 print(done.stderr[-4000:], flush=True)
                 failed += 1
             else:
-                total.update(ast.literal_eval(done.stdout.splitlines()[-1]))
-    print(f"{count} in {time.monotonic() - began:.0f} s; {failed} of {len(blocks)} blocks failed; {dict(total)}")
+                for name, value in ast.literal_eval(done.stdout.splitlines()[-1]).items():
+                    total[name] = total[name] + value if name in total else value
+    figures = ", ".join(f"{name}: {_figure(value)}" for name, value in total.items())
+    print(f"{count} in {time.monotonic() - began:.0f} s; {failed} of {len(blocks)} blocks failed; {figures}")
     return 1 if failed else 0
+
+
+def _figure(value: int | list[float]) -> str:
+    """Returns a count, or what many measured values come to."""
+    if isinstance(value, int):
+        return str(value)
+    return f"median {median(value):g}, maximum {max(value):g} of {len(value)}" if value else "none"
 
 
 def run_block(test: Test, seed: int, count: int) -> subprocess.CompletedProcess[str]:

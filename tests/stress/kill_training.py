@@ -31,6 +31,8 @@ BASE = (
     "decision.max_epochs=8",
     "threads=1",
 )
+AUTOSAVES = (["snapshotter.at_most_lost=null"], ["snapshotter.at_most_lost=0", "snapshotter.max_overhead=1"])
+"""None, and as many as possible."""
 LONGEST = 1.2
 """Of the time that an uninterrupted run takes, how long one lives at most."""
 
@@ -96,9 +98,11 @@ def interrupted_run(folder: Path, seed: int, rng: random.Random, longest: float,
     done = 0
     while True:
         codec = f"snapshotter.compression={rng.choice(list(CODECS))}"
-        process = start(folder, [*BASE, f"seed={seed}", "snapshot=auto", codec], output)
+        process = start(folder, [*BASE, f"seed={seed}", "snapshot=auto", codec, *rng.choice(AUTOSAVES)], output)
         alive = killed(process, rng.uniform(0, longest) if done < kills else 600)
-        if missing := [location for location in acknowledged(output) if not (folder / location).is_file()]:
+        written = acknowledged(output)
+        lasting = [location for location in written if "autosave" not in location or location == written[-1]]
+        if missing := [location for location in lasting if not (folder / location).is_file()]:
             raise Failure(f"acknowledged and lost: {missing}")
         if not alive:
             break
