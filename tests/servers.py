@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyodbc
 
@@ -206,6 +206,9 @@ def _private_folder(user: str) -> Iterator[tuple[Path, str | None]]:
 class Process:
     """A server with all its processes. At the end its data are thrown away, so it is killed and need not put them in order."""
 
+    running: ClassVar[set[int]] = set()
+    """The process ids of all that run."""
+
     def __init__(self, command: list[str], folder: Path, log: Path, user: str | None) -> None:
         self._command, self._folder, self._log, self._user = command, folder, log, user
 
@@ -229,6 +232,7 @@ class Process:
             self._process = subprocess.Popen(
                 [*self._as_user(), *self._command], cwd=self._folder, env=environment, process_group=0, **streams
             )
+            self.running.add(self._process.pid)
             try:
                 while b"READY=1" not in ready.recv(4096):
                     pass
@@ -253,6 +257,7 @@ class Process:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
+        self.running.discard(self._process.pid)
         while any(_state(child) not in "ZX" for child in children):
             time.sleep(0.001)
 

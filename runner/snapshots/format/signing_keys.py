@@ -171,7 +171,7 @@ def _file(path: str) -> tuple[bytes, int]:
         raise ConfigError("the key has no name: give the path of a file, env:NAME, or null for none")
     try:
         # O_NONBLOCK: do not wait for a writer if it is a pipe.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(_LIMIT + 1) if stat.S_ISREG(mode) else None
     except (OSError, ValueError) as error:

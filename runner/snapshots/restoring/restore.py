@@ -112,12 +112,12 @@ def restore_latest(
         try:
             return _restore(store, entry.location, policy, listed=True)
         except (SnapshotDamagedError, SnapshotNotFoundError) as error:  # not found: it has just been deleted
-            log.warning("%s; taking the one before", error)
+            log.warning("%s; taking the one before", str(error))  # the error holds what was open
     return None
 
 
 def _tell_unreadable(location: str, error: SnapshotError) -> None:
-    log.warning("snapshot %r cannot be used: %s; passing it over", location, error)
+    log.warning("snapshot %r cannot be used: %s; passing it over", location, str(error))
 
 
 def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:

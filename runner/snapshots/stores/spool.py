@@ -92,7 +92,7 @@ class SpoolStore(Store):
         except StoreAwayError as error:
             if not copy.begun:
                 raise  # the store has already waited for its server
-            log.warning("%s; writing the snapshot again", error)
+            log.warning("%s; writing the snapshot again", str(error))
             return self._store.put(header, codec, copy.again())
 
     def _keep(self, header: Header, codec: Codec, members: Iterable[Buffer], refusal: Exception) -> str:
