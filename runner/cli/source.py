@@ -111,9 +111,9 @@ def snapshot_config(restored: Restored, call: DictConfig, request: Request) -> D
         config = authority.obeyed(restored.header.config, call, request.typed_keys, request.named_snapshot)
         config = _with_todays_targets(config, call.restore.renamed)
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
+        return with_layers(node)
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {first_line(error)}") from error
-    return with_layers(node)
 
 
 def with_layers(node: DictConfig) -> DictConfig:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +60,11 @@ class Watch:
 
 
 def _reads_annotations() -> bool:
-    """Whether omegaconf looks up the types that our own schema declares, which Python compiles each time."""
+    """Whether omegaconf looks up types that it or our own schema declares, which Python compiles each time."""
     frame = sys._getframe()
-    while frame.f_back is not None:
-        if frame.f_code is typing.get_type_hints.__code__:
-            return frame.f_back.f_globals["__name__"].startswith("omegaconf.")
+    modules = []
+    while frame.f_back is not None and len(modules) < 20:
         frame = frame.f_back
-    return False
+        modules.append(frame.f_globals.get("__name__", ""))
+    caller = next((module for module, inner in zip(modules[1:], modules, strict=False) if inner == "typing" != module), "")
+    return caller.startswith("omegaconf.")
