@@ -77,7 +77,8 @@ class Pace:
             return at_most_lost / 2
         # Twice the time that one takes, since disks are not always equally fast.
         in_time = max(at_most_lost - 2 * self._longest, at_most_lost / 2)
-        return max(in_time, self._cost / max_overhead)
+        # The first snapshot of a process costs several times as much as the others: memory is new, and the state is checked.
+        return in_time if len(self._durable) < 2 else max(in_time, self._cost / max_overhead)
 
     @property
     def _durable(self) -> list[_Taken]:

@@ -207,10 +207,11 @@ def pace_of(*taken: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch)
         ([(0, 1, 0)], {"at_most_lost": 100}, 98),
         ([(0, 1, 0), (0, 3, 0)], {"at_most_lost": 100}, 94),
         ([(0, 80, 0)], {"at_most_lost": 100}, 50),
-        ([(1, 1, 4)], {"at_most_lost": 100, "max_overhead": 0.02}, 150),
+        ([(1, 1, 4)], {"at_most_lost": 100, "max_overhead": 0.02}, 98),
+        ([(1, 1, 4), (1, 1, 4)], {"at_most_lost": 100, "max_overhead": 0.02}, 150),
         ([(9, 1, 4), (1, 1, 4), (1, 1, 4)], {"at_most_lost": 100, "max_overhead": 0.02}, 150),
-        ([(1, 1, 4)], {"at_most_lost": 100, "max_overhead": 1}, 98),
-        ([(1, 1, 0)], {"at_most_lost": 0, "max_overhead": 0.5}, 2),
+        ([(1, 1, 4), (9, 1, 4)], {"at_most_lost": 100, "max_overhead": 1}, 98),
+        ([(1, 1, 0), (1, 1, 0)], {"at_most_lost": 0, "max_overhead": 0.5}, 2),
     ],
 )
 def test_when_an_autosave_is_due(
