@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import gc
 import json
 import logging
 import os
@@ -144,6 +145,9 @@ def warm() -> Changer:
             Launcher(device="cpu").run(restored.workflow)
             look(restored)
         os.chdir(here)
+    # A restore may collect garbage: it need not look through the trees and all that was imported.
+    gc.collect()
+    gc.freeze()
     return changer
 
 

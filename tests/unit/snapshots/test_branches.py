@@ -4,13 +4,14 @@ import io
 import struct
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from runner.errors import SnapshotMismatchError, SnapshotRefusedError
+from runner.errors import SnapshotMismatchError, SnapshotRefusedError, StateError
 from runner.snapshots.capture.pickler import StatePickler
 from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.restoring.trust import Policy
@@ -38,6 +39,7 @@ from tests.hostile.assemble import (
     text,
     whole,
 )
+from tests.workflows import holding
 
 
 def load(content: bytes, budget: Budget | None = None, **renamed: str) -> Any:
@@ -113,6 +115,16 @@ def test_a_storage_is_not_believed_to_be_larger_than_the_budget() -> None:
 def test_what_a_unit_names_is_looked_up_in_trusted_modules(tmp_path: Path) -> None:
     assert Policy(trusted=["tests.own"]).class_named("tests.own.Plain") is own.Plain
     assert Policy().class_named("tests.own.Plain") is None
+
+
+@pytest.mark.parametrize(("name", "hides"), [("x", False), ("forward", True)])
+def test_a_capture_looks_at_the_names_of_a_module_of_ones_own(tmp_path: Path, name: str, hides: bool) -> None:
+    module = own.Net()
+    module.__dict__[name] = 1
+    _, _, snapshotter = holding(module, tmp_path, on_unrestorable="raise")
+    snapshotter.export()
+    with pytest.raises(StateError, match="forward") if hides else nullcontext():
+        snapshotter.finish()
 
 
 def test_libraries_that_are_not_loaded_stay_so() -> None:

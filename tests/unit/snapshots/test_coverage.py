@@ -1,4 +1,4 @@
-"""Every branch of what decides about snapshots is tried by the tests of this folder."""
+"""Every branch of what decides about snapshots is tried by the tests of this folder, without those that are slow."""
 
 import os
 import subprocess
@@ -6,6 +6,16 @@ import sys
 from pathlib import Path
 
 TESTS = ("allowed", "attacks", "branches", "hostile", "keys", "restorable", "restore", "trust", "unpickler")
+SLOW = (
+    "what_can_be_called_is_refused",
+    "it_is_said",
+    "taken_without_a_word",
+    "runs_sign_and_check",
+    "no_say_in_trust",
+    "each_mode",
+    "has_teeth",
+)
+"""Tests that start processes, or try every object another time; each has its turn outside of this one."""
 ROOMS = "runner/snapshots"
 DECIDING = (
     *(f"{ROOMS}/restoring/{name}.py" for name in ("grants", "trust")),
@@ -18,7 +28,7 @@ def test_every_branch_is_tried(tmp_path: Path) -> None:
     files = [str(here.with_name(f"test_{name}.py")) for name in TESTS]
     environment = os.environ | {"COVERAGE_FILE": str(tmp_path / "data")}
     for words in (
-        ("run", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files),
+        ("run", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"not ({' or '.join(SLOW)})", *files),
         ("combine", "-q"),
         ("report", "-m", "--fail-under=100", f"--include={','.join(DECIDING)}"),
     ):

@@ -1,6 +1,5 @@
 """The background writer: order, limits, errors at each stage, forks."""
 
-import gc
 import logging
 import os
 import subprocess
@@ -21,6 +20,7 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import TRAILER_SIZE
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
+from tests.leaks import held, left
 from tests.workflows import Holder, holding, restored
 
 
@@ -256,11 +256,10 @@ def test_trailer_at_the_end_of_a_chunk(tmp_path: Path, left: int, codec: str, bl
 
 
 def test_no_thread_is_left(tmp_path: Path) -> None:
-    before = set(threading.enumerate())
+    before = held()
     workflow, _, _ = holding(bytes(3 * CHUNK), tmp_path)
     workflow.run()
-    gc.collect()
-    assert set(threading.enumerate()) == before
+    assert left(before) == []
 
 
 def test_thousand_chained_units(tmp_path: Path) -> None:
