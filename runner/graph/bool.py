@@ -38,6 +38,8 @@ def _function(slot: str, doc: str) -> Any:
         return found
 
     def set_(self: Bool, function: Function | None) -> None:
+        if function is not None and not callable(function):
+            raise TypeError(f"a Bool calls a function without arguments, and {function!r} cannot be called")
         if isinstance(function, MethodType) and function.__name__ in getattr(type(function.__self__), "callbacks", ()):
             setattr(self, slot, Callback(function.__self__, function.__name__))
         else:
@@ -45,6 +47,17 @@ def _function(slot: str, doc: str) -> Any:
         self._follow_leaves()
 
     return property(get, set_, doc=doc)
+
+
+def _truth(value: object) -> bool:
+    """Returns the truth of a value; raises a TypeError for what is true whatever it means: a function, a text."""
+    if type(value) is bool:
+        return value
+    if callable(value):
+        raise TypeError(f"a Bool is true or false, and {value!r} is neither: call it, or combine Bools with |, &, ^ and ~")
+    if isinstance(value, str | bytes):
+        raise TypeError(f"a Bool is true or false, and the text {value!r} is neither")
+    return bool(value)
 
 
 class Bool:
@@ -61,7 +74,7 @@ class Bool:
     __slots__ = ("_followers", "_on_false", "_on_false_", "_on_true", "_on_true_", "_value")
 
     def __init__(self, value: object = False) -> None:
-        self._value = bool(value)
+        self._value = _truth(value)
         self._on_true: Callback | Function | None = None
         self._on_false: Callback | Function | None = None
         self._followers: list[Expression] = []
@@ -96,7 +109,7 @@ class Bool:
 
     def __ilshift__(self, value: object) -> Bool:
         """Assigns: `complete <<= True`."""
-        value = bool(value)
+        value = _truth(value)
         if value != self._value:
             before = [bool(follower) for follower in self._followers]
             self._value = value

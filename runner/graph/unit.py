@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from runner import pickled
 from runner.checks import known
-from runner.errors import ConfigError, DemandError, LinkError, SnapshotMismatchError
+from runner.errors import ConfigError, DemandError, GraphError, LinkError, SnapshotMismatchError
 from runner.graph.bool import Bool
 from runner.graph.links import Link, Linked, install
 from runner.graph.pickleable import Pickleable, check_names
@@ -50,6 +50,10 @@ class Unit(Pickleable):
     ignores_gate: Linked[Bool]
 
     def __init__(self, workflow: Workflow | None, name: str | None = None) -> None:
+        if name is not None and not isinstance(name, str):
+            raise GraphError(f"the name of a {type(self).__name__} is a text, not {name!r}")
+        if workflow is not None and not isinstance(getattr(workflow, "units", None), list):
+            raise GraphError(f"a {type(self).__name__} belongs to a workflow, and {workflow!r} is none")
         self.name = name or type(self).__name__
         self.workflow = workflow
         self.predecessors = []
@@ -164,34 +168,42 @@ class Unit(Pickleable):
                 can = f"can change: {known(self.adjustable)}" if self.adjustable else "nothing of it can change"
                 raise ConfigError(f"{name} of {self!r} is fixed once the unit is built ({can})")
 
-    def link_from(self, *units: Unit) -> Unit:
-        """Makes the unit run after the given ones; returns itself, so that chains read as one."""
-        for unit in units:
+    def link_from(self, *units: Unit | Iterable[Unit]) -> Unit:
+        """Makes the unit run after the given ones; returns itself, so that chains read as one.
+
+        Args:
+            units: the units, or lists of them.
+
+        Raises:
+            LinkError: one of them is no unit.
+        """
+        for unit in _flat(self, units):
             if unit not in self.predecessors:
                 self.predecessors.append(unit)
                 unit.successors.append(self)
         return self
 
-    def unlink_from(self, *units: Unit) -> None:
-        """Takes control links from the given units away."""
-        for unit in units:
+    def unlink_from(self, *units: Unit | Iterable[Unit]) -> Unit:
+        """Takes control links from the given units away; returns itself, as `link_from` does."""
+        for unit in _flat(self, units):
             if unit in self.predecessors:
                 self.predecessors.remove(unit)
                 unit.successors.remove(self)
+        return self
 
-    def unlink_before(self) -> None:
+    def unlink_before(self) -> Unit:
         """Takes all incoming control links away."""
-        self.unlink_from(*self.predecessors)
+        return self.unlink_from(*self.predecessors)
 
-    def unlink_after(self) -> None:
+    def unlink_after(self) -> Unit:
         """Takes all outgoing control links away."""
         for unit in list(self.successors):
             unit.unlink_from(self)
+        return self
 
-    def unlink_all(self) -> None:
+    def unlink_all(self) -> Unit:
         """Takes all control links away."""
-        self.unlink_before()
-        self.unlink_after()
+        return self.unlink_before().unlink_after()
 
     def link_attrs(self, other: Unit, *names: str | tuple[str, str], two_way: bool = False) -> Unit:
         """Makes attributes of this unit stand for attributes of another.
@@ -204,10 +216,11 @@ class Unit(Pickleable):
             two_way: whether writing here writes there; otherwise writing here is an error.
 
         Raises:
-            LinkError: a class computes the attribute, or the link would follow itself.
+            LinkError: the other is no unit, a name is none, a class computes the attribute, or the link would follow itself.
         """
-        for name in names:
-            mine, theirs = (name, name) if isinstance(name, str) else name
+        if not isinstance(other, Unit):
+            raise LinkError(f"{self!r} links attributes to units, and {other!r} is none: no snapshot could restore the link")
+        for mine, theirs in [_pair(self, name) for name in names]:
             if self._links_lead_back(other, theirs, mine):
                 raise LinkError(f"{self!r}.{mine} would be linked to itself through {other!r}.{theirs}")
             install(self, mine)
@@ -239,3 +252,34 @@ class Unit(Pickleable):
                     name=name,
                     obj=self,
                 )
+
+    def check_gates(self) -> None:
+        """Raises a GraphError for a gate that is no Bool: it would stay as it is, or be in no snapshot."""
+        for name in GATES:
+            if not isinstance(gate := getattr(self, name), Bool):
+                raise GraphError(
+                    f"{self!r}.{name} is {gate!r}, and a gate is a Bool: set it with <<=, or to an expression of Bools"
+                )
+
+
+GATES = ("gate_block", "gate_skip", "ignores_gate")
+"""The attributes of a unit that say whether it runs."""
+
+
+def _flat(target: Unit, units: Iterable[Unit | Iterable[Unit]]) -> list[Unit]:
+    """Returns units, and those of lists of them, as one list; raises a LinkError if something else is among them."""
+    flat: list[Any] = []
+    for item in units:
+        flat.extend(item if isinstance(item, list | tuple) else [item])
+    for unit in flat:
+        if not isinstance(unit, Unit):
+            raise LinkError(f"{target!r} is linked from units, and {unit!r} is none")
+    return flat
+
+
+def _pair(unit: Unit, name: Any) -> tuple[str, str]:
+    """Returns the name here and the name there of a link."""
+    pair = (name, name) if isinstance(name, str) else name
+    if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, str) and part.isidentifier() for part in pair)):
+        raise LinkError(f"{unit!r} links attributes by name or by (name here, name there), not by {name!r}")
+    return pair

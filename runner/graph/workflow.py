@@ -247,9 +247,10 @@ class Workflow(Unit):
 
     @goes_on
     def initialize(self) -> None:
-        """Checks demands and initializes the units in dependency order."""
+        """Checks gates and demands, and initializes the units in dependency order."""
         units = self.units_in_dependency_order
         for unit in units:
+            unit.check_gates()
             unit.check_demands()
         for unit in units:
             unit.initialize()

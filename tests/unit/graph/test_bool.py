@@ -3,8 +3,11 @@ import itertools
 import operator
 import pickle
 import pickletools
+import re
 
+import numpy as np
 import pytest
+import torch
 
 from runner.errors import StateError
 from runner.graph import Bool, Unit, Workflow
@@ -27,13 +30,30 @@ class Calls:
         self.seen.append("false")
 
 
-@pytest.mark.parametrize("value", [False, True, 0, 3, "", "x", None, Bool(True)])
+@pytest.mark.parametrize("value", [False, True, 0, 3, None, [], Bool(True), np.bool_(True), torch.tensor(0)])
 def test_assignment_takes_the_truth_of_any_value(value: object) -> None:
     flag = Bool()
     same = flag
     flag <<= value
     assert flag is same
     assert bool(flag) is bool(value)
+
+
+@pytest.mark.parametrize("value", ["false", "", b"0", lambda: False, [].clear, bool])
+def test_what_is_true_whatever_it_means_is_refused(value: object) -> None:
+    flag = Bool()
+    with pytest.raises(TypeError, match=re.escape(repr(value))):
+        flag <<= value
+    with pytest.raises(TypeError, match=re.escape(repr(value))):
+        Bool(value)
+    assert not flag
+
+
+@pytest.mark.parametrize("function", ["run", 5, True])
+def test_what_cannot_be_called_is_no_callback(function: object) -> None:
+    for name in ("on_true", "on_false", "on_true_", "on_false_"):
+        with pytest.raises(TypeError, match=repr(function)):
+            setattr(Bool(), name, function)
 
 
 @pytest.mark.parametrize("operation", OPERATORS)

@@ -1,5 +1,6 @@
 import itertools
 import pickle
+import re
 
 import pytest
 
@@ -185,3 +186,33 @@ def test_an_unmet_demand_names_unit_and_attribute(workflow) -> None:
     unit.demand("x", "labels")
     with pytest.raises(DemandError, match=r"Holder\('loader'\) demands 'labels', which is neither linked nor set"):
         workflow.initialize()
+
+
+@pytest.mark.parametrize("other", [None, "loader", object(), [], Bool()])
+def test_a_link_to_what_is_no_unit_is_refused_when_it_is_made(workflow, other: object) -> None:
+    unit = Holder(workflow, "unit")
+    with pytest.raises(LinkError, match=re.escape(repr(other))):
+        unit.link_attrs(other, "value")
+    assert unit.links() == {}
+    with pytest.raises(LinkError, match="is none"):
+        unit.link_from(Holder(workflow, "before"), [other])
+    assert unit.predecessors == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", 5, ("a",), ("a", "b", "c"), ("a", 1), ["a", "b"], None])
+def test_names_of_links_are_names(workflow, name: object) -> None:
+    unit, other = Holder(workflow, "unit"), Holder(workflow, "other")
+    with pytest.raises(LinkError, match=re.escape(repr(name))):
+        unit.link_attrs(other, "value", name)
+    assert unit.links() == {}
+
+
+def test_units_are_linked_and_unlinked_one_by_one_or_as_lists(workflow) -> None:
+    a, b, c, last = (Holder(workflow, name) for name in "abcl")
+    assert last.link_from([a, b], c) is last
+    assert last.predecessors == [a, b, c]
+    assert all(unit.successors == [last] for unit in (a, b, c))
+    assert last.unlink_from([a], (c,)).predecessors == [b]
+    assert last.unlink_before().link_from((a, b)).unlink_all() is last
+    assert a.link_from(b).unlink_after() is a
+    assert [unit.successors for unit in (a, b, c)] == [[], [a], []]

@@ -2,8 +2,8 @@ import pickle
 
 import pytest
 
-from runner.errors import ConfigError
-from runner.graph import Unit
+from runner.errors import ConfigError, GraphError
+from runner.graph import Unit, Workflow
 from tests.units import Holder, LoggedWorkflow, Recorder
 
 
@@ -100,3 +100,20 @@ def test_units_that_are_pickled_together_stay_the_same_objects() -> None:
     assert main.units == [main.start_point, main.end_point, one, two]
     assert one.other is two
     assert two.others == {one: [two]}
+
+
+@pytest.mark.parametrize("gate", [True, "yes", lambda: True, None])
+@pytest.mark.parametrize("name", ["gate_block", "gate_skip", "ignores_gate"])
+def test_a_gate_that_is_no_bool_is_refused(name: str, gate: object) -> None:
+    workflow = Workflow()
+    unit = Unit(workflow, "unit").link_from(workflow.start_point)
+    workflow.end_point.link_from(unit)
+    setattr(unit, name, gate)
+    with pytest.raises(GraphError, match=rf"'unit'.*{name}"):
+        workflow.initialize()
+
+
+@pytest.mark.parametrize(("workflow", "name"), [("flow", None), (5, "unit"), (None, 5), (None, b"unit")])
+def test_a_unit_has_a_workflow_and_a_text_for_its_name(workflow: object, name: object) -> None:
+    with pytest.raises(GraphError, match="Unit"):
+        Unit(workflow, name)
