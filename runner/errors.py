@@ -3,6 +3,7 @@
 RunnerError
 ├── ConfigError (ValueError)                a key, value or name in the configuration is wrong
 ├── RunError (RuntimeError)                 the workflow's own code has raised an error, or tried to end the process
+├── DivergedError (ArithmeticError)          the training has come to numbers that are not finite
 ├── GraphError
 │   ├── LinkError (AttributeError)          a link that cannot be made, or a write to a one-way link
 │   ├── DemandError (AttributeError)        an attribute that was demanded is not linked or set
@@ -41,6 +42,10 @@ class ConfigError(RunnerError, ValueError):
 
 class RunError(RunnerError, RuntimeError):
     """The workflow's own code has raised an error, or tried to end the process."""
+
+
+class DivergedError(RunnerError, ArithmeticError):
+    """A loss or a weight is infinite or not a number, from which no training comes back."""
 
 
 class GraphError(RunnerError):

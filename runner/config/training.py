@@ -75,6 +75,16 @@ class LearningRateConfig:
         return {"policy": self.policy, "by_minibatch": self.by_minibatch, "parameters": self.parameters()}
 
 
+ON_NAN = ("stop", "rollback", "ignore")
+"""What a run can do about numbers that are not finite."""
+
+
+def check_on_nan(value: object) -> None:
+    """Raises a ConfigError for a value of `decision.on_nan` that is unknown."""
+    if value not in ON_NAN:
+        raise ConfigError(f"decision.on_nan={value!r} is unknown; known: {known(ON_NAN)}")
+
+
 @dataclass(kw_only=True)
 class DecisionConfig:
     """When a run is over."""
@@ -83,8 +93,12 @@ class DecisionConfig:
     """Epochs in all. Default: no limit."""
     fail_iterations: int | None = 100
     """Patience of early stopping: the run is over after this many epochs without an improvement."""
+    on_nan: str = "stop"
+    """What follows when a loss or a weight is infinite or not a number: `stop` ends the run with an error, `rollback` puts the
+    best weights back (it needs `rollback.fail_iterations`), `ignore` goes on."""
 
     def __post_init__(self) -> None:
+        check_on_nan(self.on_nan)
         at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
         at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
 

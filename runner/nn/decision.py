@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
 
-from runner.errors import ConfigError
+from torch import Tensor
+
+from runner.config.training import check_on_nan
+from runner.errors import ConfigError, DivergedError
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.evaluators.evaluator import Evaluator, Metric
+from runner.nn.layers.base import Forward
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.loading.samples import SPLIT_NAMES, TRAIN, VALIDATION
 
 log = logging.getLogger(__name__)
 
+STUCK = 10
+"""Epochs after which equal errors are said to be stuck."""
+GROWN = 1e3
+"""A weight above this has grown by a learning rate that is too high."""
+
 
 class Decision(Unit):
     """Records the error of each split and epoch, and ends the run: by a number of epochs, or by early stopping.
+
+    At the end of an epoch it also looks whether losses and weights are finite, and says once when the errors do not move.
 
     Linked attributes:
         minibatch: which minibatch this is.
@@ -28,19 +40,21 @@ class Decision(Unit):
         best, best_epoch: the lowest validation error (training error, without a validation set) and its epoch, from 1.
         improved: a Bool, true at the end of an epoch with a new best error.
         complete: a Bool, true when the run is over.
+        diverged_: whether the last epoch is to be rolled back, since a loss or a weight is infinite or not a number.
 
     Args:
         evaluator: measures the errors.
         max_epochs: the number of epochs in all. None: no limit.
         fail_iterations: the patience of early stopping: the run is over after this many epochs without an improvement.
             None: no early stopping.
+        on_nan: what follows when a loss or a weight is not finite: `stop`, `rollback` or `ignore`.
 
     Raises:
-        ConfigError: a number below 1.
+        ConfigError: a number below 1, or an unknown word.
     """
 
     view_group = "evaluator"
-    adjustable = frozenset({"max_epochs", "fail_iterations"})
+    adjustable = frozenset({"max_epochs", "fail_iterations", "on_nan"})
 
     minibatch: Linked[Minibatch]
     split_lengths: Linked[list[int]]
@@ -55,6 +69,10 @@ class Decision(Unit):
     complete: Bool
     max_epochs: int | None
     fail_iterations: int | None
+    on_nan: str = "stop"
+    diverged_: bool
+    wrong_: Minibatch | None
+    told_: bool
 
     def __init__(
         self,
@@ -63,6 +81,7 @@ class Decision(Unit):
         *,
         max_epochs: int | None = None,
         fail_iterations: int | None = 100,
+        on_nan: str = "stop",
     ) -> None:
         super().__init__(workflow, "decision")
         self.evaluator = evaluator
@@ -75,12 +94,19 @@ class Decision(Unit):
         self.max_epochs = None
         self.fail_iterations = None
         self.demand("minibatch", "split_lengths", "epoch_number", "position")
-        self.reconfigure(max_epochs=max_epochs, fail_iterations=fail_iterations)
+        self.reconfigure(max_epochs=max_epochs, fail_iterations=fail_iterations, on_nan=on_nan)
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.diverged_ = False
+        self.wrong_ = None
+        self.told_ = False
 
     def reconfigure(self, **changes: object) -> None:
         for name, value in changes.items():
             if isinstance(value, int) and value < 1:
                 raise ConfigError(f"decision.{name}={value} must be at least 1 (epochs)")
+        check_on_nan(changes.get("on_nan", self.on_nan))
         super().reconfigure(**changes)
         if self.history:
             self.complete <<= self._is_complete()
@@ -92,18 +118,67 @@ class Decision(Unit):
             return
         self.errors[SPLIT_NAMES[step.split]] = self.evaluator.compute(step.split)
         self.evaluator.reset(step.split)
+        if step.split == TRAIN:
+            self.wrong_ = self.evaluator.first_not_finite()
         if step.epoch_ends:
             self._close_epoch()
 
     def _close_epoch(self) -> None:
         self.history.append(self.errors)
         error = self.errors[self.monitor]
-        self.improved <<= error < (math.inf if self.best is None else self.best)
+        wrong = self._not_finite()
+        self.diverged_ = wrong is not None and self.on_nan == "rollback"
+        good = wrong is None or self.on_nan == "ignore"
+        self.improved <<= good and error < (math.inf if self.best is None else self.best)
         if self.improved:
             self.best, self.best_epoch = error, len(self.history)
         self.complete <<= self._is_complete()
         log.info("Epoch %d: %s%s", len(self.history), self.metric.line(self.errors), "  (best so far)" if self.improved else "")
         self.errors = {}
+        if wrong is not None:
+            self._diverge(wrong)
+        elif self._stuck():
+            self._tell_cause()
+
+    def _not_finite(self) -> str | None:
+        """Returns what of this epoch is infinite or not a number, in words, if anything is."""
+        step, self.wrong_ = self.wrong_, None
+        if step is not None:
+            where = f"from the minibatch of training samples {step.begin} to {step.end - 1} of the epoch's order on"
+            return f"the loss is infinite or not a number {where}"
+        for name, value in self._tensors():
+            if not value.isfinite().all():
+                return f"{name} is infinite or not a number"
+        return next((f"the {name} error is {error}" for name, error in self.errors.items() if not math.isfinite(error)), None)
+
+    def _diverge(self, wrong: str) -> None:
+        what = f"epoch {len(self.history)}: {wrong}"
+        if self.on_nan == "stop" or (self.on_nan == "rollback" and self.best is None):
+            raise DivergedError(f"{what}: lower the learning rate, or scale the data (decision.on_nan={self.on_nan})")
+        if self.on_nan == "rollback" or not self.told_:
+            log.warning("%s; the run goes on (decision.on_nan=%s)", what, self.on_nan)
+        self.told_ = True
+
+    def _stuck(self) -> bool:
+        """Whether the errors have just not moved for `STUCK` epochs; they are not stuck where nothing is wrong any more."""
+        last = self.history[-STUCK:]
+        earlier = self.history[-STUCK - 1 : -STUCK]
+        return len(last) == STUCK and all(errors == last[0] for errors in last) and earlier != last[:1] and last[0]["train"] > 0
+
+    def _tell_cause(self) -> None:
+        largest = max((float(value.abs().max()) for _, value in self._tensors()), default=0.0)
+        cause = (
+            f"weights have grown to {largest:.0e}, so the learning rate is too high"
+            if largest > GROWN
+            else "the learning rate may be too low or too high, or the data not scaled (loader.normalization)"
+        )
+        log.warning("The errors have not moved for %d epochs (%s): %s", STUCK, self.metric.line(self.history[-1]), cause)
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yields what training changes in the layers, each with its name."""
+        for unit in () if self.workflow is None else self.workflow.units:
+            if isinstance(unit, Forward):
+                yield from ((f"layers.{unit.name}.{name}", value) for name, value in unit.tensors().items() if value.numel())
 
     def _is_complete(self) -> bool:
         epochs = len(self.history)

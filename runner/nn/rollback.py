@@ -22,6 +22,7 @@ class Rollback(Unit):
 
     Linked attributes:
         improved: whether this epoch is the best so far.
+        diverged: whether this epoch has come to numbers that are not finite: it goes back at once.
 
     Attributes:
         best: for each layer what training changes in it, by name, as it was at the best epoch.
@@ -37,6 +38,7 @@ class Rollback(Unit):
     adjustable = frozenset({"fail_iterations", "lr_minus"})
 
     improved: Linked[Bool]
+    diverged: Linked[bool] = False
     adjuster: LearningRateAdjuster
     forwards: list[Forward]
     fail_iterations: int
@@ -76,7 +78,7 @@ class Rollback(Unit):
             self.failed = 0
             return
         self.failed += 1
-        if self.failed >= self.fail_iterations and self.best:
+        if (self.failed >= self.fail_iterations or self.diverged) and self.best:
             self._go_back()
 
     def _go_back(self) -> None:

@@ -138,6 +138,11 @@ class StandardWorkflow(Workflow):
             self.device_ = torch.device(self.launcher.device)
         super().initialize()
         self.evaluator.check_data(self.loader)
+        if self.decision.on_nan == "rollback" and self.rollback is None:
+            raise ConfigError(
+                "decision.on_nan=rollback puts the best weights back, which only a roll-back keeps: set"
+                " rollback.fail_iterations=N"
+            )
         self.decision.reconfigure()  # in a notebook a limit may have been set by hand
 
     def run(self) -> None:
@@ -348,7 +353,7 @@ class StandardWorkflow(Workflow):
         rollback = Rollback(self, self.lr_adjuster, self.forwards, **settings)
         self.lr_adjuster.unlink_before()
         self.lr_adjuster.link_from(rollback.link_from(self.gradients[-1]))
-        rollback.link_attrs(self.decision, "improved")
+        rollback.link_attrs(self.decision, "improved", ("diverged", "diverged_"))
         rollback.gate_skip = ~self.loader.epoch_ended
         return rollback
 

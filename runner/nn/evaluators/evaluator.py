@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from runner.graph import Bool, Linked, Workflow
@@ -51,6 +52,7 @@ class Evaluator(NetworkUnit):
 
     Attributes for others:
         err_output_: the error at the network's output.
+        watched_: of each minibatch of training since `first_not_finite` was asked, a number that is finite if its errors are.
     """
 
     view_group = "evaluator"
@@ -64,10 +66,26 @@ class Evaluator(NetworkUnit):
     minibatch: Linked[Minibatch]
     evaluating: Linked[Bool]
     err_output_: Tensor
+    watched_: list[tuple[Minibatch, Tensor]]
 
     def __init__(self, workflow: Workflow) -> None:
         super().__init__(workflow, "evaluator")
         self.demand("output_", "output_shape", self.wants, "minibatch", "evaluating")
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.watched_ = []
+
+    def first_not_finite(self) -> Minibatch | None:
+        """Returns the first minibatch of training whose errors were infinite or not a number, and begins anew.
+
+        The numbers stay on the device until then: to read one makes the processor wait for the device.
+        """
+        watched, self.watched_ = self.watched_, []
+        if not watched:
+            return None
+        wrong = torch.stack([number for _, number in watched]).isfinite().logical_not_()
+        return watched[int(wrong.int().argmax())][0] if wrong.any() else None
 
     def check_data(self, loader: FullBatchLoader) -> None:
         """Raises a ConfigError if the network's output does not fit the data set."""

@@ -54,9 +54,11 @@ class MSEEvaluator(Evaluator):
     def run(self) -> None:
         output, split = self.output_, self.minibatch.split
         difference = output - self.targets_.view(output.shape)
-        self.sums_[split].add_(difference.square().sum(dtype=torch.float64))
+        squares = difference.square().sum(dtype=torch.float64)
+        self.sums_[split].add_(squares)
         self.values[split] += difference.numel()
         if not self.evaluating:
+            self.watched_.append((self.minibatch, squares))
             self.err_output_ = difference.div_(len(difference))
 
     def compute(self, split: int) -> float:

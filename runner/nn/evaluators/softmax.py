@@ -79,6 +79,7 @@ class SoftmaxEvaluator(Evaluator):
         self.counters_[self.minibatch.split].index_add_(0, cells, self.ones_)
         if not self.evaluating:
             self.err_output_ = output.scatter_add(1, labels.unsqueeze(1), self.minus_ones_).div_(samples)
+            self.watched_.append((self.minibatch, self.err_output_.sum()))
 
     def compute(self, split: int) -> float:
         counts = self.counters_[split].cpu()

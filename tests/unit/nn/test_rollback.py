@@ -21,7 +21,7 @@ SETTINGS = {"layers": LAYERS, "rollback_config": {"fail_iterations": 2, "lr_minu
 
 
 def test_the_best_weights_come_back_with_lower_rates() -> None:
-    workflow = network(**SETTINGS, decision_config={"max_epochs": 12})
+    workflow = network(**SETTINGS, decision_config={"max_epochs": 12, "on_nan": "ignore"})
     workflow.initialize()
     states, scales = {}, []
     run = workflow.lr_adjuster.run
@@ -59,9 +59,9 @@ def test_a_run_that_rolls_back_continues_identically(optimizer: dict[str, object
         own = ("learning_rate", "gradient_momentum")
         layers = {name: {key: value for key, value in layer.items() if key not in own} for name, layer in LAYERS.items()}
     settings = SETTINGS | {"layers": layers, "optimizer_config": optimizer}
-    whole = trained(tmp_path / "whole", **settings, decision_config={"max_epochs": 12})
+    whole = trained(tmp_path / "whole", **settings, decision_config={"max_epochs": 12, "on_nan": "ignore"})
     assert whole.lr_adjuster.scale < 1
-    trained(tmp_path / "half", **settings, decision_config={"max_epochs": 7})
+    trained(tmp_path / "half", **settings, decision_config={"max_epochs": 7, "on_nan": "ignore"})
     half = extended(restore(tmp_path / "half" / "blobs_current.5.pickle", trusted=["tests"]).workflow, epochs=12)
     assert half.decision.history == whole.decision.history
     assert differences(workflow_state(whole), workflow_state(half)) == []

@@ -80,7 +80,7 @@ def test_a_snapshot_named_after_an_rmse_scores_exactly_that(tmp_path: Path) -> N
 
 def test_a_run_that_diverges_has_no_score_and_no_best(tmp_path: Path) -> None:
     layers = {name: settings | {"learning_rate": 1e30} for name, settings in AUTOENCODER.items()}
-    workflow = trained(tmp_path, layers=layers, loss_function="mse", decision_config={"max_epochs": 2})
+    workflow = trained(tmp_path, layers=layers, loss_function="mse", decision_config={"max_epochs": 2, "on_nan": "ignore"})
     assert not math.isfinite(workflow.decision.history[-1]["validation"])
     assert workflow.progress()["score"] is None
     assert workflow.decision.best is None
