@@ -82,7 +82,7 @@ ON_NAN = ("stop", "rollback", "ignore")
 def check_on_nan(value: object) -> None:
     """Raises a ConfigError for a value of `decision.on_nan` that is unknown."""
     if value not in ON_NAN:
-        raise ConfigError(f"decision.on_nan={value!r} is unknown; known: {known(ON_NAN)}")
+        raise ConfigError(f"decision.on_nan={value!r} is unknown; {choices(value, ON_NAN)}")
 
 
 @dataclass(kw_only=True)

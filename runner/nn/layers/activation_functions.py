@@ -20,12 +20,14 @@ class Activation:
         gain: the input is multiplied by this before `apply`; the matrix product does it in passing.
         apply: returns the output, and may overwrite its argument.
         derive: returns the error at the input, from the error at the output and the output; overwrites neither.
+        supposed: the largest output, as VELES supposes where it chooses the size of the weights that follow.
     """
 
     name: str
     apply: Callable[[Tensor], Tensor]
     derive: Callable[[Tensor, Tensor], Tensor]
     gain: float = 1.0
+    supposed: float = 1.0
 
 
 def _derive_tanh(error: Tensor, output: Tensor) -> Tensor:
@@ -41,9 +43,9 @@ ACTIVATIONS = {
     activation.name: activation
     for activation in (
         Activation("linear", lambda x: x, lambda error, y: error),
-        Activation("tanh", lambda x: x.tanh_().mul_(A), _derive_tanh, gain=B),
-        Activation("softplus", torch.nn.functional.softplus, _derive_softplus),
-        Activation("relu", lambda x: x.relu_(), lambda error, y: torch.ops.aten.threshold_backward(error, y, 0)),
+        Activation("tanh", lambda x: x.tanh_().mul_(A), _derive_tanh, gain=B, supposed=A),
+        Activation("softplus", torch.nn.functional.softplus, _derive_softplus, supposed=10.0),
+        Activation("relu", lambda x: x.relu_(), lambda error, y: torch.ops.aten.threshold_backward(error, y, 0), supposed=10.0),
         Activation("sigmoid", lambda x: x.sigmoid_(), lambda error, y: torch.ops.aten.sigmoid_backward(error, y)),
         # log(x + sqrt(x^2 + 1)), whose derivative is 1 / cosh(y)
         Activation("log", lambda x: x.asinh_(), lambda error, y: error / y.cosh()),

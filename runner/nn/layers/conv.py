@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from runner.config.layers.image_layers import spread
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn.layers.activation_functions import ACTIVATIONS
+from runner.nn.layers.dense import All2All
 from runner.nn.layers.image_shapes import as_images, check_fits, image_shape, windows
 from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 
@@ -84,6 +86,11 @@ class Conv(WeightedForward):
         self.output_shape = self.n_kernels, rows, columns
         shape = self.n_kernels, channels // self.grouping, *self.kernel
         self.initialize_parameters(shape, self.n_kernels, torch.channels_last)
+
+    def veles_size(self, inputs: int) -> tuple[float, float]:
+        before = self.links()["input_"].source
+        supposed = ACTIVATIONS[before.activation].supposed if isinstance(before, All2All | Conv) else 1.0
+        return 1 / (supposed * math.sqrt(inputs * self.grouping)), 0.05
 
     @property
     def even_padding(self) -> list[int] | None:

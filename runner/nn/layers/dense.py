@@ -56,6 +56,10 @@ class All2All(WeightedForward):
         outputs = math.prod(self.output_shape)
         self.initialize_parameters((outputs, math.prod(self.input_shape)), outputs)
 
+    def veles_size(self, inputs: int) -> tuple[float, float]:
+        spread = {"tanh": 9, "sigmoid": 1}.get(self.activation, 10)
+        return math.sqrt(spread / (inputs + math.prod(self.output_shape))), 0.5
+
     def run(self) -> None:
         assert self.weights is not None
         inputs = self.input_

@@ -99,12 +99,16 @@ class WeightedForward(Forward):
 
     def _default_size(self, inputs: int) -> float:
         """Returns the size of a distribution for which none is given."""
-        size = 1 / math.sqrt(inputs)
         if self.default_stddev == "inputs":
-            return size
-        # As in VELES's all2all.py and conv.py; the bias takes the size of the weights.
+            return 1 / math.sqrt(inputs)
+        # In VELES the bias takes the size of the weights.
         distribution, given = self.initializers["weights"]
-        return min(size / 3 if distribution == "gaussian" else size, 0.05) if given is None else given
+        size, limit = self.veles_size(inputs)
+        return min(size / 3 if distribution == "gaussian" else size, limit) if given is None else given
+
+    def veles_size(self, inputs: int) -> tuple[float, float]:
+        """Returns the limit of the uniform distribution that VELES chooses for the weights, and the highest that it takes."""
+        return 1 / math.sqrt(inputs), 0.05
 
 
 class WeightedGradient(Gradient):

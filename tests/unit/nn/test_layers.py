@@ -3,6 +3,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,8 +17,10 @@ from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.layers.activation_functions import ACTIVATIONS
 from runner.nn.layers.layer_types import LAYERS
 from runner.nn.layers.weighted import WeightedGradient
+from runner.nn.loading.loader_types import LOADERS
 from runner.nn.loading.minibatches import Minibatch
-from runner.nn.loading.samples import TRAIN
+from runner.nn.loading.samples import TRAIN, Samples
+from tests.networks import BlobsLoader, network
 from tests.units import Holder, LoggedWorkflow
 
 SAMPLES, INPUTS, OUTPUTS = 7, (3, 5), 4
@@ -155,19 +158,70 @@ def test_fillings(kind: str) -> None:
     assert torch.equal(uniform.weights, Bench(kind, inputs, output_sample_shape=300).forward.weights)
 
 
-@pytest.mark.parametrize("kind", FULLY_CONNECTED)
-def test_fillings_whose_size_veles_chooses(kind: str) -> None:
-    small, large = torch.zeros((1, 100), dtype=torch.float64), torch.zeros((1, 1600), dtype=torch.float64)
-    settings = {"output_sample_shape": 300, "default_stddev": "veles", "bias_filling": "constant"}
-    capped = Bench(kind, small, **settings).forward
-    assert 0.99 * 0.05 < capped.weights.abs().max() <= 0.05
-    assert torch.equal(capped.bias, torch.full((300,), 0.05, dtype=torch.float64))
-    uniform = Bench(kind, large, **settings).forward
-    assert 0.99 / 40 < uniform.weights.abs().max() <= 1 / 40
-    gaussian = Bench(kind, large, weights_filling="gaussian", **settings).forward
-    assert gaussian.weights.std().item() == pytest.approx(1 / 120, rel=0.05)
-    given = Bench(kind, large, weights_stddev=0.3, **settings).forward
-    assert torch.equal(given.bias, torch.full((300,), 0.3, dtype=torch.float64))
+# VELES's formulas by hand: sqrt(C / (inputs + outputs)) and at most 0.5, where C is 10, for tanh 9
+# and for sigmoid 1; a third of the root for a gaussian distribution.
+@pytest.mark.parametrize(
+    ("kind", "inputs", "outputs", "size", "gaussian"),
+    [
+        ("all2all", 200, 50, 0.2, 0.2 / 3),
+        ("softmax", 200, 3, 0.22195, 0.073983),
+        ("all2all_relu", 30, 10, 0.5, 0.5 / 3),
+        ("all2all_softplus", 900, 100, 0.1, 0.1 / 3),
+        ("all2all_tanh", 80, 20, 0.3, 0.1),
+        ("all2all_tanh", 13, 8, 0.5, 0.218218),
+        ("all2all_tanh", 1, 1, 0.5, 0.5),
+        ("all2all_sigmoid", 60, 40, 0.1, 0.1 / 3),
+    ],
+)
+def test_fillings_whose_size_veles_chooses(kind: str, inputs: int, outputs: int, size: float, gaussian: float) -> None:
+    samples = torch.zeros((1, inputs), dtype=torch.float64)
+    settings = {"output_sample_shape": outputs, "default_stddev": "veles", "bias_filling": "constant"}
+    uniform = Bench(kind, samples, **settings).forward
+    assert torch.equal(uniform.bias, torch.full((outputs,), uniform.bias[0], dtype=torch.float64))
+    assert uniform.bias[0].item() == pytest.approx(size, rel=1e-4)
+    assert uniform.weights.abs().max() <= uniform.bias[0]
+    normal = Bench(kind, samples, weights_filling="gaussian", **settings).forward
+    assert normal.bias[0].item() == pytest.approx(gaussian, rel=1e-4)
+    if outputs * inputs > 1000:
+        assert uniform.weights.std().item() == pytest.approx(size / math.sqrt(3), rel=0.1)
+        assert normal.weights.std().item() == pytest.approx(gaussian, rel=0.1)
+    given = Bench(kind, samples, weights_stddev=0.3, **settings).forward
+    assert torch.equal(given.bias, torch.full((outputs,), 0.3, dtype=torch.float64))
+
+
+# 1 / (m sqrt(kx ky channels)) and at most 0.05, where m is what the layer before gives at most.
+@pytest.mark.parametrize(
+    ("before", "channels", "size"),
+    [
+        ("conv", 4, 0.05),  # 1 / 10
+        ("conv", 100, 0.02),  # 1 / 50
+        ("conv_tanh", 16, 0.029139),  # 1 / (1.7159 20)
+        ("conv_relu", 4, 0.01),  # 1 / (10 10)
+        ("conv_softplus", 16, 0.005),
+        ("conv_sigmoid", 100, 0.02),
+    ],
+)
+def test_fillings_of_convolutions_whose_size_veles_chooses(before: str, channels: int, size: float) -> None:
+    kernel = {"kx": 1, "ky": 1, "n_kernels": channels}
+    settings = {"kx": 5, "ky": 5, "n_kernels": 2, "default_stddev": "veles", "bias_filling": "constant", "grouping": 2}
+    layers = {
+        "before": {"type": before, **kernel},
+        "after": {"type": "conv", **settings},
+        "out": {"type": "softmax", "output_sample_shape": 3},
+    }
+    workflow = network(layers=layers, loader_name="squares")
+    workflow.initialize()
+    assert workflow.forwards[1].bias[0].item() == pytest.approx(size, rel=1e-4)
+
+
+class Squares(BlobsLoader):
+    """Images of 5 x 5."""
+
+    def load_data(self) -> dict[int, Samples]:
+        return {TRAIN: Samples(np.arange(75.0).reshape(3, 1, 5, 5), np.arange(3))}
+
+
+LOADERS["squares"] = Squares
 
 
 def test_a_multidimensional_sample_shape_is_a_number_of_outputs(numbers: torch.Generator) -> None:
