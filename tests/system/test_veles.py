@@ -16,6 +16,7 @@ from runner.config import Config, from_hydra
 from runner.config.veles import translated
 from runner.errors import ConfigError
 from runner.nn import StandardWorkflow
+from runner.nn.layers.conv import Conv
 from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 from runner.nn.schedule import POLICIES
 from tests import data
@@ -178,7 +179,7 @@ def test_a_sample_builds_the_network_that_veles_built(name: str, tmp_path: Path)
     run = (
         config.loader.normalization,
         config.loader.minibatch_size,
-        config.decision.fail_iterations,
+        config.decision.fail_iterations - 1,  # VELES stops at one more
         config.decision.max_epochs,
     )
     assert run == RUN[name]
@@ -198,12 +199,20 @@ def test_weights_are_filled_as_veles_does(name: str, tmp_path: Path) -> None:
     tested = workflow(composed(name, SAMPLES[name](tmp_path)), tmp_path)
     tested.initialize()
     given = {layer["name"]: layer.get("->", {}) for layer in dictionary(name).get("layers", ())}
+    before = None
     for unit in tested.forwards:
+        previous, before = before, unit
         if not isinstance(unit, WeightedForward):
             continue
         settings = given.get(unit.name, {})
         kind = settings.get("weights_filling", "uniform")
-        chosen = min(1 / math.sqrt(unit.weights[0].numel()) / (3 if kind == "gaussian" else 1), 0.05)
+        outputs, inputs = len(unit.weights), unit.weights[0].numel()
+        if isinstance(unit, Conv):
+            most = {"tanh": 1.7159, "softplus": 10, "relu": 10}.get(getattr(previous, "activation", ""), 1)
+            limit, root = 0.05, 1 / (most * math.sqrt(inputs))
+        else:
+            limit, root = 0.5, math.sqrt({"tanh": 9, "sigmoid": 1}.get(unit.activation, 10) / (inputs + outputs))
+        chosen = min(root / (3 if kind == "gaussian" else 1), limit)
         size = settings.get("weights_stddev", chosen)
         check_filling(unit.weights, kind, size)
         check_filling(unit.bias, settings.get("bias_filling", "uniform"), settings.get("bias_stddev", size))
@@ -269,6 +278,7 @@ def test_a_dictionary_in_a_folder_of_ones_own_runs_and_continues(veles_run: Run,
     sizes = ("loader.train_size=200", "loader.validation_size=50")
     done = veles_run("conf=pasted", *sizes, "decision.max_epochs=1", "layers.fc_relu3.output_sample_shape=30", "seed=1")
     assert done.stderr.splitlines() == [
+        "veles-run: decision.fail_iterations=100 of VELES is 101 here: the epochs after which the run stops",
         "veles-run: layers.fc_relu3.type=all2all_relu of VELES is all2all_softplus here: log(1 + e^x)",
         "veles-run: weights_plotter of VELES has no effect: plotters=true draws errors, confusion and first weights",
         "veles-run: loader.force_numpy of VELES has no effect: `device` says where the run computes",

@@ -109,6 +109,42 @@ def test_a_dictionary_of_veles_has_its_defaults() -> None:
     assert content(loader_name="wine_loader", loader={"normalization": "range"})["loader"]["normalization"] == "range"
 
 
+@pytest.mark.parametrize(
+    ("decision", "expected"),
+    [(None, 101), ({}, 101), ({"max_epochs": 3}, 101), ({"fail_iterations": 20}, 21), ({"fail_iterations": None}, None)],
+)
+def test_patience_is_counted_as_veles_counts_it(decision: dict[str, Any] | None, expected: int | None) -> None:
+    """VELES stops when more epochs than this have passed without an improvement."""
+    given = {} if decision is None else {"decision": decision}
+    made, notes = translated({"loader_name": "wine_loader", **given})
+    assert made["decision"]["fail_iterations"] == expected
+    assert [f"{expected} here" in line for line in notes] == [True] * (decision == {"fail_iterations": 20})
+    assert content(loader={}, **given) == {"loader": {}, **given}
+
+
+def test_a_roll_back_has_the_defaults_of_veles_or_names_them() -> None:
+    made, notes = translated({"loader_name": "wine_loader", "rollback": {}})
+    assert made["rollback"] == {"fail_iterations": 3}
+    assert [line for line in notes if "rollback.lr_plus, 1.04" in line] == notes
+    made, notes = translated({"loader_name": "wine_loader", "rollback": {"lr_plus": 1, "minus_steps": 5}})
+    assert (made["rollback"], notes) == ({"fail_iterations": 5}, [])
+    assert "rollback" not in content(loader_name="wine_loader")
+
+
+@pytest.mark.parametrize("side", ["->", "<-", None])
+def test_what_veles_computes_otherwise_in_a_type_of_layer_is_refused_there(side: str | None) -> None:
+    def layer(kind: str, **settings: Any) -> dict[str, Any]:
+        return {"loader_name": "wine_loader", "layers": [{"type": kind, **({side: settings} if side else settings)}]}
+
+    with pytest.raises(ConfigError, match=r"deconv1.*unsafe_padding=true.*number of kernels"):
+        translated(layer("deconv", unsafe_padding=True))
+    for kind, value in (("deconv", False), ("conv", True), ("max_pooling", True)):
+        assert any("unsafe_padding" in line for line in translated(layer(kind, unsafe_padding=value))[1])
+    with pytest.raises(ConfigError, match=r"activation_mul1\.factor.*0\.75"):
+        translated(layer("activation_mul"))
+    assert translated(layer("activation_mul", factor=2.0))[0]["layers"]["activation_mul1"]["factor"] == 2.0
+
+
 def test_beside_an_optimizer_no_decay_is_put_into_layers() -> None:
     made = content(loader_name="wine_loader", optimizer={"_target_": "x"}, layers=[{"type": "softmax"}])
     assert made["layers"] == {"softmax1": {"type": "softmax", "default_stddev": "veles"}}

@@ -142,6 +142,11 @@ DROPPED: dict[str, str] = {
 }
 """Keys without effect here, and why. A section stands for all its keys."""
 
+PATIENCE = 100
+"""VELES's `decision.fail_iterations` where it is not given."""
+MINUS_STEPS = 3
+"""VELES's `rollback.minus_steps` where it is not given."""
+
 UNIT_KEYS: dict[str, str] = {
     "force_numpy": _DEVICE,
     "force_cpu": _DEVICE,

@@ -79,6 +79,8 @@ def _translated(
     if is_veles:
         _take_type(where, layer, note)
     if "_target_" not in layer:  # the keys of a torch.nn.Module are its arguments
+        if is_veles:
+            _refuse_what_depends_on_the_type(where, layer)
         _clean(where, layer, note)
         if is_veles:
             _drop_rates(where, layer, note)
@@ -96,6 +98,20 @@ def _take_type(where: str, layer: dict[str, Any], note: Note) -> None:
     if isinstance(kind, str) and kind in spellings.SOFTPLUS:
         layer["type"] = spellings.SOFTPLUS[kind]
         note(f"{where}.type={kind} of VELES is {layer['type']} here: log(1 + e^x)")
+
+
+def _refuse_what_depends_on_the_type(where: str, layer: dict[str, Any]) -> None:
+    """Raises a ConfigError for what VELES computes otherwise in layers of some type alone."""
+    settings = {key: value for _, values in _places(where, layer) for key, value in values.items()}
+    if layer.get("type") == "deconv" and settings.get("unsafe_padding"):
+        raise ConfigError(
+            f"{where}.unsafe_padding=true of VELES divides each value of a deconv by the number of kernels that hit it, which"
+            " has no counterpart: choose padding and sliding that cover the image evenly, and remove it"
+        )
+    if layer.get("type") == "activation_mul" and settings.get("factor") is None:
+        raise ConfigError(
+            f"{where}.factor is missing: VELES takes 0.75 / max |x| of the first minibatch, which has no counterpart: set it"
+        )
 
 
 def _sides(layer: dict[str, Any]) -> tuple[type, ...]:

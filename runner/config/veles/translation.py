@@ -43,6 +43,7 @@ def translated(conf: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         refuse_ambiguous(result["layers"], sign)
     if is_veles:
         _take_minibatch_size(result)
+        _complete(result, notes.append)
         loader = _section(result, "loader")
         if not {"normalization", "normalization_type"} & loader.keys():
             loader["normalization_type"] = "none"
@@ -82,6 +83,24 @@ def _take_minibatch_size(conf: dict[str, Any]) -> None:
         loader["minibatch_size"] = int(sizes[0])
         if keys.LOADERS.get(conf["loader_name"]) == "images":
             loader["scale"] = [int(sizes[2]), int(sizes[1])]
+
+
+def _complete(conf: dict[str, Any], note: Callable[[str], None]) -> None:
+    """Puts VELES's defaults into the sections of the decision and the roll-back, and says where VELES does otherwise."""
+    decision = _section(conf, "decision")
+    given = decision.get("fail_iterations", keys.PATIENCE)
+    if type(given) is int:
+        # VELES stops when the epochs without an improvement are more than this many.
+        if "fail_iterations" in decision:
+            note(f"decision.fail_iterations={given} of VELES is {given + 1} here: the epochs after which the run stops")
+        decision["fail_iterations"] = given + 1
+    if "rollback" not in conf:
+        return
+    rollback = _section(conf, "rollback")
+    if not {"minus_steps", "fail_iterations"} & rollback.keys():
+        rollback["minus_steps"] = keys.MINUS_STEPS
+    if "lr_plus" not in rollback:
+        note("VELES's rollback.lr_plus, 1.04 unless it is given, has no counterpart: learning rates are not raised")
 
 
 def _refuse(conf: dict[str, Any]) -> None:
