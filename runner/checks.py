@@ -7,11 +7,29 @@ from difflib import get_close_matches
 
 from runner.errors import ConfigError
 
+LARGEST_INTEGER = 2**63 - 1
+"""The largest whole number that a snapshot keeps."""
+LARGEST = 3.4e38
+"""The largest number in single precision, about."""
+
 
 def at_least(key: str, value: float | None, minimum: int, unit: str) -> None:
-    """Raises a ConfigError if a value is below the minimum. None is always valid."""
-    if value is not None and not value >= minimum:  # NaN is not either
+    """Raises a ConfigError if a value is below the minimum, beyond what a snapshot keeps, or not a number.
+
+    None is always valid.
+    """
+    if value is None:
+        return
+    if not value >= minimum:
         raise ConfigError(f"{key}={value} must be at least {minimum} ({unit})")
+    if isinstance(value, int) and value > LARGEST_INTEGER:
+        raise ConfigError(f"{key}={value} must be at most 2^63 - 1 ({unit})")
+
+
+def within(key: str, value: float | None, low: float = 0.0, high: float = LARGEST) -> None:
+    """Raises a ConfigError if a value is below or above a limit, or not a number. None is always valid."""
+    if value is not None and not low <= value <= high:
+        raise ConfigError(f"{key}={value} must be between {low:g} and {high:g}")
 
 
 def known(names: object) -> str:

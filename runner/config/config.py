@@ -9,13 +9,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.checks import at_least, first_line
+from runner.checks import at_least, first_line, within
 from runner.config.layers.mcdnnic import mcdnnic_layers
 from runner.config.layers.network import normalized_layers
 from runner.config.loading import LoaderConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
 from runner.config.training import DecisionConfig, LearningRateConfig, RollbackConfig, check_optimizer
 from runner.errors import ConfigError
+
+MOST_THREADS = 1 << 16
+"""More threads than any machine has cores."""
 
 
 class Mode(Enum):
@@ -90,6 +93,7 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1, "threads")
+        within("threads", self.threads, 1, MOST_THREADS)
         for key in asdict(WorkflowConfig()):
             if not isinstance(self.workflow.get(key), str | None):
                 raise ConfigError(f"workflow.{key}={self.workflow[key]!r} must be a text")

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from runner.checks import at_least
 from runner.config.training import check_on_nan
-from runner.errors import ConfigError, DivergedError
+from runner.errors import DivergedError
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.evaluators.evaluator import Evaluator, Metric
 from runner.nn.layers.base import Forward
@@ -103,11 +104,10 @@ class Decision(Unit):
         self.told_ = False
 
     def reconfigure(self, **changes: object) -> None:
-        for name, value in changes.items():
-            if isinstance(value, int) and value < 1:
-                raise ConfigError(f"decision.{name}={value} must be at least 1 (epochs)")
         check_on_nan(changes.get("on_nan", self.on_nan))
         super().reconfigure(**changes)
+        at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
+        at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
         if self.history:
             self.complete <<= self._is_complete()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from runner.checks import at_least, within
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.layers.base import Forward
 from runner.nn.schedule import LearningRateAdjuster
@@ -66,6 +67,11 @@ class Rollback(Unit):
     def reconfigure(self, **changes: Any) -> None:
         super().reconfigure(**changes)
         self.lr_minus = float(self.lr_minus)
+        self.initialize()
+
+    def initialize(self) -> None:
+        at_least("rollback.fail_iterations", self.fail_iterations, 1, "epochs")
+        within("rollback.lr_minus", self.lr_minus, high=1)
 
     @property
     def went_back(self) -> bool:

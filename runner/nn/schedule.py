@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
+from runner.checks import LARGEST, within
 from runner.errors import ConfigError
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.layers.weighted import WeightedGradient
@@ -119,8 +120,22 @@ class LearningRateAdjuster(Unit):
         return self.minibatches if self.by_minibatch else self.epoch_number
 
     def factor_after(self, steps: int) -> float:
-        """Returns the policy's factor after so many more epochs or minibatches."""
-        return POLICIES[self.policy](self.done + steps, **self.parameters)
+        """Returns the policy's factor after so many more epochs or minibatches.
+
+        Raises:
+            ConfigError: the policy gives none that a learning rate can have.
+        """
+        try:
+            factor = POLICIES[self.policy](self.done + steps, **self.parameters)
+        except (ArithmeticError, ValueError):
+            factor = math.nan
+        if not 0 <= factor <= LARGEST:
+            count = f"{self.done + steps} {'minibatches' if self.by_minibatch else 'epochs'}"
+            raise ConfigError(
+                f"lr_adjuster: the policy {self.policy!r} with {self.parameters} gives the factor {factor} after {count}, which"
+                " no learning rate can have"
+            )
+        return factor
 
     def extension(self, epochs: int) -> dict[str, int]:
         """Returns the keys, with values, by which a policy that has an end lasts for so many more epochs."""
@@ -129,5 +144,9 @@ class LearningRateAdjuster(Unit):
 
     def _adjust(self) -> None:
         factor = self.scale * self.factor_after(0)
+        within("lr_adjuster: the factor on the learning rates", factor)
         for gradient in self.gradients:
             gradient.rate_factor = factor
+            for step in gradient.steps.values():
+                if not step.rate * factor <= LARGEST:
+                    within(f"layers.{gradient.forward.name}: learning_rate={step.rate} times {factor:g} =", step.rate * factor)

@@ -131,7 +131,10 @@ def test_a_network_with_a_unit_of_ones_own_scores_what_its_name_says(folder: Pat
 
 def test_bad_input_has_one_clear_message(folder: Path, veles_run: Run) -> None:
     done = veles_run("conf=kmeans", "workflow.cluters=3", code=2)
-    assert done.stderr == ("veles-run: 'workflow.cluters' is not a key of KMeans; known: clusters, points, rounds, sample\n")
+    assert done.stderr == (
+        "veles-run: 'workflow.cluters' is not a key of KMeans; did you mean 'clusters'?"
+        " known: clusters, points, rounds, sample\n"
+    )
 
 
 OWN_LOADER = (
@@ -145,7 +148,10 @@ OWN_LOADER = (
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["loader.arguments.noice=1"], "'loader.arguments.noice' is not a key of SpiralsLoader; known: arms, noise, points"),
+        (
+            ["loader.arguments.noice=1"],
+            "'loader.arguments.noice' is not a key of SpiralsLoader; did you mean 'noise'? known: arms, noise, points",
+        ),
         (["loader.arguments.arms=many"], "loader.arguments.arms='many' must be of type int"),
         (["loader.data_dir=x"], "loader.data_dir does not belong to loader._target_='spirals.SpiralsLoader'"),
         (["loader._target_=null"], "loader.arguments are for a class of your own: name it with loader._target_"),

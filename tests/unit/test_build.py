@@ -75,7 +75,7 @@ KNOWN = "known: label, parts, share, size"
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 1, "sizes": 2}, f"'workflow.sizes' is not a key of Simple; {KNOWN}"),
+        ({"size": 1, "sizes": 2}, f"'workflow.sizes' is not a key of Simple; did you mean 'size'. {KNOWN}"),
         ({}, "workflow.size is missing: Simple needs it"),
         ({"size": "3"}, "workflow.size='3' must be of type int"),
         ({"size": True}, "workflow.size=True must be of type int"),
@@ -88,11 +88,11 @@ KNOWN = "known: label, parts, share, size"
         ({"size": 1, "layers": NETWORK["layers"]}, "layers is for a StandardWorkflow, which Simple is not"),
         (
             {"target": f"{__name__}.Further", "size": 1, "deep": 2},
-            "'workflow.deep' is not a key of Further; known: depth,",
+            "'workflow.deep' is not a key of Further; did you mean 'depth'. known: depth,",
         ),
         (
             {"target": f"{__name__}.Net", "widht": 1, **NETWORK},
-            "'workflow.widht' is not a key of Net; known: width$",
+            "'workflow.widht' is not a key of Net; did you mean 'width'. known: width$",
         ),
         ({"target": None, "size": 1, **NETWORK}, "'workflow.size' is not a key of StandardWorkflow; known: none$"),
         ({"target": 3}, "workflow._target_=3 must be a text"),

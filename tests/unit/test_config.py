@@ -84,7 +84,10 @@ def test_a_name_that_is_a_number_is_text() -> None:
         ({"a": {"type": "fc"}}, "layers.a.type='fc' is not a type of layer; known: activation_log, .*, all2all, .*, softmax"),
         ({"a": {"type": ["dropout"]}}, r"layers.a.type=\['dropout'\] is not a type of layer"),
         ({"a": {"type": "dropout"}, "b": {"x": 1}}, "layers.b has no type: give layers.b.type, or name one of the layers a"),
-        ({"a": {"type": "dropout", "ratio": 1}}, "layers.a.ratio is not a key of a 'dropout' layer; known: dropout_ratio"),
+        (
+            {"a": {"type": "dropout", "ratio": 1}},
+            "layers.a.ratio is not a key of a 'dropout' layer; did you mean 'dropout_ratio'. known: dropout_ratio",
+        ),
         ({"a": {"type": "dropout", 5: 1}}, "layers.a.5 is not a key"),
         ({"a": {"type": "dropout", "learning_rate": 1}}, "layers.a.learning_rate is not a key of a 'dropout' layer"),
         ({"a": 5}, "layers.a=5 must be a mapping of settings"),
@@ -162,10 +165,10 @@ def test_a_wrong_shape_is_refused(shape: object) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("learning_rate", -0.1, "must not be negative, and must be finite"),
-        ("learning_rate", float("inf"), "must not be negative, and must be finite"),
-        ("learning_rate", float("nan"), "must not be negative, and must be finite"),
-        ("weights_decay", -1, "must not be negative"),
+        ("learning_rate", -0.1, "must be between 0 and 3.4e"),
+        ("learning_rate", float("inf"), "must be between 0 and 3.4e"),
+        ("learning_rate", float("nan"), "must be between 0 and 3.4e"),
+        ("weights_decay", -1, "must be between 0 and"),
         ("l1_vs_l2", 1.1, "must be between 0 and 1"),
         ("l1_vs_l2", -0.1, "must be between 0 and 1"),
         ("gradient_momentum", 1.0, "must be at least 0 and below 1"),

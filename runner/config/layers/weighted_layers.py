@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from enum import Enum
 
+from runner.checks import LARGEST, within
 from runner.errors import ConfigError
 
 
@@ -45,6 +45,7 @@ class InitializationConfig:
     def __post_init__(self) -> None:
         for what in ("weights", "bias"):
             size = getattr(self, f"{what}_stddev")
+            within(f"{what}_stddev", size, -LARGEST)
             if size is not None and size < 0 and getattr(self, f"{what}_filling") is not Distribution.constant:
                 raise ConfigError(f"{what}_stddev={size} must not be negative, unless {what}_filling is constant")
 
@@ -80,8 +81,7 @@ class GradientConfig:
                 raise ConfigError(f"{item.name}={value} must be between 0 and 1")
             if item.name.startswith("gradient_momentum") and not 0 <= value < 1:
                 raise ConfigError(f"{item.name}={value} must be at least 0 and below 1")
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"{item.name}={value} must not be negative, and must be finite")
+            within(item.name, value)
 
 
 @dataclass(kw_only=True)

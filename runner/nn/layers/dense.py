@@ -51,7 +51,7 @@ class All2All(WeightedForward):
 
     def initialize(self) -> None:
         self.function_ = ACTIVATIONS[self.activation]
-        if not self.output_shape:
+        if not self.output_shape and "label_count" in self.links():
             self.output_shape = (self.label_count,)
         outputs = math.prod(self.output_shape)
         self.initialize_parameters((outputs, math.prod(self.input_shape)), outputs)

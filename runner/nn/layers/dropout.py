@@ -35,11 +35,15 @@ class Dropout(Forward):
     def reconfigure(self, **changes: Any) -> None:
         self.check_adjustable(changes)
         for ratio in changes.values():
-            if not 0 <= ratio < 1:
-                raise ConfigError(f"layers.{self.name}.dropout_ratio={ratio} must be at least 0 and below 1")
             self.dropout_ratio = float(ratio)
+        self._check()
+
+    def _check(self) -> None:
+        if not 0 <= self.dropout_ratio < 1:
+            raise ConfigError(f"layers.{self.name}.dropout_ratio={self.dropout_ratio} must be at least 0 and below 1")
 
     def initialize(self) -> None:
+        self._check()
         self.output_shape = self.input_shape
 
     def run(self) -> None:

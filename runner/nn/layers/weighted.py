@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runner.checks import LARGEST, within
+from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.memory import memory
 from runner.nn.core.random_stream import Stream
 from runner.nn.layers.base import Forward, Gradient, Shape
 from runner.nn.training.sgd import SGD
@@ -77,6 +80,7 @@ class WeightedForward(Forward):
             outputs: the length of the bias.
             memory_format: of the weights.
         """
+        self._check_shape(shape)
         if self.weights is None:
             inputs = math.prod(shape[1:])
             # `contiguous` would leave the strides of a single channel alone, from which torch tells the format of the output.
@@ -84,6 +88,17 @@ class WeightedForward(Forward):
             self.bias = self.drawn("bias", (outputs,), inputs) if self.include_bias else None
         self.weights = self.fitting("weights", shape)
         self.bias = None if self.bias is None else self.fitting("bias", (outputs,))
+
+    def _check_shape(self, shape: Shape) -> None:
+        """Raises a ConfigError for weights that nobody can have, whether the configuration or a snapshot says so."""
+        for parameter, (_, size) in self.initializers.items():
+            within(f"layers.{self.name}.{parameter}_stddev", size, -LARGEST)
+        if not shape or min(shape) < 1:
+            raise ConfigError(
+                f"layers.{self.name}: weights of shape {shape} are none; its outputs have the shape {self.output_shape}"
+            )
+        if (size := math.prod(shape) * self.dtype.itemsize) > memory():
+            raise ConfigError(f"layers.{self.name}: weights of shape {shape} take {size:,} bytes, more than this machine has")
 
     def drawn(self, parameter: str, shape: Shape, inputs: int) -> Tensor:
         """Returns how a parameter begins; `inputs` are those of an output."""
@@ -170,6 +185,10 @@ class WeightedGradient(Gradient):
             gradient_momentum=gradient_momentum,
             gradient_momentum_bias=gradient_momentum_bias,
         )
+
+    def initialize(self) -> None:
+        for parameter, step in self.steps.items():
+            step.check(f"layers.{self.forward.name}, {parameter}")
 
     def parameter_names(self) -> list[str]:
         """Returns the names of the parameters that are updated."""

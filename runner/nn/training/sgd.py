@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from runner.checks import within
+
 
 @dataclass
 class SGD:
@@ -30,6 +32,14 @@ class SGD:
     momentum: float = 0.0
     ortho: float = 0.0
     velocity: Tensor | None = None
+
+    def check(self, where: str) -> None:
+        """Raises a ConfigError for a setting that is not a number, or that no training has."""
+        for name in ("rate", "decay", "ortho"):
+            within(f"{where}: {name}", getattr(self, name))
+        for name in ("l1", "momentum"):
+            within(f"{where}: {name}", getattr(self, name), high=1)
+        within(f"{where}: rate times decay", self.rate * max(self.decay, self.ortho))
 
     def update(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
         """Updates a parameter with its gradient, of the same shape; `factor` multiplies the learning rate."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runner.checks import first_line
+from runner.checks import first_line, within
 from runner.errors import ConfigError
 from runner.targets import locate
 
@@ -46,6 +46,10 @@ class TorchStep:
     def reset(self) -> None:
         """Forgets all but the settings and the learning rate."""
         self.optimizer, self.device = self._made(_placeholder()), None
+
+    def check(self, where: str) -> None:
+        """Raises a ConfigError for a learning rate that is not a number, or that no training has."""
+        within(f"{where}: lr", self.rate)
 
     def update(self, parameter: Tensor, gradient: Tensor, factor: float) -> None:
         """Updates a parameter with its gradient, of the same shape; `factor` multiplies the learning rate."""

@@ -149,7 +149,7 @@ def test_overrides_that_can_change_on_resume(key: str, value: float, read) -> No
             "layers.fc1.output_sample_shape",
             r"layers.fc1.output_sample_shape is fixed once the network is built.*can: factor_ortho",
         ),
-        ("layers.fc9.learning_rate", "layers.fc9 is not in the snapshot, which has drop, fc1, out"),
+        ("layers.fc9.learning_rate", "layers.fc9 is not in the snapshot; did you mean 'fc1'. it has drop, fc1, out"),
         ("loader.minibatch_size", "loader.minibatch_size cannot change on resume"),
         ("layers.fc1", "layers.fc1 cannot change on resume"),
         ("seed", "seed cannot change on resume"),
@@ -192,7 +192,10 @@ OUT = LAYERS["out"]
         ({"layers": {"decision": OUT}}, r"layers.decision has a name that another .*\(taken: decision, .*start_point\)"),
         ({"layers": {"gd_out": LAYERS["fc1"], "out": OUT}}, "layers.(gd_)?out has a name that another unit needs"),
         ({"layers": {"a.b": LAYERS["fc1"], "out": OUT}}, r"a layer named 'a\.b': a name has no dots"),
-        ({"loader_name": "cifar"}, "loader.name='cifar' is not a loader; known: blobs, cifar10, dataset"),
+        (
+            {"loader_name": "cifar"},
+            "loader.name='cifar' is not a loader; did you mean 'cifar10'. known: blobs, cifar10, dataset",
+        ),
     ],
 )
 def test_what_makes_no_network_is_refused(settings: dict[str, object], message: str) -> None:
