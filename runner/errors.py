@@ -15,6 +15,7 @@ RunnerError
     │   ├── StoreSyncError                      the snapshot is there, and may not outlive a power failure
     │   ├── StoreAwayError (ConnectionError)    the database does not answer
     │   └── StoreAccessError (PermissionError)  a wrong password, or rights that are missing
+    ├── RunInUseError (BlockingIOError)     another process goes on with the run
     ├── SnapshotNotFoundError (FileNotFoundError)
     ├── SnapshotAmbiguousError (LookupError) a location fits several runs
     ├── SnapshotDamagedError (ValueError)   empty, truncated, altered, or not a snapshot at all
@@ -92,6 +93,12 @@ class StoreAwayError(StoreError, ConnectionError):
 
 class StoreAccessError(StoreError, PermissionError):
     """The database refuses the user: a wrong password, or rights that are missing."""
+
+    exit_code = 2
+
+
+class RunInUseError(SnapshotError, BlockingIOError):
+    """Another process goes on with the run."""
 
     exit_code = 2
 

@@ -51,7 +51,12 @@ class MemoryStore(Store):
         return iter([self.kept[location]])
 
     def list(
-        self, unreadable: Unreadable = ignore, *, runs: Collection[str] | None = None, workflow: str | None = None
+        self,
+        unreadable: Unreadable = ignore,
+        *,
+        runs: Collection[str] | None = None,
+        workflow: str | None = None,
+        apart_from: Collection[str] = (),
     ) -> Iterator[Entry]:
         entries = []
         for location, data in self.kept.items():
@@ -61,7 +66,7 @@ class MemoryStore(Store):
             except SnapshotError as error:
                 unreadable(location, error)
         newest_first = sorted(entries, key=lambda entry: entry.newest_last, reverse=True)
-        return (entry for entry in newest_first if selected(entry.header, runs, workflow))
+        return (entry for entry in newest_first if selected(entry.header, runs, workflow, apart_from))
 
     def find(self, location: str) -> str:
         return location

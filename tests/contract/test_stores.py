@@ -337,11 +337,15 @@ def test_list_of_some_runs_and_of_a_workflow(store: Store) -> None:
         {"workflow": "flow 1" * 20},
         {"workflow": "flow"},
         {"runs": runs[:1], "workflow": "flow 0" * 20},
+        {"apart_from": runs[1:]},
+        {"apart_from": runs[:1], "workflow": "flow 1" * 20},
     ):
         expected = [
             one
             for one in headers[::-1]
-            if one.run_id in wanted.get("runs", runs) and one.workflow == wanted.get("workflow", one.workflow)
+            if one.run_id in wanted.get("runs", runs)
+            and one.run_id not in wanted.get("apart_from", [])
+            and one.workflow == wanted.get("workflow", one.workflow)
         ]
         assert [entry.header for entry in store.list(**wanted)] == expected
 

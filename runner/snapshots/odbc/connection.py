@@ -81,6 +81,7 @@ class Connection:
     Attributes:
         dialect: the peculiarities of the database system.
         quote: the character that quotes identifiers; a space if there is none.
+        call_limit: seconds that a call may take. Default: `CALL_LIMIT`.
 
     Args:
         odbc: a connection string, `DSN=name`, or the bare name of a data source. Its passwords may be masked.
@@ -90,6 +91,7 @@ class Connection:
     def __init__(self, odbc: str, limit: float = OPEN_LIMIT) -> None:
         self._raw: pyodbc.Connection | None = None
         self._hangs = False
+        self.call_limit: float | None = None
         self.dialect = _dialects.get(odbc, STANDARD)
         self._folder = folder_of(odbc)
         text = sqlite.pinned(passwords.reveal(odbc), self._folder)
@@ -162,7 +164,7 @@ class Connection:
         return Result(columns, cursor.fetchall() if columns else (), cursor.rowcount)
 
     def _wait(self, call: Future[Any], limit: float | None = None) -> Any:
-        limit = CALL_LIMIT if limit is None else limit
+        limit = limit or self.call_limit or CALL_LIMIT
         try:
             return call.result(limit)
         except TimeoutError:

@@ -40,6 +40,8 @@ class Dialect:
         every_script: statement that lets a table hold text in any script; None if there is none.
         packet: query for the largest message that the server accepts, in bytes; None if there is no limit.
         portion: bytes to give the driver at a time; None for as many as it asks for.
+        lock: query that gives the connection a lock with a number, without waiting: 1 if nobody else has it. It ends with the
+            connection. None if there is no such query.
         embedded: whether the database runs in this process, so that no connection can break.
     """
 
@@ -56,6 +58,7 @@ class Dialect:
     every_script: str | None = None
     packet: str | None = None
     portion: int | None = None
+    lock: str | None = None
     embedded: bool = False
 
 
@@ -73,6 +76,7 @@ _MYSQL = Dialect(
     transactional="ALTER TABLE {} ENGINE=InnoDB",
     every_script="ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4",
     packet="SELECT @@max_allowed_packet",
+    lock="SELECT GET_LOCK(CONCAT('veles-run ', ?), 0)",
     portion=64 << 10,  # MariaDB's driver asks for 256 bytes at a time, and sends a packet for each
 )
 
@@ -80,7 +84,13 @@ DIALECTS = {
     "MariaDB": _MYSQL,
     "MySQL": _MYSQL,
     # A server may be configured to report a commit before it is durable.
-    "PostgreSQL": Dialect(timestamp="timestamp", blob="bytea", limit="LIMIT {}", setup="SET synchronous_commit = on"),
+    "PostgreSQL": Dialect(
+        timestamp="timestamp",
+        blob="bytea",
+        limit="LIMIT {}",
+        setup="SET synchronous_commit = on",
+        lock="SELECT CAST(pg_try_advisory_lock(CAST(? AS bigint)) AS integer)",
+    ),
     "SQLite": Dialect(
         timestamp="datetime",
         blob="blob",
@@ -218,15 +228,18 @@ class Statements:
         self.delete_chunks = f"DELETE FROM {chunks} WHERE {of_one}"
         self.delete = f"DELETE FROM {main} WHERE {run} = ? AND {log} = ? AND {name} = ?"
 
-    def newest(self, wanted: Mapping[str, Sequence[str]], count: int, headers: bool) -> str:
+    def newest(self, wanted: Mapping[str, Sequence[str]], count: int, headers: bool, apart_from: int) -> str:
         """Returns a query for the newest rows up to a given time.
 
         Args:
             wanted: the values to accept, for each column to filter by.
             count: maximum number of rows.
             headers: whether to join the companion table, which has the headers.
+            apart_from: number of processes whose rows are left out.
         """
         marks = {self._columns[column]: ", ".join("?" * len(values)) for column, values in wanted.items()}
         condition = "".join(f" AND {column} IN ({values})" for column, values in marks.items())
+        if apart_from:
+            condition += f" AND {self._columns['id']} NOT IN ({', '.join('?' * apart_from)})"
         header, join = (self._header, self._with_header) if headers else ("NULL", "")
         return self._newest.format(header=header, join=join, condition=condition, limit=self._limit.format(count))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import groupby
 from typing import Self
 
@@ -13,14 +13,16 @@ from runner import passwords
 from runner.errors import ConfigError, SnapshotAmbiguousError, SnapshotError, SnapshotNotFoundError, StoreAwayError, StoreError
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
-from runner.snapshots.odbc import pages, strings
+from runner.snapshots.odbc import pages, sqlite, strings
 from runner.snapshots.odbc.connection import Result, connect, folder_of
 from runner.snapshots.odbc.dialects import NAME_LENGTH, Table, check_table
 from runner.snapshots.odbc.driver import load, shown, translated, translation
+from runner.snapshots.odbc.lease import Lease
 from runner.snapshots.odbc.proof import Proof
 from runner.snapshots.odbc.session import Content, Row, Session, sql_time, text_of
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
+from runner.snapshots.stores.lock import locked
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 from runner.text import as_name
 
@@ -221,24 +223,31 @@ class OdbcStore(Store):
             yield from session.read(wanted.id, wanted.name, data)
 
     def list(
-        self, unreadable: Unreadable = ignore, *, runs: Collection[str] | None = None, workflow: str | None = None
+        self,
+        unreadable: Unreadable = ignore,
+        *,
+        runs: Collection[str] | None = None,
+        workflow: str | None = None,
+        apart_from: Collection[str] = (),
     ) -> Iterator[Entry]:
         wanted = {} if workflow is None else {"workflow": [workflow[:NAME_LENGTH]]}
         ids = [] if runs is None else sorted(runs)
         parts = [{"id": ids[at : at + RUNS_AT_A_TIME]} for at in range(0, len(ids), RUNS_AT_A_TIME)]
-        found = [self._entries(wanted | part, unreadable) for part in (parts if runs is not None else [{}])]
+        found = [self._entries(wanted | part, unreadable, apart_from) for part in (parts if runs is not None else [{}])]
         for entry in heapq.merge(*found, key=lambda entry: entry.newest_last, reverse=True):
-            if selected(entry.header, runs, workflow):
+            if selected(entry.header, runs, workflow, apart_from):
                 yield entry
 
-    def _entries(self, wanted: Mapping[str, Sequence[str]], unreadable: Unreadable) -> Iterator[Entry]:
+    def _entries(
+        self, wanted: Mapping[str, Sequence[str]], unreadable: Unreadable, apart_from: Collection[str] = ()
+    ) -> Iterator[Entry]:
         """Yields the snapshots whose columns have certain values, newest first."""
         headers: dict[tuple[str, str], Header | SnapshotError] = {}
 
         def fetch(until: str, count: int) -> Sequence[Row]:
             headers.clear()
             with self._session("list", IMPATIENCE) as session:
-                found = self._newest(session, wanted, until, count)
+                found = self._newest(session, wanted, until, count, sorted(apart_from)[:RUNS_AT_A_TIME])
                 headers.update({(row.id, row.name): _header(session, row) for row in found})
             return found
 
@@ -252,11 +261,13 @@ class OdbcStore(Store):
                     entries.append(Entry(location, header))
             yield from sorted(entries, key=lambda entry: entry.newest_last, reverse=True)
 
-    def _newest(self, session: Session, wanted: Mapping[str, Sequence[str]], until: str, count: int) -> Sequence[Row]:
+    def _newest(
+        self, session: Session, wanted: Mapping[str, Sequence[str]], until: str, count: int, apart_from: Sequence[str]
+    ) -> Sequence[Row]:
         if self._columns(session, session.sql.main) is None:
             return []
         with_headers = self._columns(session, session.sql.chunks) is not None
-        return session.newest(wanted, until, count, with_headers)
+        return session.newest(wanted, until, count, with_headers, apart_from)
 
     def delete(self, *locations: str) -> None:
         with self._session("delete from", IMPATIENCE) as session:
@@ -267,6 +278,14 @@ class OdbcStore(Store):
                         f"there is no snapshot {location!r}: to delete one, give its full id, log id and name"
                     )
             session.connection.commit()
+
+    def claimed(self, run: str) -> AbstractContextManager[None]:
+        with self._session("use", IMPATIENCE) as session:
+            dialect = session.dialect
+            file = sqlite.file_of(session.connection) if dialect.embedded else None
+        if file is not None:
+            return locked(file.parent / f".{run}.lock", str(self))
+        return nullcontext() if dialect.lock is None else Lease(self.odbc, self.table, run, str(self))
 
     @staticmethod
     def _delete(session: Session, one: Location, with_chunks: bool) -> int:

@@ -166,7 +166,9 @@ class Session:
             return False
         return True
 
-    def newest(self, wanted: Mapping[str, Sequence[str]], until: str, count: int, headers: bool) -> list[Row]:
+    def newest(
+        self, wanted: Mapping[str, Sequence[str]], until: str, count: int, headers: bool, apart_from: Sequence[str] = ()
+    ) -> list[Row]:
         """Returns the newest rows up to a time, without their content.
 
         Args:
@@ -174,9 +176,10 @@ class Session:
             until: the time, as text.
             count: maximum number of rows.
             headers: whether to join the companion table, which has the headers.
+            apart_from: processes whose rows are left out.
         """
-        statement = self.sql.newest(wanted, count, headers)
-        rows = self.connection.execute(statement, until, *chain.from_iterable(wanted.values())).rows
+        statement = self.sql.newest(wanted, count, headers, len(apart_from))
+        rows = self.connection.execute(statement, until, *chain.from_iterable(wanted.values()), *apart_from).rows
         return [Row(text_of(row[0]), text_of(row[1]), text_of(row[2]), text_of(row[3]), row[4]) for row in rows]
 
     def header(self, row: Row) -> Header:

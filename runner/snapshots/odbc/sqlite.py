@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import ConfigError
 from runner.snapshots.odbc.strings import is_sqlite, parts
@@ -12,7 +13,10 @@ from runner.snapshots.odbc.strings import is_sqlite, parts
 if TYPE_CHECKING:
     import pyodbc
 
+    from runner.snapshots.odbc.connection import Connection
+
 _DATABASE = re.compile(r"(?i)(^|;)\s*database\s*=[^;]*")
+_FILES = "PRAGMA database_list"
 _UNSAFE_JOURNALS = ("off", "memory")
 
 
@@ -35,6 +39,15 @@ def pinned(text: str, folder: Path) -> str:
     return _DATABASE.sub(lambda found: f"{found[1]}Database={folder / path}", text, count=1)
 
 
+def file_of(connection: Connection) -> Path:
+    """Returns the file of an open database."""
+    return Path(_main_file(connection.execute(_FILES).rows))
+
+
+def _main_file(rows: Iterable[Any]) -> str:
+    return next((str(row[2] or "") for row in rows if row[1] == "main"), "")
+
+
 def secured(connection: pyodbc.Connection, text: str, name: str, folder: Path) -> None:
     """Makes sure that a new connection keeps committed data, in the file that was asked for.
 
@@ -47,7 +60,7 @@ def secured(connection: pyodbc.Connection, text: str, name: str, folder: Path) -
     Raises:
         ConfigError: SQLite has opened another file, or none.
     """
-    opened = next((str(row[2] or "") for row in connection.execute("PRAGMA database_list") if row[1] == "main"), "")
+    opened = _main_file(connection.execute(_FILES))
     asked = (folder / (parts(text).get("database") or name)).resolve()
     if not opened or Path(opened).resolve() != asked:
         raise ConfigError(f"SQLite has opened {opened or 'no file'!r} instead of {str(asked)!r}: choose another path")

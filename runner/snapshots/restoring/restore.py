@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Restored:
-    """A workflow that was restored, where from, and what its header said."""
+    """A workflow that was restored, where from, what its header said, and the store that it was in."""
 
     workflow: Workflow
     location: str
     header: Header
+    store: Store
 
 
 def restore(
@@ -96,7 +97,11 @@ def located(location: str) -> tuple[Store, str]:
 
 
 def restore_latest(
-    stores: Iterable[Store], wanted: Callable[[Header], bool], policy: Policy, workflow: str | None = None
+    stores: Iterable[Store],
+    wanted: Callable[[Header], bool],
+    policy: Policy,
+    workflow: str | None = None,
+    apart_from: Collection[str] = (),
 ) -> Restored | None:
     """Restores the newest good snapshot that is wanted; warns of those that it has to skip.
 
@@ -105,8 +110,9 @@ def restore_latest(
         wanted: whether a snapshot is wanted, by its header.
         policy: what is trusted.
         workflow: the name of its workflow, by which stores look. Default: any.
+        apart_from: processes that have not written it, as for `Store.list`.
     """
-    for entry, store in newest_first(stores, _tell_unreadable, workflow=workflow):
+    for entry, store in newest_first(stores, tell_unreadable, workflow=workflow, apart_from=apart_from):
         if not wanted(entry.header):
             continue
         try:
@@ -116,7 +122,8 @@ def restore_latest(
     return None
 
 
-def _tell_unreadable(location: str, error: SnapshotError) -> None:
+def tell_unreadable(location: str, error: SnapshotError) -> None:
+    """Warns that a snapshot is passed over."""
     log.warning("snapshot %r cannot be used: %s; passing it over", location, str(error))
 
 
@@ -143,7 +150,7 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
         _provide_classes(workflow, policy)
         for snapshotter in snapshotters(workflow):
             type(snapshotter).restored_from(snapshotter, location, granted(snapshotter.place, snapshotter.mode, store))
-        return Restored(workflow, location, header)
+        return Restored(workflow, location, header, store)
 
 
 def _provide_classes(workflow: Workflow, policy: Policy) -> None:

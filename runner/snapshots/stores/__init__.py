@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from runner import passwords
@@ -49,11 +49,15 @@ def store_of(location: str | Path) -> tuple[Store, str]:
 
 
 def newest_first(
-    stores: Iterable[Store], unreadable: Unreadable = ignore, *, workflow: str | None = None
+    stores: Iterable[Store],
+    unreadable: Unreadable = ignore,
+    *,
+    workflow: str | None = None,
+    apart_from: Collection[str] = (),
 ) -> Iterator[tuple[Entry, Store]]:
-    """Yields the snapshots of several stores, newest first, each with its store. Reads them lazily."""
+    """Yields the snapshots of several stores, newest first, each with its store. Reads them lazily, as `Store.list` does."""
 
     def entries(store: Store) -> Iterator[tuple[Entry, Store]]:
-        return ((entry, store) for entry in store.list(unreadable, workflow=workflow))
+        return ((entry, store) for entry in store.list(unreadable, workflow=workflow, apart_from=apart_from))
 
     return heapq.merge(*map(entries, stores), key=lambda found: found[0].newest_last, reverse=True)

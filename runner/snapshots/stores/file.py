@@ -23,6 +23,7 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.format.reader import read_header
 from runner.snapshots.stores.file_system import CLOCK_STEP, Files, missing, version
 from runner.snapshots.stores.free_names import first_free
+from runner.snapshots.stores.lock import locked
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 from runner.text import as_name
 
@@ -122,9 +123,15 @@ class FileStore(Store):
         return _blocks(location, BLOCK)
 
     def list(
-        self, unreadable: Unreadable = ignore, *, runs: Collection[str] | None = None, workflow: str | None = None
+        self,
+        unreadable: Unreadable = ignore,
+        *,
+        runs: Collection[str] | None = None,
+        workflow: str | None = None,
+        apart_from: Collection[str] = (),
     ) -> Iterator[Entry]:
-        return (entry for entry in newest_files(self._paths(), unreadable) if selected(entry.header, runs, workflow))
+        entries = newest_files(self._paths(), unreadable)
+        return (entry for entry in entries if selected(entry.header, runs, workflow, apart_from))
 
     def find(self, location: str) -> str:
         return location
@@ -136,6 +143,14 @@ class FileStore(Store):
             stack.callback(self._sync, self.directory)
             for location in locations:
                 stack.callback(self._unlink, Path(location))
+
+    @contextmanager
+    def claimed(self, run: str) -> Iterator[None]:
+        with suppress(OSError):  # the first snapshot will say what is wrong with the folder
+            for folder in missing(self.directory):
+                self.files.mkdir(folder, self.mode)
+        with locked(self.directory / f".{run}.lock", str(self), self.mode):
+            yield
 
     def _unlink(self, path: Path) -> None:
         with _translated("delete", path):

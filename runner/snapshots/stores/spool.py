@@ -8,7 +8,7 @@ import heapq
 import logging
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Self
@@ -113,9 +113,16 @@ class SpoolStore(Store):
         return store.open(location)
 
     def list(
-        self, unreadable: Unreadable = ignore, *, runs: Collection[str] | None = None, workflow: str | None = None
+        self,
+        unreadable: Unreadable = ignore,
+        *,
+        runs: Collection[str] | None = None,
+        workflow: str | None = None,
+        apart_from: Collection[str] = (),
     ) -> Iterator[Entry]:
-        listed = (store.list(unreadable, runs=runs, workflow=workflow) for store in (self._spool, self._store))
+        listed = (
+            store.list(unreadable, runs=runs, workflow=workflow, apart_from=apart_from) for store in (self._spool, self._store)
+        )
         return heapq.merge(*listed, key=lambda entry: entry.newest_last, reverse=True)
 
     def find(self, location: str) -> str:
@@ -127,6 +134,9 @@ class SpoolStore(Store):
         for store in (self._spool, self._store):
             if there := [location for of, location in places if of is store]:
                 store.delete(*there)
+
+    def claimed(self, run: str) -> AbstractContextManager[None]:
+        return self._store.claimed(run)
 
     def _where(self, location: str) -> tuple[Store, str]:
         """Returns which store has a snapshot, and its location there: it may have been delivered in the meantime."""

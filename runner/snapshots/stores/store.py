@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Self
 
@@ -69,7 +70,12 @@ class Store(ABC):
 
     @abstractmethod
     def list(
-        self, unreadable: Unreadable = ignore, *, runs: Collection[str] | None = None, workflow: str | None = None
+        self,
+        unreadable: Unreadable = ignore,
+        *,
+        runs: Collection[str] | None = None,
+        workflow: str | None = None,
+        apart_from: Collection[str] = (),
     ) -> Iterator[Entry]:
         """Yields the snapshots, newest first, without reading their content.
 
@@ -80,6 +86,8 @@ class Store(ABC):
             unreadable: called for each unreadable header that is come across.
             runs: only snapshots that these processes wrote (`Header.run_id`). Default: all.
             workflow: only snapshots of workflows with this name. Default: all.
+            apart_from: no snapshots that these processes wrote. It may grow meanwhile: a caller that has seen one of a process
+                can have the others left out.
         """
 
     @abstractmethod
@@ -95,12 +103,26 @@ class Store(ABC):
     def delete(self, *locations: str) -> None:
         """Deletes snapshots; a database deletes all or none of them."""
 
+    def claimed(self, run: str) -> AbstractContextManager[None]:
+        """Claims a run for the block, so that no other process goes on with it here. A store without locks claims nothing.
+
+        The claim of a process that has ended, however it has, is void.
+
+        Args:
+            run: identifies the run: 16 hexadecimal digits.
+
+        Raises:
+            RunInUseError: another process has claimed it.
+        """
+        return nullcontext()
+
     @property
     def identity(self) -> str:
         """Identifies the store, however its place is spelled: two stores with the same identity are the same store."""
         return self.place
 
 
-def selected(header: Header, runs: Collection[str] | None, workflow: str | None) -> bool:
+def selected(header: Header, runs: Collection[str] | None, workflow: str | None, apart_from: Collection[str] = ()) -> bool:
     """Whether a header belongs to one of these runs and to this workflow."""
-    return (runs is None or header.run_id in runs) and (workflow is None or header.workflow == workflow)
+    wanted = (runs is None or header.run_id in runs) and header.run_id not in apart_from
+    return wanted and (workflow is None or header.workflow == workflow)
