@@ -36,7 +36,7 @@ class Launcher:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: number of threads of the numerical library. Default: chosen by the workflow.
         plots: the folder for plots. Default: nothing is drawn.
-        config, overrides, typed, referenced, conf: the configuration, as snapshots record it.
+        config, overrides, typed, referenced, conf, identity: the configuration and its identity, as snapshots record them.
 
     Raises:
         ConfigError: this machine does not have the device.
@@ -53,6 +53,7 @@ class Launcher:
         typed: Sequence[str] = (),
         referenced: Mapping[str, Any] | None = None,
         conf: str | None = None,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.run_id = str(uuid.uuid4())
         self.device = _resolve_device(device)
@@ -67,6 +68,7 @@ class Launcher:
             "typed": list(typed),
             "referenced": dict(referenced or {}),
             "conf": conf,
+            **(identity or {}),
         }
         self._workflow: Workflow | None = None
         self._continuing: frozenset[signal.Signals] = frozenset()

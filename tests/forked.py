@@ -33,17 +33,35 @@ def run(
     if _interpreter(environment) != _HERE:
         command = [*VELES_RUN, *arguments]
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = [Path(folder, name) for name in ("stdout", "stderr")]
-        process = _context.Process(target=_veles_run, args=(arguments, cwd, dict(environment), outputs))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(arguments, timeout, *(path.read_bytes() for path in outputs))
-        texts = [path.read_text() for path in outputs]
-        return subprocess.CompletedProcess(arguments, process.exitcode, *texts)
+    with Started(arguments, cwd=cwd, environment=environment) as started:
+        return started.end(timeout)
+
+
+class Started:
+    """A run of the command that has been started; it is killed at the end of the block, if it has not ended by then."""
+
+    def __init__(self, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> None:
+        self._arguments = arguments
+        self._folder = tempfile.TemporaryDirectory()
+        self._outputs = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
+        self.process = _context.Process(target=_veles_run, args=(arguments, cwd, dict(environment), self._outputs))
+        self.process.start()
+
+    def __enter__(self) -> "Started":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.join()
+        self._folder.cleanup()
+
+    def end(self, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Waits for its end."""
+        self.process.join(timeout)
+        texts = [path.read_text() for path in self._outputs]
+        if self.process.exitcode is None:
+            raise subprocess.TimeoutExpired(self._arguments, timeout, *(text.encode() for text in texts))
+        return subprocess.CompletedProcess(self._arguments, self.process.exitcode, *texts)
 
 
 def _veles_run(arguments: Sequence[str], cwd: Path, environment: dict[str, str], outputs: Sequence[Path]) -> None:

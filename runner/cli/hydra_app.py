@@ -36,7 +36,8 @@ _HELP = """veles-run: runs a workflow from a conf file, and continues it from an
   veles-run conf=mnist snapshot=FILE                continue from a snapshot
   veles-run conf=mnist snapshotter.odbc=DSN         keep the snapshots in a database
   veles-run --snapshot FILE                         the same (also -w); the conf comes from the snapshot
-  veles-run conf=mnist snapshot=latest              continue from the newest snapshot (auto: if there is one)
+  veles-run conf=mnist snapshot=latest              continue from the newest snapshot
+  veles-run conf=mnist seed=1 snapshot=auto         continue this very run, or start it: for jobs that are requeued
   veles-run conf=mnist snapshot=FILE mode=evaluate  score a snapshot
   veles-run -m conf=mnist loader.minibatch_size=50,100   run one after the other
 

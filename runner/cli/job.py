@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,23 @@ from omegaconf import DictConfig, OmegaConf
 from runner import build, signals
 from runner import config as schema
 from runner.checks import known
-from runner.cli import authority, conf_changes, console, run_folder, source
+from runner.cli import authority, conf_changes, console, run_folder, run_identity, source
 from runner.cli.parallel import check_alone
-from runner.cli.request import Request
+from runner.cli.request import Request, as_typed
 from runner.config import Config, Mode
 from runner.errors import ConfigError, RunError, RunnerError, SnapshotNotFoundError
 from runner.graph import Workflow, random_state
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.plots.canvas import can_draw
+from runner.snapshots.claims import Claims
 from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.restore import Restored
 from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores import spool
 from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import concealed
+from runner.snapshots.stores.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -49,35 +52,39 @@ def run(node: DictConfig) -> Outcome:
     check_alone(os.environ)
     _stay_where_the_command_was_typed()
     request = Request.from_hydra()
-    node = _typed(node)
+    node = as_typed(node)
     if node.snapshot:
         node.snapshot = concealed(node.snapshot).replace("${", "\\${")  # it is resolved already
-    restored = source.find_snapshot(node, request)
-    if restored is None:
+    with Claims() as claims:
+        restored = source.find_snapshot(node, request, claims)
+        if restored is None:
+            if node.mode is Mode.evaluate:
+                raise SnapshotNotFoundError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
+            return _fresh(node, request, claims)
+        if node.graph:
+            return _draw(restored.workflow, node.graph)
         if node.mode is Mode.evaluate:
-            raise SnapshotNotFoundError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
-        return _fresh(node, request)
-    if node.graph:
-        return _draw(restored.workflow, node.graph)
-    if node.mode is Mode.evaluate:
-        return _evaluate(restored, node, request)
-    return _resume(restored, node, request)
+            return _evaluate(restored, node, request)
+        return _resume(restored, node, request, claims)
 
 
-def _fresh(node: DictConfig, request: Request) -> Outcome:
+def _fresh(node: DictConfig, request: Request, claims: Claims) -> Outcome:
     name = request.workflow_name(node)
     if name is None:
         loader = GlobalHydra.instance().config_loader()
         raise ConfigError(f"conf=NAME says what to run; known: {known(loader.get_group_options('conf'))}")
     config = schema.from_hydra(node)
     build.check_seed(config.seed)
+    drawn = config.seed is None
     node.seed = config.seed = random_state.draw_seed() if config.seed is None else config.seed
     workflow = build.build(config, name=name, seed=config.seed, output_dir=request.output_dir)
     if config.graph:
         return _draw(workflow, config.graph)
-    launcher = _launcher(config, node, request)
+    identity = run_identity.of_fresh(config, workflow, drawn)
+    launcher = _launcher(config, node, request, identity)
     launcher.attach(workflow)
-    return _run(workflow, launcher, request, config.seed)
+    claim = partial(claims.take, log_id=launcher.run_id, identity=identity["identity"])
+    return _run(workflow, launcher, request, config.seed, claim)
 
 
 def _draw(workflow: Workflow, path: str) -> Outcome:
@@ -86,26 +93,34 @@ def _draw(workflow: Workflow, path: str) -> Outcome:
     return Outcome(None)
 
 
-def _resume(restored: Restored, node: DictConfig, request: Request) -> Outcome:
+def _resume(restored: Restored, node: DictConfig, request: Request, claims: Claims) -> Outcome:
     workflow = restored.workflow
     before = source.snapshot_config(restored, node, request)
     conf_changes.keep(before, restored)
     conf_changes.tell(before, node, restored.header, request)
     now = source.overridden(before, request.run_overrides)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
+    now.seed = before.seed if now.seed is None else now.seed  # any will do
     authority.check_places(now, node, source.as_named(restored, request))
-    config = schema.from_hydra(now)
-    launcher = _launcher(config, now, request, restored.header)
+    config, was = schema.from_hydra(now), schema.from_hydra(before)
+    identity = run_identity.of_resumed(restored.header, workflow, was, config)
+    run = request.output_dir if request.branches else restored.header.log_id
+    claim = partial(claims.take, log_id=run, identity=identity["identity"])
+    claim(restored.store)
+    if restored.header.identity not in (None, identity["identity"]):
+        for snapshotter in snapshotters(workflow):
+            snapshotter.branch()  # another run, which must not delete the snapshots of this one
+    launcher = _launcher(config, now, request, identity, restored.header)
     launcher.attach(workflow)
     _allow_changed_data(workflow, config.restore.allow_changed_data)
     log.info("Resuming from %s (%s)", restored.location, _position(restored.header))
-    changes = build.reconfigure(workflow, schema.from_hydra(before), config, request.output_dir)
+    changes = build.reconfigure(workflow, was, config, request.output_dir)
     if changes:
         console.print_changes(changes)
     _warn_of_new_code(restored)
     if workflow.complete:
         return _already_complete(restored, request)
-    return _run(workflow, launcher, request, config.seed)
+    return _run(workflow, launcher, request, config.seed, claim)
 
 
 def _already_complete(restored: Restored, request: Request) -> Outcome:
@@ -150,8 +165,10 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
     return Outcome(next(iter(scores.values())))
 
 
-def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | None) -> Outcome:
+def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | None, claim: Callable[[Store], None]) -> Outcome:
     with launcher.session(workflow) as run:
+        for snapshotter in snapshotters(workflow):
+            claim(snapshotter.store)
         where = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
         log.info("%s %s: seed %d, %s", workflow.activity, workflow.name, seed, where)
         try:
@@ -225,14 +242,9 @@ def _stay_where_the_command_was_typed() -> None:
         os.chdir(typed_in)
 
 
-def _typed(node: DictConfig) -> DictConfig:
-    """Returns the job's part of Hydra's configuration, with the schema's types and nothing else."""
-    keys = OmegaConf.structured(Config)
-    typed: DictConfig = OmegaConf.merge(keys, OmegaConf.masked_copy(node, list(keys)))  # type: ignore[assignment]
-    return typed
-
-
-def _launcher(config: Config, node: DictConfig, request: Request, header: Header | None = None) -> Launcher:
+def _launcher(
+    config: Config, node: DictConfig, request: Request, identity: Mapping[str, Any], header: Header | None = None
+) -> Launcher:
     _save_effective(node, request)
     run_folder.permit(request.output_dir, config.snapshotter.permissions)
     container: dict[str, Any] = OmegaConf.to_container(node, enum_to_str=True)  # type: ignore[assignment]
@@ -245,6 +257,7 @@ def _launcher(config: Config, node: DictConfig, request: Request, header: Header
         typed=sorted({*request.typed_keys_of_run, *(header.typed if header else ())}),
         referenced=conf_changes.referenced(node, config),
         conf=(header and header.conf) or request.conf,
+        identity=identity,
     )
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner.build import LAUNCH_KEYS
 from runner.cli.authority import PLACES
 from runner.cli.overrides import as_override
+from runner.config import Config
 from runner.targets import TARGET
 
 NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "restore")
@@ -72,6 +73,11 @@ class Request:
         return str(OverridesParser.create().parse_override(texts[0]).value() or "") if texts else ""
 
     @property
+    def branches(self) -> bool:
+        """Whether this is one of several jobs that start from a snapshot that was named: each is a branch of its own."""
+        return self.sweep and self.named_snapshot not in ("", "latest", "auto")
+
+    @property
     def typed_keys(self) -> list[str]:
         """The keys that were typed."""
         return keys_of(self.typed)
@@ -109,6 +115,13 @@ class Request:
 def keys_of(overrides: Sequence[str]) -> list[str]:
     """Returns the keys of overrides."""
     return [_key(text).lstrip("~") for text in overrides]
+
+
+def as_typed(node: DictConfig) -> DictConfig:
+    """Returns the job's part of Hydra's configuration, with the schema's types and nothing else."""
+    keys = OmegaConf.structured(Config)
+    typed: DictConfig = OmegaConf.merge(keys, OmegaConf.masked_copy(node, list(keys)))  # type: ignore[assignment]
+    return typed
 
 
 def _key(override: str) -> str:

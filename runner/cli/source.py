@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,29 +9,28 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from runner import build
 from runner import config as schema
 from runner.checks import first_line
 from runner.cli import authority
+from runner.cli.newest import find_newest
 from runner.cli.request import Request
 from runner.config import Config
-from runner.errors import ConfigError, SnapshotMismatchError, SnapshotNotFoundError
-from runner.snapshots.format.header import Header
-from runner.snapshots.restoring.restore import Restored, folder_stores, restore_latest, restore_with
+from runner.errors import ConfigError, SnapshotMismatchError
+from runner.snapshots.claims import Claims
+from runner.snapshots.restoring.restore import Restored, restore_with
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.location import SCHEME
 from runner.snapshots.unpickling.allowed.entries import GIVEN
 from runner.targets import TARGET
 
-log = logging.getLogger(__name__)
 
-
-def find_snapshot(node: DictConfig, request: Request) -> Restored | None:
+def find_snapshot(node: DictConfig, request: Request, claims: Claims) -> Restored | None:
     """Restores what `snapshot` names; None means a fresh start.
 
     Raises:
         SnapshotNotFoundError: there is none, and it was asked for.
         SnapshotMismatchError: it is of another workflow than the conf file.
+        RunInUseError: it is of a run that another process goes on with.
     """
     source = node.snapshot
     if not source:
@@ -42,7 +40,7 @@ def find_snapshot(node: DictConfig, request: Request) -> Restored | None:
     policy = Policy(settings.trust, trusted, settings.key, dict(settings.renamed), settings.max_bytes)
     wanted = request.workflow_name(node)
     if source in ("latest", "auto"):
-        return _newest(node, request, wanted, policy)
+        return find_newest(node, request, policy, claims)
     restored = restore_with(source, policy)
     if request.conf is not None and restored.header.workflow != wanted:
         raise SnapshotMismatchError(
@@ -50,24 +48,6 @@ def find_snapshot(node: DictConfig, request: Request) -> Restored | None:
             f" {wanted!r}: leave conf out, or name a snapshot of {wanted!r}"
         )
     return restored
-
-
-def _newest(node: DictConfig, request: Request, wanted: str | None, policy: Policy) -> Restored | None:
-    source, settings = node.snapshot, schema.from_hydra(node).snapshotter
-    named = build.snapshot_store(settings, "") if settings.odbc or settings.directory else None
-
-    def is_wanted(header: Header) -> bool:
-        same = not request.sweep or source == "latest" or header.overrides == request.run_overrides
-        return same and (wanted is None or header.workflow == wanted)
-
-    found = restore_latest([named] if named else folder_stores(request.run_folders), is_wanted, policy, wanted)
-    if found is None:
-        where = named or " and ".join(map(str, request.run_folders))
-        missing = f"there is no snapshot of {wanted or 'any workflow'!r} in {where}"
-        if source == "latest":
-            raise SnapshotNotFoundError(f"snapshot=latest: {missing}")
-        log.info("snapshot=auto: %s; starting afresh", missing)
-    return found
 
 
 def named_modules(node: DictConfig) -> list[str]:

@@ -131,7 +131,7 @@ def test_cfg_job_shows_the_configuration(veles_run: Run) -> None:
         ["--snapshot", "{last}"],
         ["-w", "{last}"],
         ["conf=mnist_small", "snapshot=latest"],
-        ["conf=mnist_small", "snapshot=auto"],
+        [*SMALL, "seed=3", "snapshot=auto"],
     ],
     ids=" ".join,
 )

@@ -51,7 +51,7 @@ def ways(odbc: str, location: str) -> list[list[str]]:
         [f"+snapshot=odbc://{odbc}&{table}&{run}&{log}"],
         ["--snapshot", f"odbc://{odbc}&&{run[:12]}&{log[:12]}"],
         [conf, f"snapshotter.odbc={odbc}", "snapshot=latest"],
-        [conf, "snapshotter.odbc=${oc.env:VELES_TEST_ODBC}", "snapshot=auto"],
+        [*BASE, "snapshotter.odbc=${oc.env:VELES_TEST_ODBC}", "snapshot=auto"],
         [f"snapshot=odbc://${{oc.env:VELES_TEST_ODBC}}&{table}&{run}&{log}&{name}"],
         [conf, "snapshotter.odbc=DSN=snapshots", "-w", "latest"],
     ]

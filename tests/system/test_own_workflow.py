@@ -198,6 +198,8 @@ def test_what_a_class_refuses_is_one_line(arguments: tuple[str, str], message: s
 
 def test_what_cannot_change_on_resume_is_refused(folder: Path, veles_run: Run) -> None:
     veles_run(*SMALL)
+    extended = veles_run("conf=kmeans", "workflow.rounds=60", "seed=5", "snapshotter.interval=20", "snapshot=auto").stdout
+    assert re.search(r"^Resuming from \S+kmeans_round_50", extended, re.MULTILINE)
     error = veles_run("conf=kmeans", "snapshot=latest", "workflow.clusters=9", code=2).stderr
     assert error == "veles-run: workflow.clusters cannot change on resume: KMeans('kmeans') is built already\n"
 
@@ -243,7 +245,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     "arguments",
     [
         ["snapshot={}"],
-        ["conf=kmeans", "snapshot=auto"],
+        ["conf=kmeans", "snapshot=latest"],
         ["snapshot={}", "mode=evaluate", "restore.trusted=[kmeans]"],
         ["snapshot={}", "graph=graph.dot", "workflow._target_=os.system"],
     ],

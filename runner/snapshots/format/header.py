@@ -67,6 +67,10 @@ class Header:
     """What references in `config`, such as `${oc.env:NAME}`, stood for, where that was a number or a truth value."""
     conf: str | None = None
     """The conf file of the run."""
+    identity: str | None = None
+    """Digest of the configuration that makes the run the run it is; None in headers from before there was one."""
+    identity_without: list[str] = field(default_factory=list)
+    """Keys that are not in the digest: those that only say when the run ends, and `seed` if it was drawn."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of Python and of the packages that affect results."""
     code: dict[str, str] = field(default_factory=dict)
