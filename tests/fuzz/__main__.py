@@ -32,6 +32,7 @@ from runner.launcher import Launcher
 from runner.snapshots.restoring.restore import restore
 from tests.fuzz.bases import FOLDER, TRUSTED, trees
 from tests.fuzz.changes import Changer
+from tests.fuzz.headers import Resumption
 from tests.fuzz.nodes import write
 from tests.fuzz.trial import Trial, limit_memory, look, written
 from tests.fuzz.watch import Watch
@@ -41,14 +42,15 @@ BLOCK = 250
 PROCESSES = os.cpu_count() or 1
 FAST = "/dev/shm" if os.path.isdir("/dev/shm") else None
 """Where folders are in memory."""
+Tools = tuple[Changer, Resumption]
 
 
-def work(changer: Changer, seed: int, numbers: range, shared: mmap, results: int) -> None:
+def work(tools: Tools, seed: int, numbers: range, shared: mmap, results: int) -> None:
     """Tries some; what comes of them goes into a pipe, and which it is at into shared memory."""
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
         os.chdir(folder)
         limit_memory()
-        trial = Trial(Path(folder).resolve(), changer, Watch(Path(folder).resolve()))
+        trial = Trial(Path(folder).resolve(), *tools, Watch(Path(folder).resolve()))
         outcomes: Counter[str] = Counter()
         with open(results, "w") as pipe:
             for number in numbers:
@@ -64,7 +66,7 @@ def work(changer: Changer, seed: int, numbers: range, shared: mmap, results: int
 class Block:
     """A process that tries some, and what it says."""
 
-    def __init__(self, changer: Changer, seed: int, numbers: range) -> None:
+    def __init__(self, tools: Tools, seed: int, numbers: range) -> None:
         self.numbers = numbers
         self.shared = mmap(-1, 8)
         self.reading, writing = os.pipe()
@@ -73,7 +75,7 @@ class Block:
             code = 1
             try:
                 silence()
-                work(changer, seed, numbers, self.shared, writing)
+                work(tools, seed, numbers, self.shared, writing)
                 code = 0
             finally:
                 os._exit(code)
@@ -103,7 +105,7 @@ def silence() -> None:
 
 def fuzz(seed: int, count: int) -> int:
     """Tries so many; returns how many findings there were."""
-    changer = warm()
+    tools = warm()
     waiting = [range(begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK)][::-1]
     blocks: list[Block] = []
     outcomes: Counter[str] = Counter()
@@ -111,7 +113,7 @@ def fuzz(seed: int, count: int) -> int:
     began = time.monotonic()
     while waiting or blocks:
         while waiting and len(blocks) < PROCESSES:
-            blocks.append(Block(changer, seed, waiting.pop()))
+            blocks.append(Block(tools, seed, waiting.pop()))
         findings, counts, rest = blocks.pop(0).finish()
         outcomes += counts
         for number, what in findings:
@@ -125,7 +127,7 @@ def fuzz(seed: int, count: int) -> int:
     return sum(map(len, kinds.values()))
 
 
-def warm() -> Changer:
+def warm() -> Tools:
     """Makes the trees, in a folder of its own, and imports whatever runs import."""
     from tests.mutate import import_all
 
@@ -140,6 +142,7 @@ def warm() -> Changer:
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
         os.chdir(folder)
         changer = Changer(trees())
+        resumption = Resumption()
         for tree in changer.trees.values():
             restored = restore(written(Path(folder, FOLDER), write(tree)), trusted=TRUSTED)
             Launcher(device="cpu").run(restored.workflow)
@@ -148,16 +151,16 @@ def warm() -> Changer:
     # A restore may collect garbage: it need not look through the trees and all that was imported.
     gc.collect()
     gc.freeze()
-    return changer
+    return changer, resumption
 
 
 def only(seed: int, number: int) -> int:
     """Tries one."""
-    changer = warm()
+    tools = warm()
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
         os.chdir(folder)
         limit_memory()
-        trial = Trial(Path(folder).resolve(), changer, Watch(Path(folder).resolve()))
+        trial = Trial(Path(folder).resolve(), *tools, Watch(Path(folder).resolve()))
         show = trial._go
 
         def shown(path: Path, rng: random.Random, typed: list[str] | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 import random
@@ -13,12 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner import build
 from runner import config as schema
-from runner.cli import authority, source
+from runner.cli import authority, conf_changes, run_identity, source
 from runner.cli.request import Request
+from runner.cli.run_identity import Asked
 from runner.config import Config
 from runner.graph import Workflow
 from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.restore import Restored
+from runner.snapshots.stores.file import FileStore
 from tests.fuzz.changes import FRACTIONS, NUMBERS, TEXTS
 
 SECRET = "a secret of the environment"
@@ -66,6 +69,7 @@ TYPED: tuple[list[str], ...] = (
 LAYERS = {"fc1": {"type": "all2all_tanh", "output_sample_shape": 5}, "out": {"type": "softmax"}}
 
 
+@functools.cache
 def configuration() -> dict[str, Any]:
     """Returns an honest configuration, with all keys that there are."""
     made: dict[str, Any] = OmegaConf.to_container(OmegaConf.structured(Config), enum_to_str=True)  # type: ignore[assignment]
@@ -80,7 +84,7 @@ def honest() -> dict[str, Any]:
 
 def changed(rng: random.Random) -> dict[str, Any]:
     """Returns the fields of a header of which some, or parts of the configuration, are others."""
-    fields = honest()
+    fields = copy.deepcopy(honest())
     for _ in range(rng.choice((0, 0, 1, 2))):
         fields[rng.choice(list(fields))] = _value(rng)
     if isinstance(fields["config"], dict):
@@ -109,6 +113,12 @@ def _value(rng: random.Random) -> Any:
     return {rng.choice(("_target_", "name", "a.b", "${x}")): value} if wrap < 0.1 else [value, value] if wrap < 0.2 else value
 
 
+@functools.cache
+def plain() -> bytes:
+    """Returns an honest header as it stands in a file."""
+    return as_bytes(honest())
+
+
 def as_bytes(fields: dict[str, Any]) -> bytes:
     """Returns a header as it stands in a file."""
     return json.dumps(fields).encode("utf-8", "surrogatepass")
@@ -120,21 +130,31 @@ class Resumption:
     def __init__(self) -> None:
         os.environ["FUZZ_SECRET"] = SECRET
         self.call: DictConfig = OmegaConf.structured(Config)
+        described = OmegaConf.merge(self.call, configuration())
+        self.asked = Asked.by(described, "x")  # type: ignore[arg-type]
         workflow = Workflow(name="x")
-        self.go_on(Restored(workflow, "snapshots/x.pickle", Header(**honest())), [])  # imports and compiles what is used
+        self.go_on(
+            Restored(workflow, "snapshots/x.pickle", Header(**honest()), FileStore("snapshots")), []
+        )  # imports what is used
 
     def go_on(self, restored: Restored, typed: list[str]) -> None:
         """Takes the snapshot's configuration, and what was typed over it, into the run."""
         location = restored.location
         typed = [f"snapshot={location}", *typed]
         request = Request(conf=None, typed=typed, output_dir="out", run_folders=[Path("out")], sweep=False)
+        header = restored.header
+        if not self.asked.is_of(header):
+            assert "\n" not in self.asked.difference(header), "a message of several lines"
         before = source.snapshot_config(restored, self.call, request)
+        conf_changes.keep(before, restored)
+        conf_changes.tell(before, self.call, header, request)
         now = source.overridden(before, request.run_overrides)
         now.mode, now.snapshot, now.restore = self.call.mode, location, self.call.restore
         authority.check_places(now, self.call, source.as_named(restored, request))
-        config = schema.from_hydra(now)
+        config, was = schema.from_hydra(now), schema.from_hydra(before)
+        run_identity.of_resumed(header, restored.workflow, was, config)
         shown = str(OmegaConf.to_container(now, resolve=True, enum_to_str=True))
         assert SECRET not in shown, "the environment was read"
         assert not config.snapshotter.odbc, "it would connect"
         assert not config.snapshotter.key, "it would sign"
-        build.reconfigure(restored.workflow, schema.from_hydra(before), config, "out")
+        build.reconfigure(restored.workflow, was, config, "out")

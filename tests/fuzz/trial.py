@@ -43,14 +43,15 @@ class Trial:
     Args:
         folder: where snapshots lie and are written.
         changer: what changes them.
+        resumption: resumes them as the command line does.
         watch: hears what happens.
     """
 
-    def __init__(self, folder: Path, changer: Changer, watch: Watch) -> None:
+    def __init__(self, folder: Path, changer: Changer, resumption: headers.Resumption, watch: Watch) -> None:
         self.folder = folder
         self.changer = changer
         self.watch = watch
-        self.resumption = headers.Resumption()
+        self.resumption = resumption
         self.phase = ""
         self.launcher: Launcher | None = None
         self.alarms = 0
@@ -136,7 +137,7 @@ def look(restored: Restored) -> None:
 
 def written(folder: Path, data: bytes, header: bytes | None = None) -> Path:
     """Writes a snapshot with a right trailer."""
-    header = headers.as_bytes(headers.honest()) if header is None else header
+    header = headers.plain() if header is None else header
     digest = Digest()
     stream = HEADER_START + struct.pack("<I", len(header)) + header + HEADER_END + data
     digest.update(stream)
