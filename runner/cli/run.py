@@ -127,7 +127,7 @@ def _unknown_key(key: str, section: Any) -> str:
     *_, name = key.split(".")
     names = [item.name for item in fields(section)]
     by_name = {other.rpartition(".")[2]: other for other in reversed(all_keys())}
-    elsewhere = by_name.get(name) or next((by_name[found] for found in get_close_matches(name, by_name, 1)), "")
+    elsewhere = by_name.get(name) or next((by_name[found] for found in get_close_matches(name, by_name, 1, 0.8)), "")
     close = (name not in by_name and meant(name, names)) or (elsewhere and f"did you mean {elsewhere!r}? ")
     return f"{key!r} is not a key; {close}known there: {known(names)}"
 
