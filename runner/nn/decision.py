@@ -166,7 +166,8 @@ class Decision(Unit):
         return len(last) == STUCK and all(errors == last[0] for errors in last) and earlier != last[:1] and last[0]["train"] > 0
 
     def _tell_cause(self) -> None:
-        largest = max((float(value.abs().max()) for _, value in self._tensors()), default=0.0)
+        # Statistics of the data, which may be large, have one dimension.
+        largest = max((float(value.abs().max()) for _, value in self._tensors() if value.dim() > 1), default=0.0)
         cause = (
             f"weights have grown to {largest:.0e}, so the learning rate is too high"
             if largest > GROWN
@@ -175,10 +176,11 @@ class Decision(Unit):
         log.warning("The errors have not moved for %d epochs (%s): %s", STUCK, self.metric.line(self.history[-1]), cause)
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yields what training changes in the layers, each with its name."""
+        """Yields the fractional numbers that training changes in the layers, each tensor with its name."""
         for unit in () if self.workflow is None else self.workflow.units:
-            if isinstance(unit, Forward):
-                yield from ((f"layers.{unit.name}.{name}", value) for name, value in unit.tensors().items() if value.numel())
+            for name, value in unit.tensors().items() if isinstance(unit, Forward) else ():
+                if value.is_floating_point() and value.numel():
+                    yield f"layers.{unit.name}.{name}", value
 
     def _is_complete(self) -> bool:
         epochs = len(self.history)
