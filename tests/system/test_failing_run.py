@@ -76,3 +76,13 @@ def test_a_run_in_which_nothing_improves_fails_and_goes_on_from_its_autosave(tmp
     (tmp_path / "mended").touch()
     assert "Counting_100.5.pickle.gz" in veles_run(*command, "plotters=false").stdout
     assert (tmp_path / "again").exists()
+
+
+def test_a_run_that_diverges_says_so_in_one_line_and_continues_from_its_best(veles_run: Run) -> None:
+    policy = ("lr_adjuster.policy=arbitrary_step", "lr_adjuster.lrs_with_lengths=[[1,2],[1e37,1],[1,1]]")
+    done = veles_run("conf=wine", "seed=1", *policy, code=1)
+    (line,) = [line for line in done.stderr.splitlines() if line]
+    assert line.startswith("veles-run: epoch ")
+    assert "infinite or not a number" in line
+    assert "Continue: veles-run " in done.stdout
+    assert "Traceback" not in done.stdout
