@@ -28,12 +28,10 @@ class Identity:
     Values are flat, by keys such as `layers.fc1.learning_rate`. Those that are the default are left out: whether they were
     written makes no difference, and neither does a key that a later version adds. The order of the layers is a value, too.
     Passwords are masked.
-
-    Attributes:
-        values: the values by key.
     """
 
     values: Mapping[str, Any]
+    """The values by key."""
 
     @classmethod
     def of(cls, config: Config, name: str | None) -> Identity:
