@@ -1,30 +1,42 @@
 """Makes docs/configuration.md of the schema: python docs/configuration.py > docs/configuration.md"""
 
-import ast
-import inspect
-from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
-from enum import Enum
-from itertools import pairwise
-from typing import Any
-
 from runner.config import config, training
 from runner.config import loading as data
 from runner.config import snapshotting as snapshots
+from runner.config.documentation import keys
 from runner.config.layers import image_layers as images
 from runner.config.layers import schema as layers
 
 HEAD = """# Configuration
 
-A conf file is a YAML file in `conf/` of the current folder, or of the package; `veles-run conf=NAME` runs it. It begins with
-`# @package _global_`. Every key can be set on the command line (`decision.max_epochs=5`) and swept
-(`-m loader.minibatch_size=50,100`); `veles-run conf=NAME --cfg job` shows what a run would have. The grammar is Hydra's; a
+A conf file is a YAML file in `conf/` of the current folder, or of the package; `veles-run NAME` runs it, which is short for
+`conf=NAME`. `veles-run path/to/file.yaml` runs a file that is anywhere. Every key can be set on the command line
+(`decision.max_epochs=5`) and swept (`-m loader.minibatch_size=50,100`). `veles-run NAME --help` shows every key of a conf with
+its type, its value there and what it means; `veles-run NAME --cfg job` shows the values as YAML. The grammar is Hydra's; a
 value that Hydra cannot read, such as a path with `=`, is taken literally.
 
 A text is the text that is typed, or written in a conf file: `snapshotter.prefix=1e3`, `snapshotter.directory=2024_01_02`,
 `workflow.name=true`. Only `null` is none; `"snapshotter.prefix='null'"` is the text. A column is a number if it is a whole one
 (`loader.label=3`), else a name. Arguments of your own classes, whose types the schema does not know, follow the rules of Hydra
 and YAML: `workflow.tag=1e3` is the number 1000, `"workflow.tag='1e3'"` a text.
+
+A conf may begin with others, and take options from config groups, as in Hydra:
+
+```yaml
+defaults: [mnist, optimizer: adamw, _self_]
+decision: {max_epochs: 5}
+```
+
+This is `conf/mnist.yaml`, then `conf/optimizer/adamw.yaml` below `optimizer`, then what the file itself says. A group is chosen
+on the command line with `optimizer=adamw`, whether or not the conf has it in its defaults. `adam`, `adamw` and `sgd` are in the
+package; a folder in your `conf/` with YAML files is a group, too: `conf/loader/fashion.yaml` is `loader=fashion`. Its files are
+below the key of the folder's name; with `# @package _global_` as their first line, they are at the top.
+
+`eval "$(veles-run -sc install=bash)"` has the shell complete confs, keys, values and paths (also in zsh; `install=fish`).
+
+All jobs of a sweep have the same seed, which is drawn and shown if none is typed. The folder of a run is
+`outputs/NAME/DATE/TIME`, of a job of a sweep `multirun/NAME/DATE/TIME/NUMBER`. What did not run, such as an evaluation or a
+wrong key, leaves no folder in `outputs`.
 
 This page is generated from the schema: `python docs/configuration.py > docs/configuration.md`.
 """
@@ -81,12 +93,22 @@ layers:
 
 A module gets samples in the shape that they have: those of MNIST, (28, 28), have no channel, so the first layer adds one.
 
-An optimizer of torch replaces the layers' own gradient descent, whose keys are then errors. It can be typed, too
-(`optimizer._target_=torch.optim.AdamW optimizer.lr=0.001`):
+`layer_defaults` has settings for each layer that takes them and has none of its own:
+
+```yaml
+layer_defaults: {learning_rate: 0.03, gradient_momentum: 0.9}
+```
+
+An optimizer of torch replaces the layers' own gradient descent: the settings of the layers are left out, which the log says. To
+type both is an error.
 
 ```yaml
 optimizer: {_target_: torch.optim.AdamW, lr: 0.001}
 ```
+
+    veles-run mnist optimizer=adamw optimizer.lr=0.002
+    veles-run mnist optimizer._target_=torch.optim.NAdam
+    veles-run mnist 'optimizer={_target_: torch.optim.AdamW, lr: 0.001}'
 
 Snapshots with modules of torch load as they are. Your own modules load if your conf file names them, or with
 `restore.trusted=[my_module]`.
@@ -120,33 +142,10 @@ def main() -> None:
         print(f"\n## {title}")
         if title == "layers":
             print(LAYERS, end="")
-        print("\n| key | default | meaning |\n|---|---|---|")
-        for key, default, meaning in rows(schema):
-            print(f"| `{prefix}{key}` | {default} | {meaning} |")
-
-
-def rows(schema: type) -> Iterator[tuple[str, str, str]]:
-    meanings = {name: text for base in reversed(schema.__mro__) if is_dataclass(base) for name, text in documented(base)}
-    for item in fields(schema):
-        if item.name in meanings:
-            yield item.name, shown(item.default), meanings[item.name]
-
-
-def documented(schema: type) -> Iterator[tuple[str, str]]:
-    body = ast.parse(inspect.getsource(schema)).body[0].body
-    for statement, following in pairwise(body):
-        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
-            yield statement.target.id, " ".join(following.value.value.split())
-
-
-def shown(default: Any) -> str:
-    if default is MISSING:
-        return ""
-    if default is None:
-        return "`null`"
-    if isinstance(default, Enum):
-        return f"`{default.value}`"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        print("\n| key | type | default | meaning |\n|---|---|---|---|")
+        for key in keys(schema):
+            default = f"`{key.default}`" if key.default else ""
+            print(f"| `{prefix}{key.name}` | {key.type} | {default} | {key.meaning} |")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ LAUNCH_KEYS = frozenset({"mode", "graph", "snapshot", "device", "threads", "plot
 """Keys that apply to a process, not to a run: they may differ each time a run is resumed."""
 
 NETWORK_SECTIONS = (
-    *("precision", "loader", "loss_function", "layers", "mcdnnic_topology", "mcdnnic_parameters"),
+    *("precision", "loader", "loss_function", "layers", "mcdnnic_topology", "mcdnnic_parameters", "layer_defaults"),
     *("optimizer", "lr_adjuster", "decision", "rollback"),
 )
 """Sections that apply only to a standard workflow."""

@@ -35,6 +35,12 @@ class RunnerError(Exception):
     exit_code: ClassVar[int] = 1
 
 
+def with_notes(error: BaseException, text: str | None = None) -> str:
+    """Returns what an error says, or a better text, with its notes: a place, and where the traceback is."""
+    text, notes = str(error) if text is None else text, getattr(error, "__notes__", ())
+    return f"{text} ({'; '.join(notes)})" if notes else text
+
+
 class ConfigError(RunnerError, ValueError):
     """A key, a value or a name in the configuration is wrong."""
 

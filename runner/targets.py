@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
+from runner import places
 from runner.checks import known, meant
 from runner.errors import ConfigError
 
@@ -31,23 +32,33 @@ def locate(key: str, target: str, base: type[T]) -> type[T]:
     Raises:
         ConfigError: there is no such class, or it is not a subclass of `base`.
     """
+    found = find(key, target)
+    if not isinstance(found, type) or not issubclass(found, base):
+        raise ConfigError(f"{key}={target!r} is not a subclass of {base.__module__}.{base.__qualname__}")
+    return found
+
+
+def find(key: str, target: str) -> Any:
+    """Returns what a key names as `module.name`; imports the module.
+
+    Raises:
+        ConfigError: there is no such module, it cannot be imported, or it has no such name.
+    """
     module_name, _, name = target.rpartition(".")
     if not module_name:
         raise ConfigError(f"{key}={target!r} must name a class with its module, such as my_module.{target}")
     try:
         module = import_module(module_name)
     except Exception as error:  # the module may fail in any way
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        is_missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
+        hint = "; modules are searched for in the current folder and among the installed packages" if is_missing else ""
         raise ConfigError(
-            f"{key}={target!r}: the module {module_name!r} cannot be imported ({reason}); modules are searched for in the"
-            " current folder and among the installed packages"
+            f"{key}={target!r}: the module {module_name!r} cannot be imported: {places.told(error)}{hint}"
         ) from error
     found: Any = vars(module).get(name)
     if found is None:
         close = meant(name, [other for other, value in vars(module).items() if isinstance(value, type)])
         raise ConfigError(f"{key}={target!r}: the module {module_name!r} has no {name!r}{close and f'; {close}'.rstrip()}")
-    if not isinstance(found, type) or not issubclass(found, base):
-        raise ConfigError(f"{key}={target!r} is not a subclass of {base.__module__}.{base.__qualname__}")
     return found
 
 

@@ -15,7 +15,6 @@ from runner.cli import authority
 from runner.cli.authority import PROCESS_KEYS
 from runner.cli.overrides import as_override
 from runner.cli.request import Request, keys_of
-from runner.cli.source import with_layers
 from runner.config import Config
 from runner.errors import ConfigError
 from runner.nn import StandardWorkflow
@@ -38,9 +37,11 @@ def referenced(node: DictConfig, config: Config) -> dict[str, Any]:
         config: the same, resolved.
     """
     values = schema.flattened(schema.plain(config))
+    settled = node.copy()
+    schema.settle_layers(settled)
     return {
         key: values[key]
-        for key in _references(with_layers(node.copy()))
+        for key in _references(settled)
         if type(values.get(key)) in (int, float, bool) and not passwords.is_secret(f"{key}=x")
     }
 

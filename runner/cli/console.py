@@ -22,10 +22,19 @@ log = logging.getLogger(__name__)
 console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
+IN_FILE_ONLY = {"in_file_only": True}
+"""The `extra` of a log record that is not shown: the error is, at the end."""
+
+
 class LineHandler(logging.Handler):
-    """Prints log records as lines above the progress bar."""
+    """Prints log records as lines above the progress bar. Tracebacks are for the log file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if hasattr(record, "in_file_only"):
+            return
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else None
         with suppress(Exception):  # the run does not depend on what is seen of it
             console.print(self.format(record), style=style)

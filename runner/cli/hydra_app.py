@@ -21,30 +21,34 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from runner import passwords
+from runner.cli import conf_files, run_folder
 from runner.config import Config
 from runner.config.veles import translated
 from runner.config.yaml_texts import as_written
+from runner.errors import ConfigError
 from runner.snapshots.stores.location import concealed
 from runner.text import shown
 
-PACKAGE = Path(__file__).parent.parent
-
 _HELP = """veles-run: runs a workflow from a conf file, and continues it from any of its snapshots, bit for bit.
 
-  veles-run conf=mnist                              run conf/mnist.yaml
-  veles-run conf=mnist decision.max_epochs=5        the same with a changed key
-  veles-run conf=mnist snapshot=FILE                continue from a snapshot
-  veles-run conf=mnist snapshotter.odbc=DSN         keep the snapshots in a database
-  veles-run --snapshot FILE                         the same (also -w); the conf comes from the snapshot
-  veles-run conf=mnist snapshot=latest              continue from the newest snapshot
-  veles-run conf=mnist seed=1 snapshot=auto         continue this very run, or start it: for jobs that are requeued
-  veles-run conf=mnist snapshot=FILE mode=evaluate  score a snapshot
-  veles-run -m conf=mnist loader.minibatch_size=50,100   run one after the other
+  veles-run mnist                              run conf/mnist.yaml (also conf=mnist, or the path of a file)
+  veles-run mnist decision.max_epochs=5        the same with a changed key
+  veles-run mnist optimizer=adamw              the same with conf/optimizer/adamw.yaml
+  veles-run mnist snapshot=FILE                continue from a snapshot
+  veles-run snapshot=FILE                      the same (also --snapshot FILE, -w FILE); the conf comes from the snapshot
+  veles-run mnist snapshot=latest              continue from the newest snapshot
+  veles-run mnist seed=1 snapshot=auto         continue this very run, or start it: for jobs that are requeued
+  veles-run mnist snapshot=FILE mode=evaluate  score a snapshot
+  veles-run mnist snapshotter.odbc=DSN         keep the snapshots in a database
+  veles-run -m mnist loader.minibatch_size=50,100   run one after the other
 
 $APP_CONFIG_GROUPS
-The keys with their values: veles-run conf=mnist --cfg job
-
-$FLAGS_HELP
+  veles-run NAME --help          every key of a conf, with its type, its value there, and what it means
+  veles-run NAME --cfg job       the same as YAML
+  veles-run --version
+  veles-run -m, --multirun       a sweep: a run for each of the values that are separated by commas
+  veles-run --hydra-help         what Hydra has beside this: folders, launchers, sweepers
+  eval "$$(veles-run -sc install=bash)"   confs, keys, values and paths are completed by Tab (also in zsh; install=fish)
 """
 
 
@@ -62,9 +66,9 @@ class App(Config):
     )
     hydra: Any = field(
         default_factory=lambda: {
-            # Two runs that start in the same second have different folders.
-            "run": {"dir": "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}-${run_token:}"},
-            "sweep": {"dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}-${run_token:}"},
+            # `outputs/mnist/2026-11-24/11-24-19-dfc837`. Two runs that start in the same second have different folders.
+            "run": {"dir": "outputs/${run_name:}/${now:%Y-%m-%d}/${run_time:}"},
+            "sweep": {"dir": "multirun/${run_name:}/${now:%Y-%m-%d}/${run_time:}"},
             "job": {"name": "veles-run"},
             "help": {"app_name": "veles-run", "template": _HELP},
             "callbacks": {"passwords": {"_target_": "runner.cli.hydra_app.PasswordsForJobs"}},
@@ -116,18 +120,28 @@ class ConfFolder(FileConfigSource):
         return "conf"
 
     def is_group(self, config_path: str) -> bool:
-        return _in_conf(config_path) and super().is_group(config_path)
+        return super().is_group(conf_files.folder(config_path))
 
     def is_config(self, config_path: str) -> bool:
-        return _in_conf(config_path) and super().is_config(config_path)
+        return conf_files.is_named(config_path) and super().is_config(conf_files.file(config_path, self.path))
 
     def load_config(self, config_path: str) -> ConfigResult:
-        result = super().load_config(config_path)
+        file = conf_files.file(config_path, self.path)
+        try:
+            result = super().load_config(file)
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self._normalize_file_name(file)} is not UTF-8 text ({error}): save it as UTF-8") from error
+        if not isinstance(result.config, DictConfig):
+            raise ConfigError(f"{self._normalize_file_name(file)} is a list: a conf file has keys, KEY: VALUE")
+        if config_path.startswith("conf/") and result.header.get("package") is None:
+            result.header["package"] = "_global_"  # a conf file speaks of the whole run; no line has to say so
         config = result.config
         if isinstance(config, DictConfig):
             _conceal_connection(config)
-            written = as_written(OmegaConf.to_container(config), Path(self.path) / self._normalize_file_name(config_path))
-            content, notes = translated(written)
+            path = Path(self.path) / self._normalize_file_name(file)
+            content, notes = translated(as_written(OmegaConf.to_container(config), path))
+            if config_path.startswith("conf/"):
+                content = conf_files.with_absolute_defaults(content, config_path, self.path)
             result.config = OmegaConf.create(content)
             for note in notes:
                 _say(note)
@@ -135,8 +149,13 @@ class ConfFolder(FileConfigSource):
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         if config_path == "":
-            return ["conf"] if super().is_group("conf") else []
-        return super().list(config_path, results_filter)
+            return ["conf", *super().list("conf", ObjectType.GROUP)] if super().is_group("conf") else []
+        if config_path == "conf" and results_filter is ObjectType.GROUP:
+            return []  # they are at the top
+        return super().list(conf_files.folder(config_path), results_filter)
+
+    def _normalize_file_name(self, filename: str) -> str:  # type: ignore[override]
+        return filename if filename.endswith(conf_files.SUFFIXES) else f"{filename}.yaml"
 
 
 class ConfSearchPath(SearchPathPlugin):
@@ -144,7 +163,7 @@ class ConfSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("current folder", f"conf://{os.getcwd()}")
-        search_path.append("veles-run", f"conf://{_conf_root()}")
+        search_path.append("veles-run", f"conf://{conf_files.bundled()}")
 
 
 class PasswordsForJobs(Callback):
@@ -166,8 +185,10 @@ def register() -> None:
     store.store(group="hydra/hydra_logging", name="veles", node=_HYDRA_LOGGING, package="hydra.hydra_logging")
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
-    token = secrets.token_hex(3)
-    OmegaConf.register_new_resolver("run_token", lambda: token, replace=True)
+    # Resolvers reach the processes in which a launcher runs jobs, with what they hold.
+    run_folder.name_runs()
+    seed = secrets.randbits(32)
+    OmegaConf.register_new_resolver("sweep_seed", lambda: seed, replace=True)
 
 
 def _conceal_connection(config: DictConfig) -> None:
@@ -184,12 +205,3 @@ def _conceal_connection(config: DictConfig) -> None:
 def _say(note: str) -> None:
     """Says something of a conf file, once: Hydra reads it for each job, and before there is a log."""
     print(f"veles-run: {passwords.redact(shown(note))}", file=sys.stderr)
-
-
-def _in_conf(config_path: str) -> bool:
-    return config_path in ("", "conf") or config_path.startswith("conf/")
-
-
-def _conf_root() -> Path:
-    """The folder that holds the package's `conf`: the package itself, or the checkout that it is run from."""
-    return PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent

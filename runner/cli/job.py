@@ -15,12 +15,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from runner import build, signals
+from runner import build, places, signals
 from runner import config as schema
 from runner.checks import known
 from runner.cli import authority, conf_changes, console, run_folder, run_identity, source
 from runner.cli.parallel import check_alone
-from runner.cli.request import Request, as_typed
+from runner.cli.request import Request, as_typed, relative
 from runner.config import Config, Mode
 from runner.errors import ConfigError, RunError, RunnerError, SnapshotNotFoundError
 from runner.graph import Workflow, random_state
@@ -53,6 +53,7 @@ def run(node: DictConfig) -> Outcome:
     _stay_where_the_command_was_typed()
     request = Request.from_hydra()
     node = as_typed(node)
+    taken_over = schema.let_optimizer_take_over(node, request.typed_keys)
     if node.snapshot:
         node.snapshot = concealed(node.snapshot).replace("${", "\\${")  # it is resolved already
     with Claims() as claims:
@@ -60,7 +61,7 @@ def run(node: DictConfig) -> Outcome:
         if restored is None:
             if node.mode is Mode.evaluate:
                 raise SnapshotNotFoundError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
-            return _fresh(node, request, claims)
+            return _fresh(node, request, taken_over, claims)
         if node.graph:
             return _draw(restored.workflow, node.graph)
         if node.mode is Mode.evaluate:
@@ -68,7 +69,7 @@ def run(node: DictConfig) -> Outcome:
         return _resume(restored, node, request, claims)
 
 
-def _fresh(node: DictConfig, request: Request, claims: Claims) -> Outcome:
+def _fresh(node: DictConfig, request: Request, taken_over: list[str], claims: Claims) -> Outcome:
     name = request.workflow_name(node)
     if name is None:
         loader = GlobalHydra.instance().config_loader()
@@ -76,15 +77,26 @@ def _fresh(node: DictConfig, request: Request, claims: Claims) -> Outcome:
     config = schema.from_hydra(node)
     build.check_seed(config.seed)
     drawn = config.seed is None
-    node.seed = config.seed = random_state.draw_seed() if config.seed is None else config.seed
+    node.seed = config.seed = _drawn_seed(request) if config.seed is None else config.seed
     workflow = build.build(config, name=name, seed=config.seed, output_dir=request.output_dir)
     if config.graph:
         return _draw(workflow, config.graph)
+    if taken_over:
+        log.info("The optimizer takes the place of %s", ", ".join(taken_over))
     identity = run_identity.of_fresh(config, workflow, drawn)
     launcher = _launcher(config, node, request, identity)
     launcher.attach(workflow)
     claim = partial(claims.take, log_id=launcher.run_id, identity=identity["identity"])
     return _run(workflow, launcher, request, config.seed, claim)
+
+
+def _drawn_seed(request: Request) -> int:
+    """Returns a seed that nobody has chosen: the jobs of a sweep compare settings, so all of them get the same one."""
+    if not request.sweep:
+        return random_state.draw_seed()
+    seed: int = OmegaConf.create({"seed": "${sweep_seed:}"}).seed
+    log.info("seed=%d was drawn for all jobs of the sweep, so that they differ in nothing but what is swept", seed)
+    return seed
 
 
 def _draw(workflow: Workflow, path: str) -> Outcome:
@@ -98,7 +110,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     before = source.snapshot_config(restored, node, request)
     conf_changes.keep(before, restored)
     conf_changes.tell(before, node, restored.header, request)
-    now = source.overridden(before, request.run_overrides)
+    now = source.overridden(before, request.run_overrides, node)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
     now.seed = before.seed if now.seed is None else now.seed  # any will do
     authority.check_places(now, node, source.as_named(restored, request))
@@ -150,7 +162,7 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
     _allow_changed_data(workflow, node.restore.allow_changed_data)
     if typed := request.scoring_overrides:
         before = source.snapshot_config(restored, node, request)
-        now = source.overridden(before, typed)
+        now = source.overridden(before, typed, node)
         build.check_scorable(workflow, source.differing(before, now))
         if changes := build.score_with(workflow, schema.from_hydra(before), schema.from_hydra(now)):
             console.print_changes(changes)
@@ -169,6 +181,7 @@ def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | N
     with launcher.session(workflow) as run:
         for snapshotter in snapshotters(workflow):
             claim(snapshotter.store)
+        run_folder.keep(HydraConfig.get().runtime.output_dir)
         where = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
         log.info("%s %s: seed %d, %s", workflow.activity, workflow.name, seed, where)
         try:
@@ -186,11 +199,20 @@ def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | N
 
 
 def failure(error: BaseException) -> RunnerError:
-    """Returns what an error is shown as; the traceback of one that is not of veles-run itself is logged."""
+    """Returns what an error is shown as. The traceback of one that is not only ours is in the log, and it says so."""
+    place = places.of(error)
     if isinstance(error, RunnerError):
-        return error
-    log.error("The run has failed", exc_info=error)
-    return RunError(f"the run has failed: {type(error).__name__}: {error}".removesuffix(": "))
+        is_foreign = place is not None or (isinstance(error, RunError) and error.__cause__ is not None)
+        if hasattr(error, "__notes__") or not is_foreign:
+            return error
+    told = error if isinstance(error, RunnerError) else RunError(f"the run has failed: {places.told(error)}")
+    if place and place not in str(told):
+        told.add_note(place)
+    log.error("%s", told, exc_info=error, extra=console.IN_FILE_ONLY)
+    config = HydraConfig.get()
+    run_folder.keep(config.runtime.output_dir)
+    told.add_note(f"traceback: {relative(config.runtime.output_dir)}/{config.job.name}.log")
+    return told
 
 
 @contextmanager

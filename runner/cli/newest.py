@@ -128,7 +128,9 @@ class _Search:
         loader = GlobalHydra.instance().config_loader()
         try:
             composed = loader.load_configuration("config", [f"conf={self._request.conf}"], RunMode.RUN)
-            return Asked.by(as_typed(composed), self.name)
+            node = as_typed(composed)
+            schema.let_optimizer_take_over(node, ())
+            return Asked.by(node, self.name)
         except (RunnerError, HydraException, OmegaConfBaseException):
             return None
 

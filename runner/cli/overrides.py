@@ -1,24 +1,30 @@
 """Brings what is typed into Hydra's grammar.
 
-Four things differ from it: `snapshot` may be spelled in several ways, a value that Hydra cannot read (a connection string, a
-path with `=`) is taken literally, a text is the text that was typed (`2024_01_02`), and keys of sections without a fixed schema
-need no `+`.
+Five things differ from it: a name alone is that of a conf, `snapshot` may be spelled in several ways, a value that Hydra cannot
+read (a connection string, a path with `=`) is taken literally, a text is the text that was typed (`2024_01_02`), and keys of
+sections without a fixed schema need no `+`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 
 from runner import passwords
+from runner.checks import choices
+from runner.cli import conf_files
 from runner.cli.typed_texts import as_typed
+from runner.config import Config
 from runner.errors import ConfigError
 from runner.snapshots.stores.location import SCHEME, concealed
 
+SECTIONS = frozenset(item.name for item in fields(Config))
+"""The keys of the schema that have no others above them."""
 SNAPSHOT_FLAGS = ("--snapshot", "-w")
 FREE_SECTIONS = (
     "layers.",
@@ -28,28 +34,38 @@ FREE_SECTIONS = (
     "loader.validation.",
     "optimizer.",
     "mcdnnic_parameters.",
+    "layer_defaults.",
     "snapshotter.on_signal.",
     "restore.renamed.",
 )
 """Sections whose keys the schema does not list; they are checked when the configuration is read."""
 
-_FLAGS_WITH_VALUE = ("-cp", "-cn", "-cd", "-c", "-p", "-i", "-er")
-_LONG_FLAGS_WITH_VALUE = ("--config-path", "--config-name", "--config-dir", "--cfg", "--package", "--experimental-rerun")
+_FLAGS_WITH_VALUE = (
+    *("-cp", "-cn", "-cd", "-c", "-p", "-er"),
+    *("--config-path", "--config-name", "--config-dir", "--cfg", "--package", "--experimental-rerun"),
+)
+_INFO = ("-i", "--info")
+_INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+"""What may follow `--info`."""
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments as Hydra takes them.
+    """Returns the arguments as Hydra takes them, flags behind the rest.
 
     Raises:
-        ConfigError: `snapshot` is given more than once, or `--snapshot` without a value.
+        ConfigError: `snapshot` or the conf is given more than once, or `--snapshot` without a value.
     """
-    result = [_hydra_override(argument) for argument in map(_concealed, _without_flags(arguments))]
+    typed, flags = split(arguments)
+    result = [_hydra_override(_concealed(argument if "=" in argument else _named(argument))) for argument in typed]
+    confs = [argument for argument in result if argument.startswith("conf=")]
+    if len(confs) > 1:
+        raise ConfigError(f"conf is given {len(confs)} times ({', '.join(confs)}): give one")
     sources = [argument for argument in result if argument.startswith("snapshot=")]
     if len(sources) > 1:
         raise ConfigError(f"snapshot is given {len(sources)} times ({', '.join(sources)}): give one")
     if sources and not sources[0].partition("=")[2].strip():
         raise ConfigError("snapshot= names no snapshot: snapshot=FILE, snapshot=latest or snapshot=auto")
-    return result
+    return [*result, *flags]
 
 
 def as_override(key: str, text: str) -> str:
@@ -64,21 +80,59 @@ def as_override(key: str, text: str) -> str:
     return plain if read == text else f"{key}={_quoted(text)}"
 
 
-def _without_flags(arguments: Sequence[str]) -> Iterator[str]:
-    """Turns `--snapshot X` and `-w X` into `snapshot=X`; marks what is not an override by leaving it as it is."""
-    rest = iter(arguments)
-    for argument in rest:
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the overrides, with `--snapshot X` and `-w X` as `snapshot=X`, and the flags with their values.
+
+    Argparse would take no override that stands behind a flag.
+
+    Raises:
+        ConfigError: `--snapshot` has no value.
+    """
+    rest, overrides, flags = list(arguments), list[str](), list[str]()
+    while rest:
+        argument = rest.pop(0)
         flag, equals, value = argument.partition("=")
         if flag in SNAPSHOT_FLAGS:
-            if not equals:
-                value = next(rest, "")
+            value = value if equals or not rest else rest.pop(0)
             if not value:
                 raise ConfigError(f"{flag} needs a value: {flag} FILE")
-            yield f"snapshot={value}"
+            overrides.append(f"snapshot={value}")
+        elif not argument.startswith("-"):
+            overrides.append(argument)
         else:
-            yield argument
-            if argument in _FLAGS_WITH_VALUE or argument in _LONG_FLAGS_WITH_VALUE:
-                yield from [value for value in [next(rest, None)] if value is not None]
+            flags.append(argument)
+            if rest and (argument in _FLAGS_WITH_VALUE or (argument in _INFO and rest[0] in _INFORMATION)):
+                flags.append(rest.pop(0))
+    return overrides, flags
+
+
+def _named(argument: str) -> str:
+    """Returns `conf=NAME` for a name, or a path, that stands alone; `~KEY` is as it is.
+
+    Raises:
+        ConfigError: it is a key, a snapshot, or a part of a command line with blanks in the wrong places.
+    """
+    if argument.startswith("~"):
+        return argument
+    section = argument.partition(".")[0]
+    if argument == "conf" or section in SECTIONS:
+        raise ConfigError(f"{argument} needs a value: {argument}=VALUE, without blanks")
+    if not argument.strip("= ") or ".pickle" in argument:
+        hint = f"snapshot={argument} continues a snapshot" if ".pickle" in argument else "a key is typed as KEY=VALUE"
+        raise ConfigError(f"{argument!r} is not the name of a conf: {hint}, without blanks")
+    return f"conf={argument}"
+
+
+def is_choice(key: str, value: str) -> bool:
+    """Whether an override chooses an option of a config group, or several for a sweep."""
+    return conf_files.is_group(key.lstrip("+")) and re.fullmatch(r"[\w./, -]+", value) is not None
+
+
+def _check_options(group: str, value: str) -> None:
+    options = conf_files.options(group)
+    for name in value.split(","):
+        if not conf_files.is_option(group, name.strip()):
+            raise ConfigError(f"{group}={name} is not known; {choices(name, options)} (conf/{group}/ here, and in the package)")
 
 
 def _concealed(argument: str) -> str:
@@ -98,7 +152,12 @@ def _without_password(text: str) -> str:
 
 def _hydra_override(argument: str) -> str:
     key, equals, value = argument.partition("=")
-    if not equals or argument.startswith("-"):
+    if not equals:
+        return argument
+    if key == "conf" and value.endswith(conf_files.SUFFIXES):
+        value = conf_files.choice(value)
+    if is_choice(key, value):
+        _check_options(key.lstrip("+"), value)
         return argument
     readable = _readable(key, value)
     if readable and not key.startswith("~"):

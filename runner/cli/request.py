@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runner.build import LAUNCH_KEYS
+from runner.cli import conf_files
 from runner.cli.authority import PLACES
 from runner.cli.overrides import as_override
 from runner.config import Config
@@ -49,7 +50,7 @@ class Request:
             conf=config.runtime.choices.get("conf"),
             # Unresolved, since a reference may lead to a password.
             typed=OmegaConf.to_container(config.overrides.task),  # type: ignore[arg-type]
-            output_dir=_relative(config.runtime.output_dir),
+            output_dir=relative(config.runtime.output_dir),
             run_folders=[_top(config.run.dir), _top(config.sweep.dir)],
             sweep=config.mode is RunMode.MULTIRUN,
         )
@@ -100,7 +101,7 @@ class Request:
     def workflow_name(self, node: DictConfig) -> str | None:
         """Returns the name of the workflow that the conf file, or what was typed, describes."""
         target = str(node.workflow[TARGET] or "").rpartition(".")[2]
-        return node.workflow.name or self.conf or target or None
+        return node.workflow.name or (self.conf and conf_files.title(self.conf)) or target or None
 
     def continuation(self, location: str) -> str:
         """Returns the command that continues the run from a snapshot."""
@@ -134,13 +135,13 @@ def _section(override: str) -> str:
 
 def _top(path: str) -> Path:
     """Returns the folder that holds all folders of runs: `outputs` for `outputs/2026-11-24/11-24-19`."""
-    folder = Path(_relative(path))
+    folder = Path(relative(path))
     if folder.is_absolute():
         return folder.parent if folder.parent != Path(folder.anchor) else folder  # not all of the machine's folders
     return Path(*folder.parts[:1])
 
 
-def _relative(path: str) -> str:
-    """Returns the path relative to the current folder, where it is below it."""
+def relative(path: str) -> str:
+    """Returns a path relative to the current folder, where it is below it."""
     folder = Path(path)
     return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else path

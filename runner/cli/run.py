@@ -7,11 +7,16 @@ import os
 import re
 import sys
 import threading
+from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from importlib.metadata import version
 from typing import Any
 
 import hydra
+import yaml
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
@@ -20,10 +25,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from runner import passwords
 from runner.checks import choices, known, meant
-from runner.cli import hydra_app, output, overrides
+from runner.cli import completion, conf_files, groups, hydra_app, keys_help, output, overrides, run_folder
 from runner.cli.parallel import check_alone
 from runner.config.schema_keys import all_keys
-from runner.errors import ConfigError, RunnerError
+from runner.errors import ConfigError, RunnerError, with_notes
 from runner.text import shown_lines
 
 log = logging.getLogger(__name__)
@@ -39,17 +44,18 @@ _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 @hydra.main(config_path=None, config_name="config", version_base="1.3")
 def app(config: DictConfig) -> float | None:
     """Runs one job; returns the best validation error, for Hydra's sweepers to minimize."""
-    from runner.cli import job
+    from runner.cli import job, sweeps
 
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        return sweeps.job_of_a_sweep(lambda: job.run(config))
     try:
         outcome = job.run(config)
     except (HydraException, OmegaConfBaseException):
         raise
     except Exception as error:
-        told = job.failure(error)
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            raise told from error
-        raise SystemExit(_report(told)) from error
+        raise SystemExit(_report(job.failure(error))) from error
+    finally:
+        run_folder.discard(HydraConfig.get().runtime.output_dir)
     if outcome.exit_code:
         raise SystemExit(outcome.exit_code)
     return outcome.error
@@ -66,14 +72,43 @@ def main() -> None:
     try:
         check_alone(os.environ)
         _look_for_modules_here()
-        sys.argv[1:] = overrides.normalize(sys.argv[1:])
         hydra_app.register()
+        sys.argv[1:] = _arguments(sys.argv[1:])
+        run_folder.name_runs(sys.argv[1:])
         app()
-    except (RunnerError, HydraException, OmegaConfBaseException, OSError) as error:
+    except (RunnerError, HydraException, OmegaConfBaseException, OSError, ValueError, yaml.YAMLError) as error:
         sys.exit(_report(error))
     finally:
         for failure in output.untold():
             log.warning("%s", failure)
+
+
+def _arguments(typed: Sequence[str]) -> list[str]:
+    """Returns the arguments as Hydra takes them; answers those that ask for help."""
+    if "--version" in typed:
+        print(f"veles-run {version('veles-runner')}")
+        raise SystemExit(0)
+    flags = _flags([part for parts in overrides.split(typed) for part in parts])
+    arguments = overrides.normalize(typed)
+    if flags.shell_completion and any(argument.startswith("query=") for argument in arguments):
+        print(" ".join(completion.choices(os.environ.get("COMP_LINE", ""))))
+        raise SystemExit(0)
+    arguments = groups.settled(arguments)
+    if flags.help and any(argument.startswith("conf=") for argument in arguments):
+        print(keys_help.text([argument for argument in arguments if not argument.startswith("-")]))
+        raise SystemExit(0)
+    return arguments
+
+
+def _flags(arguments: Sequence[str]) -> Namespace:
+    """Reads the flags as Hydra will, which would print its whole usage if one is wrong."""
+    parser = get_args_parser()
+    parser.error = _refuse_flags  # type: ignore[method-assign,assignment]
+    return parser.parse_args(arguments)
+
+
+def _refuse_flags(message: str) -> None:
+    raise ConfigError(f"{message}: a key is typed as KEY=VALUE, without dashes; veles-run --help has the flags")
 
 
 def _look_for_modules_here() -> None:
@@ -97,29 +132,73 @@ def _report(error: Exception) -> int:
     if os.environ["VELES_RUN_TRACEBACK"]:
         print(passwords.told(error), end="", file=sys.stderr)
     else:
-        print(f"veles-run: {passwords.redact(shown_lines(_message(error)))}", file=sys.stderr)
+        for text in _failed_jobs() or [with_notes(error, _message(error))]:
+            print(f"veles-run: {passwords.redact(shown_lines(text))}", file=sys.stderr)
     return error.exit_code if isinstance(error, RunnerError) else 2
+
+
+def _failed_jobs() -> list[str]:
+    """Returns what jobs of a sweep have failed with; nothing has if the module was never needed."""
+    sweeps = sys.modules.get("runner.cli.sweeps")
+    return [] if sweeps is None else list(sweeps.failures)
+
+
+def _missing(error: MissingConfigException) -> str:
+    """Says which conf, or which option of a group, there is not; Hydra has the options of a group only."""
+    group, _, name = str(error.missing_cfg_file).partition("/")
+    if name.endswith(conf_files.SUFFIXES) and group == conf_files.CONF:
+        return f"there is no file {name!r}, neither here nor in conf/"
+    by_whom = re.match(r"In '([^']*)'", str(error))
+    where = f" ({by_whom[1]} has it in its defaults)" if by_whom and by_whom[1] != "config" else ""
+    places = "" if where else " (conf/ of this folder, and of the package)"
+    return f"{group}={name} is not known; {choices(name, error.options or conf_files.options(group))}{where}{places}"
+
+
+def _unreadable(error: yaml.YAMLError) -> str:
+    """Says where a conf file stops being YAML, and why."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return f"a conf file is not YAML: {' '.join(str(error).split())}"
+    mark = error.problem_mark
+    begun = error.context_mark
+    context = error.context or ""
+    where = f", {context} that begins in line {begun.line + 1}" if begun is not None and context.startswith("while") else ""
+    name = os.path.relpath(mark.name) if os.path.isabs(mark.name) else mark.name
+    return f"{name}:{mark.line + 1}:{mark.column + 1}: {error.problem}{where}"
 
 
 def _message(error: Exception) -> str:
     cause = error.__cause__
     if cause is None and not isinstance(error, RunnerError):
         cause = error.__context__  # Hydra hides the cause of what is wrong with a conf file
-    if isinstance(error, MissingConfigException) and (error.missing_cfg_file or "").startswith("conf/"):
-        name = str(error.missing_cfg_file).removeprefix("conf/")
-        confs = error.options or ()
-        return f"conf={name} is not known; {choices(name, confs)} (conf/ of this folder, and of the package)"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing(error)
+    if isinstance(error, yaml.YAMLError):
+        return _unreadable(error)
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and is_dataclass(cause.object_type):
-        file = re.match(r"In 'conf/[^']*': ", str(error))
-        where = file[0] if file else ""
-        return f"{where}{_unknown_key(str(cause.full_key), cause.object_type)}"
+        return f"{_file(error, cause.full_key)}{_unknown_key(str(cause.full_key), cause.object_type)}"
     if isinstance(error, RunnerError):
         return _with_choice_meant(str(error))
     if isinstance(error, OSError):  # of Hydra's own: it makes the folder of the run
-        return f"{error.strerror or error}: {error.filename!r} (the run's folder is hydra.run.dir)"
+        where = f": {error.filename!r}" if error.filename else ""
+        return f"{error.strerror or error}{where} (the run's folder is hydra.run.dir)"
+    if isinstance(cause, OmegaConfBaseException) and re.match(r"In '", str(error)):
+        return _with_choice_meant(f"{_file(error, cause.full_key)}{cause.full_key or 'a key'}: {_refused(cause)}")
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]
     told = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOT_FOR_PEOPLE)]
     return _with_choice_meant("; ".join(told).removeprefix("Error merging override "))
+
+
+def _file(error: Exception, key: Any) -> str:
+    """Returns the conf file that Hydra could not take, with the line of the key, for the start of a message."""
+    found = re.match(r"In '([^']+/[^']*)'", str(error))
+    return f"{conf_files.line_of(found[1], str(key or ''))}: " if found else ""
+
+
+def _refused(cause: OmegaConfBaseException) -> str:
+    """Returns why a value does not fit, without the names of classes."""
+    line = str(cause).splitlines()[0]
+    found = re.search(r"is not a subclass of \w+\. value: (.*)", line)
+    return f"{found[1]!r} is a single value, and the section has keys below it" if found else line
 
 
 def _unknown_key(key: str, section: Any) -> str:

@@ -2,14 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import secrets
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
+from runner.cli import conf_files
 from runner.snapshots.stores.file_system import of_folder
+
+_kept: set[str] = set()
+
+
+def name_runs(arguments: Sequence[str] = ()) -> None:
+    """Gives folders of runs their names: `outputs/mnist/2026-11-24/11-24-19-dfc837`.
+
+    Two runs that start in the same second have different folders, and all jobs of a sweep have one above theirs.
+
+    Args:
+        arguments: normalized ones.
+    """
+    time, name = f"{datetime.now():%H-%M-%S}-{secrets.token_hex(3)}", _name(arguments)
+    OmegaConf.register_new_resolver("run_time", lambda: time, replace=True)
+    OmegaConf.register_new_resolver("run_name", lambda: name, replace=True)
+
+
+def _name(arguments: Sequence[str]) -> str:
+    """Returns the name of the conf; without one, that of the class or the snapshot that was typed."""
+    typed = {key.lstrip("+"): value.strip("'\"") for key, _, value in (argument.partition("=") for argument in arguments)}
+    confs = typed.get("conf", "").split(",")
+    snapshot = re.match(r"(?:.*/)?([^/]+?)_(?:validation|train|current)[_.][^/]*$", typed.get("snapshot", ""))
+    name = ",".join(map(conf_files.title, confs)) or typed.get("workflow._target_", "").rpartition(".")[2]
+    return re.sub(r"[^\w.,+-]+", "_", name or (snapshot[1] if snapshot else "snapshot"))[:80].lstrip(".") or "_"
+
+
+def keep(folder: str) -> None:
+    """Notes that the folder is worth keeping: a run has begun, or the log says what went wrong."""
+    _kept.add(folder)
+
+
+def discard(folder: str) -> None:
+    """Removes the folder of what did not run, and the folders above it that are empty then.
+
+    Only one that this process has named is removed: any other may hold what earlier runs have left.
+    """
+    path, time = Path(folder), OmegaConf.create({"time": "${run_time:}"}).time
+    if folder in _kept or path.name != time:
+        return
+    with suppress(OSError):  # it holds something of the user's own, such as a drawing
+        for made in (path / f"{HydraConfig.get().job.name}.log", *path.glob(".hydra/*.yaml")):
+            made.unlink(missing_ok=True)
+        (path / ".hydra").rmdir()
+        for empty in (path, *list(path.parents)[:3]):
+            empty.rmdir()
 
 
 def permit(folder: str, mode: int | None) -> None:

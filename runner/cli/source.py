@@ -13,6 +13,7 @@ from runner import config as schema
 from runner.checks import first_line
 from runner.cli import authority
 from runner.cli.newest import find_newest
+from runner.cli.overrides import is_choice
 from runner.cli.request import Request
 from runner.config import Config
 from runner.errors import ConfigError, SnapshotMismatchError
@@ -91,16 +92,10 @@ def snapshot_config(restored: Restored, call: DictConfig, request: Request) -> D
         config = authority.obeyed(restored.header.config, call, request.typed_keys, request.named_snapshot)
         config = _with_todays_targets(config, call.restore.renamed)
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
-        return with_layers(node)
+        schema.settle_layers(node)
+        return node
     except OmegaConfBaseException as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {first_line(error)}") from error
-
-
-def with_layers(node: DictConfig) -> DictConfig:
-    """Gives a configuration its layers by name, in whichever form it has them; no reference is resolved."""
-    node.layers = schema.checked_layers(node)
-    node.mcdnnic_topology, node.mcdnnic_parameters = None, {}
-    return node
 
 
 def _with_todays_targets(value: Any, renamed: Mapping[str, str]) -> Any:
@@ -124,8 +119,13 @@ def differing(before: DictConfig, now: DictConfig) -> list[str]:
     return [key for key in was | values if was.get(key) != values.get(key)]
 
 
-def overridden(node: DictConfig, overrides: list[str]) -> DictConfig:
+def overridden(node: DictConfig, overrides: list[str], call: DictConfig) -> DictConfig:
     """Returns the configuration with what was typed over it.
+
+    Args:
+        node: the snapshot's.
+        overrides: what was typed.
+        call: the configuration that this call has without the snapshot, from which options of groups are taken.
 
     Raises:
         ConfigError: an override does not fit it.
@@ -134,9 +134,14 @@ def overridden(node: DictConfig, overrides: list[str]) -> DictConfig:
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.is_delete():
             raise ConfigError(f"{override.input_line}: what a snapshot has cannot be taken away")
+        key, value = override.key_or_group, override.value()
+        if is_choice(key, str(value)):
+            if key not in call:
+                raise ConfigError(f"{override.input_line}: a group that is no key cannot be over a snapshot: type the keys")
+            value = call[key]
         try:
             with open_dict(result.layers):
-                OmegaConf.update(result, override.key_or_group, override.value())
+                OmegaConf.update(result, key, value)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
     return result

@@ -1,6 +1,16 @@
 """The configuration's schema. Nothing here imports the numerical library, so that `--help` does not wait for it."""
 
-from runner.config.config import Config, LossFunction, Mode, Precision, checked_layers, from_hydra, plain
+from runner.config.config import (
+    Config,
+    LossFunction,
+    Mode,
+    Precision,
+    checked_layers,
+    from_hydra,
+    let_optimizer_take_over,
+    plain,
+    settle_layers,
+)
 from runner.config.flat import flattened
 from runner.config.identity import Identity
 from runner.config.layers.network import layer_sides, named_layers, normalized_layers
@@ -17,7 +27,9 @@ __all__ = [
     "flattened",
     "from_hydra",
     "layer_sides",
+    "let_optimizer_take_over",
     "named_layers",
     "normalized_layers",
     "plain",
+    "settle_layers",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
@@ -12,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.checks import at_least, first_line, within
 from runner.config.layers.mcdnnic import mcdnnic_layers
 from runner.config.layers.network import normalized_layers
+from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.config.loading import LoaderConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
 from runner.config.training import DecisionConfig, LearningRateConfig, RollbackConfig, check_optimizer
@@ -83,8 +85,11 @@ class Config:
     """VELES's short form of the layers, instead of `layers`: `28x28-32C4-MP2-64C4-MP2-800N-10N`."""
     mcdnnic_parameters: dict[str, Any] = field(default_factory=dict)
     """Settings for all layers of `mcdnnic_topology`, below `->` and `<-`."""
+    layer_defaults: dict[str, Any] = field(default_factory=dict)
+    """Settings for each layer that takes them and has none of its own, such as `learning_rate`."""
     optimizer: dict[str, Any] = field(default_factory=dict)
-    """An optimizer of `torch.optim` for all weights, by `_target_`, with its settings. Default: each layer's own."""
+    """An optimizer of `torch.optim` for all weights, by `_target_`, with its settings. It takes the place of the layers' own
+    gradient descent, which is the default."""
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     rollback: RollbackConfig = field(default_factory=RollbackConfig)
@@ -114,8 +119,7 @@ def from_hydra(node: DictConfig) -> Config:
         config: Config = OmegaConf.to_object(node)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error)) from error
-    config.layers = checked_layers(config)
-    config.mcdnnic_topology, config.mcdnnic_parameters = None, {}
+    settle_layers(config)
     check_optimizer(config.optimizer, config.layers)
     config.snapshotter.odbc = odbc
     return config
@@ -127,11 +131,46 @@ def checked_layers(config: Any) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: both do, or a layer is wrong.
     """
-    if not config.mcdnnic_topology:
-        return normalized_layers(config.layers)
-    if config.layers:
-        raise ConfigError("layers and mcdnnic_topology both describe the network: take one of them away")
-    return normalized_layers(mcdnnic_layers(config.mcdnnic_topology, config.mcdnnic_parameters))
+    layers = config.layers
+    if config.mcdnnic_topology:
+        if layers:
+            raise ConfigError("layers and mcdnnic_topology both describe the network: take one of them away")
+        layers = mcdnnic_layers(config.mcdnnic_topology, config.mcdnnic_parameters)
+    return normalized_layers(layers, config.layer_defaults)
+
+
+def settle_layers(config: Any) -> None:
+    """Replaces whatever describes the layers by the normalized ones.
+
+    Raises:
+        ConfigError: as for `checked_layers`.
+    """
+    config.layers = checked_layers(config)
+    config.mcdnnic_topology, config.mcdnnic_parameters, config.layer_defaults = None, {}, {}
+
+
+def let_optimizer_take_over(node: DictConfig, typed: Collection[str]) -> list[str]:
+    """Removes the layers' own settings of gradient descent beside an optimizer, which takes their place.
+
+    So an optimizer can be put over any conf file. What was typed stays, and is refused later: it cannot count.
+
+    Args:
+        node: the configuration, which changes.
+        typed: the keys that were typed.
+
+    Returns:
+        the keys that were removed.
+    """
+    if not node.optimizer.get("_target_"):
+        return []
+    settle_layers(node)
+    found = [
+        (name, item.name) for name in node.layers for item in fields(MatrixGradientConfig) if item.name in node.layers[name]
+    ]
+    removed = [(name, key) for name, key in found if not {f"layers.{name}.{key}", f"layer_defaults.{key}"} & set(typed)]
+    for name, key in removed:
+        del node.layers[name][key]
+    return [f"layers.{name}.{key}" for name, key in removed]
 
 
 def plain(config: Config) -> dict[str, Any]:

@@ -53,12 +53,14 @@ def test_a_failing_unit_leaves_the_last_snapshot_and_its_command(failure: str, t
     (tmp_path / "counting.py").write_text(MODULE)
     own = ("workflow._target_=counting.Counting", f'workflow.failure="{failure}"', "snapshotter.interval=20")
     done = veles_run(*own, "plotters=false", code=1)
-    assert done.stderr == f"veles-run: the run has failed: {FAILURES[failure]}\n"
-    (log,) = tmp_path.glob("outputs/*/*/veles-run.log")
+    (log,) = tmp_path.glob("outputs/*/*/*/veles-run.log")
+    where = f"(counting.py:15) (traceback: {log.relative_to(tmp_path)})"
+    assert done.stderr == f"veles-run: the run has failed: {FAILURES[failure]} {where}\n"
+    assert "Traceback" not in done.stdout
+    assert re.search(r"counting\.py\", line 15, in run", log.read_text())
     for told in (done.stdout, log.read_text()):
-        assert re.search(r"counting\.py\", line \d+, in run", told)
         assert re.search(r"Continue: veles-run .*snapshot=\S+_40\.5\.pickle\.gz", told)
-    assert header_of(next(tmp_path.glob("outputs/*/*/*_40.5.pickle.gz"))).workflow == "Counting"
+    assert header_of(next(tmp_path.glob("outputs/*/*/*/*_40.5.pickle.gz"))).workflow == "Counting"
 
 
 def test_a_run_in_which_nothing_improves_fails_and_goes_on_from_its_autosave(tmp_path: Path, veles_run: Run) -> None:

@@ -99,7 +99,7 @@ def test_a_reader_that_does_not_read_keeps_nothing_up(tmp_path: Path, whole, vel
     with shell(RUN, tmp_path, stdout=writing, stderr=writing) as process:
         os.close(writing)
         wait_for(lambda: in_pipe(reading) > size - PIECE, process)
-        (log,) = tmp_path.glob("outputs/*/*/veles-run.log")
+        (log,) = tmp_path.glob("outputs/*/*/*/veles-run.log")
         before = log.stat().st_size
         wait_for(lambda: log.stat().st_size > before, process)
         os.killpg(process.pid, signal.SIGTERM)
@@ -181,7 +181,7 @@ def test_streams_that_both_fail_are_told_in_the_log(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*VELES_RUN, "conf=mnist_small", *SHORT], cwd=tmp_path, stdout=full, stderr=full, check=False)
     assert done.returncode == 0
-    (log,) = tmp_path.glob("outputs/*/*/veles-run.log")
+    (log,) = tmp_path.glob("outputs/*/*/*/veles-run.log")
     assert log.read_text().count("standard output cannot be written") == 1
 
 
@@ -201,7 +201,7 @@ def test_what_the_output_has_no_letters_for(encoding: str, tmp_path: Path) -> No
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b"\\u017d" in done.stdout
-    (log,) = tmp_path.glob("outputs/*/*/veles-run.log")
+    (log,) = tmp_path.glob("outputs/*/*/*/veles-run.log")
     assert "Training Žluťoučký 馬 é" in log.read_text(encoding="utf-8")
 
 

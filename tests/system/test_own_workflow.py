@@ -94,8 +94,8 @@ def test_keys_below_workflow_are_the_constructors_arguments(folder: Path, veles_
     graph = folder / "graph.svg"
     assert f"Graph of kmeans: {graph}" in veles_run(*SMALL, f"graph={graph}").stdout
     assert "assign" in graph.read_text()
-    assert next(folder.glob("outputs/*/*/plot_spread.png")).stat().st_size > 1000
-    assert len(list(folder.glob("outputs/*/*/*.pickle*"))) == 4  # 20, 40, 50, and the link to the newest
+    assert next(folder.glob("outputs/*/*/*/plot_spread.png")).stat().st_size > 1000
+    assert len(list(folder.glob("outputs/*/*/*/*.pickle*"))) == 4  # 20, 40, 50, and the link to the newest
 
 
 def test_a_complete_run_is_extended_scored_and_goes_on_identically(folder: Path, veles_run: Run, monkeypatch) -> None:
@@ -279,7 +279,7 @@ def test_the_package_of_the_workflow_is_trusted_as_a_whole(folder: Path, veles_r
     conf.write_text(conf.read_text().replace("kmeans.KMeans", "my_pkg.flow.Flow"))
     veles_run(*SMALL)
     assert "Resuming from" in veles_run("conf=kmeans", "snapshot=latest").stdout
-    error = veles_run(f"snapshot={next(folder.glob('outputs/*/*/*_50.5*'))}", code=2).stderr
+    error = veles_run(f"snapshot={next(folder.glob('outputs/*/*/*/*_50.5*'))}", code=2).stderr
     assert "restore.trusted=[my_pkg" in error
 
 

@@ -56,7 +56,7 @@ def test_typed_in_full(server: Server, veles_run: Run, tmp_path: Path) -> None:
     third = veles_run("conf=mnist_small", f"++snapshotter.odbc='{server.odbc}'", "snapshot=latest", "mode=evaluate")
     assert traces(tmp_path, *[text for done in (first, second, third) for text in (done.stdout, done.stderr)]) == []
     assert traces_in_snapshots(server) == []
-    assert "PWD=***" in next(tmp_path.glob("outputs/*/*/.hydra/overrides.yaml")).read_text()
+    assert "PWD=***" in next(tmp_path.glob("outputs/*/*/*/.hydra/overrides.yaml")).read_text()
     saved = veles_run(*BASE, f"snapshotter.odbc={server.odbc}", "--cfg", "all")
     assert "PWD=***" in saved.stdout
     assert traces(tmp_path, saved.stdout, saved.stderr) == []

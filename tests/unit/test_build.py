@@ -81,7 +81,7 @@ KNOWN = "known: label, parts, share, size"
         ({"size": True}, "workflow.size=True must be of type int"),
         ({"size": 1, "share": "a"}, "workflow.share='a' must be of type float"),
         ({"target": "Simple"}, r"workflow._target_='Simple' must name a class with its module, such as my_module.Simple"),
-        ({"target": "nope.Simple"}, r"the module 'nope' cannot be imported \(ModuleNotFoundError: No module named 'nope'\)"),
+        ({"target": "nope.Simple"}, r"the module 'nope' cannot be imported: ModuleNotFoundError: No module named 'nope'"),
         ({"target": f"{__name__}.Nope"}, f"the module '{__name__}' has no 'Nope'"),
         ({"target": f"{__name__}.NETWORK"}, "is not a subclass of runner.graph.workflow.Workflow"),
         ({"target": "os.system"}, "workflow._target_='os.system' is not a subclass of runner.graph.workflow.Workflow"),

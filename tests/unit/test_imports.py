@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    ("errors", "checks", "text", "pickled", "signals", "cores", "passwords", "targets", "memory", "thread_pool"),
+    ("errors", "checks", "places", "text", "pickled", "signals", "cores", "passwords", "targets", "memory", "thread_pool"),
     ("graph",),
     ("snapshots",),
     ("config", "datasets", "plots"),

@@ -16,7 +16,7 @@ def test_a_class_is_found_by_its_full_name() -> None:
     ("target", "message"),
     [
         ("Doubler", "x='Doubler' must name a class with its module, such as my_module.Doubler"),
-        ("nothing.Doubler", "x='nothing.Doubler': the module 'nothing' cannot be imported (ModuleNotFoundError: No module"),
+        ("nothing.Doubler", "x='nothing.Doubler': the module 'nothing' cannot be imported: ModuleNotFoundError: No module"),
         ("tests.own.Nothing", "x='tests.own.Nothing': the module 'tests.own' has no 'Nothing'"),
         ("os.system", "x='os.system' is not a subclass of runner.graph.unit.Unit"),
         ("builtins.dict", "x='builtins.dict' is not a subclass of runner.graph.unit.Unit"),

@@ -22,7 +22,7 @@ ARROWS = ("->", "<-")
 """Where VELES's form has the settings of the forward and of the backward side."""
 
 
-def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
+def normalized_layers(layers: Any, defaults: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """Returns checked layers by name, from first to last, each as a flat mapping of its settings.
 
     All settings of the forward side are there; of the backward side only those that are given, since an optimizer may take
@@ -30,9 +30,13 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
 
     VELES's form is understood: a list of mappings with `type`, `->`, `<-` and `name`.
 
+    Args:
+        layers: the layers, by name or in VELES's form.
+        defaults: settings for each layer that takes them and has none of its own.
+
     Raises:
-        ConfigError: a layer is of an unknown type, or of one that means something else in VELES's form; or it has an
-            unknown key or a wrong value.
+        ConfigError: a default counts for no layer; a layer is of an unknown type, or of one that means something else in
+            VELES's form; or it has an unknown key or a wrong value.
     """
     if isinstance(layers, DictConfig | ListConfig):
         layers = OmegaConf.to_container(layers)
@@ -43,7 +47,13 @@ def normalized_layers(layers: Any) -> dict[str, dict[str, Any]]:
             others = [key for key, value in layers.items() if isinstance(value, Mapping) and value.get("type")]
             among = f", or name one of the layers {known(others)}" if others else ""
             raise ConfigError(f"layers.{name} has no type: {meant(name, others)}give layers.{name}.type{among}")
-    return {str(name): _layer(str(name), settings) for name, settings in layers.items()}
+    left = dict(defaults or {})
+    result = {str(name): _layer(str(name), settings, defaults or {}, left) for name, settings in layers.items()}
+    if left:
+        raise ConfigError(
+            f"layer_defaults.{min(left)} changes nothing: no layer takes it, or each has its own: layers.NAME.{min(left)}"
+        )
+    return result
 
 
 def layer_sides(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -98,14 +108,19 @@ def _say(notice: str) -> None:
     log.warning("%s", notice)
 
 
-def _layer(name: str, settings: Any) -> dict[str, Any]:
+def _layer(name: str, settings: Any, defaults: Mapping[str, Any], left: dict[str, Any]) -> dict[str, Any]:
+    """Returns a layer's settings; takes the defaults that count for it out of those that are left."""
     where = f"layers.{name}"
     given = dict(mapping(where, settings))
     given["type"] = given.get("type") or (MODULE if "_target_" in given else None)
     flat, notices = spellings.respelled(where, without_arrows(where, given))
     for notice in notices:
         _say(notice)
-    return _completed(where, flat)
+    names = [key for side in LAYER_CONFIGS.get(str(flat["type"]), ()) for key in _names(side)]
+    taken = [key for key in names if key in defaults and key not in flat]
+    for key in taken:
+        left.pop(key, None)
+    return _completed(where, {key: defaults[key] for key in taken} | flat)
 
 
 def _completed(where: str, flat: dict[str, Any]) -> dict[str, Any]:

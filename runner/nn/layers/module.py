@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runner.checks import first_line
-from runner.errors import ConfigError
+from runner import places
+from runner.errors import ConfigError, RunError
 from runner.graph import Linked, Workflow
 from runner.nn.core.random_stream import Stream
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
+from runner.targets import TARGET, find
 
 SAMPLES = 3
 """The number of samples with which a module is tried out."""
@@ -67,7 +68,7 @@ class Module(Forward):
             with torch.no_grad():
                 shape = tuple(self.module(samples).shape)
         except Exception as error:
-            raise ConfigError(f"{refused}: {first_line(error)}") from error
+            raise ConfigError(f"{refused}: {places.told(error)}") from error
         if shape[:1] != (SAMPLES,):
             raise ConfigError(f"{refused}: it makes {shape} of {SAMPLES} of them")
         return shape[1:]
@@ -80,8 +81,17 @@ class Module(Forward):
         leaf = self.input_.detach().to(self.taken_)
         self.leaf_ = leaf.requires_grad_(leaf.is_floating_point() and not self.evaluating)
         with torch.set_grad_enabled(not self.evaluating):
-            self.result_: Tensor = self.module(self.leaf_)
+            try:
+                self.result_: Tensor = self.module(self.leaf_)
+            except Exception as error:
+                raise self._failed(len(self.leaf_), error) from error
         self.output_ = self.result_.detach()
+
+    def _failed(self, samples: int, error: Exception) -> RunError:
+        """Returns what ends the run; some modules, such as batch normalization, cannot learn from one sample alone."""
+        hint = ": a last minibatch of one sample can be avoided by another loader.minibatch_size" if samples == 1 else ""
+        what = f"layers.{self.name} ({type(self.module).__name__}) fails on a minibatch of {samples}"
+        return RunError(f"{what}{hint}: {places.told(error)}")
 
 
 class ModuleGradient(WeightedGradient):
@@ -119,13 +129,9 @@ def _made(name: str, seed: int, settings: Mapping[str, Any]) -> torch.nn.Module:
         try:
             module = instantiate(dict(settings), _convert_="all")
         except Exception as error:
-            raise ConfigError(f"layers.{name}: {settings['_target_']} cannot be made: {_cause(error)}") from error
+            if isinstance(places.cause(error), ImportError):
+                find(f"layers.{name}.{TARGET}", settings[TARGET])  # says which part of the name is wrong
+            raise ConfigError(f"layers.{name}: {settings['_target_']} cannot be made: {places.told(error)}") from error
     if not isinstance(module, torch.nn.Module):
         raise ConfigError(f"layers.{name}._target_={settings['_target_']} is not a torch.nn.Module")
     return module
-
-
-def _cause(error: Exception) -> str:
-    """Returns what the module itself said; Hydra wraps it in many words."""
-    cause = error.__cause__
-    return first_line(cause if isinstance(cause, Exception) else error)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import ConcatDataset, Dataset, StackDataset, Subset, TensorDataset
 
+from runner import places
 from runner.checks import first_line
 from runner.errors import ConfigError
 from runner.graph import Workflow
@@ -141,7 +142,7 @@ def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
     except ConfigError:
         raise
     except Exception as error:  # the user's own class may fail in any way
-        raise ConfigError(f"{key}: {cls.__qualname__} fails: {type(error).__name__}: {first_line(error)}") from error
+        raise ConfigError(f"{key}: {cls.__qualname__} fails: {places.told(error)}") from error
     pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in items]
     if not pairs or any(len(pair) not in (1, 2) or len(pair) != len(pairs[0]) for pair in pairs):
         raise ConfigError(f"{key}: {cls.__qualname__} must have items (sample, label), or samples alone")

@@ -142,7 +142,7 @@ def test_keys_of_layers_need_no_plus() -> None:
 
 @pytest.mark.parametrize("flag", ["--config-dir", "-cd", "--cfg", "-c", "--package", "-p"])
 def test_the_value_of_a_flag_is_no_override(flag: str) -> None:
-    assert normalize([flag, "job", "a=b=c"]) == [flag, "job", "a='b=c'"]
+    assert normalize([flag, "job", "a=b=c"]) == ["a='b=c'", flag, "job"]
 
 
 def mappings(node: DictConfig, path: str = "") -> list[str]:

@@ -80,7 +80,7 @@ def test_a_second_data_set_is_for_validation_and_a_restored_loader_is_given_its_
         (
             "nothing.at.all",
             r"loader.train._target_='nothing.at.all': the module 'nothing.at' cannot be imported"
-            r" \(ModuleNotFoundError: .*'nothing'",
+            r": ModuleNotFoundError: .*'nothing'",
         ),
         ("os.system", "loader.train._target_='os.system' is not a subclass of torch.utils.data.dataset.Dataset"),
         ("subprocess.Popen", "loader.train._target_='subprocess.Popen' is not a subclass of torch.utils.data.dataset.Dataset"),

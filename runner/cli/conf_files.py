@@ -1,0 +1,119 @@
+"""Where conf files are, and what they may say in `defaults`.
+
+`conf/` of the current folder, or of the package, has a file for each conf, and a folder for each config group:
+`conf/optimizer/adamw.yaml` is `optimizer=adamw`. A conf may also be the path of a file anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf._utils import get_yaml_loader
+
+SUFFIXES = (".yaml", ".yml")
+CONF = "conf"
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def bundled() -> Path:
+    """Returns the folder that holds the package's `conf`: the package itself, or the checkout that it is run from."""
+    return _PACKAGE if (_PACKAGE / CONF).is_dir() else _PACKAGE.parent
+
+
+def choice(name: str) -> str:
+    """Returns what stands behind `conf=` for a name, or for the path of a file; one in `./conf` is called by its name."""
+    path = Path(name)
+    if path.suffix not in SUFFIXES:
+        return name
+    if path.parent == Path(CONF) or (not path.is_file() and Path(CONF, name).is_file()):
+        return str(path.relative_to(CONF) if path.parent == Path(CONF) else path).removesuffix(".yaml")
+    return os.path.normpath(name)
+
+
+def title(choice: str) -> str:
+    """Returns what a workflow is called after its conf: the name, or that of the file."""
+    return Path(choice).stem if choice.endswith(SUFFIXES) else choice
+
+
+def folder(config_path: str) -> str:
+    """Returns the folder of a group, as Hydra calls it: groups are below `conf`, which is a group itself."""
+    return config_path if config_path in ("", CONF) or config_path.startswith(f"{CONF}/") else f"{CONF}/{config_path}"
+
+
+def is_named(config_path: str) -> bool:
+    """Whether a config belongs to `conf/`, as opposed to the application itself."""
+    return "/" in config_path
+
+
+def file(config_path: str, root: str) -> str:
+    """Returns the file of a config, relative to the folder that holds `conf`: below `conf`, or where a path leads."""
+    path = config_path.removeprefix(f"{CONF}/")
+    if path != config_path and path.endswith(SUFFIXES) and Path(root, path).is_file():
+        return path
+    return folder(config_path)
+
+
+def is_group(key: str) -> bool:
+    """Whether a key is a config group."""
+    return key != CONF and key.replace("/", "").isidentifier() and any(path.is_dir() for path in _folders(key))
+
+
+def options(group: str) -> list[str]:
+    """Returns the names of the files in a group."""
+    return sorted({path.stem for place in _folders(group) for path in place.glob("*.yaml")})
+
+
+def is_option(group: str, name: str) -> bool:
+    """Whether a group has a file of that name."""
+    return any((place / f"{name}.yaml").is_file() for place in _folders(group))
+
+
+def line_of(config_path: str, key: str) -> str:
+    """Returns a conf file as the place of a message, with the line of a key where the file has it: `conf/mine.yaml:7`."""
+    places = (Path(root, folder(config_path)).with_suffix(".yaml") for root in (Path.cwd(), bundled()))
+    path = next((path for path in places if path.is_file()), None)
+    if path is None:
+        return config_path
+    node, line = yaml.compose(path.read_text(encoding="utf-8"), Loader=get_yaml_loader()), 0
+    for name in key.split("."):
+        found = [pair for pair in getattr(node, "value", ()) if isinstance(pair, tuple) and pair[0].value == name]
+        if not found:
+            break
+        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    return f"{os.path.relpath(path)}:{line}" if line else os.path.relpath(path)
+
+
+def _folders(group: str) -> Iterator[Path]:
+    yield from (Path(root, folder(group)) for root in (Path.cwd(), bundled()))
+
+
+def with_absolute_defaults(content: dict[str, Any], config_path: str, root: str) -> dict[str, Any]:
+    """Returns the content of a conf file with a defaults list that means what it means in a primary config of Hydra's.
+
+    Hydra would look for `optimizer: adamw` below the conf itself. In a file that is named by its path, a name without a
+    folder is that of a file beside it, or of a conf.
+    """
+    defaults = content.get("defaults")
+    if not isinstance(defaults, list):
+        return content
+    return {**content, "defaults": [_absolute(item, Path(file(config_path, root)), root) for item in defaults]}
+
+
+def _absolute(item: Any, path: Path, root: str) -> Any:
+    if isinstance(item, dict):
+        return {_from_top(str(key)): value for key, value in item.items()}
+    is_path = not str(path).startswith(f"{CONF}/")
+    if isinstance(item, str) and is_path and item != "_self_" and not item.startswith("/"):
+        beside = path.parent / (item if item.endswith(SUFFIXES) else f"{item}.yaml")
+        return f"/{CONF}/{beside}" if Path(root, beside).is_file() else f"/{CONF}/{item}"
+    return item
+
+
+def _from_top(key: str) -> str:
+    *words, group = key.split(" ")
+    return " ".join([*words, group if group.startswith("/") else f"/{group}"])

@@ -1,0 +1,38 @@
+"""The jobs of a sweep: one that fails does not keep the others from running, and each failure is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from hydra.core.hydra_config import HydraConfig
+
+from runner.cli.job import Outcome, failure
+from runner.errors import RunError, with_notes
+
+log = logging.getLogger(__name__)
+
+failures: list[str] = []
+"""What this process has told of jobs that failed, with the job's number and overrides."""
+
+
+def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
+    """Runs a job; returns its best error, for the sweeper.
+
+    Raises:
+        RunnerError: it has failed, which is in its log, too.
+        SystemExit: a signal has stopped it, and so ends the sweep.
+    """
+    try:
+        outcome = run()
+        if outcome.exit_code == RunError.exit_code:
+            raise RunError("a snapshot could not be written")
+    except Exception as error:
+        told = failure(error)
+        log.error("%s", with_notes(told))
+        job = HydraConfig.get().job
+        failures.append(f"job {job.num} ({job.override_dirname or 'no overrides'}): {with_notes(told)}")
+        raise told from error
+    if outcome.exit_code:
+        raise SystemExit(outcome.exit_code)
+    return outcome.error

@@ -1,0 +1,42 @@
+"""Where an error comes from: its cause, and the file and line in code that is neither ours nor a library's."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+_PATHS = sysconfig.get_paths()
+_FOREIGN = (str(Path(__file__).parent), _PATHS["stdlib"], _PATHS["purelib"], _PATHS["platlib"])
+
+
+def cause(error: BaseException) -> BaseException:
+    """Returns the error that began a chain of `raise ... from`."""
+    while error.__cause__ not in (None, error):  # `raise error from error` is Python, too
+        error = error.__cause__
+    return error
+
+
+def of(error: BaseException) -> str | None:
+    """Returns the file and line of the user's own code in which an error, or its cause, was raised: `my_models.py:12`."""
+    first = cause(error)
+    if isinstance(first, SyntaxError) and first.filename and first.lineno:
+        return _place(first.filename, first.lineno)
+    chain = (first, error) if first is not error else (error,)
+    frames = [frame for part in chain for frame in reversed(traceback.extract_tb(part.__traceback__))]
+    own = (frame for frame in frames if not frame.filename.startswith(("<", *_FOREIGN)))
+    return next((_place(frame.filename, frame.lineno or 0) for frame in own), None)
+
+
+def told(error: BaseException) -> str:
+    """Returns the cause of an error on one line, with class and place: `NameError: name 'x' is not defined (a.py:3)`."""
+    first = cause(error)
+    text = first.msg if isinstance(first, SyntaxError) else first
+    place = of(error)
+    line = " ".join(f"{type(first).__name__}: {text}".removesuffix(": ").split())
+    return f"{line} ({place})" if place else line
+
+
+def _place(file: str, line: int) -> str:
+    path = Path(file)
+    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"

@@ -1,0 +1,214 @@
+"""What somebody types who is new to the program: each mistake is one line that is enough to go on, and leaves no folder."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+FILES = {
+    "mine.py": """import torch
+
+
+class Broken(torch.nn.Module):
+    def __init__(self, size=3):
+        super().__init__()
+        self.weight = size.nothing
+
+
+class Late(torch.nn.Module):
+    def forward(self, x):
+        if self.training:
+            raise ValueError("several\\nlines")
+        return x
+
+
+class NotAModule:
+    pass
+
+
+class Numbers(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return {}[index]
+""",
+    "flow.py": """from runner import Workflow
+
+
+class Flow(Workflow):
+    def __init__(self, size):
+        super().__init__()
+        self.end_point.link_form(self.start_point)
+""",
+    "needs.py": "\nimport not_installed\n",
+    "typo.py": "class A:\n    def f(self)\n        pass\n",
+    "words.csv": "a,b,label\n1,2,x\n3,four,y\n",
+    "ragged.csv": "a,b,label\n1,2,x\n3,4\n",
+    "empty.csv": "",
+    "conf/indent.yaml": "loader:\n  name: mnist\n layers: {}\n",
+    "conf/tab.yaml": "loader:\n\tname: mnist\n",
+    "conf/open.yaml": "loader: {name: mnist\n",
+    "conf/twice.yaml": "loader: {name: mnist}\nloader: {name: wine}\n",
+    "conf/text.yaml": "just text\n",
+    "conf/items.yaml": "- a\n- b\n",
+    "conf/empty.yaml": "",
+    "conf/typo.yaml": "loader:\n  name: mnist\n  minibach_size: 5\n",
+    "conf/scalar.yaml": "seed: 1\nloader: mnist\n",
+    "conf/value.yaml": "seed: 1\ndecision:\n  max_epochs: five\n",
+    "conf/base.yaml": "defaults: [mnist_smal, _self_]\n",
+    "conf/group.yaml": "defaults: [mnist_small, optimizer: adamz, _self_]\n",
+    "conf/nolist.yaml": "defaults: mnist_small\n",
+    "conf/latin.yaml": "caf\udce9: 1\n",
+    "conf/five.yaml": "layers: 5\n",
+    "conf/numbers.yaml": "loader: {name: dataset, train: {_target_: mine.Numbers}}\n"
+    "layers: {out: {type: softmax, output_sample_shape: 10}}\n",
+    "conf/late.yaml": "loader: {name: mnist, train_size: 600}\n"
+    "layers: {x: {_target_: mine.Late}, out: {type: softmax, output_sample_shape: 10}}\n",
+}
+
+SMALL = "mnist_small"
+TABLE = (SMALL, "loader.name=table", "loader.label=label")
+CASES = {
+    # names
+    (): "known: ",
+    ("mnist_smal",): "did you mean 'mnist_small'",
+    ("conf=mnist_smal",): "did you mean 'mnist_small'",
+    ("no/such.yaml",): "there is no file 'no/such.yaml'",
+    ("mnist", "wine"): "conf is given 2 times (conf=mnist, conf=wine): give one",
+    ("conf", "mnist"): "conf needs a value: conf=VALUE",
+    ("conf", "=", "mnist"): "conf needs a value: conf=VALUE",
+    ("x.pickle.gz",): "snapshot=x.pickle.gz",
+    # keys
+    (SMALL, "decision.max_epochs", "5"): "decision.max_epochs needs a value: decision.max_epochs=VALUE",
+    (SMALL, "--epochs", "5"): "--epochs: a key is typed as KEY=VALUE, without dashes",
+    (SMALL, "--decision.max_epochs=5"): "a key is typed as KEY=VALUE, without dashes",
+    (SMALL, "epochs=5"): "did you mean 'decision.max_epochs'",
+    (SMALL, "decision.max_epoch=5"): "did you mean 'max_epochs'",
+    (SMALL, "decison.max_epochs=5"): "did you mean 'decision",
+    ("root.mnist.decision.max_epochs=5",): "'root' is not a key",
+    (SMALL, "layers.fc1.lerning_rate=0.1"): "did you mean 'learning_rate'",
+    (SMALL, "layers.fc2.learning_rate=0.1"): "did you mean 'fc1'",
+    (SMALL, "layer_defaults.learning_rate=0.1"): "layer_defaults.learning_rate changes nothing",
+    (SMALL, "layer_defaults.lerning_rate=0.1"): "layer_defaults.lerning_rate changes nothing",
+    # values
+    (SMALL, "decision.max_epochs=five"): "decision.max_epochs=five; Value 'five'",
+    (SMALL, "decision.max_epochs=1.5"): "decision.max_epochs=1.5; Value '1.5'",
+    (SMALL, "decision.max_epochs="): "decision.max_epochs=; Value ''",
+    (SMALL, "decision.max_epochs=0"): "decision.max_epochs=0 must be at least 1",
+    (SMALL, "decision.max_epochs=1,2"): "--multirun",
+    (SMALL, "decision=5"): "decision=5",
+    (SMALL, "layers.fc1.learning_rate=fast"): "layers.fc1.learning_rate='fast' is wrong",
+    (SMALL, "layers.fc1.type=dense"): "layers.fc1.type='dense' is not a type of layer",
+    (SMALL, "layers.out.output_sample_shape=5"): "the labels go up to 9",
+    (SMALL, "~layers"): "layers is empty",
+    (SMALL, "loader.name=cifar"): "did you mean 'cifar10'",
+    (SMALL, "loader.normalization=lineal"): "did you mean 'linear'",
+    (SMALL, "loss_function=mae"): "expected one of [softmax, mse]",
+    (SMALL, "device=gpu"): "known: auto, cpu, cuda, cuda:N",
+    (SMALL, "device=cuda:99"): "this machine has",
+    (SMALL, "seed=abc"): "seed=abc",
+    (SMALL, "snapshotter.compression=zip"): "known: bz2, gz",
+    (SMALL, "graph=x.bmp"): "known: .dot",
+    (SMALL, "conf=true"): "conf is given 2 times",
+    ("conf=true",): "conf=true is not known",
+    ("conf=null",): "conf=null is not known",
+    ("conf=1.5",): "conf=1.5 is not known",
+    # optimizers
+    (SMALL, "optimizer=adamz"): "optimizer=adamz is not known; did you mean 'adam'",
+    (SMALL, "optimizer=null"): "optimizer=null is not known",
+    (SMALL, "optimizer=adam,"): "optimizer= is not known",
+    (SMALL, "optimizer._target_=torch.optim.Adamm"): "did you mean 'Adam'",
+    (SMALL, "optimizer._target_=AdamW"): "must name a class with its module",
+    (SMALL, "optimizer.lr=0.1"): "optimizer has no _target_",
+    (SMALL, "optimizer=adamw", "optimizer.learning_rate=0.1"): "unexpected keyword argument 'learning_rate'",
+    (SMALL, "optimizer=adamw", "layers.fc1.learning_rate=0.1"): "layers.fc1.learning_rate has no meaning beside",
+    # snapshots
+    (SMALL, "snapshot=nope.pickle.gz"): "there is no snapshot 'nope.pickle.gz'",
+    ("snapshot=words.csv",): "it is not a snapshot of veles-run",
+    (SMALL, "snapshot=latest"): "there is no snapshot of 'mnist_small'",
+    (SMALL, "mode=evaluate"): "name it with snapshot=FILE",
+    (SMALL, "mode=test"): "expected one of [train, evaluate]",
+    # files
+    (*TABLE, "loader.data_file=none.csv"): "loader.data_file='none.csv' is not a file",
+    (*TABLE, "loader.data_file=words.csv"): "'words.csv', line 3, column 'b': 'four' is not a number",
+    (*TABLE, "loader.data_file=ragged.csv"): "line 3 has 2 values",
+    (*TABLE, "loader.data_file=empty.csv"): "it has no rows",
+    (*TABLE, "loader.data_file=words.csv", "loader.label=lable"): "did you mean 'label'",
+    TABLE: "needs loader.data_file",
+    (SMALL, "loader.name=images", "loader.data_dir=none"): "loader.data_dir='none' is not a folder",
+    (SMALL, "hydra.run.dir=words.csv"): "'words.csv' (the run's folder is hydra.run.dir)",
+    # YAML
+    ("indent",): "conf/indent.yaml:3:2: ",
+    ("tab",): "conf/tab.yaml:2:1: ",
+    ("open",): "conf/open.yaml:2:1: ",
+    ("twice",): "conf/twice.yaml:2:1: found duplicate key loader",
+    ("text",): "conf/text.yaml: 'just text' is not a key",
+    ("items",): "conf/items.yaml is a list",
+    ("empty",): "layers is empty",
+    ("typo",): "conf/typo.yaml:3: 'loader.minibach_size' is not a key; did you mean 'minibatch_size'",
+    ("scalar",): "conf/scalar.yaml",
+    ("value",): "conf/value.yaml:3: decision.max_epochs: Value 'five'",
+    ("base",): "did you mean 'mnist_small'",
+    ("group",): "optimizer=adamz is not known",
+    ("nolist",): "defaults must be a list",
+    ("latin",): "conf/latin.yaml is not UTF-8 text",
+    ("five",): "layers=5 must be a mapping",
+    # modules of one's own
+    (SMALL, "layers.x._target_=mine.NotAModule"): "layers.x._target_=mine.NotAModule is not a torch.nn.Module",
+    (SMALL, "layers.x._target_=mine.Broke"): "the module 'mine' has no 'Broke'; did you mean 'Broken'",
+    (SMALL, "layers.x._target_=nowhere.Layer"): "No module named 'nowhere'; modules are searched for in the current folder",
+    (SMALL, "layers.x._target_=Linear"): "must name a class with its module",
+    (SMALL, "layers.x._target_=mine.Broken", "layers.x.sise=3"): "unexpected keyword argument 'sise'",
+    ("workflow._target_=flow.Flow",): "workflow.size is missing: Flow needs it",
+    ("workflow._target_=flow.Flow", "workflow.sise=1"): "did you mean 'size'",
+    ("workflow._target_=mine.Broken",): "is not a subclass of runner.graph.workflow.Workflow",
+    ("workflow._target_=nowhere.Flow",): "No module named 'nowhere'; modules are searched for in the current folder",
+}
+IN_OWN_CODE = {
+    (SMALL, "layers.x._target_=mine.Broken"): "AttributeError: 'int' object has no attribute 'nothing' (mine.py:7)",
+    (SMALL, "layers.x._target_=needs.Layer"): "No module named 'not_installed' (needs.py:2)",
+    (SMALL, "layers.x._target_=typo.A"): "SyntaxError: expected ':' (typo.py:2)",
+    ("workflow._target_=needs.Flow",): "No module named 'not_installed' (needs.py:2)",
+    ("workflow._target_=typo.Flow",): "SyntaxError: expected ':' (typo.py:2)",
+    ("workflow._target_=flow.Flow", "workflow.size=1"): "no attribute 'link_form' (flow.py:7)",
+    ("numbers",): "KeyError: 0 (mine.py:26)",
+    ("late",): "layers.x (Late) fails on a minibatch of 100: ValueError: several lines (mine.py:13)",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("newcomer")
+    (folder / "conf").mkdir()
+    for name, text in FILES.items():
+        (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    return folder
+
+
+@pytest.mark.parametrize("arguments", CASES, ids=" ".join)
+def test_a_mistake_is_one_line(arguments: tuple[str, ...], folder: Path, veles_run: Run) -> None:
+    done = veles_run(*arguments, code=2, cwd=folder)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("veles-run: ")
+    assert CASES[arguments] in line
+    assert "hydra.cc" not in line
+    assert done.stdout == ""
+    assert not (folder / "outputs" / SMALL).exists()
+
+
+@pytest.mark.parametrize("arguments", IN_OWN_CODE, ids=" ".join)
+def test_a_mistake_in_ones_own_code_has_its_place_and_a_traceback(
+    arguments: tuple[str, ...], tmp_path: Path, veles_run: Run
+) -> None:
+    (tmp_path / "conf").mkdir()
+    for name in ("mine.py", "needs.py", "typo.py", "flow.py", "conf/numbers.yaml", "conf/late.yaml"):
+        (tmp_path / name).write_text(FILES[name])
+    done = veles_run(*arguments, "plotters=false", code=None)
+    (line,) = done.stderr.splitlines()
+    assert IN_OWN_CODE[arguments] in line
+    (log,) = tmp_path.glob("outputs/*/*/*/veles-run.log")
+    assert f"(traceback: {log.relative_to(tmp_path)})" in line
+    assert "Traceback (most recent call last)" in log.read_text()
+    assert "Traceback" not in done.stdout
