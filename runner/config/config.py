@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
@@ -161,7 +161,7 @@ def let_optimizer_take_over(node: DictConfig, typed: Collection[str]) -> list[st
     Returns:
         the keys that were removed.
     """
-    if not node.optimizer.get("_target_"):
+    if not isinstance(node.optimizer, Mapping) or not node.optimizer.get("_target_"):
         return []
     settle_layers(node)
     found = [

@@ -126,7 +126,7 @@ def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[s
     """
     if not optimizer:
         return
-    if not isinstance(optimizer.get("_target_"), str):
+    if not isinstance(optimizer, Mapping) or not isinstance(optimizer.get("_target_"), str):
         raise ConfigError("optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW")
     for name, settings in layers.items():
         for item in fields(MatrixGradientConfig):

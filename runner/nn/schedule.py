@@ -12,6 +12,7 @@ from runner.checks import LARGEST, within
 from runner.errors import ConfigError
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.layers.weighted import WeightedGradient
+from runner.text import shown
 
 
 def fixed(epoch: int) -> float:
@@ -131,8 +132,9 @@ class LearningRateAdjuster(Unit):
             factor = math.nan
         if not 0 <= factor <= LARGEST:
             count = f"{self.done + steps} {'minibatches' if self.by_minibatch else 'epochs'}"
+            parameters = shown(self.parameters)[:200]
             raise ConfigError(
-                f"lr_adjuster: the policy {self.policy!r} with {self.parameters} gives the factor {factor} after {count}, which"
+                f"lr_adjuster: the policy {self.policy!r} with {parameters} gives the factor {factor} after {count}, which"
                 " no learning rate can have"
             )
         return factor
