@@ -148,7 +148,7 @@ class Resumption:
         before = source.snapshot_config(restored, self.call, request)
         conf_changes.keep(before, restored)
         conf_changes.tell(before, self.call, header, request)
-        now = source.overridden(before, request.run_overrides)
+        now = source.overridden(before, request.run_overrides, self.call)
         now.mode, now.snapshot, now.restore = self.call.mode, location, self.call.restore
         authority.check_places(now, self.call, source.as_named(restored, request))
         config, was = schema.from_hydra(now), schema.from_hydra(before)
