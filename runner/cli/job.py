@@ -199,10 +199,13 @@ def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | N
 
 
 def failure(error: BaseException) -> RunnerError:
-    """Returns what an error is shown as. The traceback of one that is not only ours is in the log, and it says so."""
+    """Returns what an error is shown as. The traceback of one that is not only ours is in the log, and it says so.
+
+    One of ours that the user's own class has raised says all that is needed: the class meant it to be shown.
+    """
     place = places.of(error)
     if isinstance(error, RunnerError):
-        is_foreign = place is not None or (isinstance(error, RunError) and error.__cause__ is not None)
+        is_foreign = error.__cause__ is not None and (place is not None or isinstance(error, RunError))
         if hasattr(error, "__notes__") or not is_foreign:
             return error
     told = error if isinstance(error, RunnerError) else RunError(f"the run has failed: {places.told(error)}")
