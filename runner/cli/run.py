@@ -206,7 +206,9 @@ def _unknown_key(key: str, section: Any) -> str:
     *_, name = key.split(".")
     names = [item.name for item in fields(section)]
     by_name = {other.rpartition(".")[2]: other for other in reversed(all_keys())}
-    elsewhere = by_name.get(name) or next((by_name[found] for found in get_close_matches(name, by_name, 1, 0.8)), "")
+    shortened = [other for other in by_name if other.endswith(f"_{name}")]  # such as `epochs`
+    close_by = [name] if name in by_name else get_close_matches(name, by_name, 1, 0.8) or shortened
+    elsewhere = by_name[close_by[0]] if close_by else ""
     close = (name not in by_name and meant(name, names)) or (elsewhere and f"did you mean {elsewhere!r}? ")
     return f"{key!r} is not a key; {close}known there: {known(names)}"
 

@@ -294,14 +294,14 @@ def test_a_dictionary_in_a_folder_of_ones_own_runs_and_continues(veles_run: Run,
         (
             "normalization_type",
             "normalisation_type",
-            "In 'conf/wrong': 'loader.normalisation_type' is not a key; did you mean ",
+            "conf/wrong.yaml:8: 'loader.normalisation_type' is not a key; did you mean ",
         ),
         (
             "factor_ortho",
             "factor_orto",
             "layers.fc_tanh1.factor_orto is not a key of a 'all2all_tanh' layer; did you mean 'factor_ortho'? known: ",
         ),
-        ("weights_plotter", "weight_plotter", "In 'conf/wrong': 'weight_plotter' is not a key; "),
+        ("weights_plotter", "weight_plotter", "conf/wrong.yaml:9: 'weight_plotter' is not a key; "),
     ],
 )
 def test_a_mistyped_key_beside_veles_keys_is_an_error(

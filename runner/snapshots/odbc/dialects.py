@@ -42,6 +42,7 @@ class Dialect:
         portion: bytes to give the driver at a time; None for as many as it asks for.
         lock: query that gives the connection a lock with a number, without waiting: 1 if nobody else has it. It ends with the
             connection. None if there is no such query.
+        unlock: query that gives it back.
         embedded: whether the database runs in this process, so that no connection can break.
     """
 
@@ -59,6 +60,7 @@ class Dialect:
     packet: str | None = None
     portion: int | None = None
     lock: str | None = None
+    unlock: str | None = None
     embedded: bool = False
 
 
@@ -77,6 +79,7 @@ _MYSQL = Dialect(
     every_script="ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4",
     packet="SELECT @@max_allowed_packet",
     lock="SELECT GET_LOCK(CONCAT('veles-run ', ?), 0)",
+    unlock="SELECT RELEASE_LOCK(CONCAT('veles-run ', ?))",
     portion=64 << 10,  # MariaDB's driver asks for 256 bytes at a time, and sends a packet for each
 )
 
@@ -90,6 +93,7 @@ DIALECTS = {
         limit="LIMIT {}",
         setup="SET synchronous_commit = on",
         lock="SELECT CAST(pg_try_advisory_lock(CAST(? AS bigint)) AS integer)",
+        unlock="SELECT pg_advisory_unlock(CAST(? AS bigint))",
     ),
     "SQLite": Dialect(
         timestamp="datetime",

@@ -63,6 +63,7 @@ class Lease:
         self._thread.join()
         with suppress(load().Error, TimeoutError):
             self._sign(None)
+            self._unlock()
         self._connections.close()
 
     def _take(self) -> bool:
@@ -83,9 +84,21 @@ class Lease:
             self._connections = stack.pop_all()
         return True
 
+    @property
+    def _number(self) -> int:
+        return int(self._run, 16) >> 1
+
+    def _unlock(self) -> None:
+        """Gives the lock back at once: servers may notice only later that a connection was closed."""
+        assert self._session is not None
+        connection = self._session.connection
+        assert connection.dialect.unlock is not None
+        connection.execute(connection.dialect.unlock, self._number)
+        connection.commit()
+
     def _locked(self, connection: Connection) -> bool:
         assert connection.dialect.lock is not None
-        taken = connection.execute(connection.dialect.lock, int(self._run, 16) >> 1).rows[0][0]
+        taken = connection.execute(connection.dialect.lock, self._number).rows[0][0]
         connection.commit()  # an open transaction would keep the server from cleaning up
         return str(taken) == "1"
 

@@ -374,7 +374,12 @@ def test_stochastic_pooling_draws_in_proportion_and_evaluates_to_the_mean(kind: 
             (5,),
             r"layers.layer \(Flatten\) does not take samples of \(5,\): it makes \(15,\) of 3 of them",
         ),
-        ("module", {"_target_": "torch.nn.Bogus"}, (5,), "layers.layer: torch.nn.Bogus cannot be made"),
+        (
+            "module",
+            {"_target_": "torch.nn.Bogus"},
+            (5,),
+            "layers.layer._target_='torch.nn.Bogus': the module 'torch.nn' has no 'Bogus'",
+        ),
         ("module", {"_target_": "torch.Size"}, (5,), "layers.layer._target_=torch.Size is not a torch.nn.Module"),
     ],
 )

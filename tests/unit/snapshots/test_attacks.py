@@ -443,7 +443,7 @@ def test_policies_count_in_fractions(tree: Callable[[str], Any], policy: str, pa
     adjuster = state_of(changed, "lr_adjuster")
     adjuster["policy"], adjuster["parameters"] = policy, parameters
     state_of(changed, "loader")["epoch_number"] = 1 << 62
-    refused(attack(changed), "LearningRateAdjuster")
+    refused(attack(changed), "LearningRateAdjuster|lr_adjuster")
 
 
 @pytest.mark.parametrize("name", ["weights", "bias"])
