@@ -118,10 +118,10 @@ def test_a_run_that_another_job_goes_on_with(folder: Path, finished: tuple[Path,
         assert len(refused.splitlines()) == 1
     (folder / "closed").unlink()
     assert "validation" in veles_run("conf=gated", where, "snapshot=latest", "mode=evaluate", cwd=folder).stdout
-    branch = (f"snapshot={newest}", TRUSTED, "layers.fc1.learning_rate=0.5", "decision.max_epochs=4", "hydra.run.dir=branch")
-    assert "Epoch 4" in veles_run(*branch, "snapshotter.directory=branch", cwd=folder).stdout
+    branch = (f"snapshot={newest}", TRUSTED, "layers.fc1.learning_rate=0.5", "decision.max_epochs=9", "hydra.run.dir=branch")
+    assert "Epoch 9" in veles_run(*branch, "snapshotter.directory=branch", cwd=folder).stdout
     os.kill(running.process.pid, signal.SIGKILL)
     running.process.join()
-    again = veles_run(*same, "snapshot=auto", "decision.max_epochs=4", cwd=folder).stdout
+    again = veles_run(*same, "snapshot=auto", "decision.max_epochs=9", cwd=folder).stdout
     assert LAST.search(again)[1].startswith("snapshots/gated_validation")
     assert [path.name for path in (folder / "snapshots").glob(".*")] == []
