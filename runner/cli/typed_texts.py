@@ -31,10 +31,13 @@ def as_typed(key: str, value: str) -> str:
     result = value
     # Hydra has no group without a name.
     kinds = (*_NUMBERS, OverrideLexer.NULL) if key == "conf" else _NUMBERS
-    for token in reversed([token for token in _alone(value) if token.type in kinds]):
+    found = [token for token in _alone(value) if token.type in kinds]
+    if what is Kind.text and [token.text for token in found] == [value.strip()]:
+        return f"'{value}'"  # with the blanks around it
+    for token in reversed(found):
         if what is Kind.text or not _COLUMN_NUMBER.fullmatch(token.text):
             result = f"{result[: token.start]}'{token.text}'{result[token.stop + 1 :]}"
-    return result
+    return result if result == value else result.rstrip()  # to Hydra, a blank after a quote is an error
 
 
 def _alone(value: str) -> Iterator[Token]:

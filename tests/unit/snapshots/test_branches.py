@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from runner.errors import SnapshotMismatchError, SnapshotRefusedError, StateErro
 from runner.snapshots.capture.pickler import StatePickler
 from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.restoring.trust import Policy
-from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.allowed import Allowed, key_budget
 from runner.snapshots.unpickling.unpickler import BLOCK, Unpickler
 from tests import own
 from tests.hostile.assemble import (
@@ -82,6 +83,15 @@ def test_keys() -> None:
     thousand = pair(*[NONE] * 999) + MEMOIZE + POP
     mappings = (EMPTY_DICT + MARK + (b"h\0" + NONE) * 60 + b"u" + POP) * 20
     refuses(thousand + mappings + NONE, "more objects than it has bytes")
+
+
+@pytest.mark.parametrize("make", [dict.fromkeys, set, frozenset])
+def test_hash_tables_have_a_budget_of_time(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, any keys take too long. Sets look at ten slots in a row, so that numbers that meet there are hard to make."""
+    monkeypatch.setattr(key_budget, "FREE_SECONDS", 0.0)
+    monkeypatch.setattr(key_budget, "SECONDS_OF_KEY", 1e-9)
+    with pytest.raises(SnapshotRefusedError, match="chosen to meet"):
+        load(dumped(make(range(10_000))))
 
 
 def test_arrays_of_objects_in_one_another() -> None:
