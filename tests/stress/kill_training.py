@@ -43,12 +43,12 @@ class Failure(AssertionError):
 
 def start(folder: Path, arguments: list[str], output: Path) -> int:
     """Starts the command in a process of its own."""
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)  # before anything can kill the process
     process = os.fork()
     if process == 0:
         code = 1
         try:
             os.chdir(folder)
-            descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
             sys.argv = ["veles-run", *arguments]
@@ -60,6 +60,7 @@ def start(folder: Path, arguments: list[str], output: Path) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+    os.close(descriptor)
     return process
 
 
