@@ -40,9 +40,15 @@ def known(names: object) -> str:
 def meant(given: object, names: Iterable[object]) -> str:
     """Returns `did you mean X? ` for a message, if one of the names is close to what was given; else nothing."""
     text, texts = str(given).lower(), {str(name).lower(): repr(str(name)) for name in names}
-    parts = [name for name in texts if len(text) > 2 and text in name][:3]
+    parts = [name for name in texts if (len(text) > 2 and text in name) or is_short(text, name) or is_short(name, text)][:3]
     close = [texts[name] for name in parts or get_close_matches(text, texts, 1)]
     return f"did you mean {' or '.join(close)}? " if close else ""
+
+
+def is_short(text: str, name: str) -> bool:
+    """Whether a text is what people write for a name: the end of it (`epochs`), or its initials (`lr`)."""
+    initials = "".join(word[:1] for word in name.split("_"))
+    return name.endswith(f"_{text}") or (len(text) > 1 and text == initials)
 
 
 def choices(given: object, names: Iterable[object]) -> str:

@@ -63,6 +63,11 @@ def is_group(key: str) -> bool:
     return key != CONF and key.replace("/", "").isidentifier() and any(path.is_dir() for path in _folders(key))
 
 
+def groups() -> list[str]:
+    """Returns the names of the groups."""
+    return sorted({path.name for place in _folders(CONF) for path in place.glob("*/")})
+
+
 def options(group: str) -> list[str]:
     """Returns the names of the files in a group."""
     return sorted({path.stem for place in _folders(group) for path in place.glob("*.yaml")})

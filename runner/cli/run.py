@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from runner import passwords
-from runner.checks import choices, known, meant
+from runner.checks import choices, is_short, known, meant
 from runner.cli import completion, conf_files, groups, hydra_app, keys_help, output, overrides, run_folder
 from runner.cli.parallel import check_alone
 from runner.config.schema_keys import all_keys
@@ -150,6 +150,8 @@ def _missing(error: MissingConfigException) -> str:
         return f"there is no file {name!r}, neither here nor in conf/"
     by_whom = re.match(r"In '([^']*)'", str(error))
     where = f" ({by_whom[1]} has it in its defaults)" if by_whom and by_whom[1] != "config" else ""
+    if group != conf_files.CONF and not conf_files.is_group(group):
+        return f"{group!r} is not a config group; {choices(group, conf_files.groups())}{where}"
     places = "" if where else " (conf/ of this folder, and of the package)"
     return f"{group}={name} is not known; {choices(name, error.options or conf_files.options(group))}{where}{places}"
 
@@ -206,8 +208,8 @@ def _unknown_key(key: str, section: Any) -> str:
     *_, name = key.split(".")
     names = [item.name for item in fields(section)]
     by_name = {other.rpartition(".")[2]: other for other in reversed(all_keys())}
-    shortened = [other for other in by_name if other.endswith(f"_{name}")]  # such as `epochs`
-    close_by = [name] if name in by_name else get_close_matches(name, by_name, 1, 0.8) or shortened
+    short = [other for other in by_name if is_short(name, other)]
+    close_by = [name] if name in by_name else get_close_matches(name, by_name, 1, 0.8) or short
     elsewhere = by_name[close_by[0]] if close_by else ""
     close = (name not in by_name and meant(name, names)) or (elsewhere and f"did you mean {elsewhere!r}? ")
     return f"{key!r} is not a key; {close}known there: {known(names)}"

@@ -30,8 +30,9 @@ def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
     except Exception as error:
         told = failure(error)
         log.error("%s", with_notes(told))
-        job = HydraConfig.get().job
-        failures.append(f"job {job.num} ({job.override_dirname or 'no overrides'}): {with_notes(told)}")
+        config = HydraConfig.get()
+        typed = " ".join(text.lstrip("+") for text in config.overrides.task)
+        failures.append(f"job {config.job.num} ({typed}): {with_notes(told)}")
         raise told from error
     if outcome.exit_code:
         raise SystemExit(outcome.exit_code)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from runner.checks import first_line, within
+from runner.checks import choices, first_line, within
 from runner.errors import ConfigError
 from runner.targets import locate
 
@@ -101,7 +103,9 @@ def made(cls: type[torch.optim.Optimizer], parameter: Tensor, settings: dict[str
     try:
         optimizer = cls([parameter], **settings)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"optimizer: {name} refuses its settings: {first_line(error)}") from error
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        hint = f"; {choices(unknown[1], [*inspect.signature(cls).parameters][1:])}" if unknown else ""
+        raise ConfigError(f"optimizer: {name} refuses its settings: {first_line(error)}{hint}") from error
     if "lr" not in optimizer.param_groups[0]:
         raise ConfigError(f"optimizer._target_={name} has no learning rate 'lr'")
     return optimizer
