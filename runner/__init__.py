@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from runner.launcher import Launcher
     from runner.nn import StandardWorkflow
     from runner.plots.plotter import Plotter
+    from runner.snapshots.constructors import SnapshotterToDB, SnapshotterToFile
     from runner.snapshots.restoring.restore import restore
-    from runner.snapshots.snapshotter import Snapshotter, SnapshotterToDB, SnapshotterToFile
+    from runner.snapshots.snapshotter import Snapshotter
     from runner.snapshots.unpickling.allowed import snapshot_safe
 
 __all__ = [
@@ -37,8 +38,8 @@ _MODULES = {
     "Launcher": "runner.launcher",
     "Plotter": "runner.plots.plotter",
     "Snapshotter": "runner.snapshots.snapshotter",
-    "SnapshotterToDB": "runner.snapshots.snapshotter",
-    "SnapshotterToFile": "runner.snapshots.snapshotter",
+    "SnapshotterToDB": "runner.snapshots.constructors",
+    "SnapshotterToFile": "runner.snapshots.constructors",
     "StandardWorkflow": "runner.nn",
     "restore": "runner.snapshots.restoring.restore",
     "snapshot_safe": "runner.snapshots.unpickling.allowed",

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.graph import Bool, Repeater, Unit, Workflow
-from runner.snapshots.snapshotter import Snapshotter, SnapshotterToFile
+from runner.snapshots.constructors import SnapshotterToFile
+from runner.snapshots.snapshotter import Snapshotter
 
 
 class Recorder(Unit):

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config.flat import flattened
+from runner.config.flat import flattened, is_reference
 from runner.errors import ConfigError
 from runner.snapshots.restoring.grants import folder_is_granted
 from runner.snapshots.stores.file_system import no_wider, read_mode
@@ -54,10 +54,10 @@ def obeyed(stored: Mapping[str, Any], call: DictConfig, typed: Sequence[str], lo
     result = {key: copy.deepcopy(value) for key, value in stored.items() if key not in PROCESS_KEYS}
     named = flat(call)
     # What this call reads from the environment is not to be had under another key either.
-    is_reference = _names_a_key if any(map(_refers, named.values())) else _refers
+    refers = is_reference if any(map(_refers, named.values())) else _refers
     for path, value in _leaves(_by_number(result)):
         key = ".".join(path)
-        if not is_reference(value) or named.get(key) == value or (key == "snapshotter.odbc" and _is_in(value, location)):
+        if not refers(value) or named.get(key) == value or (key == "snapshotter.odbc" and _is_in(value, location)):
             continue
         if not any(key == other or key.startswith(f"{other}.") for other in typed):
             raise _unconfirmed(key, value, "reads the environment")
@@ -86,11 +86,6 @@ def check_places(now: DictConfig, call: DictConfig, location: str) -> None:
 def _refers(value: Any) -> bool:
     """Whether a value asks a resolver, such as that for the environment."""
     return isinstance(value, str) and _REFERENCE.search(value) is not None
-
-
-def _names_a_key(value: Any) -> bool:
-    """Whether a value may be that of another key, or asks a resolver."""
-    return isinstance(value, str) and "${" in value
 
 
 def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -36,7 +36,11 @@ def choices(line: str) -> list[str]:
     if equals:
         head, comma, last = value.rpartition(",")
         return [f"{key}={head}{comma}{found}" for found in _values(key.lstrip("+"), last)]
-    offered = [*FLAGS] if word.startswith("-") else [*_keys(words), *(f"{group}=" for group in _groups())]
+    offered = (
+        [*FLAGS]
+        if word.startswith("-")
+        else [*_keys(words), *(f"{group}=" for group in (conf_files.CONF, *conf_files.groups()))]
+    )
     if not any("=" not in word.removeprefix("conf=") and not word.startswith("-") for word in words):
         offered += [*conf_files.options(conf_files.CONF), *_paths(word, conf_files.SUFFIXES)]
     return sorted({found for found in offered if found.startswith(word)})
@@ -64,11 +68,6 @@ def _keys(words: Sequence[str]) -> Iterator[str]:
             node: DictConfig = keys_help.composed(groups.settled(normalize(arguments)))
             yield from [f"{key.name}=" for key, _ in keys_help.described(node)]
             return
-
-
-def _groups() -> set[str]:
-    places = (Path.cwd() / conf_files.CONF, conf_files.bundled() / conf_files.CONF)
-    return {conf_files.CONF, *(path.name for place in places for path in place.glob("*/") if path.is_dir())}
 
 
 def _paths(begun: str, suffixes: tuple[str, ...] = ("",)) -> list[str]:

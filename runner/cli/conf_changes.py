@@ -16,6 +16,7 @@ from runner.cli.authority import PROCESS_KEYS
 from runner.cli.overrides import as_override
 from runner.cli.request import Request, keys_of
 from runner.config import Config
+from runner.config.flat import is_reference
 from runner.errors import ConfigError
 from runner.nn import StandardWorkflow
 from runner.snapshots.format.header import Header
@@ -47,7 +48,7 @@ def referenced(node: DictConfig, config: Config) -> dict[str, Any]:
 
 
 def _references(node: DictConfig) -> Iterator[str]:
-    return (key for key, value in authority.flat(node).items() if isinstance(value, str) and "${" in value)
+    return (key for key, value in authority.flat(node).items() if is_reference(value))
 
 
 def keep(before: DictConfig, restored: Restored) -> None:
@@ -57,7 +58,7 @@ def keep(before: DictConfig, restored: Restored) -> None:
         loader = restored.workflow.loader
         had |= {f"loader.{name}": getattr(loader, name) for name in loader.adjustable}
     written = schema.flattened(restored.header.config)
-    for key in [key for key in had if "${" in str(written.get(key))]:
+    for key in [key for key in had if is_reference(str(written.get(key)))]:
         if OmegaConf.select(before, key) != had[key]:
             OmegaConf.update(before, key, had[key])
 
@@ -102,14 +103,14 @@ def _text(key: str, values: dict[str, Any], written: dict[str, Any]) -> str:
     value, reference = values.get(key), written.get(key)
     if value is None:
         return "null" if key in values else "missing"
-    value = reference if isinstance(value, str) and "${" in str(reference) else value
+    value = reference if isinstance(value, str) and is_reference(str(reference)) else value
     return passwords.redact(f"{key}={value}").removeprefix(f"{key}=")
 
 
 def _override(key: str, value: Any) -> str:
     if isinstance(value, str):
         hidden = passwords.MASK in value or passwords.is_secret(f"{key}={value}")
-        plain = f"{key}={value}" if "${" in value else as_override(key, value)
+        plain = f"{key}={value}" if is_reference(value) else as_override(key, value)
         return f"{key}=..." if hidden else shlex.quote(plain)
     return shlex.quote(f"{key}={_hydra(value)}")
 

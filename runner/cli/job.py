@@ -20,7 +20,7 @@ from runner import config as schema
 from runner.checks import known
 from runner.cli import authority, conf_changes, console, run_folder, run_identity, source
 from runner.cli.parallel import check_alone
-from runner.cli.request import Request, as_typed, relative
+from runner.cli.request import Request, job_part, relative
 from runner.config import Config, Mode
 from runner.errors import ConfigError, RunError, RunnerError, SnapshotNotFoundError
 from runner.graph import Workflow, random_state
@@ -52,7 +52,7 @@ def run(node: DictConfig) -> Outcome:
     check_alone(os.environ)
     _stay_where_the_command_was_typed()
     request = Request.from_hydra()
-    node = as_typed(node)
+    node = job_part(node)
     taken_over = schema.let_optimizer_take_over(node, request.typed_keys)
     if node.snapshot:
         node.snapshot = concealed(node.snapshot).replace("${", "\\${")  # it is resolved already

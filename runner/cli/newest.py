@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner import build
 from runner import config as schema
-from runner.cli.request import Request, as_typed
+from runner.cli.request import Request, job_part
 from runner.cli.run_identity import Asked, left_out
 from runner.config import Mode
 from runner.errors import RunInUseError, RunnerError, SnapshotError, SnapshotNotFoundError
@@ -128,7 +128,7 @@ class _Search:
         loader = GlobalHydra.instance().config_loader()
         try:
             composed = loader.load_configuration("config", [f"conf={self._request.conf}"], RunMode.RUN)
-            node = as_typed(composed)
+            node = job_part(composed)
             schema.let_optimizer_take_over(node, ())
             return Asked.by(node, self.name)
         except (RunnerError, HydraException, OmegaConfBaseException):

@@ -118,7 +118,7 @@ def keys_of(overrides: Sequence[str]) -> list[str]:
     return [_key(text).lstrip("~") for text in overrides]
 
 
-def as_typed(node: DictConfig) -> DictConfig:
+def job_part(node: DictConfig) -> DictConfig:
     """Returns the job's part of Hydra's configuration, with the schema's types and nothing else."""
     keys = OmegaConf.structured(Config)
     typed: DictConfig = OmegaConf.merge(keys, OmegaConf.masked_copy(node, list(keys)))  # type: ignore[assignment]

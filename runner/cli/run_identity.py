@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner import config as schema
 from runner.config import Config, Identity
+from runner.config.flat import is_reference
 from runner.config.identity import LIMITS, NOT_OF_THE_RUN
 from runner.errors import RunnerError
 from runner.graph import Workflow
@@ -155,16 +156,14 @@ def _without_references(value: Any, path: str, references: dict[str, str]) -> An
     """Returns nested settings without the references in them, which are noted by their keys."""
     if isinstance(value, Mapping):
         items = {str(key): (f"{path}.{key}".lstrip("."), item) for key, item in value.items()}
-        references |= {where: item for where, item in items.values() if _refers(item)}
-        return {key: _without_references(item, where, references) for key, (where, item) in items.items() if not _refers(item)}
+        references |= {where: item for where, item in items.values() if is_reference(item)}
+        return {
+            key: _without_references(item, where, references) for key, (where, item) in items.items() if not is_reference(item)
+        }
     if isinstance(value, list):
         numbered = _without_references({str(number): item for number, item in enumerate(value)}, path, references)
         return list(numbered.values())
     return value
-
-
-def _refers(value: Any) -> bool:
-    return isinstance(value, str) and "${" in value
 
 
 def _text(value: Any) -> str:

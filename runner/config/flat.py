@@ -15,3 +15,8 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value holds a reference, to another key (`${seed}`) or to something else (`${oc.env:NAME}`)."""
+    return isinstance(value, str) and "${" in value

@@ -35,6 +35,7 @@ class Pace:
         self._cores = cores.usable()
         self._began = time.monotonic()
         self._taken: deque[_Taken] = deque(maxlen=RECENT)
+        self._told = False
 
     def add(self, written: Written, began: float) -> None:
         """Notes that a snapshot was captured just now. The rest of its cost is read once it is durable.
@@ -57,13 +58,18 @@ class Pace:
         return now - max((taken.began for taken in self._durable), default=self._began)
 
     def shortfall(self, settings: SnapshotterSettings) -> str | None:
-        """Returns why a kill may lose more than `at_most_lost`; None if it cannot, or if the first snapshot alone says so."""
+        """Returns, once, why a kill may lose more than `at_most_lost`.
+
+        Returns:
+            None if it cannot, if the first snapshot alone says so, or if this was said before.
+        """
         limit, durable = settings.at_most_lost, self._durable
-        if limit is None or len(durable) < 2:
+        if limit is None or len(durable) < 2 or self._told:
             return None
         interval, longest = self._interval(limit, settings.max_overhead), self._longest
         if interval + longest <= limit:
             return None
+        self._told = True
         share = settings.max_overhead
         return (
             f"up to {interval + longest:.3g} s may be lost, not {limit:g} (snapshotter.at_most_lost): a snapshot is durable"

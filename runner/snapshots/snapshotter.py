@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError, SnapshotError, StoreError
@@ -26,10 +25,7 @@ from runner.snapshots.pace import Pace
 from runner.snapshots.retention import Retention
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores import spool as spools
-from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.file_system import read_mode
-from runner.snapshots.stores.location import DEFAULT_TABLE, option_for
-from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
+from runner.snapshots.stores.location import option_for
 from runner.snapshots.stores.store import Entry, Store
 
 log = logging.getLogger(__name__)
@@ -97,7 +93,6 @@ class Snapshotter(Unit):
     autosaving_: bool
     ended_at_: float
     pace_: Pace
-    told_of_loss_: bool
     run_id_: str
     writer_: Writer | None
     written_: Written | None
@@ -130,7 +125,6 @@ class Snapshotter(Unit):
         self.autosaving_ = False
         self.ended_at_ = time.monotonic()
         self.pace_ = Pace()
-        self.told_of_loss_ = False
         self.run_id_ = str(uuid.uuid4())
         self.writer_ = None
         self.written_ = None
@@ -261,8 +255,7 @@ class Snapshotter(Unit):
 
     def _autosave(self) -> None:
         """Takes a snapshot that the next one replaces, and says once if it cannot be taken as often as it should."""
-        if not self.told_of_loss_ and (shortfall := self.pace_.shortfall(self.settings)):
-            self.told_of_loss_ = True
+        if shortfall := self.pace_.shortfall(self.settings):
             log.warning("%s", shortfall)
         self._take(autosave=True)
 
@@ -390,53 +383,6 @@ def snapshotters(workflow: Workflow) -> list[Snapshotter]:
         elif isinstance(unit, Workflow):
             found.extend(snapshotters(unit))
     return found
-
-
-def SnapshotterToFile(
-    workflow: Workflow,
-    name: str | None = None,
-    *,
-    directory: str | Path = "snapshots",
-    mode: str | int | None = None,
-    **settings: Any,
-) -> Snapshotter:
-    """Makes a snapshotter that writes files into a folder.
-
-    Args:
-        directory: the folder.
-        mode: permissions of the files, such as `"0600"`. Default: the umask's.
-        settings: as in `Snapshotter`.
-    """
-    return Snapshotter(workflow, name, store=FileStore(directory, read_mode(mode)), **settings)
-
-
-def SnapshotterToDB(
-    workflow: Workflow,
-    name: str | None = None,
-    *,
-    odbc: str,
-    table: str = DEFAULT_TABLE,
-    create_table: bool = True,
-    spool: str = DEFAULT_SPOOL,
-    on_error: str | None = None,
-    mode: str | int | None = None,
-    **settings: Any,
-) -> Snapshotter:
-    """Makes a snapshotter that writes rows into a database table.
-
-    Args:
-        odbc: a connection string, `DSN=name`, or the bare name of a data source. It may contain `${oc.env:NAME}`.
-        table: the table.
-        create_table: whether to create the table if it does not exist.
-        spool: the folder for snapshots that the database refuses, until it accepts them; empty for none.
-        on_error: as in `SnapshotterSettings`.
-        mode: permissions of the files in the spool. Default: the umask's.
-        settings: as in `Snapshotter`.
-    """
-    from runner.snapshots.odbc.odbc_store import OdbcStore  # runs that write files do not need its imports
-
-    store = with_spool(OdbcStore(odbc, table, create_table), spool, on_error, read_mode(mode))
-    return Snapshotter(workflow, name, store=store, on_error=on_error, **settings)
 
 
 def _delete_expired(retention: Retention, entry: Entry) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from runner.graph import Bool, Unit, Workflow
 from runner.nn.loading.loader_types import LOADERS
 from runner.snapshots.capture.pickler import dump
-from runner.snapshots.snapshotter import SnapshotterToFile
+from runner.snapshots.constructors import SnapshotterToFile
 from tests.fuzz.nodes import read
 from tests.networks import BlobsLoader, network
 from tests.unit.nn.test_state_types import NETWORKS

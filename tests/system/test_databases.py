@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.graph import Workflow
+from runner.snapshots.constructors import SnapshotterToDB
 from runner.snapshots.odbc.odbc_store import OdbcStore
-from runner.snapshots.snapshotter import SnapshotterToDB
 from tests.conftest import VELES_RUN, Run
 from tests.servers import PASSWORD, Server, query
 from tests.states import differences, state_of

@@ -12,7 +12,7 @@ from runner.config import Config
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn import StandardWorkflow
-from runner.snapshots.snapshotter import SnapshotterToFile
+from runner.snapshots.constructors import SnapshotterToFile
 from tests.networks import LAYERS
 
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import heapq
 import logging
 import os
 import re
 import secrets
-import select
-import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Self
 
-from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError, StoreSyncError
+from runner.errors import SnapshotNotFoundError, StoreSyncError
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.format.header import Header
-from runner.snapshots.format.reader import read_header
-from runner.snapshots.stores.file_system import CLOCK_STEP, Files, missing, version
+from runner.snapshots.stores.file_errors import WRITE, translated
+from runner.snapshots.stores.file_reading import blocks, may_be_snapshot, nanoseconds, newest_files
+from runner.snapshots.stores.file_system import Files, missing, version
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.lock import locked
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
@@ -29,12 +26,6 @@ from runner.text import as_name
 
 log = logging.getLogger(__name__)
 
-BLOCK = 1 << 20
-HEADER_BLOCK = 1 << 16
-WRITER = 1.0
-"""Seconds in which a pipe must have a writer."""
-"""Bytes to read at a time when looking for a header."""
-WRITE = "write to"
 PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 CURRENT = "_current"
 
@@ -47,15 +38,6 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 """The errors of file systems without hard or symbolic links."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 """The errors of file systems that cannot sync a folder."""
-_ELSEWHERE = "or choose another folder with snapshotter.directory=DIR; the existing snapshots stay where they are"
-_ADVICE = {
-    errno.ENOSPC: f"make room there, {_ELSEWHERE}",
-    errno.EDQUOT: f"make room within the quota, {_ELSEWHERE}",
-    errno.EFBIG: f"raise the limit on the size of files (ulimit -f), {_ELSEWHERE}",
-    errno.EROFS: f"mount it for writing, {_ELSEWHERE}",
-    errno.ENAMETOOLONG: "choose a shorter path with snapshotter.directory=DIR",
-    errno.EACCES: f"allow this user to write there, {_ELSEWHERE}",
-}
 
 
 class FileStore(Store):
@@ -95,7 +77,7 @@ class FileStore(Store):
 
     def prepare(self) -> None:
         # A folder that is not writable now may be by the time of the first snapshot. But a path that is too long stays so.
-        with _translated(WRITE, self.directory):
+        with translated(WRITE, self.directory):
             try:
                 (self.directory / ("x" * self._longest_name())).lstat()
             except OSError as error:
@@ -109,7 +91,7 @@ class FileStore(Store):
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         extension = PROTOCOL_MARK + codec.extension
-        with _translated(WRITE, self.directory):
+        with translated(WRITE, self.directory):
             self._make_directory()
             self._remove_leftovers()
             with self._temporary() as (file, temporary):
@@ -120,7 +102,7 @@ class FileStore(Store):
         return str(path)
 
     def open(self, location: str) -> Iterator[bytes]:
-        return _blocks(location, BLOCK)
+        return blocks(location)
 
     def list(
         self,
@@ -139,7 +121,7 @@ class FileStore(Store):
     def delete(self, *locations: str) -> None:
         # The callbacks run in reverse order: each deletion is tried even if another fails, and the folder is synced last.
         with ExitStack() as stack:
-            stack.enter_context(_translated("delete", self.directory))
+            stack.enter_context(translated("delete", self.directory))
             stack.callback(self._sync, self.directory)
             for location in locations:
                 stack.callback(self._unlink, Path(location))
@@ -153,7 +135,7 @@ class FileStore(Store):
             yield
 
     def _unlink(self, path: Path) -> None:
-        with _translated("delete", path):
+        with translated("delete", path):
             if path.is_symlink():  # not a snapshot: somebody has replaced it by a link
                 raise FileNotFoundError
             self.files.unlink(path)
@@ -161,7 +143,7 @@ class FileStore(Store):
     def _paths(self) -> Iterator[Path]:
         """Yields the files that may be snapshots, by their names."""
         try:
-            with _translated("list", self.directory):
+            with translated("list", self.directory):
                 names = self.files.names(self.directory)
         except SnapshotNotFoundError:
             return
@@ -244,7 +226,7 @@ class FileStore(Store):
                     view = view[size:]
                     written += size
             with suppress(OSError):  # a file system without times
-                self.files.set_time(descriptor, _nanoseconds(header))
+                self.files.set_time(descriptor, nanoseconds(header))
             self.files.sync(descriptor)
         except BaseException:
             with suppress(OSError):
@@ -328,82 +310,3 @@ class FileStore(Store):
         finally:
             with suppress(OSError):
                 self.files.close(descriptor)
-
-
-def may_be_snapshot(name: str) -> bool:
-    """Whether a file of this name may be a snapshot."""
-    return ".pickle" in name and not name.startswith(".")
-
-
-def newest_files(paths: Iterable[Path], unreadable: Unreadable = ignore) -> Iterator[Entry]:
-    """Yields the snapshots among files of any folders, newest first by their headers. Finding the newest reads few headers.
-
-    A file is never older than its header says: it gets the header's time when it is written, and a later one when it is copied.
-    So a header is the newest if no unread file is newer than it.
-    """
-    read: list[tuple[float, str, Entry]] = []
-    for age, path in sorted(_aged(paths)):
-        while read and read[0][0] <= age - CLOCK_STEP:
-            yield heapq.heappop(read)[2]
-        try:
-            entry = Entry(path, read_header(_blocks(path, HEADER_BLOCK)))
-            heapq.heappush(read, (-_nanoseconds(entry.header), path, entry))
-        except SnapshotNotFoundError:
-            continue  # another process has just deleted it
-        except SnapshotError as error:
-            unreadable(path, error)
-    while read:
-        yield heapq.heappop(read)[2]
-
-
-def _aged(paths: Iterable[Path]) -> Iterator[tuple[int, str]]:
-    """Yields the regular files, without links, each with a sort key that puts newer files first."""
-    for path in paths:
-        with suppress(OSError):
-            status = path.lstat()
-            if stat.S_ISREG(status.st_mode):
-                yield -status.st_mtime_ns, str(path)
-
-
-def _nanoseconds(header: Header) -> int:
-    time = datetime.fromisoformat(header.time)
-    elapsed = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return elapsed // timedelta(microseconds=1) * 1000
-
-
-def _blocks(location: str, size: int) -> Iterator[bytes]:
-    with _translated("read", Path(location)), open(location, "rb", buffering=0, opener=_without_waiting) as file:
-        kind = os.fstat(file.fileno()).st_mode
-        if stat.S_ISCHR(kind):
-            raise SnapshotNotFoundError(f"{location!r} is a device, not a snapshot")
-        if stat.S_ISFIFO(kind):
-            select.select([file], [], [], WRITER)
-            first = file.read(size)  # None: a writer is there, and has written nothing yet
-            if first == b"":
-                raise SnapshotNotFoundError(f"{location!r} is a pipe that nobody writes to, not a snapshot")
-            if first:
-                yield first
-        os.set_blocking(file.fileno(), True)
-        while block := file.read(size):
-            yield block
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens a file; to open a pipe would wait for its writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-@contextmanager
-def _translated(action: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, SnapshotError):
-            raise
-        if isinstance(error, FileNotFoundError | NotADirectoryError) and action != WRITE:
-            raise SnapshotNotFoundError(f"there is no snapshot {str(path)!r}") from error
-        if isinstance(error, IsADirectoryError) and action != WRITE:
-            raise SnapshotNotFoundError(f"{str(path)!r} is a folder, not a snapshot: name a file in it") from error
-        advice = _ADVICE.get(error.errno or 0) if action == WRITE else None
-        reason = f"{error.strerror or error}{f' ({advice})' if advice else ''}"
-        raise StoreError(f"cannot {action} {str(path)!r}: {reason}") from error

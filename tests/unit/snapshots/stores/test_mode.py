@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from runner.config import Config
 from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.snapshots.constructors import SnapshotterToFile
 from runner.snapshots.restoring.restore import restore
-from runner.snapshots.snapshotter import SnapshotterToFile
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import no_wider, of_folder, read_mode
 from runner.snapshots.stores.spool import SpoolStore

@@ -1,0 +1,94 @@
+"""How files of snapshots are read, and put in order."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import select
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from runner.errors import SnapshotError, SnapshotNotFoundError
+from runner.snapshots.format.header import Header
+from runner.snapshots.format.reader import read_header
+from runner.snapshots.stores.file_errors import translated
+from runner.snapshots.stores.file_system import CLOCK_STEP
+from runner.snapshots.stores.store import Entry, Unreadable, ignore
+
+BLOCK = 1 << 20
+HEADER_BLOCK = 1 << 16
+"""Bytes to read at a time when looking for a header."""
+WRITER = 1.0
+"""Seconds in which a pipe must have a writer."""
+
+
+def may_be_snapshot(name: str) -> bool:
+    """Whether a file of this name may be a snapshot."""
+    return ".pickle" in name and not name.startswith(".")
+
+
+def newest_files(paths: Iterable[Path], unreadable: Unreadable = ignore) -> Iterator[Entry]:
+    """Yields the snapshots among files of any folders, newest first by their headers. Finding the newest reads few headers.
+
+    A file is never older than its header says: it gets the header's time when it is written, and a later one when it is copied.
+    So a header is the newest if no unread file is newer than it.
+    """
+    read: list[tuple[float, str, Entry]] = []
+    for age, path in sorted(_aged(paths)):
+        while read and read[0][0] <= age - CLOCK_STEP:
+            yield heapq.heappop(read)[2]
+        try:
+            entry = Entry(path, read_header(blocks(path, HEADER_BLOCK)))
+            heapq.heappush(read, (-nanoseconds(entry.header), path, entry))
+        except SnapshotNotFoundError:
+            continue  # another process has just deleted it
+        except SnapshotError as error:
+            unreadable(path, error)
+    while read:
+        yield heapq.heappop(read)[2]
+
+
+def _aged(paths: Iterable[Path]) -> Iterator[tuple[int, str]]:
+    """Yields the regular files, without links, each with a sort key that puts newer files first."""
+    for path in paths:
+        with suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                yield -status.st_mtime_ns, str(path)
+
+
+def nanoseconds(header: Header) -> int:
+    """Returns the time in a header, since 1970."""
+    time = datetime.fromisoformat(header.time)
+    elapsed = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return elapsed // timedelta(microseconds=1) * 1000
+
+
+def blocks(location: str, size: int = BLOCK) -> Iterator[bytes]:
+    """Yields the content of a file, or of a pipe that somebody writes to.
+
+    Raises:
+        SnapshotNotFoundError: there is none, or it is something else.
+    """
+    with translated("read", Path(location)), open(location, "rb", buffering=0, opener=_without_waiting) as file:
+        kind = os.fstat(file.fileno()).st_mode
+        if stat.S_ISCHR(kind):
+            raise SnapshotNotFoundError(f"{location!r} is a device, not a snapshot")
+        if stat.S_ISFIFO(kind):
+            select.select([file], [], [], WRITER)
+            first = file.read(size)  # None: a writer is there, and has written nothing yet
+            if first == b"":
+                raise SnapshotNotFoundError(f"{location!r} is a pipe that nobody writes to, not a snapshot")
+            if first:
+                yield first
+        os.set_blocking(file.fileno(), True)
+        while block := file.read(size):
+            yield block
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file; to open a pipe would wait for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
