@@ -78,6 +78,10 @@ def main() -> None:
         app()
     except (RunnerError, HydraException, OmegaConfBaseException, OSError, ValueError, yaml.YAMLError) as error:
         sys.exit(_report(error))
+    except RecursionError as error:  # Hydra follows defaults until it can no more; what a job raises does not come here
+        conf = next((argument for argument in sys.argv if argument.startswith("conf=")), "the conf file")
+        told = ConfigError(f"{conf} has a defaults list that leads back to it, or is nested too deeply")
+        sys.exit(_report(told.with_traceback(error.__traceback__)))
     finally:
         for failure in output.untold():
             log.warning("%s", failure)

@@ -11,6 +11,8 @@ from omegaconf._utils import get_yaml_loader
 from runner.config.schema_keys import Kind, kind
 from runner.errors import ConfigError
 
+_MERGE = "tag:yaml.org,2002:merge"
+
 
 def as_written(content: Any, path: str | Path) -> Any:
     """Returns the content of a conf file, in which the values of text keys are texts. Only `null` is none.
@@ -25,12 +27,24 @@ def as_written(content: Any, path: str | Path) -> Any:
 
 def _as_written(value: Any, node: yaml.Node, key: str) -> Any:
     if isinstance(value, dict) and isinstance(node, yaml.MappingNode):
-        nodes = {name.value: below for name, below in node.value}
+        nodes = _nodes(node)
         prefix = f"{key}." if key else ""
         return {name: _as_written(item, nodes.get(name), f"{prefix}{name}") for name, item in value.items()}
     if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
         return [_as_written(item, below, key) for item, below in zip(value, node.value, strict=True)]
     return node.value if type(value) in (int, float, bool) and _is_text(key, value, node) else value
+
+
+def _nodes(mapping: yaml.Node) -> dict[Any, yaml.Node]:
+    """Returns the values of a mapping by their keys, with those that `<<` takes from other mappings."""
+    if not isinstance(mapping, yaml.MappingNode):
+        return {}
+    merged = [below for name, below in mapping.value if name.tag == _MERGE]
+    others = [one for below in merged for one in (below.value if isinstance(below, yaml.SequenceNode) else [below])]
+    found: dict[Any, yaml.Node] = {}
+    for other in reversed(others):  # the first counts
+        found |= _nodes(other)
+    return found | {name.value: below for name, below in mapping.value if name.tag != _MERGE}
 
 
 def _is_text(key: str, value: Any, node: yaml.Node) -> bool:
