@@ -199,6 +199,13 @@ class Decision(Unit):
         return "fail_iterations", self.fail_iterations or 0
 
     @property
+    def extension(self) -> tuple[str, int]:
+        """The setting of `limit`, with a value by which a complete run goes on for as long again."""
+        key, value = self.limit
+        done = len(self.history) - (0 if key == "max_epochs" else self.best_epoch)
+        return key, 2 * max(value, done)  # a limit below what is done was given later
+
+    @property
     def metric(self) -> Metric:
         """What the errors are."""
         return self.evaluator.metric

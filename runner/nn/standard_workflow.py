@@ -213,7 +213,8 @@ class StandardWorkflow(Workflow):
     @property
     @goes_on
     def extension(self) -> dict[str, int]:
-        return super().extension | self.lr_adjuster.extension(self._further_epochs)
+        key, value = self.decision.extension
+        return {f"decision.{key}": value} | self.lr_adjuster.extension(self._further_epochs)
 
     @property
     @goes_on
@@ -225,8 +226,8 @@ class StandardWorkflow(Workflow):
     @property
     def _further_epochs(self) -> int:
         """How many epochs an extended run goes on at least."""
-        key, value = self.decision.limit
-        return 2 * value - self.loader.epoch_number if key == "max_epochs" else value
+        key, value = self.decision.extension
+        return value - self.loader.epoch_number if key == "max_epochs" else value // 2
 
     def scores_text(self, scores: Mapping[str, float]) -> str:
         return self.decision.metric.line(scores)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,16 @@ def test_the_weights_move_again(veles_run: Run, tmp_path: Path) -> None:
     ends = [re.findall(r"^Snapshot written: (\S+) ", text, re.MULTILINE)[-1] for text in (output, again)]
     before, after = (restore(tmp_path / end).workflow["fc1"].weights for end in ends)
     assert not before.equal(after)
+
+
+@pytest.mark.parametrize("limit", ["decision.max_epochs=2", "decision.fail_iterations=1"])
+def test_a_limit_that_was_passed_is_extended_beyond_what_is_done(limit: str, veles_run: Run, tmp_path: Path) -> None:
+    small = ("conf=mnist_small", "loader.train_size=200", "loader.validation_size=100", "seed=1", "snapshotter.directory=here")
+    veles_run(*small, "decision.max_epochs=6", "layers.fc1.learning_rate=1e-9", "plotters=false")
+    done = veles_run(*small, "snapshot=latest", "layers.fc1.learning_rate=1e-9", limit, "plotters=false").stdout
+    assert "The run is complete" in done
+    command = re.search("^Extend it: (.*)$", done, re.MULTILINE)[1].removeprefix("veles-run ")
+    assert "Epoch 7" in veles_run(*shlex.split(command), "plotters=false").stdout
 
 
 def test_a_policy_that_no_key_extends_is_told(veles_run: Run) -> None:
