@@ -25,7 +25,7 @@ class Unit(Pickleable):
 
     Args:
         workflow: the workflow that the unit belongs to.
-        name: how messages, graphs and `workflow["name"]` call it; Default: the class's name.
+        name: how messages, graphs and `workflow["name"]` call it. Default: the class's name.
     """
 
     callbacks: ClassVar[frozenset[str]] = frozenset()

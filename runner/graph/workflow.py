@@ -49,7 +49,7 @@ class Workflow(Unit):
 
     Args:
         workflow: the workflow that this one is a unit of, if any.
-        name: the name of the workflow; Default: the class's name.
+        name: the name of the workflow. Default: the class's name.
 
     A subclass that `veles-run` runs may override, as far as it has something to say: `current_step`, `progress`, `objective`,
     `summary`, `limit`, `override` and `evaluate`.
