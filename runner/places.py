@@ -28,6 +28,12 @@ def of(error: BaseException) -> str | None:
     return next((_place(frame.filename, frame.lineno or 0) for frame in own), None)
 
 
+def is_users(error: BaseException) -> bool:
+    """Whether the user's own code has raised an error: `sys.exit()` in a module of theirs is not ours."""
+    frames = traceback.extract_tb(cause(error).__traceback__)
+    return bool(frames) and not frames[-1].filename.startswith(("<", *_FOREIGN))
+
+
 def told(error: BaseException) -> str:
     """Returns the cause of an error on one line, with class and place: `NameError: name 'x' is not defined (a.py:3)`."""
     first = cause(error)

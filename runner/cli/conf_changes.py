@@ -18,8 +18,8 @@ from runner.cli.request import Request, keys_of
 from runner.config import Config
 from runner.config.flat import is_reference
 from runner.errors import ConfigError
-from runner.nn import StandardWorkflow
-from runner.snapshots.format.header import Header
+from runner.graph import Workflow
+from runner.nn import StandardWorkflow, overriding
 from runner.snapshots.restoring.restore import Restored
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ def keep(before: DictConfig, restored: Restored) -> None:
             OmegaConf.update(before, key, had[key])
 
 
-def tell(before: DictConfig, call: DictConfig, header: Header, request: Request) -> None:
-    """Warns of keys that the conf file of this call has otherwise than the run, and says how to have them.
+def tell(before: DictConfig, call: DictConfig, restored: Restored, request: Request) -> None:
+    """Warns of keys that the conf file of this call has otherwise than the run, and says how to have those that can change.
 
     Keys that were typed, now or for the run before, are not expected to be as in the conf file.
     """
@@ -76,6 +76,7 @@ def tell(before: DictConfig, call: DictConfig, header: Header, request: Request)
         log.warning("conf=%s is wrong (%s): the run keeps the configuration of the snapshot", request.conf, error)
         return
     has = schema.flattened(schema.plain(schema.from_hydra(before)))
+    header = restored.header
     typed = {*header.typed, *keys_of(header.overrides), *request.typed_keys}
     keys = [key for key in has | said if said.get(key) != has.get(key) and not _is_expected(key, said, typed)]
     if keys:
@@ -84,12 +85,19 @@ def tell(before: DictConfig, call: DictConfig, header: Header, request: Request)
             f"{key} is {_text(key, said, written)} there, and {_text(key, has, kept)} in the run" for key in keys[:SHOWN]
         ]
         more = [f"{len(keys) - SHOWN} more"] if len(keys) > SHOWN else []
+        typable = [key for key in keys[:SHOWN] if _can_change(restored.workflow, key)]
+        commands = " ".join(_override(key, written.get(key, said.get(key))) for key in typable)
         log.warning(
-            "What conf=%s or the environment says is not what the run has, which it keeps: %s. To have what is there, type: %s",
+            "What conf=%s or the environment says is not what the run has, which it keeps: %s.%s%s",
             request.conf,
             "; ".join(changes + more),
-            " ".join(_override(key, written.get(key, said.get(key))) for key in keys[:SHOWN]),
+            f" To have what is there, type: {commands}" if typable else "",
+            " What was fixed when the run began, only a fresh one has otherwise" if len(typable) < len(keys[:SHOWN]) else "",
         )
+
+
+def _can_change(workflow: Workflow, key: str) -> bool:
+    return key.startswith("snapshotter.") or not isinstance(workflow, StandardWorkflow) or overriding.can_change(workflow, key)
 
 
 def _is_expected(key: str, said: dict[str, Any], typed: set[str]) -> bool:

@@ -80,7 +80,8 @@ def is_option(group: str, name: str) -> bool:
 
 def line_of(config_path: str, key: str) -> str:
     """Returns a conf file as the place of a message, with the line of a key where the file has it: `conf/mine.yaml:7`."""
-    places = (Path(root, folder(config_path)).with_suffix(".yaml") for root in (Path.cwd(), bundled()))
+    files = ((root, file(config_path, str(root))) for root in (Path.cwd(), bundled()))
+    places = (Path(root, name if name.endswith(SUFFIXES) else f"{name}.yaml") for root, name in files)
     path = next((path for path in places if path.is_file()), None)
     if path is None:
         return config_path

@@ -109,10 +109,11 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     workflow = restored.workflow
     before = source.snapshot_config(restored, node, request)
     conf_changes.keep(before, restored)
-    conf_changes.tell(before, node, restored.header, request)
+    conf_changes.tell(before, node, restored, request)
     now = source.overridden(before, request.run_overrides, node)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
     now.seed = before.seed if now.seed is None else now.seed  # any will do
+    now.workflow.name = before.workflow.name if now.workflow.name == workflow.name else now.workflow.name
     authority.check_places(now, node, source.as_named(restored, request))
     config, was = schema.from_hydra(now), schema.from_hydra(before)
     identity = run_identity.of_resumed(restored.header, workflow, was, config)

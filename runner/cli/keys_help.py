@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from hydra import compose, initialize
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from runner.config import Config, checked_layers
 from runner.config.config import WorkflowConfig
@@ -67,6 +67,6 @@ def _layers(node: DictConfig) -> Iterator[tuple[Key, str]]:
 
 def _value(node: Any, name: str) -> str:
     value = node._get_node(name) if isinstance(node, DictConfig) else None
-    if isinstance(value, DictConfig) or OmegaConf.is_list(value):
+    if isinstance(value, DictConfig | ListConfig) and not value._is_none():
         return str(OmegaConf.to_container(value, resolve=False))
     return shown(None if value is None else value._value())

@@ -23,6 +23,7 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.restore import Restored, folder_stores, restore_latest, tell_unreadable
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores import newest_first
+from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.store import Entry, Store
 from runner.targets import TARGET
 
@@ -73,6 +74,7 @@ def find_newest(node: DictConfig, request: Request, policy: Policy, claims: Clai
         raise in_use
     if node.snapshot == "latest":
         raise SnapshotNotFoundError(f"snapshot=latest: {search.nothing()}")
+    search.claim_start(claims)
     log.info("snapshot=auto: %s; starting afresh", search.nothing())
     return None
 
@@ -96,6 +98,16 @@ class _Search:
     def stores(self) -> Iterable[Store]:
         """Returns where snapshots are looked for."""
         return [self._named] if self._named else folder_stores(self._request.run_folders)
+
+    def claim_start(self, claims: Claims) -> None:
+        """Claims the run that is about to be started: the same command may be starting it elsewhere.
+
+        Raises:
+            RunInUseError: it is.
+        """
+        if self.goes_on and self._asked is not None:
+            store = self._named or FileStore(self._request.run_folders[0])
+            claims.take(store, "", self._asked.identity.digest(() if self._asked.seed is not None else ("seed",)))
 
     def found(self) -> tuple[tuple[Entry, Store], bool] | None:
         """Returns the newest snapshot that will do, its store, and whether it is of the very run that is looked for."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
@@ -56,7 +57,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         ConfigError: `snapshot` or the conf is given more than once, or `--snapshot` without a value.
     """
     typed, flags = split(arguments)
-    result = [_hydra_override(_concealed(argument if "=" in argument else _named(argument))) for argument in typed]
+    result = [_hydra_override(_concealed(argument if _is_override(argument) else _named(argument))) for argument in typed]
     confs = [argument for argument in result if argument.startswith("conf=")]
     if len(confs) > 1:
         raise ConfigError(f"conf is given {len(confs)} times ({', '.join(confs)}): give one")
@@ -106,12 +107,24 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return overrides, flags
 
 
+def _is_override(argument: str) -> bool:
+    return "=" in argument and not _is_path(argument)
+
+
+def _is_path(argument: str) -> bool:
+    return argument.endswith(conf_files.SUFFIXES) and Path(argument).is_file()
+
+
 def _named(argument: str) -> str:
     """Returns `conf=NAME` for a name, or a path, that stands alone; `~KEY` is as it is.
 
     Raises:
         ConfigError: it is a key, a snapshot, or a part of a command line with blanks in the wrong places.
     """
+    if _is_path(argument):
+        name = conf_files.choice(argument)
+        is_plain = re.fullmatch(r"[\w./-]+", name) is not None  # Hydra would take `a,b.yaml` for two
+        return f"conf={name if is_plain else _quoted(name)}"
     if argument.startswith("~"):
         return argument
     section = argument.partition(".")[0]
@@ -162,8 +175,8 @@ def _hydra_override(argument: str) -> str:
     readable = _readable(key, value)
     if readable and not key.startswith("~"):
         value = as_typed(key.lstrip("+"), value)
-    if key.lstrip("+") == "snapshot":
-        key = "snapshot"
+    if key.lstrip("+") in ("snapshot", "conf"):
+        key = key.lstrip("+")
     elif f"{key}.".startswith(FREE_SECTIONS):  # also the whole section: {name: value}
         key = f"++{key}"
     return f"{key}={value if readable else _quoted(value)}"

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,6 +20,9 @@ from runner.cli.overrides import as_override
 from runner.config import Config
 from runner.targets import TARGET
 
+NOT_OF_THE_JOB = ("hydra", "defaults")
+"""Keys of Hydra's own."""
+NAME = "workflow.name"
 NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "restore")
 SEARCHED = ("snapshotter.directory", "snapshotter.odbc", "snapshotter.table", "snapshotter.create_table", "snapshotter.spool")
 """Keys that also say where `latest` and `auto` look for snapshots."""
@@ -90,12 +94,12 @@ class Request:
 
     @property
     def restore_overrides(self) -> list[str]:
-        """The overrides without which the run would not go on: how far a snapshot is trusted, the classes that were typed, and
-        the places, keys and references that no snapshot may name."""
+        """The overrides without which the run would not go on: how far a snapshot is trusted, its workflow's name and the
+        classes that were typed, and the places, keys and references that no snapshot may name."""
         return [
-            text
+            text.lstrip("+")
             for text in self.typed
-            if _section(text) == "restore" or _key(text).endswith(f".{TARGET}") or _key(text) in PLACES or "${" in text
+            if _section(text) == "restore" or _key(text).endswith(f".{TARGET}") or _key(text) in (*PLACES, NAME) or "${" in text
         ]
 
     def workflow_name(self, node: DictConfig) -> str | None:
@@ -119,9 +123,14 @@ def keys_of(overrides: Sequence[str]) -> list[str]:
 
 
 def job_part(node: DictConfig) -> DictConfig:
-    """Returns the job's part of Hydra's configuration, with the schema's types and nothing else."""
-    keys = OmegaConf.structured(Config)
-    typed: DictConfig = OmegaConf.merge(keys, OmegaConf.masked_copy(node, list(keys)))  # type: ignore[assignment]
+    """Returns the job's part of Hydra's configuration, with the schema's types.
+
+    Raises:
+        ConfigKeyError: `+` has added a key that the schema does not have, and that would count for nothing.
+    """
+    given: dict[Any, Any] = OmegaConf.to_container(node)  # type: ignore[assignment]
+    part = {key: value for key, value in given.items() if key not in NOT_OF_THE_JOB}
+    typed: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), part)  # type: ignore[assignment]
     return typed
 
 

@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from runner import passwords
+from runner import passwords, places
 from runner.checks import choices, is_short, known, meant
 from runner.cli import completion, conf_files, groups, hydra_app, keys_help, output, overrides, run_folder
 from runner.cli.parallel import check_alone
@@ -52,7 +52,9 @@ def app(config: DictConfig) -> float | None:
         outcome = job.run(config)
     except (HydraException, OmegaConfBaseException):
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not places.is_users(error):  # a signal has ended the start
+            raise
         raise SystemExit(_report(job.failure(error))) from error
     finally:
         run_folder.discard(HydraConfig.get().runtime.output_dir)

@@ -167,5 +167,5 @@ def _without_references(value: Any, path: str, references: dict[str, str]) -> An
 
 
 def _text(value: Any) -> str:
-    text = "none" if value is None else str(value)
+    text = "null" if value is None else str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

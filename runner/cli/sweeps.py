@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from hydra.core.hydra_config import HydraConfig
 
+from runner import places
 from runner.cli.job import Outcome, failure
 from runner.errors import RunError, with_notes
 
@@ -27,7 +28,9 @@ def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
         outcome = run()
         if outcome.exit_code == RunError.exit_code:
             raise RunError("a snapshot could not be written")
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not places.is_users(error):
+            raise
         told = failure(error)
         log.error("%s", with_notes(told))
         config = HydraConfig.get()

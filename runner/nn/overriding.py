@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runner.checks import known, meant
 from runner.errors import ConfigError
+from runner.graph import Unit
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.training.torch_optim import TorchStep
 from runner.targets import TARGET
@@ -38,11 +39,36 @@ def apply(workflow: StandardWorkflow, key: str, value: object) -> bool:
     return True
 
 
+def can_change(workflow: StandardWorkflow, key: str) -> bool:
+    """Whether a key is one that can change in a restored network."""
+    section, _, rest = key.partition(".")
+    match section:
+        case "lr_adjuster":
+            return True
+        case "decision":
+            return rest in workflow.decision.adjustable
+        case "loader":
+            return rest.removeprefix("arguments.") in workflow.loader.adjustable
+        case "rollback":
+            return workflow.rollback is not None and rest in workflow.rollback.adjustable
+        case "optimizer":
+            return bool(rest) and rest != TARGET
+        case "layers":
+            name, _, setting = rest.partition(".")
+            return any(setting in unit.adjustable for unit in _units_of(workflow, name))
+        case _:
+            return False
+
+
+def _units_of(workflow: StandardWorkflow, layer: str) -> list[Unit]:
+    return [unit for unit in (*workflow.forwards, *workflow.gradients) if unit.name in (layer, f"gd_{layer}")]
+
+
 def _override_layer(workflow: StandardWorkflow, name: str, key: str, value: object) -> None:
     if name not in workflow.layer_settings:
         layers = workflow.layer_settings
         raise ConfigError(f"layers.{name} is not in the snapshot; {meant(name, layers)}it has {known(layers)}")
-    units = [unit for unit in (*workflow.forwards, *workflow.gradients) if unit.name in (name, f"gd_{name}")]
+    units = _units_of(workflow, name)
     for unit in units:
         if key in unit.adjustable:
             unit.reconfigure(**{key: value})

@@ -147,7 +147,7 @@ class Resumption:
             assert "\n" not in self.asked.difference(header), "a message of several lines"
         before = source.snapshot_config(restored, self.call, request)
         conf_changes.keep(before, restored)
-        conf_changes.tell(before, self.call, header, request)
+        conf_changes.tell(before, self.call, restored, request)
         now = source.overridden(before, request.run_overrides, self.call)
         now.mode, now.snapshot, now.restore = self.call.mode, location, self.call.restore
         authority.check_places(now, self.call, source.as_named(restored, request))

@@ -34,6 +34,7 @@ def write(tmp_path: Path, text: str) -> None:
 def told(output: str) -> tuple[str, list[str]]:
     """Returns what is told, and what to type."""
     (line,) = re.findall(rf"^{TOLD}.*$", output, re.MULTILINE)
+    line = line.removesuffix(" What was fixed when the run began, only a fresh one has otherwise")
     message, _, command = line.partition(" To have what is there, type: ")
     return message, shlex.split(command)
 
@@ -51,13 +52,16 @@ def test_a_conf_file_that_has_changed(veles_run: Run, tmp_path: Path) -> None:
     output = veles_run("conf=c", f"snapshot={second}", "decision.max_epochs=3").stdout
     message, command = told(output)
     assert "layers.fc1.learning_rate is 0.2 there, and 0.05 in the run" in message
-    assert command == ["loader.minibatch_size=10", "layers.fc1.learning_rate=0.2", "layers.out.learning_rate=0.2"]
+    # What is fixed is not offered: typed, it would be refused.
+    assert "loader.minibatch_size is 10 there, and 20 in the run" in message
+    assert output.count("What was fixed when the run began, only a fresh one has otherwise") == 1
+    assert command == ["layers.fc1.learning_rate=0.2", "layers.out.learning_rate=0.2"]
     assert restore(tmp_path / snapshot_of(output)).workflow["gd_fc1"].steps["weights"].rate == 0.05
     # What is typed is no longer told; a size that is fixed is refused by name.
-    output = veles_run("conf=c", f"snapshot={second}", "decision.max_epochs=3", *command[1:]).stdout
-    assert told(output)[1] == command[:1]
+    output = veles_run("conf=c", f"snapshot={second}", "decision.max_epochs=3", *command).stdout
+    assert told(output)[1] == []
     assert restore(tmp_path / snapshot_of(output)).workflow["gd_fc1"].steps["weights"].rate == 0.2
-    assert "loader.minibatch_size" in veles_run("conf=c", f"snapshot={second}", command[0], code=2).stderr
+    assert "loader.minibatch_size" in veles_run("conf=c", f"snapshot={second}", "loader.minibatch_size=10", code=2).stderr
     # A conf file that is wrong by now does not stop the run.
     write(tmp_path, CONF.replace("output_sample_shape: 8", "output_sample_shape: -8"))
     assert "conf=c is wrong" in veles_run("conf=c", f"snapshot={second}", "decision.max_epochs=3").stdout

@@ -131,3 +131,14 @@ def test_other_datasets_are_scored(veles_run: Run, tmp_path: Path) -> None:
     assert expected not in last
     for typed in (noisy, noisy[1:]):
         assert score(veles_run("conf=d", f"snapshot={last}", "mode=evaluate", *typed).stdout) == expected
+
+
+def test_other_data_take_the_place_of_a_share_of_the_training_data(veles_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "share.yaml").write_text(CONF.replace("validation_file: va.csv", "validation_ratio: 0.25"))
+    last = snapshot_of(veles_run("share", "seed=1", "plotters=false").stdout)
+    (tmp_path / "same.csv").write_text((tmp_path / "other.csv").read_text())
+    scores = [
+        score(veles_run(f"snapshot={last}", "mode=evaluate", *more).stdout)
+        for more in (["loader.validation_file=other.csv"], ["loader.validation_file=same.csv", "loader.validation_ratio=null"])
+    ]
+    assert scores[0] == scores[1]

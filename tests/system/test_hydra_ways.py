@@ -1,6 +1,7 @@
 """What users of Hydra expect: names, paths, groups, defaults, sweeps, help, and completion by the shell itself."""
 
 import re
+import shlex
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +41,23 @@ def test_a_conf_is_a_name_or_the_path_of_a_file(tmp_path: Path, veles_run: Run) 
         assert optimizer(tmp_path / final_snapshot(output)) == {"_target_": "torch.optim.Adam", "lr": 0.005}
     command = re.search("^Extend: veles-run (.*)$", output, re.MULTILINE)[1].split()
     assert "Epoch 2" in veles_run(*command, "plotters=false").stdout
+
+
+@pytest.mark.parametrize("name", ["a=b.yaml", "sub/a,b.yaml", "sub/my net,=1.yaml", "[x].yml", "é.yaml"])
+def test_paths_of_any_characters(name: str, tmp_path: Path, veles_run: Run) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / name).write_text(OWN)
+    output = veles_run(name, "plotters=false").stdout
+    command = shlex.split(re.search("^Extend: veles-run (.*)$", output, re.MULTILINE)[1])
+    assert "Epoch 2" in veles_run(*command, "plotters=false").stdout
+
+
+def test_a_plus_adds_no_key(tmp_path: Path, veles_run: Run) -> None:
+    """A key that counts for nothing would be in the snapshot, which could then not be used."""
+    for typed in ("+decision.foo=1", "+zzz=1", "++zzz.a=1", "+loader.zzz=1"):
+        assert "is not a key" in veles_run("mnist_small", typed, code=2).stderr
+    output = veles_run("+conf=mnist_small", *SMALL, "++seed=3", "+hydra.job.env_set.X=1", "plotters=false").stdout
+    assert header_of(tmp_path / final_snapshot(output)).config["seed"] == 3
 
 
 def test_a_group_is_chosen_with_and_without_a_default(tmp_path: Path, veles_run: Run) -> None:

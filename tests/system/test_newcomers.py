@@ -33,7 +33,16 @@ class Numbers(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         return {}[index]
+
+
+class Exits(torch.nn.Module):
+    def forward(self, x): raise SystemExit(3)
+
+
+class Interrupts(torch.nn.Module):
+    def forward(self, x): raise KeyboardInterrupt
 """,
+    "leaves.py": "import sys\nsys.exit('needs python 4')\n",
     "flow.py": """from runner import Workflow
 
 
@@ -67,6 +76,9 @@ class Flow(Workflow):
     "conf/five.yaml": "layers: 5\n",
     "conf/numbers.yaml": "loader: {name: dataset, train: {_target_: mine.Numbers}}\n"
     "layers: {out: {type: softmax, output_sample_shape: 10}}\n",
+    "conf/exits.yaml": "loader: {name: mnist, train_size: 600}\nlayers: {x: {_target_: mine.Exits}, out: {type: softmax}}\n",
+    "conf/interrupts.yaml": "loader: {name: mnist, train_size: 600}\n"
+    "layers: {x: {_target_: mine.Interrupts}, out: {type: softmax}}\n",
     "conf/late.yaml": "loader: {name: mnist, train_size: 600}\n"
     "layers: {x: {_target_: mine.Late}, out: {type: softmax, output_sample_shape: 10}}\n",
 }
@@ -175,6 +187,9 @@ CASES = {
     ("workflow._target_=nowhere.Flow",): "No module named 'nowhere'; modules are searched for in the current folder",
 }
 IN_OWN_CODE = {
+    ("exits",): "the run has failed: SystemExit: 3 (mine.py:30)",
+    ("interrupts",): "the run has failed: KeyboardInterrupt (mine.py:34)",
+    (SMALL, "layers.x._target_=leaves.A"): "SystemExit: needs python 4 (leaves.py:2)",
     (SMALL, "layers.x._target_=mine.Broken"): "AttributeError: 'int' object has no attribute 'nothing' (mine.py:7)",
     (SMALL, "layers.x._target_=needs.Layer"): "No module named 'not_installed' (needs.py:2)",
     (SMALL, "layers.x._target_=typo.A"): "SyntaxError: expected ':' (typo.py:2)",
@@ -211,7 +226,8 @@ def test_a_mistake_in_ones_own_code_has_its_place_and_a_traceback(
     arguments: tuple[str, ...], tmp_path: Path, veles_run: Run
 ) -> None:
     (tmp_path / "conf").mkdir()
-    for name in ("mine.py", "needs.py", "typo.py", "flow.py", "conf/numbers.yaml", "conf/late.yaml"):
+    modules = [f"{name}.py" for name in ("mine", "needs", "typo", "flow", "leaves")]
+    for name in (*modules, *(f"conf/{name}.yaml" for name in ("numbers", "late", "exits", "interrupts"))):
         (tmp_path / name).write_text(FILES[name])
     done = veles_run(*arguments, "plotters=false", code=None)
     (line,) = done.stderr.splitlines()

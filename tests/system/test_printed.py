@@ -70,6 +70,14 @@ def test_the_weights_move_again(veles_run: Run, tmp_path: Path) -> None:
     assert not before.equal(after)
 
 
+@pytest.mark.parametrize("name", ["foo", "true", "a,b c=d", "-x"])
+def test_the_name_of_a_workflow_is_part_of_the_command(name: str, veles_run: Run, tmp_path: Path) -> None:
+    output = veles_run(
+        "conf=c", as_override("workflow.name", name), "decision.max_epochs=1", "snapshotter.directory=here"
+    ).stdout
+    assert "Epoch 2" in typed("Extend", output, tmp_path)
+
+
 @pytest.mark.parametrize("limit", ["decision.max_epochs=2", "decision.fail_iterations=1"])
 def test_a_limit_that_was_passed_is_extended_beyond_what_is_done(limit: str, veles_run: Run, tmp_path: Path) -> None:
     small = ("conf=mnist_small", "loader.train_size=200", "loader.validation_size=100", "seed=1", "snapshotter.directory=here")

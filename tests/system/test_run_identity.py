@@ -79,6 +79,29 @@ def test_another_run_starts_afresh_and_says_in_what_it_differs(
     assert f"snapshot=latest: passed over 1 other run; the newest, {own}, differs in" in latest
 
 
+def test_the_name_that_a_run_has_anyway_may_be_typed(folder: Path, finished: tuple[Path, str], veles_run: Run) -> None:
+    typed = ("conf=gated", *TYPED, "seed=null", "workflow.name=gated", "decision.max_epochs=2", "snapshot=auto")
+    output = veles_run(*typed, cwd=folder).stdout
+    assert LAST.search(output)[1] == finished[1]
+    assert "Epoch 2:" in output
+
+
+@pytest.mark.parametrize("where", [["snapshotter.directory=here"], []])
+def test_the_same_run_is_not_started_twice_at_once(where: list[str], tmp_path: Path, start, veles_run: Run) -> None:  # noqa: F811
+    user_folder(tmp_path)
+    (tmp_path / "closed").touch()
+    same = ("conf=gated", *where, "snapshot=auto", "plotters=false", "decision.max_epochs=8", "snapshotter.interval=90")
+    running = start(*same)
+    wait_for(tmp_path, "waiting-*", 1, [running])
+    refused = veles_run(*same, code=2).stderr
+    assert f"process {running.process.pid} on " in refused
+    assert "Epoch 1:" in veles_run(*same[:-2], "layers.fc1.learning_rate=0.3", "decision.max_epochs=1").stdout  # another run
+    os.kill(running.process.pid, signal.SIGKILL)
+    running.process.join()
+    (tmp_path / "closed").unlink()
+    assert "Epoch 8:" in veles_run(*same).stdout
+
+
 def test_another_conf_file_is_another_run(folder: Path, finished: tuple[Path, str], veles_run: Run) -> None:
     shutil.copy(folder / "conf" / "gated.yaml", folder / "conf" / "other.yaml")
     output = veles_run("conf=other", *TYPED, "seed=null", "decision.max_epochs=1", "snapshot=auto", cwd=folder).stdout

@@ -22,7 +22,9 @@ from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Arra
 log = logging.getLogger(__name__)
 
 UNCHANGED = (1.0, 0.0)
-"""The normaliser that maps every value to itself."""
+"""The normalizer that maps every value to itself."""
+OTHER_DATA = frozenset({"validation", "validation_dir", "validation_file"})
+"""Attributes of loaders that name a validation set."""
 
 
 class FullBatchLoader(NetworkUnit):
@@ -185,6 +187,8 @@ class FullBatchLoader(NetworkUnit):
                     f"loader.{name} is what the network was trained with, so mode=evaluate keeps it (can change: {can})"
                 )
             setattr(self, name, value)
+        if changes.keys() & OTHER_DATA and "validation_ratio" not in changes:
+            self.validation_ratio = None  # they take the place of a share of the training data
         self._check_sizes()
         self.only_scored_ = True
 

@@ -93,8 +93,11 @@ def _opened(path: Path, mode: int | None) -> int:
     flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # opening a pipe would wait
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666 if mode is None else mode & 0o666)
-    except PermissionError:  # that of another user
-        return os.open(path, os.O_RDONLY | flags)
+    except PermissionError as error:  # that of another user
+        try:
+            return os.open(path, os.O_RDONLY | flags)
+        except FileNotFoundError:
+            raise error from None
 
 
 def _sign(descriptor: int) -> None:
