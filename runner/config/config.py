@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from runner.checks import at_least, first_line, within
 from runner.config.layers.mcdnnic import mcdnnic_layers
@@ -113,9 +113,10 @@ def from_hydra(node: DictConfig) -> Config:
         ConfigError: a value is wrong.
     """
     node = node.copy()
-    # References to a connection string are resolved when it is used: what is resolved here would be saved.
-    odbc, node.snapshotter.odbc = node.snapshotter._get_node("odbc")._value(), None
     try:
+        _settle_sections(node)
+        # References to a connection string are resolved when it is used: what is resolved here would be saved.
+        odbc, node.snapshotter.odbc = node.snapshotter._get_node("odbc")._value(), None
         config: Config = OmegaConf.to_object(node)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error)) from error
@@ -123,6 +124,19 @@ def from_hydra(node: DictConfig) -> Config:
     check_optimizer(config.optimizer, config.layers)
     config.snapshotter.odbc = odbc
     return config
+
+
+def _settle_sections(node: DictConfig, prefix: str = "") -> None:
+    """Puts what sections and lists refer to into their places, where OmegaConf checks that it is of their kind."""
+    for key in map(str, node):
+        section = node._get_node(key)
+        if isinstance(section, Container) and section._is_interpolation():
+            try:
+                node[key] = node[key]
+            except ValidationError as error:
+                raise ConfigError(f"{prefix}{key}={section._value()} does not lead to what {prefix}{key} has to be") from error
+        elif isinstance(section, DictConfig) and is_dataclass(OmegaConf.get_type(section)):
+            _settle_sections(section, f"{prefix}{key}.")
 
 
 def checked_layers(config: Any) -> dict[str, dict[str, Any]]:

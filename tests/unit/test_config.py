@@ -284,6 +284,24 @@ def test_wrong_values_are_refused_before_anything_is_built(values: dict[str, obj
         merged(**values)
 
 
+@pytest.mark.parametrize(
+    "key", ["workflow", "loader", "snapshotter", "layer_defaults", "restore.renamed", "snapshotter.on_signal"]
+)
+@pytest.mark.parametrize("reference", ["${device}", "${decision}", "${lr_adjuster}"])
+def test_a_section_refers_to_nothing_but_such_a_section(key: str, reference: str) -> None:
+    node = OmegaConf.structured(Config)
+    OmegaConf.update(node, key, reference)
+    with pytest.raises(ConfigError, match=rf"^{key}=\$.* does not lead to what {key} has to be$"):
+        from_hydra(node)
+
+
+def test_a_section_may_refer_to_a_section_of_its_kind() -> None:
+    node = OmegaConf.structured(Config(layers={"out": {"type": "softmax", "output_sample_shape": 3}}))
+    node.workflow["mine"] = {"learning_rate": 0.5}
+    node.layer_defaults = "${workflow.mine}"
+    assert from_hydra(node).layers["out"]["learning_rate"] == 0.5
+
+
 @pytest.mark.parametrize(("key", "enum"), [("mode", "train"), ("precision", "float64"), ("loss_function", "softmax")])
 def test_enumerations_take_their_names_only(key: str, enum: str) -> None:
     assert getattr(merged(**{key: enum}), key).value == enum

@@ -134,7 +134,7 @@ def test_a_reference_of_a_snapshot_is_not_resolved(monkeypatch: pytest.MonkeyPat
     settings = BASE | {"workflow": {"key": ["${oc.env:VELES_TEST_KEY}", {"deep": "${oc.env:VELES_TEST_KEY}"}]}}
     told = asked(BASE).difference(header(settings))
     assert "canary" not in told
-    assert "workflow.key.0 (${oc.env:VELES_TEST_KEY}, here none)" in told
+    assert "workflow.key.0 (${oc.env:VELES_TEST_KEY}, here null)" in told
 
 
 def test_passwords_are_neither_counted_nor_shown() -> None:
