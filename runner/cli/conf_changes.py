@@ -21,6 +21,7 @@ from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn import StandardWorkflow, overriding
 from runner.snapshots.restoring.restore import Restored
+from runner.text import shown
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def tell(before: DictConfig, call: DictConfig, restored: Restored, request: Requ
     if keys:
         written, kept = authority.flat(call), authority.flat(before)
         changes = [
-            f"{key} is {_text(key, said, written)} there, and {_text(key, has, kept)} in the run" for key in keys[:SHOWN]
+            f"{shown(key)} is {_text(key, said, written)} there, and {_text(key, has, kept)} in the run" for key in keys[:SHOWN]
         ]
         more = [f"{len(keys) - SHOWN} more"] if len(keys) > SHOWN else []
         typable = [key for key in keys[:SHOWN] if _can_change(restored.workflow, key)]
@@ -112,7 +113,7 @@ def _text(key: str, values: dict[str, Any], written: dict[str, Any]) -> str:
     if value is None:
         return "null" if key in values else "missing"
     value = reference if isinstance(value, str) and is_reference(str(reference)) else value
-    return passwords.redact(f"{key}={value}").removeprefix(f"{key}=")
+    return shown(passwords.redact(f"{key}={value}").removeprefix(f"{key}="))
 
 
 def _override(key: str, value: Any) -> str:

@@ -21,6 +21,7 @@ from runner.config.identity import LIMITS, NOT_OF_THE_RUN
 from runner.errors import RunnerError
 from runner.graph import Workflow
 from runner.snapshots.format.header import Header
+from runner.text import shown
 
 SHOWN = 5
 """Keys that a message names."""
@@ -79,7 +80,7 @@ class Asked:
         if not keys:
             return "in what references such as ${oc.env:NAME} lead to"
         there, here = stored.values, self.written.values
-        told = [f"{key} ({_text(there.get(key))}, here {_text(here.get(key))})" for key in keys[:SHOWN]]
+        told = [f"{shown(key)} ({_text(there.get(key))}, here {_text(here.get(key))})" for key in keys[:SHOWN]]
         return f"in {', '.join(told)}" + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")
 
 
@@ -167,5 +168,5 @@ def _without_references(value: Any, path: str, references: dict[str, str]) -> An
 
 
 def _text(value: Any) -> str:
-    text = "null" if value is None else str(value)
+    text = "null" if value is None else shown(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

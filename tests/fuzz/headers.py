@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,8 @@ class Resumption:
 
     def __init__(self) -> None:
         os.environ["FUZZ_SECRET"] = SECRET
+        self.told = ""
+        conf_changes.log = self  # type: ignore[assignment]
         self.call: DictConfig = OmegaConf.structured(Config)
         described = OmegaConf.merge(self.call, configuration())
         self.asked = Asked.by(described, "x")  # type: ignore[arg-type]
@@ -136,6 +139,10 @@ class Resumption:
         self.go_on(
             Restored(workflow, "snapshots/x.pickle", Header(**honest()), FileStore("snapshots")), []
         )  # imports what is used
+
+    def warning(self, message: str, *arguments: object) -> None:
+        """Hears what the command line would tell."""
+        self.told = message % arguments
 
     def go_on(self, restored: Restored, typed: list[str]) -> None:
         """Takes the snapshot's configuration, and what was typed over it, into the run."""
@@ -147,7 +154,9 @@ class Resumption:
             assert "\n" not in self.asked.difference(header), "a message of several lines"
         before = source.snapshot_config(restored, self.call, request)
         conf_changes.keep(before, restored)
-        conf_changes.tell(before, self.call, restored, request)
+        self.told = ""
+        conf_changes.tell(before, self.call, restored, replace(request, conf="x"))
+        assert SECRET not in self.told and self.told.isprintable(), "a message of several lines"  # noqa: PT018
         now = source.overridden(before, request.run_overrides, self.call)
         now.mode, now.snapshot, now.restore = self.call.mode, location, self.call.restore
         authority.check_places(now, self.call, source.as_named(restored, request))

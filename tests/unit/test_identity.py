@@ -137,6 +137,11 @@ def test_a_reference_of_a_snapshot_is_not_resolved(monkeypatch: pytest.MonkeyPat
     assert "workflow.key.0 (${oc.env:VELES_TEST_KEY}, here null)" in told
 
 
+def test_what_a_snapshot_says_stays_on_one_line() -> None:
+    told = asked(BASE).difference(header(BASE | {"workflow": {"a\nb": "c\nd\x1b[2J"}}))
+    assert told == r"in workflow.a\nb (c\nd\x1b[2J, here null)"
+
+
 def test_passwords_are_neither_counted_nor_shown() -> None:
     one, other = (BASE | {"workflow": {"token": token}} for token in ("canary-1", "canary-2"))
     assert asked(one).is_of(header(other))
