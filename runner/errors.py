@@ -28,11 +28,19 @@ RunnerError
 import pickle
 from typing import ClassVar
 
+from runner.text import shown
+
 
 class RunnerError(Exception):
-    """The root of every error that veles-run raises on purpose."""
+    """The root of every error that veles-run raises on purpose.
+
+    Its message is one line: what snapshots, files and servers bring neither breaks it nor reaches a terminal.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 def with_notes(error: BaseException, text: str | None = None) -> str:

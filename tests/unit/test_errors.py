@@ -19,6 +19,11 @@ def test_errors_survive_pickling(cls: type[RunnerError]) -> None:
     assert error.args == ("what, which, where",)
 
 
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_message_is_one_line_whatever_comes_into_it(cls: type[RunnerError]) -> None:
+    assert str(cls("workflow 'a\nb\x1b[2J\u202e' ends")) == r"workflow 'a\nb\x1b[2J\u202e' ends"
+
+
 def test_an_error_that_knows_its_unit_survives_pickling() -> None:
     unit = Holder(LoggedWorkflow(), "loader", hook=lambda: 1)
     error = errors.DemandError("demands", name="labels", obj=unit)
