@@ -18,7 +18,7 @@ from runner import config as schema
 from runner.cli import authority, conf_changes, run_identity, source
 from runner.cli.request import Request
 from runner.cli.run_identity import Asked
-from runner.config import Config
+from runner.config import Config, schema_keys
 from runner.graph import Workflow
 from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.restore import Restored
@@ -139,6 +139,8 @@ class Resumption:
         self.go_on(
             Restored(workflow, "snapshots/x.pickle", Header(**honest()), FileStore("snapshots")), []
         )  # imports what is used
+        for key in schema_keys.all_keys():
+            schema_keys.kind(key)  # evaluates annotations
 
     def warning(self, message: str, *arguments: object) -> None:
         """Hears what the command line would tell."""
