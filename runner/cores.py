@@ -11,6 +11,9 @@ from pathlib import Path
 PROC = Path("/proc/self/cgroup")
 MOUNT = Path("/sys/fs/cgroup")
 
+MOST_THREADS = max(1024, os.cpu_count() or 1)
+"""With many more, the numerical library cannot start them, and ends the process."""
+
 
 def usable() -> int:
     """Returns how many cores this process may use, given its affinity (taskset) and its cgroups (Docker, SLURM)."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from runner import signals
+from runner.checks import within
+from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.plots.canvas import Canvas
@@ -98,6 +100,7 @@ class Launcher:
         self.attach(workflow)
         workflow.initialize()
         self.threads = workflow.choose_threads(self.threads)
+        within("threads", self.threads, 1, MOST_THREADS)
         if self.threads is not None and "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(self.threads)
 

@@ -10,17 +10,15 @@ from typing import Any
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from runner.checks import at_least, first_line, within
+from runner.checks import first_line, within
 from runner.config.layers.mcdnnic import mcdnnic_layers
 from runner.config.layers.network import normalized_layers
 from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.config.loading import LoaderConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
 from runner.config.training import DecisionConfig, LearningRateConfig, RollbackConfig, check_optimizer
+from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
-
-MOST_THREADS = 1 << 16
-"""More threads than any machine has cores."""
 
 
 class Mode(Enum):
@@ -97,7 +95,6 @@ class Config:
     restore: RestoreConfig = field(default_factory=RestoreConfig)
 
     def __post_init__(self) -> None:
-        at_least("threads", self.threads, 1, "threads")
         within("threads", self.threads, 1, MOST_THREADS)
         for key in asdict(WorkflowConfig()):
             if not isinstance(self.workflow.get(key), str | None):

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runner.checks import at_least, choices, known, meant
+from runner.checks import at_least, choices, known, meant, within
+from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
 from runner.signals import STOPS
 from runner.snapshots import codecs
@@ -72,7 +73,7 @@ class SnapshotterSettings:
             )
         at_least("snapshotter.keep_best", self.keep_best, 1, "snapshots")
         at_least("snapshotter.keep_last", self.keep_last, 1, "snapshots")
-        at_least("snapshotter.workers", self.workers, 1, "threads")
+        within("snapshotter.workers", self.workers, 1, MOST_THREADS)
         at_least("snapshotter.staging", self.staging, 0, "bytes")
         for key in ("on_error", "on_unrestorable"):
             value = getattr(self, key)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.errors import RunnerError
+from runner.errors import ConfigError, RunnerError
+from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.snapshots.restoring.restore import restore
 from tests.networks import LAYERS, network, trained
@@ -75,6 +76,15 @@ def test_in_a_snapshot(message: str, snapshot: Path) -> None:
     with pytest.raises(RunnerError, match=message) as caught:
         workflow.initialize()
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("threads", [-1, 1 << 16, 2**70])
+def test_of_threads(threads: int, snapshot: Path) -> None:
+    workflow = restore(snapshot, trusted=["tests"]).workflow
+    workflow.threads = threads
+    for launcher in (Launcher(device="cpu"), Launcher(device="cpu", threads=threads)):
+        with pytest.raises(ConfigError, match=f"^threads={threads} must be between 1 and"):
+            launcher.prepare(workflow)
 
 
 def test_large_numbers_that_mean_something() -> None:
