@@ -271,6 +271,40 @@ def test_keys_that_were_chosen_to_meet_in_a_hash_table(make: Callable[..., Any],
         Unpickler(io.BytesIO(pickle.dumps(make(meeting(16)), 5)), Allowed()).load()
 
 
+def meeting_in_a_set(bits: int) -> list[int]:
+    """Returns integers of which the last pass by most of a set's slots, which it looks at by ten in a row."""
+    size, slot = 1 << bits, 0
+    orbit = np.empty(size, np.int64)
+    for position in range(size):
+        orbit[position], slot = slot, (5 * slot + 1) % size
+    place = np.empty(size, np.int64)
+    place[orbit] = np.arange(size)
+    taken, passed = np.zeros(size + 9, bool), 0  # as many neighborhoods as fit, in the order in which they are tried
+    while taken.sum() < size * 0.585:
+        taken[orbit[passed] :][:10] = True
+        passed += 1
+    full = np.lib.stride_tricks.sliding_window_view(taken, 10).all(axis=1)
+    numbers = np.arange(size, 1 << 22)
+    slots, upper = numbers % size, numbers.copy()
+    for _ in range(5):
+        meets = full[slots]
+        numbers, slots, upper = numbers[meets], slots[meets], upper[meets] >> 5
+        slots = (slots * 5 + upper + 1) % size
+    last = numbers[np.argsort(place[slots])]
+    first = np.flatnonzero(taken[:size])
+    return [*first.tolist(), *last[: size * 6 // 10 - len(first) - 1].tolist()]
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"\x8f\x94(", b"\x90"), (b"(", b"\x91\x94")], ids=["set", "frozenset"])
+def test_keys_that_were_chosen_to_meet_in_a_set(before: bytes, after: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_budget, "FREE_SECONDS", 0.05)
+    monkeypatch.setattr(key_budget, "SECONDS_OF_KEY", 1e-7)
+    keys = b"".join(b"\x8a\x08" + number.to_bytes(8, "little") for number in meeting_in_a_set(17))
+    pickled = before + keys + after + b"."
+    with pytest.raises(SnapshotRefusedError, match="chosen to meet"):
+        Unpickler(io.BytesIO(b"\x80\x05\x95" + len(pickled).to_bytes(8, "little") + pickled), Allowed()).load()
+
+
 @pytest.mark.parametrize("shift", [0, 13, 32])
 def test_keys_that_meet_by_chance_are_taken(shift: int) -> None:
     value = {number << shift: None for number in range(100_000)}
