@@ -87,8 +87,8 @@ class Asked:
 def left_out(header: Header) -> frozenset[str]:
     """Returns the keys that do not count in the identity of a snapshot's run."""
     if header.identity is not None:
-        return frozenset(key for key in header.identity_without if isinstance(key, str))
-    given = any(str(override).lstrip("+").startswith("seed=") for override in header.overrides)
+        return frozenset(header.identity_without)
+    given = any(override.lstrip("+").startswith("seed=") for override in header.overrides)
     return frozenset(LIMITS if given else (*LIMITS, "seed"))
 
 

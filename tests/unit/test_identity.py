@@ -176,10 +176,6 @@ def test_configurations_that_make_no_sense_are_other_runs(config: dict[str, Any]
     assert asked(BASE).difference(strange)
 
 
-def test_a_header_that_leaves_out_what_is_no_key() -> None:
-    assert not asked(BASE).is_of(header(BASE, identity_without=[["a"], {}, 3, None]))
-
-
 def test_a_change_makes_another_run_and_a_change_of_the_limits_does_not() -> None:
     workflow, stored = Workflow(name="run"), header(BASE)
     before = schema.from_hydra(node(BASE))

@@ -109,9 +109,9 @@ class Header:
             raise SnapshotMismatchError(
                 f"it has format version {version}, and this veles-run reads up to {FORMAT}: upgrade veles-run"
             )
-        known = {name: value for name, value in values.items() if name in _KINDS}
-        if wrong := [name for name, value in known.items() if not isinstance(value, _KINDS[name])]:
-            raise SnapshotDamagedError(f"its header cannot be read: {wrong[0]!r} is a {type(known[wrong[0]]).__name__}")
+        known = {name: value for name, value in values.items() if name in _HINTS}
+        if wrong := [name for name, value in known.items() if not _fits(value, _HINTS[name])]:
+            raise SnapshotDamagedError(f"its header cannot be read: {wrong[0]!r} must not be {str(known[wrong[0]])[:80]!r}")
         if version < OLDEST:
             raise SnapshotMismatchError(
                 f"it has format version {version}, from before names in snapshots were fixed, and this veles-run reads"
@@ -125,13 +125,18 @@ class Header:
         return header
 
 
-def _kinds() -> dict[str, tuple[type, ...]]:
-    """Returns the JSON types of each field of the header; a float may be written without a decimal point."""
-    kinds = {}
-    for name, hint in get_type_hints(Header).items():
-        types = [get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
-        kinds[name] = (*types, int) if float in types else tuple(types)
-    return kinds
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value of JSON is of a field's type; a float may be written without a decimal point."""
+    inner = get_args(hint)
+    if hint is Any:
+        return True
+    if isinstance(hint, UnionType):
+        return any(_fits(value, option) for option in inner)
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(_fits(item, inner[1]) for item in value.values())
+    return isinstance(value, (float, int) if hint is float else hint)
 
 
-_KINDS = _kinds()
+_HINTS = get_type_hints(Header)
