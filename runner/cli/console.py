@@ -1,21 +1,23 @@
-"""What a person sees: log lines, a progress bar per epoch, tables."""
+"""What a person sees: log lines, on a terminal in a form of their own, and tables."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
 from rich.table import Table
 
 from runner import passwords
+from runner.cli import output
 from runner.text import shown
 
 if TYPE_CHECKING:
+    from runner.cli.run_view import RunView
     from runner.graph import Workflow
 
 log = logging.getLogger(__name__)
@@ -24,20 +26,28 @@ console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 IN_FILE_ONLY = {"in_file_only": True}
 """The `extra` of a log record that is not shown: the error is, at the end."""
+DETAIL = {"detail": True}
+"""The `extra` of one that a terminal does not show: it has another form there, or a program is to read it."""
 
 
 class LineHandler(logging.Handler):
-    """Prints log records as lines above the progress bar. Tracebacks are for the log file."""
+    """Prints log records as lines; on a terminal some have a form of their own. Tracebacks are for the log file."""
 
     def format(self, record: logging.LogRecord) -> str:
         return record.getMessage()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if hasattr(record, "in_file_only"):
+        if hasattr(record, "in_file_only") or (is_quiet() and record.levelno < logging.WARNING):
             return
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else None
+        view = _Shown.view
         with suppress(Exception):  # the run does not depend on what is seen of it
-            console.print(self.format(record), style=style)
+            if hasattr(record, "detail") and is_live():
+                return
+            if view is None:
+                console.print(self.format(record), style=style)
+            elif not view.show(getattr(record, "event", None)):
+                view.print(self.format(record), style)
 
 
 class LogFile(logging.FileHandler):
@@ -63,48 +73,41 @@ class LogFile(logging.FileHandler):
             log.warning("%s cannot be written (%s); the run goes on without it", self.baseFilename, reason)
 
 
-class EpochProgress(Progress):
-    """A bar that looks by itself where the workflow stands, so that it costs the run nothing."""
+class _Shown:
+    """What is shown of runs: the view of the one that is going on, on a terminal."""
 
-    def __init__(self, workflow: Workflow) -> None:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
-        )
-        self.workflow = workflow
-        self.shown = ""
-        super().__init__(*columns, console=console, transient=True, refresh_per_second=8)
-        self.add_task("", total=None)
+    view: RunView | None = None
 
-    def get_renderables(self) -> Iterable[RenderableType]:
-        with suppress(Exception):  # a workflow of the user's own may not know its step at every moment
-            self._look()
-        return super().get_renderables()
 
-    def _look(self) -> None:
-        step = self.workflow.current_step
-        if step is not None and self.task_ids:
-            description, done, total = shown(step[0]), *step[1:]
-            if description != self.shown:
-                self.shown = description  # first: the reset comes back here
-                self.reset(self.task_ids[0], total=total, completed=0, description=description)
-            self.update(self.task_ids[0], completed=done)
+def is_live() -> bool:
+    """Whether somebody looks at a terminal on which lines can be drawn again."""
+    return not is_quiet() and console.is_interactive and console.is_terminal and console.file.isatty()
+
+
+def is_quiet() -> bool:
+    """Whether only warnings and errors are wanted."""
+    return bool(os.environ.get(output.QUIET))
 
 
 @contextmanager
 def progress_of(workflow: Workflow) -> Iterator[None]:
-    """Shows a progress bar while the block runs, on a terminal."""
-    if not console.is_terminal:
+    """Shows a run while the block runs, on a terminal."""
+    if not is_live():
         yield
         return
-    with EpochProgress(workflow):
-        yield
+    from runner.cli.run_view import RunView
+
+    try:
+        with RunView(workflow, console) as _Shown.view:
+            yield
+    finally:
+        _Shown.view = None
 
 
 def print_changes(changes: Mapping[str, tuple[Any, Any]]) -> None:
     """Prints a table of changed keys."""
+    if is_quiet():
+        return
     table = Table("key", "was", "now")
     for key, (was, now) in changes.items():
         table.add_row(shown(key), _text(key, was), _text(key, now))

@@ -21,7 +21,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from runner import passwords
-from runner.cli import conf_files, run_folder
+from runner.cli import conf_files, output, run_folder
 from runner.config import Config
 from runner.config.veles import translated
 from runner.config.yaml_texts import as_written
@@ -47,6 +47,8 @@ $APP_CONFIG_GROUPS
   veles-run NAME --cfg job       the same as YAML
   veles-run --version
   veles-run -m, --multirun       a sweep: a run for each of the values that are separated by commas
+  veles-run NAME -q, --quiet     only warnings and errors are shown; the run's log has all
+  veles-run NAME --no-color      no colors (also NO_COLOR=1)
   veles-run --hydra-help         what Hydra has beside this: folders, launchers, sweepers
   eval "$$(veles-run -sc install=bash)"   confs, keys, values and paths are completed by Tab (also in zsh; install=fish)
 """
@@ -106,7 +108,7 @@ _HYDRA_LOGGING = {
             "filters": ["secrets"],
         }
     },
-    "root": {"level": "INFO", "handlers": ["console"]},
+    "root": {"level": "${quiet_level:}", "handlers": ["console"]},
     "disable_existing_loggers": False,
 }
 """What Hydra itself says, such as the jobs of a sweep."""
@@ -188,6 +190,7 @@ def register() -> None:
     # Resolvers reach the processes in which a launcher runs jobs, with what they hold.
     run_folder.name_runs()
     seed = secrets.randbits(32)
+    OmegaConf.register_new_resolver("quiet_level", lambda: "WARNING" if os.environ.get(output.QUIET) else "INFO", replace=True)
     OmegaConf.register_new_resolver("sweep_seed", lambda: seed, replace=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from runner import build, places, signals
 from runner import config as schema
 from runner.checks import known
-from runner.cli import authority, conf_changes, console, run_folder, run_identity, source
+from runner.cli import authority, closing, conf_changes, console, overview, run_folder, run_identity, source
 from runner.cli.parallel import check_alone
 from runner.cli.request import Request, job_part, relative
+from runner.cli.short_command import ShortCommand
 from runner.config import Config, Mode
 from runner.errors import ConfigError, RunError, RunnerError, SnapshotNotFoundError
 from runner.graph import Workflow, random_state
@@ -87,7 +89,8 @@ def _fresh(node: DictConfig, request: Request, taken_over: list[str], claims: Cl
     launcher = _launcher(config, node, request, identity)
     launcher.attach(workflow)
     claim = partial(claims.take, log_id=launcher.run_id, identity=identity["identity"])
-    return _run(workflow, launcher, request, config.seed, claim)
+    commands = Commands(request, ShortCommand(node, request, workflow.name, identity, config.seed))
+    return _run(workflow, launcher, commands, config.seed, claim)
 
 
 def _drawn_seed(request: Request) -> int:
@@ -133,7 +136,8 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     _warn_of_new_code(restored)
     if workflow.complete:
         return _already_complete(restored, request)
-    return _run(workflow, launcher, request, config.seed, claim)
+    commands = Commands(request, ShortCommand(node, request, workflow.name, identity, config.seed))
+    return _run(workflow, launcher, commands, config.seed, claim)
 
 
 def _already_complete(restored: Restored, request: Request) -> Outcome:
@@ -146,7 +150,9 @@ def _already_complete(restored: Restored, request: Request) -> Outcome:
         log.info("The run is complete")
     else:
         log.info("The run is complete: it has reached %s=%d", *workflow.limit)
-        _tell_extension("Extend it", workflow, location, request)
+        log.info("Extend it: %s", request.extension(location, workflow.extension))
+        if workflow.extension_note is not None:
+            log.info("%s", workflow.extension_note)
     return Outcome(workflow.objective, exit_code)
 
 
@@ -178,18 +184,23 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
     return Outcome(next(iter(scores.values())))
 
 
-def _run(workflow: Workflow, launcher: Launcher, request: Request, seed: int | None, claim: Callable[[Store], None]) -> Outcome:
+def _run(
+    workflow: Workflow, launcher: Launcher, commands: Commands, seed: int | None, claim: Callable[[Store], None]
+) -> Outcome:
+    request, began = commands.request, time.monotonic()
     with launcher.session(workflow) as run:
         for snapshotter in snapshotters(workflow):
             claim(snapshotter.store)
         run_folder.keep(HydraConfig.get().runtime.output_dir)
-        where = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
-        log.info("%s %s: seed %d, %s", workflow.activity, workflow.name, seed, where)
+        overview.tell(workflow, _where(workflow, launcher, request, seed))
         try:
-            with _told_failures(workflow, request), console.progress_of(workflow):
+            with _told_failures(workflow, commands), console.progress_of(workflow):
                 run()
             complete = workflow.complete
-            _summarize(workflow, request)
+            if workflow.summary is not None:
+                log.info("%s", workflow.summary, extra=console.DETAIL)
+            _tell_snapshots(workflow, commands, complete)
+            closing.show(workflow, time.monotonic() - began, _place(workflow), commands.shown(workflow, complete))
         finally:
             if not request.sweep:  # which has more jobs, and a signal is to stop them
                 signals.settle()
@@ -219,8 +230,23 @@ def failure(error: BaseException) -> RunnerError:
     return told
 
 
+def _where(workflow: Workflow, launcher: Launcher, request: Request, seed: int | None) -> dict[str, str]:
+    device = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
+    where = {"seed": str(seed), "device": device}
+    if workflow.limit is not None:
+        where["until"] = workflow.decision.ends if isinstance(workflow, StandardWorkflow) else "{}={}".format(*workflow.limit)
+    where["folder"] = request.output_dir
+    stores = [unit.store.place for unit in snapshotters(workflow)]
+    return where | ({"snapshots": stores[-1]} if stores and relative(stores[-1]) != request.output_dir else {})
+
+
+def _place(workflow: Workflow) -> str | None:
+    written = [unit for unit in snapshotters(workflow) if unit.last_location is not None]
+    return str(written[-1].store) if written else None
+
+
 @contextmanager
-def _told_failures(workflow: Workflow, request: Request) -> Iterator[None]:
+def _told_failures(workflow: Workflow, commands: Commands) -> Iterator[None]:
     """Says from where a run that has failed can go on, whatever failed: the user's own code may even have called `sys.exit`."""
     try:
         yield
@@ -229,35 +255,55 @@ def _told_failures(workflow: Workflow, request: Request) -> Iterator[None]:
         if any(snapshotter.last_location for snapshotter in snapshotters(workflow)):
             lost = min(snapshotter.lost for snapshotter in snapshotters(workflow))
             log.info("The newest snapshot lacks the last %.1f s of the run", lost)
-        _tell_snapshots(workflow, request, complete=False)
+        _tell_snapshots(workflow, commands, complete=False)
+        closing.show_commands(commands.shown(workflow, complete=False))
         raise told from error
 
 
-def _summarize(workflow: Workflow, request: Request) -> None:
-    if workflow.summary is not None:
-        log.info("%s", workflow.summary)
-    _tell_snapshots(workflow, request, workflow.complete)
-
-
-def _tell_snapshots(workflow: Workflow, request: Request, complete: bool) -> None:
-    written = [unit for unit in snapshotters(workflow) if unit.last_location is not None]
-    if not written:
+def _tell_snapshots(workflow: Workflow, commands: Commands, complete: bool) -> None:
+    place = _place(workflow)
+    if place is None:
         if not complete:
             log.warning("There is no snapshot to continue from")
         return
-    location = written[-1].last_location
-    assert location is not None
-    log.info("Snapshots: %s", written[-1].store)
-    if not complete:
-        log.info("Continue: %s", request.continuation(location))
-    elif workflow.limit is not None:
-        _tell_extension("Extend", workflow, location, request)
-
-
-def _tell_extension(title: str, workflow: Workflow, location: str, request: Request) -> None:
-    log.info("%s: %s", title, request.extension(location, workflow.extension))
-    if workflow.extension_note is not None:
+    log.info("Snapshots: %s", place, extra=console.DETAIL)
+    if (command := commands.whole(workflow, complete)) is not None:
+        log.info("%s: %s", *command, extra=console.DETAIL)
+    if complete and workflow.limit is not None and workflow.extension_note is not None:
         log.info("%s", workflow.extension_note)
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands by which a run goes on: in the log with the whole location of the snapshot, on a terminal short."""
+
+    request: Request
+    short: ShortCommand
+
+    def whole(self, workflow: Workflow, complete: bool) -> tuple[str, str] | None:
+        """Returns the title of the command that names the newest snapshot, and the command; None if there is none."""
+        location = _newest(workflow)
+        if location is None or (complete and workflow.limit is None):
+            return None
+        if complete:
+            return "Extend", self.request.extension(location, workflow.extension)
+        return "Continue", self.request.continuation(location)
+
+    def shown(self, workflow: Workflow, complete: bool) -> dict[str, str]:
+        """Returns the commands that a terminal shows, by their titles."""
+        location, whole = _newest(workflow), self.whole(workflow, complete)
+        found = {}
+        if whole is not None:
+            keys = workflow.extension if complete else {}
+            found[whole[0]] = self.short(keys) or whole[1]
+        if location is not None and isinstance(workflow, StandardWorkflow) and workflow.loader.evaluation():
+            found["Score"] = f"{self.short() or self.request.continuation(location)} mode=evaluate"
+        return found
+
+
+def _newest(workflow: Workflow) -> str | None:
+    written = [unit.last_location for unit in snapshotters(workflow) if unit.last_location is not None]
+    return written[-1] if written else None
 
 
 def _stay_where_the_command_was_typed() -> None:

@@ -17,6 +17,9 @@ PIECE = 512
 """Bytes that a pipe with room takes whole, by POSIX."""
 PENDING = 1 << 20
 """Bytes kept for a reader that does not read."""
+QUIET = "VELES_RUN_QUIET"
+"""The variable of the environment by which `--quiet` is told, to the processes of a sweep as well: only warnings and errors
+are shown."""
 NAMES = {1: "standard output", 2: "standard error"}
 
 

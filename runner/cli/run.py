@@ -74,6 +74,7 @@ def main() -> None:
     try:
         check_alone(os.environ)
         _look_for_modules_here()
+        sys.argv[1:] = _without_flags_of_output(sys.argv[1:])
         hydra_app.register()
         sys.argv[1:] = _arguments(sys.argv[1:])
         run_folder.name_runs(sys.argv[1:])
@@ -87,6 +88,19 @@ def main() -> None:
     finally:
         for failure in output.untold():
             log.warning("%s", failure)
+
+
+def _without_flags_of_output(typed: Sequence[str]) -> list[str]:
+    """Obeys the flags that say what is shown, and returns the other arguments.
+
+    The environment is told, so that the processes of a sweep know it, too.
+    """
+    for argument in typed:
+        if argument in ("-q", "--quiet"):
+            os.environ[output.QUIET] = "1"
+        elif argument == "--no-color":
+            os.environ["NO_COLOR"] = "1"
+    return [argument for argument in typed if argument not in ("-q", "--quiet", "--no-color")]
 
 
 def _arguments(typed: Sequence[str]) -> list[str]:

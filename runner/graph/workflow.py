@@ -11,6 +11,7 @@ from runner.errors import ConfigError, GraphError, SnapshotMismatchError
 from runner.graph import drawing, order, random_state
 from runner.graph.bool import Bool
 from runner.graph.loop import Control
+from runner.graph.outlook import Outlook
 from runner.graph.restored_state import goes_on
 from runner.graph.unit import Unit
 
@@ -51,8 +52,8 @@ class Workflow(Unit):
         workflow: the workflow that this one is a unit of, if any.
         name: the name of the workflow. Default: the class's name.
 
-    A subclass that `veles-run` runs may override, as far as it has something to say: `current_step`, `progress`, `objective`,
-    `summary`, `limit`, `override` and `evaluate`.
+    A subclass that `veles-run` runs may override, as far as it has something to say: `current_step`, `outlook`, `progress`,
+    `objective`, `summary`, `limit`, `override` and `evaluate`.
     """
 
     activity: ClassVar[str] = "Running"
@@ -181,6 +182,11 @@ class Workflow(Unit):
     @property
     def current_step(self) -> tuple[str, int, int] | None:
         """What a progress bar shows: a description, the steps done, and the steps in all."""
+        return None
+
+    @property
+    def outlook(self) -> Outlook | None:
+        """What is shown beside the progress bar. Another thread asks for it while the workflow runs: nothing may change."""
         return None
 
     def progress(self) -> dict[str, Any]:

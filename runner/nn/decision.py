@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -12,8 +13,10 @@ from runner.checks import at_least
 from runner.config.training import check_on_nan
 from runner.errors import DivergedError
 from runner.graph import Bool, Linked, Unit, Workflow
+from runner.nn.epoch_ended import EpochEnded
 from runner.nn.evaluators.evaluator import Evaluator, Metric
 from runner.nn.layers.base import Forward
+from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.loading.samples import SPLIT_NAMES, TRAIN, VALIDATION
 
@@ -74,6 +77,7 @@ class Decision(Unit):
     diverged_: bool
     wrong_: Minibatch | None
     told_: bool
+    began_: float
 
     def __init__(
         self,
@@ -102,6 +106,10 @@ class Decision(Unit):
         self.diverged_ = False
         self.wrong_ = None
         self.told_ = False
+        self.began_ = time.monotonic()
+
+    def initialize(self) -> None:
+        self.began_ = time.monotonic()
 
     def reconfigure(self, **changes: object) -> None:
         check_on_nan(changes.get("on_nan", self.on_nan))
@@ -133,12 +141,37 @@ class Decision(Unit):
         if self.improved:
             self.best, self.best_epoch = error, len(self.history)
         self.complete <<= self._is_complete()
-        log.info("Epoch %d: %s%s", len(self.history), self.metric.line(self.errors), "  (best so far)" if self.improved else "")
+        self._tell_epoch()
         self.errors = {}
         if wrong is not None:
             self._diverge(wrong)
         elif self._stuck():
             self._tell_cause()
+
+    def _tell_epoch(self) -> None:
+        now = time.monotonic()
+        ended = EpochEnded(
+            number=len(self.history),
+            total=self.max_epochs,
+            metric=self.metric,
+            errors=self.errors,
+            monitor=self.monitor,
+            rates=self._rates(),
+            seconds=now - self.began_,
+            best=bool(self.improved),
+        )
+        self.began_ = now
+        log.info("%s", ended.line(), extra={"event": ended})
+
+    def _rates(self) -> tuple[float, ...]:
+        """The learning rates of the epoch, from the lowest to the highest."""
+        rates = {
+            step.rate * unit.rate_factor
+            for unit in (() if self.workflow is None else self.workflow.units)
+            if isinstance(unit, WeightedGradient)
+            for step in unit.steps.values()
+        }
+        return tuple(sorted(rates))
 
     def _not_finite(self) -> str | None:
         """Returns what of this epoch is infinite or not a number, in words, if anything is."""
@@ -197,6 +230,13 @@ class Decision(Unit):
         if self.max_epochs is not None and (self.fail_iterations is None or self._reached(epochs, self.max_epochs)):
             return "max_epochs", self.max_epochs
         return "fail_iterations", self.fail_iterations or 0
+
+    @property
+    def ends(self) -> str:
+        """When the run ends, in words."""
+        epochs = f"epoch {self.max_epochs}" if self.max_epochs is not None else ""
+        stuck = f"{self.fail_iterations} epochs without a better one" if self.fail_iterations is not None else ""
+        return " or ".join(filter(None, (epochs, stuck))) or "it is stopped"
 
     @property
     def extension(self) -> tuple[str, int]:

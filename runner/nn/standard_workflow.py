@@ -15,6 +15,7 @@ from runner.checks import known
 from runner.config import layer_sides, normalized_layers
 from runner.errors import ConfigError
 from runner.graph import Repeater, Unit, Workflow
+from runner.graph.outlook import Outlook
 from runner.graph.restored_state import goes_on
 from runner.nn import overriding
 from runner.nn.decision import Decision
@@ -169,7 +170,21 @@ class StandardWorkflow(Workflow):
     def current_step(self) -> tuple[str, int, int]:
         if not self.control.running and self.snapshotter is not None and (written := self.snapshotter.finishing):
             return "Writing the last snapshot", *written
-        return f"Epoch {self.loader.epoch_number + 1}", self.loader.position, self.loader.steps
+        epoch, epochs = self.loader.epoch_number + 1, self.decision.max_epochs
+        return f"Epoch {epoch}/{epochs}" if epochs else f"Epoch {epoch}", self.loader.position, self.loader.steps
+
+    @property
+    @goes_on
+    def outlook(self) -> Outlook | None:
+        loader, epochs, step = self.loader, self.decision.max_epochs, self.loader.minibatch
+        if not self.control.running or step is None:
+            return None
+        return Outlook(
+            done=loader.epoch_number * loader.steps + loader.position,
+            total=epochs and epochs * loader.steps,
+            samples=sum(loader.split_lengths) / loader.steps,
+            readings=self.evaluator.readings(step.split),
+        )
 
     @goes_on
     def progress(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -392,7 +393,7 @@ def _delete_expired(retention: Retention, entry: Entry) -> None:
         log.warning("Old snapshots not deleted: %s", error)
         return
     for location in old:
-        log.info("Snapshot deleted: %s", location)
+        log.info("Snapshot deleted: %s", location, extra={"detail": True})
 
 
 def _report(written: Written, header: Header) -> None:
@@ -406,7 +407,16 @@ def _report(written: Written, header: Header) -> None:
         100 * written.stored / written.state,
         1000 * written.pause,
         written.seconds,
+        extra={"event": SnapshotWritten(written, header)},
     )
+
+
+@dataclass(frozen=True)
+class SnapshotWritten:
+    """The `event` of the log record that acknowledges a snapshot, for whoever shows it in another way."""
+
+    written: Written
+    header: Header
 
 
 def megabytes(size: int) -> str:

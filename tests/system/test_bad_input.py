@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import VELES_RUN, Run
-from tests.system.test_resume import final_snapshot
+from tests.system.test_resume import epoch_lines, final_snapshot
 
 SMALL = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=100", "decision.max_epochs=1", "seed=5")
 
@@ -85,7 +85,7 @@ def test_a_conf_file_of_a_subfolder_makes_snapshots_of_a_flat_name(folder: Path,
 
 def test_a_dropout_of_zero_is_none(folder: Path, veles_run: Run) -> None:
     def line(*arguments: str) -> str:
-        return re.search(r"^Epoch 1.*", veles_run(*SMALL, *arguments, cwd=folder).stdout, re.MULTILINE)[0]
+        return epoch_lines(veles_run(*SMALL, *arguments, cwd=folder).stdout)[0]
 
     assert line("layers.dropout1.dropout_ratio=0") == line("~layers.dropout1")
 

@@ -1,13 +1,24 @@
-"""What a person at a terminal sees."""
+"""What a person at a terminal sees: read from the screen of a terminal, as far as it is a screen."""
 
+import fcntl
 import os
 import pty
 import re
+import shlex
 import signal
+import struct
 import subprocess
+import termios
 from pathlib import Path
 
-from tests.conftest import VELES_RUN
+import pyte
+import pytest
+
+from tests.conftest import VELES_RUN, Run
+from tests.system.test_resume import final_snapshot
+
+SMALL = ("mnist_small", "loader.train_size=1200", "loader.validation_size=300", "seed=1", "plotters=false")
+COLOR = re.compile(r"\x1b\[[\d;]*3[1-7]m")
 
 
 def read_until(terminal: int, pattern: str, seen: str = "") -> str:
@@ -21,19 +32,88 @@ def read_until(terminal: int, pattern: str, seen: str = "") -> str:
     return seen
 
 
+def at_terminal(folder: Path, columns: int, *arguments: str, **environment: str) -> tuple[str, list[str]]:
+    """Runs the command at a terminal; returns what was sent to it, and the lines of its screen."""
+    terminal, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 100, columns, 0, 0))
+    settings = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
+    settings |= {"TERM": "xterm-256color", **environment}
+    command = [*VELES_RUN, *arguments]
+    with subprocess.Popen(command, cwd=folder, stdin=inner, stdout=inner, stderr=inner, env=settings) as process:
+        os.close(inner)
+        sent = read_until(terminal, r"\Znever")
+    os.close(terminal)
+    assert process.returncode == 0, sent
+    screen = pyte.Screen(columns, 100)
+    pyte.Stream(screen).feed(sent)
+    return sent, [line.rstrip() for line in screen.display]
+
+
 def test_progress_bar_and_control_c(tmp_path: Path) -> None:
     terminal, inner = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
     command = [*VELES_RUN, "conf=mnist_small", "decision.max_epochs=500"]
     with subprocess.Popen(command, cwd=tmp_path, stdin=inner, stdout=inner, stderr=inner, env=environment) as process:
         os.close(inner)
-        seen = read_until(terminal, r"Epoch \d+ .*━.* \d+/117")
+        bar = r"Epoch \d+/500 .*━.* \d+/117 .*error .* % .*/s .* s left"
+        seen = read_until(terminal, bar)
         process.send_signal(signal.SIGINT)
         seen = read_until(terminal, r"Continue: .*\n", seen)
         rest = read_until(terminal, r"\Znever")
         process.wait()
     os.close(terminal)
     assert process.returncode == 130, seen
-    assert re.search(r"Epoch \d+ .*━.* \d+/117", seen)
+    assert re.search(bar, seen)
     assert "SIGINT: stopping at the next safe point" in seen
+    assert re.search("▪.* of epoch .*, pause", seen)
     assert "Traceback" not in seen + rest
+
+
+@pytest.mark.parametrize(("columns", "environment"), [(50, {}), (80, {}), (120, {"NO_COLOR": "1"})])
+def test_a_run_is_readable_at_each_width(columns: int, environment: dict[str, str], tmp_path: Path, veles_run: Run) -> None:
+    sent, lines = at_terminal(tmp_path, columns, *SMALL, "decision.max_epochs=3", **environment)
+    text = "\n".join(lines)
+    rows = [line for line in lines if re.match(r" +[123]/3  +\d+\.\d\d %  +\d+\.\d\d % .*\d\.\d\d s", line)]
+    assert len(rows) == 3
+    assert "★" in rows[0]
+    assert all("▪" in row for row in (rows[0], rows[2]))  # the first is the best so far, and the last one is kept
+    assert ("ms" in rows[0]) == (columns > 50)
+    assert (COLOR.search(sent) is None) == bool(environment)
+    for wanted in ("fc1", "78,500", "79,510", "train 1,200", "10 classes", "cpu", "epoch 3", "outputs/mnist_small"):
+        assert wanted in text
+    assert re.search("[▁▂▃▄▅▆▇█]{3}  [0-9.]+ % to [0-9.]+ %", text)
+    assert "pickle" not in text
+    # The commands work, and lead to this run although there is a newer one of the same workflow by then.
+    plain = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", sent).replace("\r", "")
+    commands = dict(re.findall(r"^(Extend|Score): veles-run (.*)$", plain, re.MULTILINE))
+    assert all("snapshot=latest" in command for command in commands.values())
+    if columns == 80:
+        veles_run("conf=mnist_small", *SMALL[1:], "decision.max_epochs=1", "layers.fc1.learning_rate=0.2")
+        assert f"validation {rows[2].split()[3]} %" in veles_run(*shlex.split(commands["Score"])).stdout
+        again = veles_run(*shlex.split(commands["Extend"])).stdout
+        assert "Epoch 6: " in again
+        assert "Epoch 3: " not in again
+
+
+def test_a_terminal_without_colors_and_letters(tmp_path: Path) -> None:
+    arguments = (*SMALL, "decision.max_epochs=2", "--no-color")
+    sent, lines = at_terminal(tmp_path, 80, *arguments, PYTHONIOENCODING="ascii")
+    assert COLOR.search(sent) is None
+    assert sent.isascii()
+    assert "\\u" not in sent
+    assert any(re.match(r" +1/2 .* \*  \+ ", line) for line in lines)
+
+
+def test_quiet_runs_say_nothing_but_in_their_log(tmp_path: Path, veles_run: Run) -> None:
+    done = veles_run(*SMALL, "decision.max_epochs=1", "-q", "hydra.run.dir=piped")
+    assert (done.stdout, done.stderr) == ("", "")
+    done = veles_run(
+        "--quiet", "-m", *SMALL, "decision.max_epochs=1", "layers.fc1.learning_rate=0.1,0.2", "hydra.sweep.dir=sweep"
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+    for log in (*tmp_path.glob("*/veles-run.log"), *tmp_path.glob("sweep/*/veles-run.log")):
+        text = "\n".join(line.partition(": ")[2] for line in log.read_text().splitlines())
+        assert "Model: fc1 all2all_tanh 100, " in text
+        assert re.search(r"^Epoch 1: train .* %, validation .* s", text, re.MULTILINE)
+        assert Path(tmp_path, final_snapshot(text)).is_file()
+        assert "Extend: veles-run" in text

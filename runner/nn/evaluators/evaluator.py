@@ -95,6 +95,10 @@ class Evaluator(NetworkUnit):
         """Returns the metric of the samples of a split since it was reset; NaN if there were none."""
         raise NotImplementedError
 
+    def readings(self, split: int) -> dict[str, str]:
+        """Returns what is known so far of a split, for a live display: short texts by their names. Nothing changes."""
+        return {}
+
     def reset(self, split: int) -> None:
         """Forgets what was measured of a split."""
         raise NotImplementedError

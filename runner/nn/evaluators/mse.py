@@ -65,6 +65,10 @@ class MSEEvaluator(Evaluator):
         total, values = self.sums_[split], self.values[split]
         return math.sqrt(float(total) / values) if values else math.nan
 
+    def readings(self, split: int) -> dict[str, str]:
+        values = self.values[split]
+        return {self.metric.name: self.metric.text(self.compute(split))} if values else {}
+
     def reset(self, split: int) -> None:
         self.sums_[split].zero_()
         self.values[split] = 0

@@ -92,5 +92,11 @@ class SoftmaxEvaluator(Evaluator):
         samples = int(counts.sum())
         return 100 * (samples - right) / samples if samples else math.nan
 
+    def readings(self, split: int) -> dict[str, str]:
+        counts = self.counters_[split].cpu()
+        right = int(counts.view(self.classes_, self.classes_).trace() if self.detailed_ else counts[1])
+        samples = int(counts.sum())
+        return {self.metric.name: self.metric.text(100 * (samples - right) / samples)} if samples else {}
+
     def reset(self, split: int) -> None:
         self.counters_[split].zero_()
