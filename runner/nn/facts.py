@@ -8,8 +8,8 @@ from runner.nn.layers.base import Forward
 from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from runner.nn.standard_workflow import StandardWorkflow
 
-NAMED = 6
-"""The most classes that are named in a line."""
+NAMED = 60
+"""The most characters that the names of classes take in a line; else there is their number alone."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,8 @@ def data(workflow: StandardWorkflow) -> list[str]:
     facts = [f"{name} {count:,}" for name, count in splits(workflow).items()]
     facts.append(f"samples {shape(loader.sample_shape)}")
     if loader.labels_:
-        names = loader.label_names
-        named = f": {', '.join(names)}" if 0 < len(names) <= NAMED else ""
-        facts.append(f"{loader.label_count} classes{named}")
+        names = ", ".join(loader.label_names)
+        facts.append(f"{loader.label_count} classes" + (f" ({names})" if 0 < len(names) <= NAMED else ""))
     elif loader.targets_ is not loader.data_:
         facts.append(f"targets {shape(loader.target_shape)}")
     facts.append(f"minibatches of {loader.minibatch_size}")

@@ -63,7 +63,9 @@ class ConfusionPlotter(Plotter):
         counts = self.confusion.get(self.monitor)
         if counts is None:
             return None
-        return Matrix(values=counts.cpu().numpy().copy(), title=f"{self.monitor} set", x="answer", y="right class")
+        names = getattr(getattr(self.workflow, "loader", None), "label_names", [])
+        values = counts.cpu().numpy().copy()
+        return Matrix(values=values, names=list(names), title=f"{self.monitor} set", x="answer", y="right class")
 
 
 class WeightsPlotter(Plotter):

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 NICENESS = 10
 DPI = 110
+NAMED = 60
+"""The most rows for which they have names."""
+LONGEST = 20
+"""The most characters of a name."""
 READABLE = 20
 """The most rows or columns for which a matrix has numbers in its cells."""
 
@@ -57,7 +61,7 @@ def paint(picture: Any, path: Path) -> None:
 
     figure = Figure(layout="constrained")
     if picture.title:
-        figure.suptitle(shown(picture.title), fontsize=11)
+        figure.suptitle(shown(picture.title), fontsize=11, parse_math=False)
     PAINTERS[type(picture)](figure, picture)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -106,12 +110,24 @@ def _matrix(figure: Figure, picture: Matrix) -> None:
     # The diagonal of a good confusion matrix holds nearly all: a root makes the rest visible.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel=picture.x, ylabel=picture.y)
-    if max(rows, columns) <= READABLE:
+    names = [_short(shown(name)) for name in picture.names]
+    if len(names) == rows == columns and rows <= NAMED:
+        size = 9 if rows <= READABLE else 6
+        room = 0.08 * max(map(len, names))
+        figure.set_size_inches(_inches(columns) + room, _inches(rows) + room)
+        axes.set_xticks(range(columns), names, rotation=90 if max(map(len, names)) > 3 else 0, fontsize=size, parse_math=False)
+        axes.set_yticks(range(rows), names, fontsize=size, parse_math=False)
+    elif max(rows, columns) <= READABLE:
         axes.set(xticks=range(columns), yticks=range(rows))
+    if max(rows, columns) <= READABLE:
         for (row, column), value in np.ndenumerate(values):
             if value:
                 color = "white" if shares[row, column] > 0.3 else "black"
                 axes.text(column, row, f"{value:g}", ha="center", va="center", color=color, fontsize=8)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
 
 
 def _inches(cells: int) -> float:

@@ -35,9 +35,11 @@ class Matrix:
         values: an array of shape (rows, columns).
         title: above the picture.
         x, y: what the columns and rows are.
+        names: of the columns and of the rows, which are the same things. Default: their numbers, from 0.
     """
 
     values: Array
+    names: Sequence[str] = ()
     title: str = ""
     x: str = ""
     y: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from runner.graph import Unit
 from runner.plots.canvas import HURRY, PATIENCE
@@ -26,17 +27,21 @@ class Plotter(Unit):
         self.failed_ = False
 
     def picture(self) -> Picture | None:
-        """Returns `Curves`, `Matrix` or `Tiles` with copies of the data; None if there is nothing to see yet."""
+        """Returns `Curves`, `Matrix` or `Tiles` with copies of the data; None if there is nothing to see yet.
+
+        The workflow's name is put before its title.
+        """
         raise NotImplementedError
 
     def run(self) -> None:
         launcher = None if self.workflow is None else self.workflow.launcher
-        if launcher is None or launcher.canvas is None:
+        if self.workflow is None or launcher is None or launcher.canvas is None:
             return
         try:
             picture = self.picture()
             if picture is not None:
-                launcher.canvas.draw(self.name, picture)
+                title = ": ".join(filter(None, (self.workflow.name, picture.title)))
+                launcher.canvas.draw(self.name, replace(picture, title=title))
         except Exception as error:  # the run does not depend on its pictures
             if not self.failed_:
                 log.warning("%r draws nothing (%s: %s); the run goes on", self, type(error).__name__, error)

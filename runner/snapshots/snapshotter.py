@@ -420,5 +420,5 @@ class SnapshotWritten:
 
 
 def megabytes(size: int) -> str:
-    """Returns a number of bytes in megabytes, as text."""
-    return f"{size / 1e6:.1f} MB"
+    """Returns a number of bytes in megabytes, as text; a small one in kilobytes."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

@@ -97,3 +97,16 @@ def test_the_process_that_draws_needs_no_torch(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "x.png").exists()
+
+
+def test_classes_have_their_names(tmp_path: Path) -> None:
+    """Names take room beside the cells; what looks like markup, mathematics or an escape is a name like any other."""
+    eye = np.eye(3)
+    numbered = colours(Matrix(values=eye), tmp_path)
+    named = colours(Matrix(values=eye, names=["ant", r"$\frac{", "a long name\x1b[2J"]), tmp_path)
+    assert named.shape[0] > numbered.shape[0]
+    assert named.shape[1] > numbered.shape[1]
+    assert np.array_equal(numbered, colours(Matrix(values=eye, names=["too", "few"]), tmp_path))
+    assert np.array_equal(numbered, colours(Matrix(values=eye, title=""), tmp_path))
+    titled = colours(Matrix(values=eye, title=r"$\frac{: validation set"), tmp_path)
+    assert not np.array_equal(numbered, titled)
