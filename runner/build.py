@@ -13,8 +13,8 @@ from runner.graph import Workflow, random_state
 from runner.nn import StandardWorkflow
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.snapshotter import snapshotters
-from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
+from runner.snapshots.stores import store_in
+from runner.snapshots.stores.spool import with_spool
 from runner.snapshots.stores.store import Store
 from runner.targets import TARGET, check_arguments, locate
 
@@ -138,15 +138,14 @@ def _changes(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
 
 
 def snapshot_store(config: SnapshotterConfig, output_dir: str) -> Store:
-    """Returns the store for snapshots: a database if the configuration names one, otherwise a folder."""
+    """Returns the store for snapshots: a database if the configuration names one, otherwise what is in `directory`."""
     if config.odbc:
         from runner.snapshots.odbc.odbc_store import OdbcStore
 
         store: Store = OdbcStore(config.odbc, config.table, config.create_table)
-        spool = DEFAULT_SPOOL if config.spool is None else config.spool
     else:
-        store, spool = FileStore(config.directory or output_dir, config.permissions), config.spool or ""
-    return with_spool(store, spool, config.on_error, config.permissions)
+        store = store_in(config.directory or output_dir, config.permissions)
+    return with_spool(store, config.spool, config.on_error, config.permissions)
 
 
 def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, output_dir: str) -> None:

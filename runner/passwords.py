@@ -101,9 +101,14 @@ def _resolved(text: str) -> str:
         raise ConfigError(f"{text!r} cannot be resolved: {redact(first_line(error))}") from error
 
 
+def without_credentials(url: str) -> str:
+    """Returns a URL with the password before its host masked. It is not remembered: no URL may hold one."""
+    return _CREDENTIALS.sub(rf"\1:{MASK}@", url)
+
+
 def redact(text: str) -> str:
     """Returns a text with every password in it masked, so that it can be shown."""
-    text = _CREDENTIALS.sub(rf"\1:{MASK}@", _SECRET.sub(rf"\1{MASK}", text))
+    text = without_credentials(_SECRET.sub(rf"\1{MASK}", text))
     for value in {*_found, *(value for values in _given.values() for value in values)}:
         for spelling in {value, value[1:-1].replace("}}", "}")} if value.startswith("{") else {value}:
             if len(spelling) >= _RECOGNISABLE:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import forked
+from tests.buckets import Bucket, close_connections, new_bucket, s3
 from tests.servers import KINDS, Server, Servers, odbc_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -73,6 +74,24 @@ def servers(odbc_folder: Path) -> Iterator[Servers]:
     """The database servers, each started when it is first needed."""
     with ExitStack() as stack:
         yield Servers(stack)
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> Iterator[int]:
+    """The port of a server that speaks the protocol of S3."""
+    with s3() as port:
+        yield port
+
+
+@pytest.fixture
+def bucket(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """A new, empty bucket, which this process and its children find by their environment."""
+    bucket = new_bucket(s3_port)
+    for name, value in bucket.environment().items():
+        monkeypatch.setenv(name, value)
+    yield bucket
+    close_connections()
+    bucket.client.close()
 
 
 @pytest.fixture(params=KINDS)

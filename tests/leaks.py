@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 
+import fsspec.asyn
 import pytest
 
 from tests.servers import Process
@@ -16,14 +17,19 @@ from tests.servers import Process
 PATIENCE = 10
 """Seconds in which what is on its way to its end has to come there."""
 
+IDLE = ("odbc", "fsspecIO", "asyncio_")
+"""How the names begin of threads that wait for the next call."""
+
 
 def held() -> dict[object, str]:
     """Returns all that this process holds now, by what tells one from another, and how a message calls it.
 
     Connections to servers are sockets, those to SQLite are files. Threads named `odbc` are idle ones of the product's pool, and
-    servers run until the session ends.
+    servers run until the session ends. fsspec has a loop of
+    events, with threads of its own.
     """
-    found: dict[object, str] = {thread: f"thread {thread.name!r}" for thread in threading.enumerate() if thread.name != "odbc"}
+    threads = (thread for thread in threading.enumerate() if not thread.name.startswith(IDLE))
+    found: dict[object, str] = {thread: f"thread {thread.name!r}" for thread in threads}
     for number in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{number}")
@@ -65,6 +71,7 @@ def left(before: dict[object, str]) -> list[str]:
 def _session_is_ready() -> None:
     """Starts what the first test that needs it would leave to the others: the processes of `tests.forked`."""
     forkserver.ensure_running()
+    fsspec.asyn.get_loop()
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,11 @@ from runner.snapshots.format.reader import read_header
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 
-ROW = {"memory": "tests.memory_store:MemoryStore"}
+ROW = {"kept": "tests.memory_store:MemoryStore"}
 
 
 class MemoryStore(Store):
-    """Keeps snapshots in the memory of the process, as `memory://<name of the store>/<name of the snapshot>`."""
+    """Keeps snapshots in the memory of the process, as `kept://<name of the store>/<name of the snapshot>`."""
 
     kept: ClassVar[dict[str, bytes]] = {}
     writing: ClassVar[threading.Lock] = threading.Lock()
@@ -24,12 +24,16 @@ class MemoryStore(Store):
         self.name = name
 
     @classmethod
+    def at(cls, place: str, mode: int | None = None) -> Self:
+        return cls(place.removeprefix("kept://"))
+
+    @classmethod
     def of(cls, location: str) -> Self:
-        return cls(location.removeprefix("memory://").partition("/")[0])
+        return cls(location.removeprefix("kept://").partition("/")[0])
 
     @property
     def place(self) -> str:
-        return f"memory://{self.name}"
+        return f"kept://{self.name}"
 
     def __str__(self) -> str:
         return self.place

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner.config.flat import flattened, is_reference
 from runner.errors import ConfigError
 from runner.snapshots.restoring.grants import folder_is_granted
+from runner.snapshots.stores import is_url
 from runner.snapshots.stores.file_system import no_wider, read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 
@@ -127,6 +128,8 @@ def _is_implied(key: str, value: Any, values: Mapping[str, Any], named: Mapping[
     """Whether the snapshot that was named, or the key that it was checked with, names this as well."""
     place = Location.parse(location) if location.startswith(SCHEME) else None
     match key:
+        case "snapshotter.directory" if is_url(str(value)):
+            return str(value).rstrip("/") == location.rpartition("/")[0]
         case "snapshotter.directory" | "snapshotter.spool":
             return folder_is_granted(str(value), location if place else location.rpartition("/")[0] or ".")
         case "snapshotter.odbc":

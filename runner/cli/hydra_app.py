@@ -200,6 +200,8 @@ def _conceal_connection(config: DictConfig) -> None:
     snapshotter, snapshot = settings.get("snapshotter"), settings.get("snapshot")
     if isinstance(snapshotter, dict) and isinstance(snapshotter.get("odbc"), str):
         config.snapshotter.odbc = passwords.conceal(snapshotter["odbc"])
+    if isinstance(snapshotter, dict) and isinstance(snapshotter.get("directory"), str):
+        config.snapshotter.directory = concealed(snapshotter["directory"])
     if isinstance(snapshot, str):
         config.snapshot = concealed(snapshot)
 

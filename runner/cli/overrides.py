@@ -41,6 +41,8 @@ FREE_SECTIONS = (
 )
 """Sections whose keys the schema does not list; they are checked when the configuration is read."""
 
+_URLS = ("snapshot=", "snapshotter.directory=")
+"""What may be a URL."""
 _FLAGS_WITH_VALUE = (
     *("-cp", "-cn", "-cd", "-c", "-p", "-er"),
     *("--config-path", "--config-name", "--config-dir", "--cfg", "--package", "--experimental-rerun"),
@@ -150,6 +152,8 @@ def _check_options(group: str, value: str) -> None:
 
 def _concealed(argument: str) -> str:
     """Masks the passwords in an argument, before Hydra or a message shows it."""
+    if argument.lstrip("+").startswith(_URLS):
+        argument = passwords.without_credentials(argument)
     key, _, value = argument.partition("=")
     if not passwords.is_secret(value):
         return argument  # `workflow.token=...` is not a connection string, and its value must arrive as it is

@@ -19,7 +19,7 @@ class SnapshotterConfig(SnapshotterSettings):
     mode: str | int | None = None
     """Permissions of snapshots, spool and run folder, such as `0600`; folders get `x` with each `r`. Default: the umask's."""
     directory: str | None = None
-    """Folder of the snapshots. Default: the run's output folder."""
+    """Folder of the snapshots, or a URL such as `s3://bucket/folder`. Default: the run's output folder."""
     odbc: str | None = None
     """Database of the snapshots, instead of a folder: a connection string, `DSN=name`, or the name of a data source."""
     table: str = DEFAULT_TABLE
@@ -27,7 +27,7 @@ class SnapshotterConfig(SnapshotterSettings):
     create_table: bool = True
     """Whether the table is made if it is not there."""
     spool: str | None = None
-    """Folder for snapshots that cannot be put where they belong; `outputs/spool` with `odbc`, else none; empty for none."""
+    """Folder for snapshots that cannot be put where they belong; `outputs/spool` with `odbc` or a URL; empty for none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

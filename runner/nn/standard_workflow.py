@@ -35,7 +35,7 @@ from runner.nn.schedule import LearningRateAdjuster
 from runner.nn.training.torch_optim import torch_step
 from runner.plots.plotter import Plotter
 from runner.snapshots.snapshotter import Snapshotter
-from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores import store_in
 from runner.snapshots.stores.file_system import read_mode
 
 log = logging.getLogger(__name__)
@@ -388,7 +388,7 @@ class StandardWorkflow(Workflow):
 
     def _link_snapshotter(self, settings: Mapping[str, Any]) -> Snapshotter:
         own = dict(settings)
-        store = own.pop("store", None) or FileStore(own.pop("directory", "snapshots"), read_mode(own.pop("mode", None)))
+        store = own.pop("store", None) or store_in(own.pop("directory", "snapshots"), read_mode(own.pop("mode", None)))
         snapshotter = Snapshotter(self, "snapshotter", store=store, **own)
         snapshotter.link_from(self.lr_adjuster)
         snapshotter.link_attrs(self.decision, ("suffix", "snapshot_suffix"), "complete")

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.graph import Workflow
 from runner.snapshots.snapshotter import Snapshotter
-from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores import store_in
 from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE
 from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
@@ -18,17 +18,23 @@ def SnapshotterToFile(
     name: str | None = None,
     *,
     directory: str | Path = "snapshots",
+    spool: str | None = None,
+    on_error: str | None = None,
     mode: str | int | None = None,
     **settings: Any,
 ) -> Snapshotter:
-    """Makes a snapshotter that writes files into a folder.
+    """Makes a snapshotter that writes files into a folder, or objects into a bucket.
 
     Args:
-        directory: the folder.
+        directory: the folder, or a URL such as `s3://bucket/folder`.
+        spool: the folder for snapshots that a bucket refuses, until it accepts them; empty for none. Default: `DEFAULT_SPOOL`
+            with a bucket, none with a folder.
+        on_error: as in `SnapshotterSettings`.
         mode: permissions of the files, such as `"0600"`. Default: the umask's.
         settings: as in `Snapshotter`.
     """
-    return Snapshotter(workflow, name, store=FileStore(directory, read_mode(mode)), **settings)
+    store = with_spool(store_in(directory, read_mode(mode)), spool, on_error, read_mode(mode))
+    return Snapshotter(workflow, name, store=store, on_error=on_error, **settings)
 
 
 def SnapshotterToDB(

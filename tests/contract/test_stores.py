@@ -20,6 +20,7 @@ from runner.snapshots.format.layout import Digest, header_bytes
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.odbc.session import ROW
 from runner.snapshots.pace import Pace
+from runner.snapshots.remote.remote_store import RemoteStore
 from runner.snapshots.restoring.restore import restore_latest, restore_with
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
@@ -34,11 +35,15 @@ SIZES = (0, 1, 65_536, 65_537, ROW, ROW + 1, 17_500_000)
 RUN = str(uuid.uuid4())
 
 
-@pytest.fixture(params=["file", "memory", *KINDS])
+@pytest.fixture(params=["file", "kept", "memory", "s3", *KINDS])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     if request.param == "file":
         return FileStore(tmp_path / "snapshots")
     if request.param == "memory":
+        return RemoteStore(f"memory://{uuid.uuid4().hex}")
+    if request.param == "s3":
+        return RemoteStore(request.getfixturevalue("bucket").url)
+    if request.param == "kept":
         monkeypatch.setattr(stores, "STORES", stores.STORES | memory_store.ROW)
         monkeypatch.setattr(memory_store.MemoryStore, "kept", {})
         return memory_store.MemoryStore("here")

@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from contextlib import ExitStack
 
-from runner.snapshots.odbc import connection
+from runner.snapshots.stores import patience
 from tests.database_faults import cut_often, kill_often
 from tests.servers import SERVERS, Servers, odbc_settings
 
@@ -13,7 +13,7 @@ CUTS_FOR_A_KILL = 20
 
 def main() -> None:
     seed, count = map(int, sys.argv[1:])
-    connection.LONGEST_PAUSE = 0.5
+    patience.LONGEST_PAUSE = 0.5
     total: Counter[str] = Counter()
     with ExitStack() as stack:
         stack.enter_context(odbc_settings())

@@ -11,6 +11,7 @@ import pytest
 from runner.errors import StoreAwayError
 from runner.snapshots.odbc import connection
 from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.stores import patience
 from tests.conftest import Run
 from tests.contract.test_stores import NONE, content, header
 from tests.database_faults import cut_often, kill_often
@@ -28,7 +29,7 @@ def server(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "LONGEST_PAUSE", 0.5)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.5)
 
 
 def test_connections_cut_in_the_middle(server: Server, rng: random.Random) -> None:

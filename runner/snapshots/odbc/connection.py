@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -11,27 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
-
 from runner import passwords
-from runner.errors import StoreAwayError
 from runner.snapshots.odbc import sqlite
 from runner.snapshots.odbc.dialects import STANDARD, Dialect, dialect_of
 from runner.snapshots.odbc.driver import check_driver, load, translated
+from runner.snapshots.stores.patience import tries
 from runner.thread_pool import Threads, made
 
 if TYPE_CHECKING:
     import pyodbc
 
-log = logging.getLogger(__name__)
-
 OPEN_LIMIT = 15.0
 """Seconds that opening a connection may take."""
 CALL_LIMIT = 300.0
 """Seconds that any other call may take. The slowest is the commit of a large snapshot, which waits for the server's disk."""
-
-LONGEST_PAUSE = 15.0
-"""Maximum number of seconds between two attempts."""
 
 
 @dataclass(frozen=True)
@@ -186,21 +178,8 @@ def connect(odbc: str, patience: float, limit: float = OPEN_LIMIT) -> Iterator[C
         StoreAwayError: the server is still away.
         StoreAccessError: the server refuses the user.
     """
-    tries = Retrying(
-        retry=retry_if_exception_type(StoreAwayError),
-        wait=wait_exponential(multiplier=0.25, max=LONGEST_PAUSE),
-        stop=stop_after_delay(patience),
-        before_sleep=_tell,
-        reraise=True,
-    )
-    connection = tries(Connection, odbc, limit)
+    connection = tries(patience)(Connection, odbc, limit)
     try:
         yield connection
     finally:
         connection.close()
-
-
-def _tell(state: RetryCallState) -> None:
-    assert state.outcome is not None
-    assert state.next_action is not None
-    log.warning("%s; trying again in %.1f s", state.outcome.exception(), state.next_action.sleep)

@@ -23,15 +23,11 @@ from runner.snapshots.odbc.session import Content, Row, Session, sql_time, text_
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 from runner.snapshots.stores.lock import locked
+from runner.snapshots.stores.patience import IMPATIENCE, PATIENCE
+from runner.snapshots.stores.snapshot_names import PROTOCOL_MARK
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 from runner.text import as_name
 
-PATIENCE = 60.0
-"""Seconds to wait for a server that is away when writing a snapshot."""
-IMPATIENCE = 3.0
-"""The same for operations that a person waits for."""
-
-PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 RUNS_AT_A_TIME = 200
 """Runs in one query: some systems accept no more than a few hundred values."""
 
@@ -54,11 +50,18 @@ class OdbcStore(Store):
         ConfigError: the table's name is not an identifier.
     """
 
+    can_be_away = True
+
     def __init__(self, odbc: str, table: str = DEFAULT_TABLE, create_table: bool = True) -> None:
         check_table(table)
         self.odbc = passwords.conceal(odbc)
         self.table = table
         self.create_table = create_table
+
+    @classmethod
+    def at(cls, place: str, mode: int | None = None) -> Self:
+        odbc, _, table = place.removeprefix(SCHEME).rpartition("&")
+        return cls(odbc, table)
 
     @classmethod
     def of(cls, location: str) -> Self:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runner.snapshots.stores import is_url
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import no_wider
-from runner.snapshots.stores.location import SCHEME
-from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
+from runner.snapshots.stores.spool import with_spool
 from runner.snapshots.stores.store import Store
 
 
@@ -23,8 +23,8 @@ def granted(place: str, mode: int | None, restored_from: Store) -> Store | None:
         mode: permissions of its files, as far as the umask allows them.
         restored_from: the store in which the snapshot lies.
     """
-    if "://" in place:
-        return with_spool(restored_from, DEFAULT_SPOOL, None, no_wider(mode)) if place == restored_from.place else None
+    if is_url(place):
+        return with_spool(restored_from, None, None, no_wider(mode)) if place == restored_from.place else None
     return FileStore(place, no_wider(mode)) if folder_is_granted(place, restored_from.place) else None
 
 
@@ -33,10 +33,8 @@ def folder_is_granted(folder: str, beside: str) -> bool:
 
     Links count as what they lead to.
     """
-    if "://" in folder or "${" in folder or "\0" in folder:
+    if is_url(folder) or "${" in folder or "\0" in folder:
         return False
     path, here = Path(folder).resolve(), Path.cwd().resolve()
     # Below the root is everything.
-    return (here != Path(here.anchor) and path.is_relative_to(here)) or (
-        SCHEME not in beside and path == Path(beside).resolve()
-    )
+    return (here != Path(here.anchor) and path.is_relative_to(here)) or (not is_url(beside) and path == Path(beside).resolve())

@@ -15,7 +15,9 @@ from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 
 STORES = {
     "": "runner.snapshots.stores.file:FileStore",
+    "file": "runner.snapshots.stores.file:FileStore",
     "odbc": "runner.snapshots.odbc.odbc_store:OdbcStore",
+    **dict.fromkeys(("s3", "gs", "az", "memory"), "runner.snapshots.remote.remote_store:RemoteStore"),
 }
 """The stores by URL scheme; a path has none. A store, with its driver, is imported only when it is used."""
 
@@ -23,17 +25,40 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def store_at(location: str | Path) -> Store:
-    """Returns the store that a path or a URL belongs to.
+    """Returns the store that the path or the URL of a snapshot belongs to.
 
     Raises:
         ConfigError: there is no store for its scheme, or a part of the URL is missing.
     """
-    found = _SCHEME.match(str(location))
+    return _class_for(str(location)).of(str(location))
+
+
+def store_in(place: str | Path, mode: int | None = None) -> Store:
+    """Returns the store at a place: a folder, or the URL of one.
+
+    Args:
+        place: the place, as `Store.place` gives it.
+        mode: permissions of the files that it creates. Default: the umask's.
+
+    Raises:
+        ConfigError: there is no store for its scheme, or a part of the URL is missing.
+    """
+    return _class_for(str(place)).at(str(place), mode)
+
+
+def is_url(place: str) -> bool:
+    """Whether a place or a location is a URL, and not a path."""
+    return _SCHEME.match(place) is not None
+
+
+def _class_for(url: str) -> type[Store]:
+    found = _SCHEME.match(url)
     scheme = found[1] if found else ""
     if scheme not in STORES:
-        raise ConfigError(f"{passwords.redact(str(location))!r}: there is no store for {scheme}://; {choices(scheme, STORES)}")
+        known = [one for one in STORES if one]
+        raise ConfigError(f"{passwords.redact(url)!r}: there is no store for {scheme}://; {choices(scheme, known)}")
     cls: type[Store] = pkgutil.resolve_name(STORES[scheme])
-    return cls.of(str(location))
+    return cls
 
 
 def store_of(location: str | Path) -> tuple[Store, str]:

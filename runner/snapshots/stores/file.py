@@ -17,23 +17,18 @@ from runner.errors import SnapshotNotFoundError, StoreSyncError
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.stores.file_errors import WRITE, translated
-from runner.snapshots.stores.file_reading import blocks, may_be_snapshot, nanoseconds, newest_files
+from runner.snapshots.stores.file_reading import blocks, nanoseconds, newest_files
 from runner.snapshots.stores.file_system import Files, missing, version
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.lock import locked
+from runner.snapshots.stores.snapshot_names import CURRENT, PROTOCOL_MARK, may_be_snapshot, stem_of
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
-from runner.text import as_name
 
 log = logging.getLogger(__name__)
-
-PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
-CURRENT = "_current"
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(tmp|link)")
 _ROOM = 40
 """Bytes of a file name for what follows its stem: `_current` or a number, the protocol and the codec."""
-_END = 64
-"""Bytes kept from the end of a stem that is too long: the errors, or what makes it unique in a spool."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 """The errors of file systems without hard or symbolic links."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
@@ -60,8 +55,12 @@ class FileStore(Store):
         self.mode = mode
 
     @classmethod
+    def at(cls, place: str, mode: int | None = None) -> Self:
+        return cls(_path(place), mode)
+
+    @classmethod
     def of(cls, location: str) -> Self:
-        return cls(Path(location).parent)
+        return cls(Path(_path(location)).parent)
 
     @property
     def directory(self) -> Path:
@@ -116,7 +115,7 @@ class FileStore(Store):
         return (entry for entry in entries if selected(entry.header, runs, workflow, apart_from))
 
     def find(self, location: str) -> str:
-        return location
+        return _path(location)
 
     def delete(self, *locations: str) -> None:
         # The callbacks run in reverse order: each deletion is tried even if another fails, and the folder is synced last.
@@ -235,11 +234,7 @@ class FileStore(Store):
         self.files.close(descriptor)
 
     def _stem(self, name: str) -> str:
-        """Returns a valid file name: without slashes, not hidden, safe to show, and cut in its middle if it is too long."""
-        name = as_name(re.sub(r"[/\\]", "_", name))
-        name = f"_{name[1:]}" if name.startswith(".") else name
-        data, longest = name.encode(), self._longest_name() - _ROOM
-        return name if len(data) <= longest else (data[: longest - _END] + data[-_END:]).decode(errors="ignore")
+        return stem_of(name, self._longest_name() - _ROOM)
 
     def _name(self, temporary: Path, stem: str, extension: str) -> Path:
         """Gives the file its name. A name that is taken belongs to another state, so a number is added."""
@@ -310,3 +305,8 @@ class FileStore(Store):
         finally:
             with suppress(OSError):
                 self.files.close(descriptor)
+
+
+def _path(place: str) -> str:
+    """Returns the path that is meant by a path or a `file://` URL, which is the path behind it as it is."""
+    return place.removeprefix("file://")

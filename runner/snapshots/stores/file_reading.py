@@ -25,11 +25,6 @@ WRITER = 1.0
 """Seconds in which a pipe must have a writer."""
 
 
-def may_be_snapshot(name: str) -> bool:
-    """Whether a file of this name may be a snapshot."""
-    return ".pickle" in name and not name.startswith(".")
-
-
 def newest_files(paths: Iterable[Path], unreadable: Unreadable = ignore) -> Iterator[Entry]:
     """Yields the snapshots among files of any folders, newest first by their headers. Finding the newest reads few headers.
 

@@ -1,4 +1,4 @@
-"""The location of a snapshot in a database, as one line of text."""
+"""The location of a snapshot, as one line of text, and its passwords."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def _escaped(name: str) -> str:
 
 
 def concealed(location: str) -> str:
-    """Returns a location with its passwords masked; that of a file is returned as it is.
+    """Returns a location, or a place, with its passwords masked; that of a file is returned as it is.
 
     Raises:
         ConfigError: it begins with `odbc://` but is not a valid location.
     """
-    return str(Location.parse(location)) if location.startswith(SCHEME) else location
+    return str(Location.parse(location)) if location.startswith(SCHEME) else passwords.without_credentials(location)
 
 
 def option_for(place: str) -> str:

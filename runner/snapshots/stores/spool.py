@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 BLOCK = 4 << 20
 DEFAULT_SPOOL = "outputs/spool"
-"""The folder for snapshots that a database refuses; always the same, so that the next run finds them."""
+"""The folder for snapshots that a store beyond a network refuses; always the same, so that the next run finds them."""
 
 _REFUSALS = (StoreError, ConfigError)
 
@@ -53,6 +53,10 @@ class SpoolStore(Store):
         self._spool = FileStore(Path(directory) / name, mode)
         self.mode = mode
         self._go_on = go_on
+
+    @classmethod
+    def at(cls, place: str, mode: int | None = None) -> Self:
+        raise ConfigError(f"{place!r} has no spool by itself: a spool belongs to another store")
 
     @classmethod
     def of(cls, location: str) -> Self:
@@ -293,5 +297,13 @@ def _claimed(location: str) -> Iterator[bool]:
 
 
 def with_spool(store: Store, spool: str | None, on_error: str | None, mode: int | None) -> Store:
-    """Wraps a store in a spool in that folder, with files of that mode; returns it as it is if no folder is given."""
+    """Wraps a store in a spool; returns it as it is if it is to have none.
+
+    Args:
+        store: the store.
+        spool: the folder; empty for none. Default: `DEFAULT_SPOOL` if the store can be away, else none.
+        on_error: as in `SnapshotterSettings`.
+        mode: permissions of the files in the spool.
+    """
+    spool = DEFAULT_SPOOL if spool is None and store.can_be_away else spool
     return SpoolStore(store, spool, on_error != "raise", mode) if spool else store

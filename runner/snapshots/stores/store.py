@@ -41,10 +41,22 @@ class Store(ABC):
     tests/contract/test_stores.py has the contract that every store must fulfill.
 
     Attributes:
+        can_be_away: whether it is beyond a network, so that snapshots may have to wait for it in a spool.
         mode: permissions of the files that it creates; the umask's if None.
     """
 
+    can_be_away: bool = False
     mode: int | None = None
+
+    @classmethod
+    @abstractmethod
+    def at(cls, place: str, mode: int | None = None) -> Self:
+        """Returns the store at a place, as `place` gives it, without checking whether it exists.
+
+        Args:
+            place: a folder or a URL.
+            mode: permissions of the files that it creates, if it has any.
+        """
 
     @classmethod
     @abstractmethod

@@ -20,15 +20,15 @@ def test_a_store_without_its_whole_surface_cannot_be_made() -> None:
     assert issubclass(Store, ABC)
     with pytest.raises(TypeError, match="abstract"):
         S3()
-    assert Store.__abstractmethods__ == {"of", "place", "prepare", "put", "open", "list", "find", "delete"}
+    assert Store.__abstractmethods__ == {"at", "of", "place", "prepare", "put", "open", "list", "find", "delete"}
 
 
 def test_third_store_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="'memory://here/x'"):
-        stores.store_of("memory://here/x")
+    with pytest.raises(ConfigError, match="'kept://here/x'"):
+        stores.store_of("kept://here/x")
     monkeypatch.setattr(stores, "STORES", stores.STORES | memory_store.ROW)
-    found, location = stores.store_of("memory://here/x")
-    assert (found.place, location) == ("memory://here", "memory://here/x")
+    found, location = stores.store_of("kept://here/x")
+    assert (found.place, location) == ("kept://here", "kept://here/x")
 
 
 def test_password_in_an_unknown_url_is_not_shown() -> None:
