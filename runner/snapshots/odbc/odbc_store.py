@@ -91,9 +91,9 @@ class OdbcStore(Store):
         with self._session("use", IMPATIENCE) as session:
             missing = [table for table in (session.sql.main, session.sql.chunks) if self._is_missing(session, table)]
             if missing and not self.create_table:
-                ddl = "".join(f"\n{statement};" for table in missing for statement in table.create)
+                ddl = " ".join(f"{statement};" for table in missing for statement in table.create)
                 raise ConfigError(
-                    f"table {self.table!r} does not exist, and snapshotter.create_table=false: have it created with{ddl}"
+                    f"table {self.table!r} does not exist, and snapshotter.create_table=false: have it created with: {ddl}"
                 )
             for table in missing:
                 self._create(session, table)
