@@ -43,7 +43,7 @@ def test_a_conf_is_a_name_or_the_path_of_a_file(tmp_path: Path, veles_run: Run) 
     assert "Epoch 2" in veles_run(*command, "plotters=false").stdout
 
 
-@pytest.mark.parametrize("name", ["a=b.yaml", "sub/a,b.yaml", "sub/my net,=1.yaml", "[x].yml", "é.yaml"])
+@pytest.mark.parametrize("name", ["sub/my net,=1.yaml", "[é].yml"])
 def test_paths_of_any_characters(name: str, tmp_path: Path, veles_run: Run) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / name).write_text(OWN)

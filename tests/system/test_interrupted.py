@@ -25,7 +25,7 @@ LARGE = (
 EPOCHS = "decision.max_epochs=6"
 
 
-MOMENTS = 6
+MOMENTS = 4
 """Into which the time of the start is cut."""
 
 

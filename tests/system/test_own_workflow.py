@@ -46,13 +46,12 @@ def state_of(folder: Path, location: str, monkeypatch: pytest.MonkeyPatch, *modu
 @pytest.mark.parametrize(
     ("arguments", "module", "odbc"),
     [
-        (KMEANS, "kmeans", False),
         (KMEANS, "kmeans", True),
         (NOISY, "noisy", False),
         (("conf=maxout", "seed=5"), "maxout", False),
         (("conf=spirals", "seed=5"), "spirals", False),
     ],
-    ids=["kmeans", "kmeans in a database", "noisy", "maxout", "spirals"],
+    ids=["kmeans in a database", "noisy", "maxout", "spirals"],
 )
 def test_a_run_that_is_stopped_twice_ends_like_one_that_is_not(
     arguments: tuple[str, ...],

@@ -17,7 +17,7 @@ from runner.snapshots.restoring.restore import restore
 from tests.conftest import VELES_RUN, Run
 from tests.states import differences, workflow_state
 from tests.system.test_full_disk import mounted
-from tests.system.test_resume import epoch_lines, final_snapshot, run_until_signal
+from tests.system.test_resume import epoch_lines, final_snapshot, run_with_stops
 
 PICTURES = True
 BASE = ("conf=mnist_small", "seed=7", "decision.max_epochs=6")
@@ -53,18 +53,16 @@ def test_a_run_is_the_same_with_pictures(veles_run: Run, tmp_path: Path, without
     assert differences(without[0], state_of(tmp_path / final_snapshot(done.stdout))) == []
 
 
-def test_stopped_and_continued_runs_are_the_same_whether_they_draw_or_not(tmp_path: Path, rng: random.Random, without) -> None:
-    arguments, seen, stops = [*BASE], [], 0
-    while True:
-        arguments.append(f"plotters={rng.choice(['true', 'false'])}")
-        code, output = run_until_signal(tmp_path, arguments, signal.SIGTERM, rng)
-        seen += epoch_lines(output)
-        if code == 0:
-            break
-        assert code == 75, output
-        stops += 1
-        arguments = [f"snapshot={final_snapshot(output)}"]
-    assert stops > 0
+def test_stopped_and_continued_runs_are_the_same_whether_they_draw_or_not(
+    veles_run: Run, tmp_path: Path, rng: random.Random, without
+) -> None:
+    def plotters() -> str:
+        return f"plotters={rng.choice(['true', 'false'])}"
+
+    def again(snapshot: str) -> list[str]:
+        return [f"snapshot={snapshot}", plotters()]
+
+    seen, output = run_with_stops(veles_run, tmp_path, [*BASE, plotters()], signal.SIGTERM, rng, again)
     assert seen == without[1]
     assert differences(without[0], state_of(tmp_path / final_snapshot(output))) == []
 

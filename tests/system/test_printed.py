@@ -13,7 +13,7 @@ from runner.snapshots.restoring.restore import restore
 from tests.conftest import VELES_RUN, Run
 from tests.system.test_evaluate import CONF, write_table
 
-NAMES = ["a,b c=d", "it's {x: 'y'}", '${oc.env:X} "q"', "naïve [1] (2)\\'"]
+NAMES = ["it's {x: 'y'} a,b c=d", 'naïve [1] (2)\\ ${oc.env:X} "q"']
 """Names of folders and conf files, with what a shell and Hydra read something else in."""
 
 
@@ -70,7 +70,7 @@ def test_the_weights_move_again(veles_run: Run, tmp_path: Path) -> None:
     assert not before.equal(after)
 
 
-@pytest.mark.parametrize("name", ["foo", "true", "a,b c=d", "-x"])
+@pytest.mark.parametrize("name", ["true", "a,b c=d"])
 def test_the_name_of_a_workflow_is_part_of_the_command(name: str, veles_run: Run, tmp_path: Path) -> None:
     output = veles_run(
         "conf=c", as_override("workflow.name", name), "decision.max_epochs=1", "snapshotter.directory=here"
@@ -78,7 +78,7 @@ def test_the_name_of_a_workflow_is_part_of_the_command(name: str, veles_run: Run
     assert "Epoch 2" in typed("Extend", output, tmp_path)
 
 
-@pytest.mark.parametrize("limit", ["decision.max_epochs=2", "decision.fail_iterations=1"])
+@pytest.mark.parametrize("limit", ["decision.fail_iterations=1"])
 def test_a_limit_that_was_passed_is_extended_beyond_what_is_done(limit: str, veles_run: Run, tmp_path: Path) -> None:
     small = ("conf=mnist_small", "loader.train_size=200", "loader.validation_size=100", "seed=1", "snapshotter.directory=here")
     veles_run(*small, "decision.max_epochs=6", "layers.fc1.learning_rate=1e-9", "plotters=false")

@@ -4,6 +4,7 @@ import random
 import re
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.conftest import VELES_RUN, Run
 from tests.states import differences, state_of
 
 EPOCHS = 6
+STOPS = 3
 BASE = ("conf=mnist_small", "layers.fc1.gradient_momentum=0.5", f"decision.max_epochs={EPOCHS}")
 
 
@@ -50,6 +52,31 @@ def run_until_signal(folder: Path, arguments: list[str], number: signal.Signals,
     return process.returncode, output
 
 
+def run_with_stops(
+    veles_run: Run,
+    folder: Path,
+    arguments: list[str],
+    number: signal.Signals,
+    rng: random.Random,
+    again: Callable[[str], list[str]],
+) -> tuple[list[str], str]:
+    """Stops a run a few times, and goes on to its end; returns the lines of all epochs, and the last process's output.
+
+    Args:
+        again: what is typed to go on from a snapshot.
+    """
+    seen: list[str] = []
+    for stops in range(STOPS):
+        code, output = run_until_signal(folder, arguments, number, rng)
+        seen += epoch_lines(output)
+        if code == 0 and stops > 0:
+            return seen, output
+        assert code == {signal.SIGTERM: 75, signal.SIGINT: 130}[number], output
+        arguments = again(final_snapshot(output))
+    output = veles_run(*arguments).stdout
+    return seen + epoch_lines(output), output
+
+
 def test_extended_run_is_identical(veles_run: Run, tmp_path: Path, uninterrupted) -> None:
     state, lines = uninterrupted
     first = veles_run(*BASE[:-1], "decision.max_epochs=2", "seed=7").stdout
@@ -59,22 +86,16 @@ def test_extended_run_is_identical(veles_run: Run, tmp_path: Path, uninterrupted
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_runs_continue_identically(number: signal.Signals, tmp_path: Path, rng: random.Random, uninterrupted) -> None:
+def test_stopped_runs_continue_identically(
+    number: signal.Signals, veles_run: Run, tmp_path: Path, rng: random.Random, uninterrupted
+) -> None:
     state, lines = uninterrupted
-    codec = iter(rng.sample(["gz", "bz2", "xz", "snappy", "zst", "none"], 6) * 20)
-    seen: list[str] = []
-    arguments = [*BASE, "seed=7"]
-    stops = 0
-    while True:
-        code, output = run_until_signal(tmp_path, arguments, number, rng)
-        seen += epoch_lines(output)
-        if code == 0:
-            break
-        assert code == {signal.SIGTERM: 75, signal.SIGINT: 130}[number], output
-        stops += 1
-        other = [f"snapshotter.compression={next(codec)}", f"snapshotter.interval={rng.randint(1, 3)}"]
-        arguments = [f"snapshot={final_snapshot(output)}", *other]
-    assert stops > 0
+    codec = iter(rng.sample(["gz", "bz2", "xz", "snappy", "zst", "none"], STOPS))
+
+    def again(snapshot: str) -> list[str]:
+        return [f"snapshot={snapshot}", f"snapshotter.compression={next(codec)}", f"snapshotter.interval={rng.randint(1, 3)}"]
+
+    seen, output = run_with_stops(veles_run, tmp_path, [*BASE, "seed=7"], number, rng, again)
     assert seen == lines
     assert differences(state, state_of(tmp_path / final_snapshot(output))) == []
 
