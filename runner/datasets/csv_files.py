@@ -51,6 +51,9 @@ def read(path: Path, texts: Collection[str | int], header: bool | None) -> tuple
     columns = _by_pyarrow(path, found, textual) or _by_python(path, found, textual)
     if found.trailing and isinstance(last := columns.pop(found.names[-1]), Texts) and last.names not in ([], [""]):
         raise ValueError(f"{_line(path, found, last.row_of(last.names[1]))} has one value more than others")
+    for name, column in columns.items():
+        if isinstance(column, Texts) and (text := next((text for text in column.names if "\0" in text), None)) is not None:
+            raise ValueError(f"{_line(path, found, column.row_of(text))}, column {name!r} has a NUL character: it is damaged")
     return columns, lambda row: _line(path, found, row)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from runner.datasets.cell_numbers import is_number, parsed
-from runner.datasets.files import gunzipped
+from runner.datasets.files import foreign, gunzipped
+from runner.datasets.texts import trimmed
 
 DELIMITERS = "\t;|,"
 """In the order in which they are tried: the cells of a file with semicolons may have decimal commas."""
@@ -60,12 +61,15 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file of text, which may be compressed by gzip.
 
     Raises:
-        ValueError: it is not UTF-8.
+        ValueError: it is not UTF-8, or no text at all.
     """
     with path.open("rb") as file:
         stream: IO[bytes] = gunzipped(file) if file.peek(2)[:2] == b"\x1f\x8b" else file
-        if stream.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):  # type: ignore[attr-defined]
+        head: bytes = stream.peek(32)[:32]  # type: ignore[attr-defined]
+        if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head[:2]:
             raise ValueError("it is UTF-16: save it as UTF-8")
+        if head and (other := foreign(head)):
+            raise ValueError(other)
         yield stream
 
 
@@ -130,7 +134,7 @@ def layout(path: Path, header: bool | None) -> Layout:
             break
     if not found:
         raise ValueError("it has no rows")
-    found[0] = [cell.strip() for cell in found[0]]
+    found[0] = [trimmed(cell) for cell in found[0]]
     if header is None:
         header = has_header(found)
     size = sum(len(row) + sum(map(len, row)) for row in found)
@@ -185,5 +189,5 @@ def has_header(found: list[Row]) -> bool:
         elif cell and below and above_numbers:
             return True
         else:
-            values |= cell != "" and cell in map(str.strip, below)
+            values |= cell != "" and cell in map(trimmed, below)
     return not values

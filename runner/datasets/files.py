@@ -12,6 +12,22 @@ from typing import IO, Any
 
 from runner.errors import ConfigError
 
+SIGNS = {
+    b"version https://git-lfs": "it is a pointer of Git LFS, not the file itself: git lfs pull",
+    b"\x1f\x8b": "it is compressed by gzip: unpack it",
+    b"BZh91AY&SY": "it is compressed by bzip2: unpack it",
+    b"\xfd7zXZ": "it is compressed by xz: unpack it",
+    b"\x28\xb5\x2f\xfd": "it is compressed by zstd: unpack it",
+    b"PK\3\4": "it is a ZIP archive or an Excel workbook: unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "it is an old Excel workbook: save it as CSV",
+    b"PAR1\x15": "it is Parquet: name it .parquet",
+    b"\x93NUMPY": "it is an array of numpy: name it .npy",
+    b"\x89HDF": "it is HDF5, which is not read",
+    b"<!doctype": "it is a web page: download the file itself",
+    b"<html": "it is a web page: download the file itself",
+}
+"""By how a file begins, what it is when it is not what its name says."""
+
 gzip_library: ModuleType
 GZIP_ERRORS: tuple[Any, ...] = (OSError, EOFError, zlib.error)
 try:
@@ -29,6 +45,14 @@ def check_folder(key: str, folder: str) -> Path:
     if not path.is_dir():
         raise ConfigError(f"{key}={folder!r} is not a folder")
     return path
+
+
+def foreign(head: bytes) -> str | None:
+    """Returns what a file is that begins with something else than its name promises, and what to do, or None."""
+    if not head:
+        return "it is empty"
+    text = head.lstrip().lower()
+    return next((told for sign, told in SIGNS.items() if head.startswith(sign) or text.startswith(sign)), None)
 
 
 @contextmanager

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runner.datasets.files import check_folder, needs, some
+from runner.checks import first_line
+from runner.datasets.files import check_folder, foreign, needs, some
 from runner.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -19,6 +22,7 @@ log = logging.getLogger(__name__)
 Pixels = npt.NDArray[Any]
 
 ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 """What systems leave in folders, besides hidden files."""
 
@@ -114,9 +118,30 @@ def _reader(grayscale: bool, size: tuple[int, int] | None) -> Callable[[str], Pi
 
     def read(path: str) -> Pixels:
         try:
-            with Image.open(path) as image:
+            # Nothing but these: for others, such as EPS, pillow starts a program.
+            with _warnings_of(path), Image.open(path, formats=FORMATS) as image:
                 return pixels.pixels(image, grayscale, size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ConfigError(f"{path!r} cannot be read as an image: {error}") from error
+        except Exception as error:  # what decodes a damaged file may fail in any way
+            raise ConfigError(f"{path!r} cannot be read as an image: {_reason(path, error)}") from error
 
     return read
+
+
+@contextmanager
+def _warnings_of(path: str) -> Iterator[None]:
+    """Within it pillow's warnings, such as of damaged EXIF data, are logged with the path of the image."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        yield
+    for warning in told:
+        log.warning("%r: %s", path, " ".join(str(warning.message).split()))
+
+
+def _reason(path: str, error: Exception) -> str:
+    """Returns why an image cannot be read: what it is instead, if that can be told."""
+    from PIL import UnidentifiedImageError
+
+    if not isinstance(error, UnidentifiedImageError):
+        return first_line(error)
+    with open(path, "rb") as file:
+        return foreign(file.read(32)) or f"it is damaged, or none of {', '.join(FORMATS)}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,8 +16,8 @@ import numpy.typing as npt
 
 from runner.checks import first_line, known
 from runner.datasets import csv_files
-from runner.datasets.files import GZIP_ERRORS, needs, some
-from runner.datasets.texts import Texts
+from runner.datasets.files import GZIP_ERRORS, foreign, needs, some
+from runner.datasets.texts import Texts, trimmed
 from runner.errors import ConfigError
 
 Array = npt.NDArray[Any]
@@ -33,11 +34,13 @@ class Table:
         origin: the key and the file, for messages.
         columns: the columns by name; those of text are `Texts`, others arrays of numbers.
         row_name: tells how a person finds a row, such as `line 5`.
+        index: the columns that number or name the rows, as pandas has noted in the file.
     """
 
     origin: str
     columns: dict[str, Column]
     row_name: Callable[[int], str]
+    index: frozenset[str] = frozenset()
 
     def cell(self, row: int, column: str) -> str:
         """Returns where a cell is, for messages."""
@@ -99,13 +102,21 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
     except ConfigError:
         raise
     except (*GZIP_ERRORS, ValueError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{origin} cannot be read: {first_line(error)}") from error
+        raise ConfigError(f"{origin} cannot be read: {_instead(path, ending) or first_line(error)}") from error
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"{origin} has columns of different lengths: {dict(list(lengths.items())[:10])}")
     if not any(lengths.values()):
         raise ConfigError(f"{origin} has no rows")
-    return Table(origin, columns, row_name)
+    return Table(origin, columns, row_name, _index(path) if ending == ".parquet" else frozenset())
+
+
+def _instead(path: Path, ending: str) -> str | None:
+    """Returns what a file is instead of what its ending says, if that can be told."""
+    with path.open("rb") as file:
+        head = file.read(32)
+    own = {".parquet": b"PAR1", ".npy": b"\x93NUMPY", ".npz": b"PK"}.get(ending)
+    return None if own is None or head.startswith(own) else foreign(head)
 
 
 def _parquet(path: Path) -> dict[str, Column]:
@@ -118,7 +129,15 @@ def _parquet(path: Path) -> dict[str, Column]:
             table = file.read()
     except ArrowException as error:
         raise ValueError(first_line(error)) from error
-    return {name.strip(): _from_arrow(name, table[name]) for name in table.column_names}
+    return {trimmed(name): _from_arrow(name, table[name]) for name in table.column_names}
+
+
+def _index(path: Path) -> frozenset[str]:
+    """Returns the columns of a Parquet file that are the index of what pandas has written."""
+    from pyarrow import parquet
+
+    about = parquet.read_schema(path).pandas_metadata or {}
+    return frozenset(trimmed(name) for name in about.get("index_columns", ()) if isinstance(name, str))
 
 
 def _from_arrow(name: str, column: Any) -> Column:
@@ -131,7 +150,7 @@ def _from_arrow(name: str, column: Any) -> Column:
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
     if types.is_dictionary(column.type):
         column = column.cast(kind)
-    if types.is_string(kind) or types.is_large_string(kind):
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         texts = Texts()
         for chunk in column.chunks:
             encoded = chunk.dictionary_encode()
@@ -146,7 +165,11 @@ def _from_arrow(name: str, column: Any) -> Column:
 
 
 def _npy(path: Path) -> dict[str, Column]:
-    array = np.load(path, allow_pickle=False)
+    with _loaded(path, np.ndarray) as array:
+        return _matrix(array)
+
+
+def _matrix(array: Array) -> dict[str, Column]:
     if array.dtype.names:
         return {name: _from_numpy(name, array[name]) for name in array.dtype.names}
     if array.ndim != 2:
@@ -155,8 +178,23 @@ def _npy(path: Path) -> dict[str, Column]:
 
 
 def _npz(path: Path) -> dict[str, Column]:
-    with np.load(path, allow_pickle=False) as arrays:
+    with _loaded(path, np.lib.npyio.NpzFile) as arrays:
+        if others := [name for name in arrays.zip.namelist() if not name.endswith(".npy")]:
+            raise ValueError(f"it has {some(others)} beside arrays")
         return {name: _from_numpy(name, array) for name, array in arrays.items()}
+
+
+@contextmanager
+def _loaded(path: Path, kind: type) -> Iterator[Any]:
+    """Opens a file of numpy's, which must hold an array or arrays; numpy leaves one open that it cannot read."""
+    with path.open("rb") as file:
+        try:
+            content = np.load(file, allow_pickle=False)
+        except MemoryError as error:
+            raise ValueError(f"its header announces more than there is memory for: {first_line(error)}") from error
+        if not isinstance(content, kind):
+            raise ValueError("it is another kind of file of numpy")
+        yield content
 
 
 def _from_numpy(name: str, array: Array) -> Column:
@@ -168,7 +206,8 @@ def _from_numpy(name: str, array: Array) -> Column:
         except UnicodeDecodeError as error:
             raise ValueError(f"its array {name!r} has bytes that are not ASCII: save it as text") from error
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"its array {name!r} is of type {array.dtype}, and neither numbers nor text")
+        shape = f" and has {array.ndim} dimensions" if array.ndim > 1 else ""
+        raise ValueError(f"its array {name!r} is of type {array.dtype}{shape}, and neither numbers nor a column of text")
     return array.astype(np.float64) if array.dtype.itemsize > 8 else array
 
 

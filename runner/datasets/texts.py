@@ -13,6 +13,18 @@ from runner.datasets.cell_numbers import is_number
 Codes = npt.NDArray[np.int64]
 
 
+INVISIBLE = "\u200b\u2060\ufeff"
+"""Blanks without width, which come with texts from web pages, and byte order marks of files that were joined."""
+
+
+def trimmed(text: str) -> str:
+    """Returns a text without the white space around it, whether it has a width or not."""
+    text = text.strip()
+    while not text.isascii() and (inner := text.strip(INVISIBLE).strip()) != text:
+        text = inner
+    return text
+
+
 class Texts:
     """A column of text. White space around a text does not count.
 
@@ -36,7 +48,7 @@ class Texts:
         self._parts.append(numbers[codes])
 
     def _number(self, text: str) -> int:
-        return self._numbers.setdefault(text.strip(), len(self._numbers))
+        return self._numbers.setdefault(trimmed(text), len(self._numbers))
 
     @property
     def names(self) -> list[str]:

@@ -133,16 +133,19 @@ def _target_of(key: str, value: Any) -> str:
 
 def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
     began = time.monotonic()
+    items: list[Any] = []
     try:
         dataset = cls(**arguments)
         count = len(dataset)
-        items = [dataset[0]] if count else []
-        _check_memory(key, items, count)
-        items += [dataset[index] for index in range(1, count)]
+        for index in range(count):
+            items.append(dataset[index])
+            if index == 0:
+                _check_memory(key, items, count)
     except ConfigError:
         raise
     except Exception as error:  # the user's own class may fail in any way
-        raise ConfigError(f"{key}: {cls.__qualname__} fails: {places.told(error)}") from error
+        where = f" at item {len(items)} (counted from 0)" if items else ""
+        raise ConfigError(f"{key}: {cls.__qualname__} fails{where}: {places.told(error)}") from error
     pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in items]
     if not pairs or any(len(pair) not in (1, 2) or len(pair) != len(pairs[0]) for pair in pairs):
         raise ConfigError(f"{key}: {cls.__qualname__} must have items (sample, label), or samples alone")
@@ -167,13 +170,28 @@ def _check_memory(key: str, first: list[Any], count: int) -> None:
 
 
 def _stacked(key: str, what: str, parts: tuple[Any, ...]) -> Array:
-    for index, part in enumerate(parts):
-        if getattr(part, "mode", None) == "P":
-            raise ConfigError(f"{key}: the {what} of item {index} is an image with a palette: convert it, as by convert('RGB')")
+    arrays = [_array(f"{key}: the {what} of item {index}", part) for index, part in enumerate(parts)]
+    shape = arrays[0].shape
+    if (other := next((index for index, array in enumerate(arrays) if array.shape != shape), None)) is not None:
+        raise ConfigError(
+            f"{key}: the {what}s cannot be put together: that of item {other} has the shape {arrays[other].shape}, that of"
+            f" item 0 {shape}"
+        )
+    array = np.stack(arrays)
+    return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+
+
+def _array(where: str, part: Any) -> Array:
+    """Returns a part of an item as an array of numbers."""
+    if getattr(part, "mode", None) == "P":
+        raise ConfigError(f"{where} is an image with a palette: convert it, as by convert('RGB')")
+    if np.ma.is_masked(part):
+        raise ConfigError(f"{where} is an array of which values are masked: fill them")
     try:
-        array = np.stack([np.asarray(part) for part in parts])
+        array = np.asarray(part)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"{key}: the {what}s cannot be put together: {first_line(error)}") from error
+        raise ConfigError(f"{where} is no array: {first_line(error)}") from error
     if array.dtype.kind not in "biuf":
-        raise ConfigError(f"{key}: a {what} is {type(parts[0]).__name__}, which is not a number, an array or a tensor")
+        fault = "beyond 64 bits" if isinstance(part, int) else "not a number, nor an array or a tensor of numbers"
+        raise ConfigError(f"{where} is {type(part).__name__}, and {fault}")
     return array

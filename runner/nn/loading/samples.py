@@ -37,7 +37,9 @@ class Samples(NamedTuple):
         return Samples(self.data[which], labels, targets)
 
     def check(self, split: str) -> None:
-        """Raises a ConfigError if there is not a target for each sample, or a value is NaN or infinite."""
+        """Raises a ConfigError if samples have no values or not a target each, or if a value is NaN or infinite."""
+        if 0 in self.data.shape[1:]:
+            raise ConfigError(f"the {split} samples have shape {self.data.shape[1:]}: there are no values in them")
         if self.targets is not None and len(self.targets) != len(self.data):
             raise ConfigError(f"the {split} set has {len(self.data)} samples, and targets of shape {self.targets.shape}")
         for what, array in (("", self.data), (" target", self.targets)):

@@ -25,9 +25,11 @@ from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples, first_n
 
 log = logging.getLogger(__name__)
 
-FIRST_INDEX, LAST_INDEX = ("", "Unnamed: 0"), "__index_level_0__"
-"""Names under which pandas writes the index of a table: as the first column of a CSV file, and anywhere in Parquet."""
-INDEX_NAMES = frozenset({*FIRST_INDEX, LAST_INDEX})
+FIRST_INDEX = frozenset({"", "Unnamed: 0"})
+"""Names under which pandas writes the index of a table as the first column of a CSV file."""
+
+MISSING = frozenset({"NA", "N/A", "n/a", "<NA>", "#N/A", "NULL", "null", "None", "?"})
+"""Names that other programs write, or read, for values that are missing."""
 
 BLOCK_ROWS = 4096
 
@@ -138,10 +140,9 @@ class TableLoader(FullBatchLoader):
         features = [table.name("loader.columns", column) for column in self.columns]
         if not features:
             features = [name for name in table.columns if name != label and name not in targets]
-            for name in [name for number, name in enumerate(table.columns) if _is_index(number, name) and name in features]:
-                log.warning(
-                    "%s: the column %r numbers the rows, so it is left out (loader.columns can name it)", table.origin, name
-                )
+            index = [name for number, name in enumerate(table.columns) if _is_index(table, number, name)]
+            for name in [name for name in index if name in features]:
+                log.warning("%s: the column %r is an index, so it is left out (loader.columns can name it)", table.origin, name)
                 features.remove(name)
         if not features:
             raise ConfigError(f"{table.origin} has no columns for the data besides label and targets")
@@ -161,7 +162,7 @@ class TableLoader(FullBatchLoader):
             [*self.feature_names, *self.target_names, *([] if self.label_name is None else [self.label_name])]
         )
         missing = [name for name in needed if name not in table.columns]
-        extra = [name for name in table.columns if name not in needed and name not in INDEX_NAMES]
+        extra = [name for name in table.columns if name not in needed and name not in FIRST_INDEX | table.index]
         besides = f", and has {some(extra)} besides" if extra else ""
         if missing:
             raise ConfigError(f"{table.origin} lacks {some(missing)} of the first table's columns{besides}")
@@ -226,8 +227,8 @@ class TableLoader(FullBatchLoader):
         return _numbers(table, name, column) if isinstance(column, Texts) else column
 
 
-def _is_index(number: int, name: str) -> bool:
-    return (number == 0 and name in FIRST_INDEX) or name == LAST_INDEX
+def _is_index(table: Table, number: int, name: str) -> bool:
+    return (number == 0 and name in FIRST_INDEX) or name in table.index
 
 
 def _numbers(table: Table, name: str, column: Texts) -> Array:
@@ -250,9 +251,12 @@ def _numbers(table: Table, name: str, column: Texts) -> Array:
 
 
 def _refuse_empty(table: Table, name: str, column: Texts) -> None:
+    """Raises a ConfigError if a cell of names is empty; tells of names that may mean the same."""
     for text in column.names:
         if not text or text.lower() == "nan":
             raise ConfigError(f"{table.cell(column.row_of(text), name)}: the cell is {text or 'empty'}")
+        if text in MISSING:
+            log.warning("%s: %r is taken for a name, and not for a missing value", table.cell(column.row_of(text), name), text)
 
 
 def _whole_numbers(table: Table, name: str, labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

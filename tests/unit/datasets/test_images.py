@@ -1,4 +1,8 @@
+import gzip
+import io
+import struct
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +138,93 @@ KINDS: dict[str, tuple[str, Callable[[], Image.Image], dict[str, object], np.nda
 """For each kind its ending, the image, how it is saved, and its pixels as (3, height, width) to within so much."""
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width: int, depth: int, color: int, row: bytes, more: bytes = b"", height: int = 1, interlace: int = 0) -> bytes:
+    """Returns a PNG file of one row, as it is stored: with so many bits for each of its numbers."""
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace)
+    data_chunk = chunk(b"IDAT", zlib.compress(b"\0" + row))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + data_chunk + chunk(b"IEND", b"")
+
+
+def tiff(row: list[float], dtype: str, photometric: int = 1) -> bytes:
+    """Returns a TIFF file of one row of numbers of any type."""
+    array = np.array([row]).astype(dtype)
+    order = ">" if dtype[0] == ">" else "<"
+    tags = {256: len(row), 257: 1, 258: 8 * array.itemsize, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 1, 279: array.nbytes}
+    tags[339] = {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
+    mark = b"MM\0*" if order == ">" else b"II*\0"
+    place = struct.pack(f"{order}I", 8 + array.nbytes)
+    return mark + place + array.tobytes() + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+
+
+def saved(image: Image.Image, format: str, **settings: object) -> bytes:
+    image.save(buffer := io.BytesIO(), format, **settings)
+    return buffer.getvalue()
+
+
+COLORS = Image.fromarray(BYTES[..., :3])
+FRAMES = {"save_all": True, "append_images": [Image.fromarray(BYTES[::-1, :, :3])]}
+SIX = chunk(b"PLTE", bytes(range(6)))
+FILES: dict[str, tuple[str, bytes, list[list[int]] | np.ndarray]] = {
+    "PNG of 1 bit": ("a.png", png(6, 1, 0, b"\xa8"), [[255, 0, 255, 0, 255, 0]]),
+    "PNG of 2 bits": ("a.png", png(4, 2, 0, b"\x1b"), [[0, 85, 170, 255]]),
+    "PNG of 4 bits": ("a.png", png(4, 4, 0, b"\x0f\x5a"), [[0, 255, 85, 170]]),
+    "PNG of 8 bits, interlaced": ("a.png", png(1, 8, 0, b"\x07", interlace=1), [[7]]),
+    "PNG with a transparent shade": ("a.png", png(3, 8, 0, b"\1\2\3", chunk(b"tRNS", b"\0\2")), [[1, 255, 3]]),
+    "PNG with a transparent colour": (
+        "a.png",
+        png(2, 8, 2, b"\1\2\3\4\5\6", chunk(b"tRNS", b"\0\1\0\2\0\3")),
+        np.array([[[255, 4]], [[255, 5]], [[255, 6]]]),
+    ),
+    "PNG of 16 bits in colour": ("a.png", png(1, 16, 2, b"\x01\x02\xff\xfe\x80\x00"), np.array([[[1]], [[255]], [[128]]])),
+    "PNG with a palette of 4 bits": ("a.png", png(2, 4, 3, b"\x01", SIX), np.array([[[0, 3]], [[1, 4]], [[2, 5]]])),
+    "PNG with half a transparent palette": (
+        "a.png",
+        png(2, 4, 3, b"\x01", SIX + chunk(b"tRNS", b"\xff\x00")),
+        np.array([[[0, 255]], [[1, 255]], [[2, 255]]]),
+    ),
+    "PNG with a gamma": ("a.png", png(2, 8, 0, b"\1\2", chunk(b"gAMA", struct.pack(">I", 100_000))), [[1, 2]]),
+    "PNG of one pixel": ("a.png", saved(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG"), np.array([[[1]], [[2]], [[3]]])),
+    "TIFF where 0 is white": ("a.tif", tiff([1, 2, 250], "u1", 0), [[254, 253, 5]]),
+    "TIFF of big-endian numbers": ("a.tif", tiff([1, 2, 50_000], ">u2"), [[1, 2, 50_000]]),
+    "TIFF of signed numbers": ("a.tif", tiff([-1, 2, -30_000], "i2"), [[-1, 2, -30_000]]),
+    "TIFF of long signed numbers": ("a.tif", tiff([-1, 2, -(2**31)], "i4"), [[-1, 2, -(2**31)]]),
+    "TIFF of floats, big-endian": ("a.tif", tiff([-0.5, 1e30, 5e-324], ">f4"), [[-0.5, np.float32(1e30), 0]]),
+    "PPM in letters": ("a.ppm", b"P3\n# c\n2 1\n255\n1 2 3 4 5 6\n", np.array([[[1, 4]], [[2, 5]], [[3, 6]]])),
+    "PGM of 4 bits": ("a.pgm", b"P2\n2 1\n15\n0 15\n", [[0, 255]]),
+    "PBM named PGM": ("a.pgm", b"P1\n2 1\n0 1\n", [[255, 0]]),
+    "BMP of 1 bit": ("a.bmp", saved(Image.fromarray(MASK), "BMP"), MASK * 255),
+    "JPEG in grey": ("a.jpg", saved(Image.new("L", (4, 4), 77), "JPEG"), np.full((4, 4), 77)),
+    "JPEG in CMYK": (
+        "a.jpg",
+        saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100),
+        np.array([255, 0, 0])[:, None, None] * np.ones((3, 8, 8)),
+    ),
+    "PNG named JPEG": ("a.jpg", saved(COLORS, "PNG"), planes(BYTES[..., :3])),
+    "junk after the end": ("a.png", saved(COLORS, "PNG") + b"junk", planes(BYTES[..., :3])),
+    "GIF of two frames": ("a.gif", saved(palette(), "GIF", save_all=True, append_images=[COLORS]), planes(PALETTE)),
+    "WebP of two frames": ("a.webp", saved(COLORS, "WEBP", lossless=True, **FRAMES), planes(BYTES[..., :3])),
+    "PNG of two frames": ("a.png", saved(COLORS, "PNG", **FRAMES), planes(BYTES[..., :3])),
+    "TIFF of two pages": ("a.tif", saved(COLORS, "TIFF", **FRAMES), planes(BYTES[..., :3])),
+    **{
+        f"{format} of orientation {number}": (
+            f"a.{format}",
+            saved(COLORS, format, exif=oriented(number)[1]["exif"], **settings),
+            planes(ORIENTED[number](BYTES[..., :3])),
+        )
+        for format, settings in (("tiff", {}), ("webp", {"lossless": True}))
+        for number in (3, 6)
+    },
+    "orientation of no meaning": ("a.png", saved(COLORS, "PNG", exif=oriented(9)[1]["exif"]), planes(BYTES[..., :3])),
+    "EXIF of no meaning": ("a.png", saved(COLORS, "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), planes(BYTES[..., :3])),
+}
+"""For each kind of file its name, its bytes, and its pixels, worked out by hand: one plane where all three are the same."""
+
+
 def load(folder: str, classes: list[str], **settings: object) -> tuple[np.ndarray, np.ndarray]:
     return image_files.load(image_files.find(KEY, folder), classes, **settings)
 
@@ -152,6 +243,16 @@ def test_odd_images_are_read_as_by_numpy(kind: str, tmp_path: Path) -> None:
     assert labels.tolist() == [0]
     assert pixels.dtype.kind == ("f" if kind == "floats" else "i" if "bits" in kind or "16" in kind else "u")
     np.testing.assert_allclose(pixels[0].astype(float), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_odd_files_are_read_as_they_are_stored(kind: str, tmp_path: Path) -> None:
+    name, content, expected = FILES[kind]
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / name).write_bytes(content)
+    pixels, _ = load(str(tmp_path), ["cat"])
+    array = np.asarray(expected)
+    assert np.array_equal(pixels[0], array if array.ndim == 3 else rgb(array))
 
 
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
@@ -180,10 +281,35 @@ def test_odd_images_are_resized_as_by_pillow(kind: str, tmp_path: Path) -> None:
 
 WRONG: dict[str, tuple[str, Callable[[Path], object]]] = {
     "no image": ("cannot be read as an image", lambda path: path.write_bytes(b"no image")),
-    "empty": ("cannot be read as an image", lambda path: path.write_bytes(b"")),
+    "empty": ("cannot be read as an image: it is empty", lambda path: path.write_bytes(b"")),
+    "a pointer": ("git lfs pull", lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\nsize 1\n")),
+    "a web page": ("it is a web page", lambda path: path.write_bytes(b"\n<html><body>404</body></html>")),
+    "compressed": ("it is compressed by gzip", lambda path: path.write_bytes(gzip.compress(saved(COLORS, "PNG")))),
+    "SVG": ("it is damaged, or none of BMP, ", lambda path: path.write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")),
+    "a program": ("it is damaged, or none of BMP, ", lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n")),
+    "too many pixels": ("exceeds limit", lambda path: path.write_bytes(png(60_000, 8, 0, b"\1", height=60_000))),
+    "no pixels": ("it is damaged, or", lambda path: path.write_bytes(png(0, 8, 0, b""))),
+    "a JPEG cut off": (
+        "truncated",
+        lambda path: path.write_bytes(
+            saved(Image.fromarray(RANDOM.integers(256, size=(64, 64)).astype(np.uint8)), "JPEG")[:-900]
+        ),
+    ),
+    "a GIF cut off": ("", lambda path: path.write_bytes(saved(COLORS, "GIF", **FRAMES)[:60])),
+    "a BMP cut off": ("truncated", lambda path: path.write_bytes(saved(COLORS, "BMP")[:-30])),
+    "a TIFF cut off": ("", lambda path: path.write_bytes(saved(COLORS, "TIFF")[:-60])),
+    "a WebP cut off": ("", lambda path: path.write_bytes(saved(COLORS, "WEBP")[:-20])),
+    "a transparent shade of 16 bits": (
+        "one of its 16-bit values is transparent",
+        lambda path: path.write_bytes(png(1, 16, 0, b"\1\2", chunk(b"tRNS", b"\1\2"))),
+    ),
+    "signed bytes": ("it has signed bytes", lambda path: path.write_bytes(tiff([-1, 2], "i1"))),
+    "numbers beyond 31 bits": ("it has numbers from 2.31 up", lambda path: path.write_bytes(tiff([1, 2**31], "u4"))),
+    "16 bits where 0 is white": ("0 means white in it", lambda path: path.write_bytes(tiff([1, 2], "u2", 0))),
+    "double precision": ("it is damaged, or none of", lambda path: path.write_bytes(tiff([1, 2], "f8"))),
     "cut off": (
         "cannot be read as an image: .*truncated",
-        lambda path: path.write_bytes(data_of(Image.fromarray(np.tile(BYTES[..., :3], (20, 20, 1))))[:-300]),
+        lambda path: path.write_bytes(saved(Image.fromarray(np.tile(BYTES[..., :3], (20, 20, 1))), "PNG")[:-300]),
     ),
     "white on transparent": (
         "it is white on a transparent background",
@@ -198,13 +324,6 @@ WRONG: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 
 
-def data_of(image: Image.Image) -> bytes:
-    import io
-
-    image.save(buffer := io.BytesIO(), "PNG")
-    return buffer.getvalue()
-
-
 @pytest.mark.parametrize("kind", WRONG)
 def test_wrong_images_are_named(kind: str, tmp_path: Path) -> None:
     message, write = WRONG[kind]
@@ -213,6 +332,13 @@ def test_wrong_images_are_named(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"2.png' .*{message}") as caught:
         load(folder, ["cat"])
     assert "\n" not in str(caught.value)
+
+
+def test_warnings_of_pillow_name_the_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    exif = b"Exif\0\0II*\0\xff\xff\xff\xff"
+    load(folder_of(tmp_path, COLORS, ".png", exif=exif), ["cat"])
+    (line,) = caplog.messages
+    assert line.startswith(f"'{tmp_path}/cat/1.png': Corrupt EXIF data")
 
 
 def test_each_sub_folder_is_a_class(tmp_path: Path) -> None:

@@ -1,5 +1,10 @@
+import bz2
 import gzip
+import io
+import lzma
+import pickle
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +16,10 @@ from pyarrow import parquet
 from runner.datasets import csv_files, csv_layout, tables
 from runner.datasets.texts import Texts
 from runner.errors import ConfigError
+from runner.nn.loading.samples import TRAIN
+from runner.nn.loading.table_loader import TableLoader
 from tests import data
+from tests.units import LoggedWorkflow
 
 KEY = "loader.data_file"
 
@@ -76,6 +84,22 @@ ODD: dict[str, tuple[bytes, dict[str, object]]] = {
     "text late": (b"a,b\n" + b"1,2\n" * 7 + b"1,x\n", {"dtype": {"b": str}}),
     "numbers late": (b"a,b\nx,2\n" + b"1,2\n" * 7, {"dtype": {"a": str}}),
     "years as names": (b"id,2019,2020\n7,1,2\n8,3,4\n", {}),
+    "mixed ends of lines": (b"a,b\r\n1,2\n3,4\r5,6\r\n", {"engine": "python"}),
+    "quoted CRLF": (b'name,b\r\n"one\r\ntwo",2\r\nx,3\r\n', {"engine": "python", "keep_default_na": False}),
+    "byte order mark before quotes": (b'\xef\xbb\xbf"a","b"\n1,2\n3,4\n', {"encoding": "utf-8-sig"}),
+    "other ends of lines in text": ("a,b\nx\u2028y,1\nz\x85w,2\nv\x0bu,3\nt\x0cs,4\n".encode(), {}),
+    "one cell below a name": (b"a\n5\n", {}),
+    "empty name in the middle": (b"a,,c\n1,2,3\n4,5,6\n", {"names": ["a", "", "c"], "header": 0}),
+    "names that differ in case": (b"a,A\n1,2\n", {}),
+    "names of other signs": (b'a(cm),b[0],${x},a.b,"c,d"\n1,2,3,4,5\n', {}),
+    "dates and truth": (b"d,t,b\n2024-01-02,True,1\n2024-01-03,False,2\n", {}),
+    "empty cells of text": (b't,b\n,1\nx,2\n"",3\n', {}),
+    "decimal commas": (b"a;b\n1,5;2\n2,5;3\n", {"sep": ";"}),
+    "tabs within commas": (b"a,b\nx\ty,2\nz,3\n", {}),
+    "commas within tabs": (b"a\tb\n1,5\t2\n2,5\t3\n", {"sep": "\t"}),
+    "large numbers": (b"a,b\n9007199254740993,18446744073709551617\n-9223372036854775808,1e308\n", {}),
+    "many columns": (b",".join(b"c%d" % number for number in range(1500)) + b"\n" + b",".join([b"7"] * 1500) + b"\n", {}),
+    "gzip in members": (gzip.compress(b"a,b\n1,2\n", mtime=0) + gzip.compress(b"3,4\n", mtime=0), {"compression": "gzip"}),
     "gzip": (gzip.compress(b"a,b\n1,2\n3,4\n", mtime=0), {"compression": "gzip"}),
 }
 
@@ -84,13 +108,47 @@ ODD: dict[str, tuple[bytes, dict[str, object]]] = {
 def test_odd_files_are_read_as_by_pandas(name: str, by: str, tmp_path: Path) -> None:
     content, settings = ODD[name]
     (path := tmp_path / "t.csv").write_bytes(content)
-    expected = pandas.read_csv(path, keep_default_na=False, **settings)
+    expected = pandas.read_csv(path, **{"keep_default_na": False, **settings})
     table = read(path)
     assert list(table) == [column.strip() for column in expected.columns]
     for column, wanted in zip(table, expected, strict=True):
         wanted = expected[wanted]
         as_text = isinstance(table[column][0], str)
         assert table[column] == ([str(cell).strip() for cell in wanted] if as_text else wanted.astype(float).tolist()), column
+
+
+CELLS = {
+    **dict.fromkeys(
+        ["1", "-0", "-0.0", "+0", "5e-324", "2.2250738585072011e-308", "1e308", "1.7976931348623157e308", "1e-400"], True
+    ),
+    **dict.fromkeys(["1.", ".5", "-.5", "+.5", "1e5", "1E+05", "1e0005", "00012", " 1 ", "1\xa0", "\u20091", "\u200b1"], True),
+    **dict.fromkeys(["9007199254740993", "18446744073709551617", "123456789012345678901234567890", "\x0c1", "\ufeff1"], True),
+    **dict.fromkeys(["1e309", "-1e400", "inf", "Infinity", "-INF", "nan", "NaN", "-nan"], "not finite"),
+    **dict.fromkeys(["", " ", "\u200b"], "the cell is empty"),
+    **dict.fromkeys(["NA", "N/A", "null", "None", "#N/A", "1.#INF", "True", "0x10", "0x1p3", "1_000", "1j", "1d5", "1L"], "n"),
+    **dict.fromkeys(
+        ["1e", "e5", "1e+", "--1", "+-1", "+ 1", "1 000", "$5", "50%", ".", "1f", "∞", "\u22121", "½", "١٢", "\uff11"], "n"
+    ),
+    **dict.fromkeys(["1/2", "(1)", "1.5.2", "12:30", "2024-01-02", "'1'", "0b1", "infinit", "nan(1)", "x\xa0", "1e1_0"], "n"),
+    **dict.fromkeys(["1,5", "1,234", "1.234,5"], "not a number: .*decimal point"),
+    **dict.fromkeys(["1\0", "\x001"], "NUL"),
+}
+"""For each cell whether it is a number, or why it is refused."""
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_is_the_number_that_it_is_for_pandas_or_is_refused_with_its_place(cell: str, by: str, tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_bytes(f"a;b\n0.5;7\n{cell};8\n".encode())
+    loader = TableLoader(LoggedWorkflow(), seed=1, data_file=str(path))
+    if CELLS[cell] is True:
+        plain = cell.strip("\u200b\ufeff\xa0\u2009 \x0c")
+        expected = pandas.read_csv(io.StringIO(f"a\n0.5\n{plain}\n"))["a"].to_numpy(float)
+        assert loader.load_data()[TRAIN].data[:, 0].tobytes() == expected.tobytes()
+    else:
+        message = "is not a number" if CELLS[cell] == "n" else CELLS[cell]
+        with pytest.raises(ConfigError, match=rf"(?s)t.csv'.* line 3, column 'a'.*{message}") as caught:
+            loader.load_data()
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_large_files_are_read_as_by_pandas(by: str, tmp_path: Path) -> None:
@@ -157,6 +215,9 @@ def test_white_space_around_texts_does_not_count(by: str, tmp_path: Path) -> Non
     assert tables.load(KEY, str(path)).columns["b"].names == ["cat"]
 
 
+HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (%s)}".ljust(117) + b"\n"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -173,6 +234,31 @@ def test_white_space_around_texts_does_not_count(by: str, tmp_path: Path) -> Non
         ("t.csv", b"a,b\n1,\xe9\n", "it is not UTF-8 .byte 0xe9 in line 2."),
         ("t.csv", b"a,b\n" + b"1,2\n" * 40 + b"1,\xff\n", "it is not UTF-8 .byte 0xff in line 42."),
         ("t.csv", "a,b\n1,2\n".encode("utf-16"), "it is UTF-16"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16-le"), "it is UTF-16"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16-be"), "it is UTF-16"),
+        ("t.csv.gz", gzip.compress("a,b\n1,2\n".encode("utf-16"), mtime=0), "it is UTF-16"),
+        ("t.csv", b"a,b\n1,\xed\xa0\x80\n", "it is not UTF-8 .byte 0xed in line 2."),
+        ("t.csv", b"a,b\n1,x\0y\n", "line 2, column 'b' has a NUL character"),
+        ("t.csv", b"a,b\n1,2\n3,4\n\0\0\0\0", "line 4 has 1 value"),
+        ("t.csv", b"a,b\n1,2\n3,4\n\x1a", "line 4 has 1 value"),
+        ("t.csv", b"a,b\n1,2,\n3,4,\n", "line 2 has 3 values, and the first line has 2"),
+        ("t.csv", b"a,b\n1,2\n   \n3,4\n", "line 3 has 1 value"),
+        ("t.csv", b"# made by hand\na,b\n1,2\n", "line 2 has 2 values, and the first line has 1"),
+        ("t.csv", b"a\n1,5\n2,5\n", "line 2 has 2 values"),
+        ("t.csv", b"a,b\n'x',1\n'y, z',2\n", "line 3 has 3 values"),
+        ("t.csv", b'a,b\n"x \\" y",1\nz,2\n', "the row that begins after line 1 is not CSV"),
+        ("t.csv", b"a,b\n" + b"x" * 140_000 + b",1\n", "the row that begins after line 1 is not CSV: field larger"),
+        ("t.csv", b'[{"a": 1, "b": 2}]\n', "is not CSV"),
+        ("t.csv", b"\xef\xbb\xbf\xef\xbb\xbfa,a\n1,2\n", "it has two columns named 'a'"),
+        ("t.csv", b"<!DOCTYPE html>\n<html><body>404</body></html>\n", "it is a web page"),
+        ("t.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        ("t.csv", bz2.compress(b"a,b\n1,2\n"), "it is compressed by bzip2"),
+        ("t.csv", lzma.compress(b"a,b\n1,2\n"), "it is compressed by xz"),
+        ("t.csv", b"PK\3\4" + bytes(30), "it is a ZIP archive or an Excel workbook"),
+        ("t.csv.gz", gzip.compress(gzip.compress(b"a,b\n1,2\n")), "it is compressed by gzip: unpack it"),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n", mtime=0)[:-8] + bytes(8), "CRC"),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n", mtime=0) + b"junk junk", ""),
+        ("t.tsv", b"a\tb\n1\n", "line 2 has 1 value"),
         ("t.csv", b'a,b\n1,"2\n3,4\n', "the row that begins after line 1 is not CSV"),
         ("t.csv", b'a,b\n1,x\n2,"y\n3,z\n4,w\n', "the row that begins after line 2 is not CSV"),
         ("t.csv", b'a,b\n1,"2"x\n3,4\n', "the row that begins after line 1 is not CSV"),
@@ -183,7 +269,17 @@ def test_white_space_around_texts_does_not_count(by: str, tmp_path: Path) -> Non
         ("t.npz", b"nothing", ""),
         ("t.npz", b"", ""),
         ("t.parquet", b"nothing", ""),
-        ("t.parquet", b"", ""),
+        ("t.parquet", b"", "it is empty"),
+        ("t.parquet", b"a,b\n1,2\n", ""),
+        ("t.parquet", b"PAR1" + bytes(40), "magic bytes"),
+        ("t.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("t.npy", b"\x93NUMPY\1\0v\0" + HEADER % b"99999999999, 2", "announces more than there is memory for"),
+        ("t.npy", b"\x93NUMPY\1\0v\0" + HEADER % b"-1, 2", ""),
+        ("t.npy", b"\x93NUMPY\1\0v\0" + HEADER % b"3, 2", "Failed to read all data"),
+        ("t.npy", b"\x93NUMPY\1\0v\0" + HEADER % b"'3', 2", ""),
+        ("t.npy", b"\x93NUMPY\x09\0v\0" + HEADER % b"3, 2", ""),
+        ("t.npy", pickle.dumps([1]), "pickled"),
+        ("t.npy", b"PK\3\4" + bytes(30), ""),
         ("t.xlsx", b"", "known: .csv, .csv.gz, .npy, .npz, .parquet, .tsv, .tsv.gz"),
     ],
 )
@@ -236,6 +332,11 @@ def test_wrong_arrays_are_refused(tmp_path: Path) -> None:
         ({"x": np.array(["2024-01-02"], "M8[D]")}, "'x' is of type datetime64"),
         ({"x": np.array([b"\xff"])}, "'x' has bytes that are not ASCII"),
         ({"x": np.zeros(0)}, "has no rows"),
+        ({"x": np.array(["1"], "m8[s]")}, "'x' is of type timedelta64"),
+        ({"x": np.array([["a", "b"]])}, "'x' is of type <U1 and has 2 dimensions, and neither numbers nor a column of text"),
+        ({"x": np.array([b"ab"], "V2")}, "'x' is of type |V2"),
+        ({"x": np.array([((1, 2),)], [("p", [("q", "i4"), ("r", "i4")])])}, "'x' is of type"),
+        ({}, "has no rows"),
     ):
         np.savez(path, **arrays)
         with pytest.raises(ConfigError, match=message):
@@ -246,11 +347,37 @@ def test_wrong_arrays_are_refused(tmp_path: Path) -> None:
             read(tmp_path / "t.npy")
 
 
+def test_what_is_no_file_of_arrays_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("readme.txt", "hello")
+    with pytest.raises(ConfigError, match=r"it has 'readme.txt' beside arrays"):
+        read(path)
+    np.save(tmp_path / "t.npy", np.zeros((2, 2)))
+    (tmp_path / "t.npy").rename(path)
+    with pytest.raises(ConfigError, match=r"it is an array of numpy: name it .npy"):
+        read(path)
+    np.savez(path, x=np.arange(3.0))
+    path.write_bytes(path.read_bytes().replace(b"\0\0\xf0?", b"\0\0\xf1?"))
+    with pytest.raises(ConfigError, match="Bad CRC-32"):
+        read(path)
+    path.rename(tmp_path / "t.npy")
+    with pytest.raises(ConfigError, match="it is a ZIP archive"):
+        read(tmp_path / "t.npy")
+
+
 PARQUET = {
     **{str(kind): pyarrow.array([1, 2, 3], kind) for kind in (pyarrow.int8(), pyarrow.uint64(), pyarrow.float32())},
     "half": pyarrow.array(np.array([1, 2.5, 3], np.float16)),
     "bool": pyarrow.array([True, False, True]),
     "text": pyarrow.array(["x", " y ", "x"]),
+    "large integers": pyarrow.array([2**53 + 1, -(2**63), 2**63 - 1]),
+    "unsigned integers": pyarrow.array([2**64 - 1, 0, 1], pyarrow.uint64()),
+    "extreme numbers": pyarrow.array([-0.0, 5e-324, 1.7976931348623157e308]),
+    "small decimals": pyarrow.array([1, 2, 3]).cast(pyarrow.decimal256(50, 2)),
+    "dictionary of numbers": pyarrow.array([5, 7, 5]).dictionary_encode(),
+    "dictionary of truth": pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1, 0]), pyarrow.array([True, False])),
+    "text as views": pyarrow.array(["x", "y", "x"]).cast(pyarrow.string_view()),
     "large text": pyarrow.array(["x", "y", "x"], pyarrow.large_string()),
     "dictionary": pyarrow.array(["x", "y", "x"]).dictionary_encode(),
     "decimal": pyarrow.array([1, 2, 3]).cast(pyarrow.decimal128(21, 2)),
@@ -272,6 +399,13 @@ def test_parquet_is_read_as_by_pandas(name: str, tmp_path: Path) -> None:
         (pyarrow.array([0], pyarrow.timestamp("s")), "its column 'a' is of type timestamp"),
         (pyarrow.array([[1, 2], [3]]), "its column 'a' is of type list"),
         (pyarrow.array([b"x"]), "its column 'a' is of type binary"),
+        (pyarrow.nulls(3), "its column 'a' has 3 empty cells, the first in row 0"),
+        (pyarrow.array([1, None]), "its column 'a' has 1 empty cells, the first in row 1"),
+        (pyarrow.array([0], pyarrow.date32()), "its column 'a' is of type date32"),
+        (pyarrow.array([0], pyarrow.duration("s")), "its column 'a' is of type duration"),
+        (pyarrow.array([{"x": 1}]), "its column 'a' is of type struct"),
+        (pyarrow.array([[1.0, 2.0]], pyarrow.list_(pyarrow.float32(), 2)), "its column 'a' is of type fixed_size_list"),
+        (pyarrow.array([b"x"], pyarrow.binary(1)), "its column 'a' is of type fixed_size_binary"),
     ],
 )
 def test_wrong_columns_of_parquet_are_refused(column: pyarrow.Array, message: str, tmp_path: Path) -> None:

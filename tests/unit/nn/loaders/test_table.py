@@ -127,13 +127,25 @@ def test_a_column_of_row_numbers_is_left_out_and_told(written, caplog: pytest.Lo
         caplog.clear()
         path = written(f"{first},a,label\n0,5,x\n1,6,y\n")
         assert loader(path, label="label").load_data()[TRAIN].data.tolist() == [[5], [6]]
-        assert f"the column {first!r} numbers the rows" in caplog.text
+        assert f"the column {first!r} is an index" in caplog.text
         assert loader(path, label="label", columns=[first, "a"]).load_data()[TRAIN].data.tolist() == [[0, 5], [1, 6]]
+
+
+def test_names_that_may_mean_a_missing_value_are_told(written, caplog: pytest.LogCaptureFixture) -> None:
+    made = loader(written("a,kind,label\n5,x,cat\n6,NA,None\n"), label="label", categories=["kind"])
+    made.load_data()
+    assert made.label_names == ["None", "cat"]
+    for told in ("line 3, column 'kind': 'NA' is taken for a name", "line 3, column 'label': 'None' is taken for a name"):
+        assert told in caplog.text
 
 
 def test_the_index_of_pandas_in_parquet_is_left_out(tmp_path: Path) -> None:
     pandas.DataFrame({"a": [5.0, 6.0], "label": [0, 1]}, index=["x", "y"]).to_parquet(path := tmp_path / "t.parquet")
     assert loader(str(path), label="label").load_data()[TRAIN].data.tolist() == [[5], [6]]
+    frame = pandas.DataFrame({"a": [5.0, 6.0], "label": [0, 1]}, index=pandas.Index([7, 8], name="id"))
+    frame.to_parquet(path)
+    assert loader(str(path), label="label").load_data()[TRAIN].data.tolist() == [[5], [6]]
+    assert loader(str(path), label="label", columns=["id", "a"]).load_data()[TRAIN].data.tolist() == [[7, 5], [8, 6]]
 
 
 def test_a_number_is_a_name_where_there_is_one(written) -> None:
