@@ -131,7 +131,8 @@ def _named(argument: str) -> str:
         return argument
     section = argument.partition(".")[0]
     if argument == "conf" or section in SECTIONS:
-        raise ConfigError(f"{argument} needs a value: {argument}=VALUE, without blanks")
+        key = argument.partition(":")[0]  # `max_epochs:3` is how YAML would have it
+        raise ConfigError(f"{argument} needs a value: {key}=VALUE, without blanks")
     if not argument.strip("= ") or ".pickle" in argument:
         hint = f"snapshot={argument} continues a snapshot" if ".pickle" in argument else "a key is typed as KEY=VALUE"
         raise ConfigError(f"{argument!r} is not the name of a conf: {hint}, without blanks")

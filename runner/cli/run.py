@@ -185,7 +185,8 @@ def _unreadable(error: yaml.YAMLError) -> str:
     context = error.context or ""
     where = f", {context} that begins in line {begun.line + 1}" if begun is not None and context.startswith("while") else ""
     name = os.path.relpath(mark.name) if os.path.isabs(mark.name) else mark.name
-    return f"{name}:{mark.line + 1}:{mark.column + 1}: {error.problem}{where}"
+    hint = ": quote a ${...} within {...}" if error.problem == "expected ',' or '}', but got '{'" else ""
+    return f"{name}:{mark.line + 1}:{mark.column + 1}: {error.problem}{where}{hint}"
 
 
 def _message(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,29 @@ def as_written(content: Any, path: str | Path) -> Any:
     Args:
         content: what YAML makes of the file.
         path: the file.
+
+    Raises:
+        ConfigError: a number is written in base 8 or 60, as in `020` and `1:30`.
     """
     root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=get_yaml_loader())
-    return content if root is None else _as_written(content, root, "")
+    if root is None:
+        return content
+    try:
+        return _as_written(content, root, "")
+    except _Disguised as error:
+        mark, written = error.node.start_mark, error.node.value
+        raise ConfigError(
+            f"{path}:{mark.line + 1}:{mark.column + 1}: YAML takes {written} for the number {error.value}: write"
+            f" {error.value}, or '{written}' for a text"
+        ) from None
+
+
+class _Disguised(Exception):
+    """A number is written in a way that means another one to most people."""
+
+    def __init__(self, node: yaml.Node, value: object) -> None:
+        super().__init__(node, value)
+        self.node, self.value = node, value
 
 
 def _as_written(value: Any, node: yaml.Node, key: str) -> Any:
@@ -32,7 +53,13 @@ def _as_written(value: Any, node: yaml.Node, key: str) -> Any:
         return {name: _as_written(item, nodes.get(name), f"{prefix}{name}") for name, item in value.items()}
     if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
         return [_as_written(item, below, key) for item, below in zip(value, node.value, strict=True)]
-    return node.value if type(value) in (int, float, bool) and _is_text(key, value, node) else value
+    if type(value) not in (int, float, bool):
+        return value
+    if _is_text(key, value, node):
+        return node.value
+    if re.fullmatch(r"[-+]?(0[0-7_]*[1-9][0-7_]*|[\d_.]+:.*)", node.value):  # in base 8, and in base 60
+        raise _Disguised(node, value)
+    return value
 
 
 def _nodes(mapping: yaml.Node) -> dict[Any, yaml.Node]:

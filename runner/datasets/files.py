@@ -43,8 +43,13 @@ def check_folder(key: str, folder: str) -> Path:
     """Returns the folder that a key names; raises a ConfigError if there is none."""
     path = Path(folder)
     if not path.is_dir():
-        raise ConfigError(f"{key}={folder!r} is not a folder")
+        raise ConfigError(f"{key}={folder!r} is not a folder{seen_from(path)}")
     return path
+
+
+def seen_from(path: Path) -> str:
+    """Returns where a relative path is looked for, for messages: a run may be resumed in another folder."""
+    return "" if path.is_absolute() else f" (in {str(Path.cwd())!r})"
 
 
 def foreign(head: bytes) -> str | None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from runner.checks import first_line, known
 from runner.datasets import csv_files
-from runner.datasets.files import GZIP_ERRORS, foreign, needs, some
+from runner.datasets.files import GZIP_ERRORS, foreign, needs, seen_from, some
 from runner.datasets.texts import Texts, trimmed
 from runner.errors import ConfigError
 
@@ -93,7 +93,7 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
     if ending is None:
         raise ConfigError(f"{origin} is of no known format; known: {known(endings)}")
     if not path.is_file():
-        raise ConfigError(f"{origin} is not a file")
+        raise ConfigError(f"{origin} is not a file{seen_from(path)}")
     try:
         if ending in CSV_ENDINGS:
             columns, row_name = csv_files.read(path, texts, header)

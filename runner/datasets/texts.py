@@ -48,7 +48,10 @@ class Texts:
         self._parts.append(numbers[codes])
 
     def _number(self, text: str) -> int:
-        return self._numbers.setdefault(trimmed(text), len(self._numbers))
+        text = text.strip()
+        if not text.isascii():
+            text = trimmed(text)
+        return self._numbers.setdefault(text, len(self._numbers))
 
     @property
     def names(self) -> list[str]:

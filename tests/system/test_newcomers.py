@@ -58,6 +58,8 @@ class Flow(Workflow):
     "empty.csv": "",
     "conf/indent.yaml": "loader:\n  name: mnist\n layers: {}\n",
     "conf/tab.yaml": "loader:\n\tname: mnist\n",
+    "conf/octal.yaml": "loader:\n  minibatch_size: 020\n",
+    "conf/unquoted.yaml": "loader: {train_size: ${seed}}\n",
     "conf/open.yaml": "loader: {name: mnist\n",
     "conf/twice.yaml": "loader: {name: mnist}\nloader: {name: wine}\n",
     "conf/text.yaml": "just text\n",
@@ -96,6 +98,7 @@ CASES = {
     ("conf", "=", "mnist"): "conf needs a value: conf=VALUE",
     ("x.pickle.gz",): "snapshot=x.pickle.gz",
     # keys
+    (SMALL, "decision.max_epochs:5"): "decision.max_epochs=VALUE",
     (SMALL, "decision.max_epochs", "5"): "decision.max_epochs needs a value: decision.max_epochs=VALUE",
     (SMALL, "--epochs", "5"): "--epochs: a key is typed as KEY=VALUE, without dashes",
     (SMALL, "--decision.max_epochs=5"): "a key is typed as KEY=VALUE, without dashes",
@@ -143,6 +146,7 @@ CASES = {
     (SMALL, "optimizer=adamw", "layers.fc1.learning_rate=0.1"): "layers.fc1.learning_rate has no meaning beside",
     # snapshots
     (SMALL, "snapshot=nope.pickle.gz"): "there is no snapshot 'nope.pickle.gz'",
+    (SMALL, "snapshot=lastest"): "did you mean 'latest'",
     ("snapshot=words.csv",): "it is not a snapshot of veles-run",
     (SMALL, "snapshot=latest"): "there is no snapshot of 'mnist_small'",
     (SMALL, "mode=evaluate"): "name it with snapshot=FILE",
@@ -159,6 +163,11 @@ CASES = {
     # YAML
     ("indent",): "conf/indent.yaml:3:2: ",
     ("tab",): "conf/tab.yaml:2:1: ",
+    ("octal",): "conf/octal.yaml:2:19: YAML takes 020 for the number 16",
+    (
+        "unquoted",
+    ): "conf/unquoted.yaml:1:23: expected ',' or '}', but got '{', while parsing a flow mapping that begins in line 1:"
+    " quote a ${...}",
     ("open",): "conf/open.yaml:2:1: ",
     ("twice",): "conf/twice.yaml:2:1: found duplicate key loader",
     ("text",): "conf/text.yaml: 'just text' is not a key",

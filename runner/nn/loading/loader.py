@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -213,12 +214,33 @@ class FullBatchLoader(NetworkUnit):
             for key, value in samples.items()
             if value.targets is not None
         } or self.data_
+        self._tell_oddities(samples)
         self.split_lengths = _lengths(samples)
         largest = max((int(labels.max()) for labels in self.labels_.values()), default=-1)
         self.label_count = max(largest + 1, len(self.label_names))
         self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
         self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
         self.epoch_ = epoch(self.split_lengths, self.minibatch_size)
+
+    def _tell_oddities(self, samples: dict[int, Samples]) -> None:
+        """Tells of labels, and of a validation set, from which nothing can be learned."""
+        labels = {key: set(values.bincount().nonzero().flatten().tolist()) for key, values in self.labels_.items()}
+        train = labels.get(TRAIN, set())
+        if len(train) == 1:
+            log.warning("All training samples have the label %s: there is nothing to tell apart", *self._label_words(train))
+        elif train and not self.label_names and min(train) > 0:
+            log.warning("No training sample has a label below %d: labels are counted from 0", min(train))
+        for key, others in labels.items():
+            if train and (unknown := sorted(others - train)):
+                log.warning(
+                    "The %s set has labels that no training sample has: %s", SPLIT_NAMES[key], known(self._label_words(unknown))
+                )
+        validation = samples.get(VALIDATION)
+        if validation is not None and np.array_equal(validation.data, samples[TRAIN].data):
+            log.warning("The validation set is the training set: its errors say nothing of other data")
+
+    def _label_words(self, labels: Iterable[int]) -> list[int | str]:
+        return [self.label_names[label] if self.label_names else label for label in labels]
 
     def _mapped(self, key: int, data: Array, normalizer: Normalizer, dtype: torch.dtype | None = None) -> Tensor:
         """Returns normalised data in the precision of the run.

@@ -75,18 +75,25 @@ class FileStore(Store):
         return self._directory
 
     def prepare(self) -> None:
-        # A folder that is not writable now may be by the time of the first snapshot. But a path that is too long stays so.
+        # A path that is too long, or leads through a file, stays so.
         with translated(WRITE, self.directory):
             try:
                 (self.directory / ("x" * self._longest_name())).lstat()
             except OSError as error:
-                if error.errno == errno.ENAMETOOLONG:
+                if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR):
                     raise
+        # A folder that is not writable now may be by the time of the first snapshot.
+        if not os.access(self._existing, os.W_OK | os.X_OK):
+            log.warning("Nothing can be written to %r now: the first snapshot will fail if that stays so", str(self._existing))
 
     def _longest_name(self) -> int:
         """Returns how many bytes the file system allows in a file name."""
-        folder = next(path for path in (self.directory, *self.directory.parents) if path.exists())
-        return os.pathconf(folder, "PC_NAME_MAX")
+        return os.pathconf(self._existing, "PC_NAME_MAX")
+
+    @property
+    def _existing(self) -> Path:
+        """The folder, or the first one above it that exists."""
+        return next(path for path in (self.directory, *self.directory.parents) if path.exists())
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         extension = PROTOCOL_MARK + codec.extension

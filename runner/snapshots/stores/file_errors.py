@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError
@@ -40,7 +41,9 @@ def translated(action: str, path: Path) -> Iterator[None]:
         if isinstance(error, SnapshotError):
             raise
         if isinstance(error, FileNotFoundError | NotADirectoryError) and action != WRITE:
-            raise SnapshotNotFoundError(f"there is no snapshot {str(path)!r}") from error
+            keyword = get_close_matches(str(path).lower(), ("latest", "auto"), 1, 0.8)
+            hint = f"; did you mean {keyword[0]!r}?" if keyword else ""
+            raise SnapshotNotFoundError(f"there is no snapshot {str(path)!r}{hint}") from error
         if isinstance(error, IsADirectoryError) and action != WRITE:
             raise SnapshotNotFoundError(f"{str(path)!r} is a folder, not a snapshot: name a file in it") from error
         advice = _ADVICE.get(error.errno or 0) if action == WRITE else None

@@ -284,3 +284,51 @@ def test_wrong_samples_of_any_loader_are_named(samples: Samples, message: str) -
 
     with pytest.raises(ConfigError, match=message):
         loader(Wrong, normalization="none", validation_ratio=0)
+
+
+class ListedLoader(BlobsLoader):
+    """A point for each label that it is given."""
+
+    labels: dict[int, list[int]] = {}
+    names: list[str] = []
+
+    def load_data(self) -> dict[int, Samples]:
+        self.label_names = self.names
+        numbers = np.random.default_rng(1)
+        return {key: Samples(numbers.normal(size=(len(part), 2)), np.array(part)) for key, part in self.labels.items()}
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "names", "told"),
+    [
+        ([0, 0, 0], [0], [], "All training samples have the label 0: there is nothing to tell apart"),
+        ([1, 1, 1], [1], ["cat", "dog"], "All training samples have the label dog"),
+        ([1, 2, 3], [2], [], "No training sample has a label below 1: labels are counted from 0"),
+        ([0, 1, 0], [0, 3, 2], [], "The validation set has labels that no training sample has: 2, 3"),
+        ([0, 1, 0], [2], ["cat", "dog", "bee"], "The validation set has labels that no training sample has: bee"),
+        ([0, 1, 0], [1, 1, 1], [], None),
+        ([0, 2, 0], [0, 2], [], None),
+    ],
+)
+def test_labels_from_which_nothing_can_be_learned_are_told(
+    train: list[int],
+    validation: list[int],
+    names: list[str],
+    told: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(ListedLoader, "labels", {TRAIN: train, VALIDATION: validation})
+    monkeypatch.setattr(ListedLoader, "names", names)
+    loader(ListedLoader)
+    assert [message.startswith(told or "") for message in caplog.messages] == [True] * (told is not None)
+
+
+def test_a_validation_set_that_is_the_training_set_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class SameLoader(BlobsLoader):
+        def load_data(self) -> dict[int, Samples]:
+            samples = super().load_data()
+            return {TRAIN: samples[TRAIN], VALIDATION: samples[TRAIN]}
+
+    loader(SameLoader)
+    assert caplog.messages == ["The validation set is the training set: its errors say nothing of other data"]

@@ -269,3 +269,16 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> Non
     assert process.returncode == -signal.SIGKILL
     put(FileStore(tmp_path), "mnist_b")
     assert files(tmp_path) == ["mnist_a.5.pickle", "mnist_b.5.pickle", "mnist_current.5.pickle"]
+
+
+def test_a_folder_in_which_nothing_can_be_written_is_told_before_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"cannot write to '.*file/snapshots': Not a directory"):
+        FileStore(tmp_path / "file" / "snapshots").prepare()
+    FileStore(tmp_path / "new" / "snapshots").prepare()
+    assert not caplog.records
+    assert not (tmp_path / "new").exists()
+    FileStore("/proc/self").prepare()  # nobody can write there, not even root
+    assert caplog.messages == ["Nothing can be written to '/proc/self' now: the first snapshot will fail if that stays so"]
