@@ -193,6 +193,9 @@ class Workflow(Unit):
         """Returns what a snapshot's header says of the run: any of `epoch`, `iteration`, `complete` and `metrics`."""
         return {}
 
+    def check_state(self) -> None:
+        """Called before a snapshot is taken: raises an error if the state is one from which nobody should go on."""
+
     @property
     def complete(self) -> bool:
         """Whether the run is over; otherwise it was stopped, or has not begun."""

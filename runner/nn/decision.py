@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 STUCK = 10
 """Epochs after which equal errors are said to be stuck."""
+SHOWN = 10
+"""Samples of a minibatch that a message names."""
 GROWN = 1e3
 """A weight above this has grown by a learning rate that is too high."""
 
@@ -173,21 +175,44 @@ class Decision(Unit):
         }
         return tuple(sorted(rates))
 
+    def check_state(self) -> None:
+        """Raises a DivergedError if a snapshot would keep numbers that are not finite, and they are to end the run.
+
+        The end of an epoch has looked already, unless the weights have changed since.
+        """
+        step = self.minibatch
+        if self.on_nan == "stop" and (step.split == TRAIN or not step.epoch_ends):
+            self.wrong_ = self.wrong_ or self.evaluator.first_not_finite()
+            if (wrong := self._not_finite()) is not None:
+                self._diverge(wrong)
+
     def _not_finite(self) -> str | None:
         """Returns what of this epoch is infinite or not a number, in words, if anything is."""
         step, self.wrong_ = self.wrong_, None
         if step is not None:
             where = f"from the minibatch of training samples {step.begin} to {step.end - 1} of the epoch's order on"
-            return f"the loss is infinite or not a number {where}"
+            return f"the loss is infinite or not a number {where}{self._samples(step)}"
         for name, value in self._tensors():
             if not value.isfinite().all():
                 return f"{name} is infinite or not a number"
         return next((f"the {name} error is {error}" for name, error in self.errors.items() if not math.isfinite(error)), None)
 
+    def _samples(self, step: Minibatch) -> str:
+        """Returns which samples of the data set are in a minibatch of training, for a message."""
+        order = getattr(getattr(self.workflow, "loader", None), "permutation", None)
+        if order is None:
+            return ""
+        numbers = order[step.begin : step.end].tolist()
+        more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+        return f" (samples {', '.join(map(str, numbers[:SHOWN]))}{more}, counted from 0)"
+
     def _diverge(self, wrong: str) -> None:
-        what = f"epoch {len(self.history)}: {wrong}"
+        what = f"epoch {len(self.history) + (self.position > 0)}: {wrong}"
         if self.on_nan == "stop" or (self.on_nan == "rollback" and self.best is None):
-            raise DivergedError(f"{what}: lower the learning rate, or scale the data (decision.on_nan={self.on_nan})")
+            raise DivergedError(
+                f"{what}: lower the learning rate, or scale the data; continued as it is, the run comes to the same"
+                f" (decision.on_nan={self.on_nan})"
+            )
         if self.on_nan == "rollback" or not self.told_:
             log.warning("%s; the run goes on (decision.on_nan=%s)", what, self.on_nan)
         self.told_ = True

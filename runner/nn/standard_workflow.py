@@ -201,6 +201,9 @@ class StandardWorkflow(Workflow):
             "metrics": metrics,
         }
 
+    def check_state(self) -> None:
+        self.decision.check_state()
+
     @property
     def complete(self) -> bool:
         return bool(self.decision.complete)

@@ -264,6 +264,7 @@ class Snapshotter(Unit):
         """Captures a snapshot, which is then written in the background."""
         assert self.workflow is not None
         self._wait()
+        self.workflow.check_state()
         began = time.monotonic()
         settings, store = self.settings, self.store
         if self.retention_ is None:

@@ -12,8 +12,10 @@ import torch
 
 from runner.errors import ConfigError, DivergedError
 from runner.nn import StandardWorkflow
+from runner.nn.loading.samples import TRAIN, VALIDATION
+from runner.snapshots.pace import Pace
 from runner.snapshots.restoring.restore import restore
-from tests.networks import network, trained
+from tests.networks import BlobsLoader, network, trained
 
 
 @pytest.fixture
@@ -36,6 +38,43 @@ def _poisoned(
 
     patch.setattr(cls, "run", wrong_at_the_right_time)
     return workflow
+
+
+def test_no_snapshot_within_an_epoch_has_what_went_wrong(
+    poisoned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The update of minibatch 1 makes the weights infinite; an autosave is due after each minibatch."""
+    workflow = poisoned(2, 1, folder=tmp_path)
+    monkeypatch.setattr(Pace, "is_due", lambda self, settings: True)
+    workflow.snapshotter.configure(blocking=True)
+    with pytest.raises(DivergedError, match=r"epoch 2: layers\.fc1\.weights is infinite"):
+        workflow.run()
+    assert workflow.loader.epoch_number == 1
+    assert workflow.loader.position == 2
+    restored = restore(workflow.snapshotter.last_location, trusted=["tests"]).workflow
+    assert (restored.loader.epoch_number, restored.loader.position) == (1, 1)
+    assert restored.forwards[0].weights.isfinite().all()
+
+
+def test_the_last_update_of_an_epoch_is_in_no_snapshot_if_it_goes_wrong(
+    poisoned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a validation set, it comes after the end of the epoch has been looked at."""
+    monkeypatch.setattr(BlobsLoader, "sizes", {VALIDATION: 0, TRAIN: 50})
+    workflow = poisoned(2, -1, folder=tmp_path)
+    with pytest.raises(DivergedError, match=r"epoch 1: layers\.fc1\.weights is infinite"):
+        workflow.run()
+    assert not list(tmp_path.glob("*.pickle"))
+
+
+def test_the_samples_of_the_minibatch_are_named(poisoned: Any) -> None:
+    layers = {"out": {"type": "softmax", "output_sample_shape": 3, "learning_rate": 0.1}}
+    workflow = poisoned(2, 3, layers=layers)
+    with pytest.raises(DivergedError) as caught:
+        workflow.run()
+    found = re.search(r"samples 32 to 39 of the epoch's order on \(samples ([\d, ]*), counted from 0\)", str(caught.value))
+    assert found is not None
+    assert found[1] == ", ".join(map(str, workflow.loader.permutation[32:40].tolist()))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
