@@ -63,6 +63,8 @@ def made(function: Callable[..., T], *arguments: Any) -> Future[T]:
 
 
 def _make(call: Future[T], function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
+    if not call.set_running_or_notify_cancel():
+        return
     try:
         call.set_result(function(*arguments))
     except BaseException as error:

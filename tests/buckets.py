@@ -1,6 +1,5 @@
 """Buckets of a private server that speaks the protocol of S3, seen through Amazon's own client."""
 
-import gc
 import os
 import shutil
 import sys
@@ -8,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -40,11 +39,10 @@ class Bucket:
         """The URL of a folder in it."""
         return f"s3://{self.name}/runs"
 
-    @cached_property
+    @property
     def client(self) -> Any:
         """Amazon's client."""
-        keys = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
-        return boto3.session.Session(**keys).client("s3", endpoint_url=f"http://127.0.0.1:{self.port}")
+        return _client(self.port)
 
     def objects(self) -> dict[str, bytes]:
         """Returns what is in the bucket, by keys."""
@@ -60,6 +58,12 @@ class Bucket:
         """Returns the environment in which programs find the server."""
         account = {"AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
         return account | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}"}
+
+
+@cache
+def _client(port: int) -> Any:
+    keys = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+    return boto3.session.Session(**keys).client("s3", endpoint_url=f"http://127.0.0.1:{port}")
 
 
 @contextmanager
@@ -82,8 +86,10 @@ def new_bucket(port: int) -> Bucket:
 
 def close_connections() -> None:
     """Closes the connections that fsspec keeps open for the next call."""
+    for files in s3fs.S3FileSystem._cache.values():
+        if files._s3 is not None:
+            files.close_session(files.loop, files._s3creator)
     s3fs.S3FileSystem.clear_instance_cache()
-    gc.collect()
 
 
 @contextmanager

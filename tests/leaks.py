@@ -17,7 +17,7 @@ from tests.servers import Process
 PATIENCE = 10
 """Seconds in which what is on its way to its end has to come there."""
 
-IDLE = ("odbc", "fsspecIO", "asyncio_")
+IDLE = ("odbc", "remote", "fsspecIO", "asyncio_")
 """How the names begin of threads that wait for the next call."""
 
 

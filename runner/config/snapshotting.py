@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runner.errors import ConfigError
 from runner.snapshots.odbc.dialects import check_table
 from runner.snapshots.settings import SnapshotterSettings, Trust
 from runner.snapshots.stores.file_system import read_mode
-from runner.snapshots.stores.location import DEFAULT_TABLE
+from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME
 
 
 @dataclass(kw_only=True)
@@ -32,6 +33,8 @@ class SnapshotterConfig(SnapshotterSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_table(self.table)
+        if self.directory is not None and self.directory.startswith(SCHEME):
+            raise ConfigError(f"snapshotter.directory={self.directory!r} is a database: name it with snapshotter.odbc")
         read_mode(self.mode)
 
     @property

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from runner import passwords
@@ -19,9 +20,12 @@ from runner.errors import RunInUseError
 from runner.snapshots.claims import Claims
 from runner.snapshots.odbc import lease
 from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.remote import renewed_claim
+from runner.snapshots.remote.remote_store import RemoteStore
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.spool import SpoolStore
 from runner.snapshots.stores.store import Store
+from tests.buckets import Bucket
 from tests.servers import KINDS, Server, Servers, execute, query
 
 RUN, OTHER = "0123456789abcdef", "fedcba9876543210"
@@ -30,10 +34,13 @@ LIMIT = 30.0
 _context = multiprocessing.get_context("fork")
 
 
-@pytest.fixture(params=["file", *KINDS])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+@pytest.fixture(params=["file", "s3", *KINDS])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     if request.param == "file":
         return FileStore(tmp_path / "snapshots")
+    if request.param == "s3":
+        monkeypatch.setattr(renewed_claim, "RENEWAL", 0.2)
+        return RemoteStore(request.getfixturevalue("bucket").url)
     servers: Servers = request.getfixturevalue("servers")
     store = OdbcStore(servers.database(request.param, tmp_path).odbc)
     store.prepare()
@@ -78,6 +85,8 @@ def left(store: Store) -> list[object]:
     """Returns what claims have left in a store."""
     if isinstance(store, FileStore):
         return list(store.directory.glob(".*"))
+    if isinstance(store, RemoteStore):
+        return list(fsspec.filesystem("s3", use_listings_cache=False).find(store.place))
     folder = Path(store.odbc.rpartition("Database=")[2]).parent
     return [*folder.glob(".*.lock")] if "SQLite" in store.odbc else []
 
@@ -109,6 +118,8 @@ def test_a_process_that_was_killed_holds_nothing(store: Store) -> None:
 def test_a_run_is_claimed_once_by_each_process_whatever_the_store_is_called(store: Store, tmp_path: Path) -> None:
     if isinstance(store, FileStore):
         again: Store = FileStore(store.directory / ".." / "snapshots")
+    elif isinstance(store, RemoteStore):
+        again = RemoteStore(f"{store.place}/")
     else:
         again = OdbcStore(f"{passwords.reveal(store.odbc)};")
     with store.claimed(OTHER), again.claimed(OTHER):
@@ -228,3 +239,47 @@ def test_a_table_that_is_not_there_yet_and_an_account_that_may_only_read(server:
     with store.claimed(RUN), holder(store, OTHER) as (_, process):
         process.recv()
         assert not is_free(store, OTHER)
+
+
+@pytest.fixture
+def bucket_store(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> RemoteStore:
+    monkeypatch.setattr(renewed_claim, "RENEWAL", 0.2)
+    monkeypatch.setattr(renewed_claim, "VOID", 1.5)
+    monkeypatch.setattr(renewed_claim, "_machine", lambda: str(os.getpid()))  # as if each process ran on its own
+    return RemoteStore(bucket.url)
+
+
+def test_a_claim_in_a_bucket_is_void_once_it_is_not_renewed(bucket_store: RemoteStore, bucket: Bucket) -> None:
+    """Of two that wait for it, one has it."""
+    with holder(bucket_store) as (pid, process):
+        process.recv()
+        with pytest.raises(RunInUseError, match=f"process {pid} "), bucket_store.claimed(RUN):
+            pass
+    began = time.monotonic()
+    with holder(bucket_store) as (first, _), holder(bucket_store) as (second, _):
+        eventually(lambda: any(f'"pid": {pid}' in text for pid in (first, second) for text in claims(bucket)))
+        assert time.monotonic() - began >= 1
+        with pytest.raises(RunInUseError, match=f"process ({first}|{second}) "), bucket_store.claimed(RUN):
+            pass
+    assert len(claims(bucket)) == 1
+
+
+def test_a_process_that_could_not_renew_its_claim_in_a_bucket_is_stopped(
+    bucket_store: RemoteStore, bucket: Bucket, caplog
+) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        with bucket_store.claimed(RUN):
+            # Another one, for which this one was silent for too long.
+            text = claims(bucket)[0].replace("host", "hast")
+            bucket.client.put_object(Bucket=bucket.name, Key=f"runs/.claims/{RUN}/7", Body=text)
+            eventually(lambda: bool(came))
+            assert "another job goes on with this run" in caplog.text
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def claims(bucket: Bucket) -> list[str]:
+    """Returns what is written in the claims in a bucket."""
+    return [text.decode() for key, text in bucket.objects().items() if "/.claims/" in key]

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any
+from weakref import WeakSet
 
 from runner import passwords
 from runner.checks import first_line
 from runner.errors import ConfigError, SnapshotNotFoundError, StoreAccessError, StoreAwayError, StoreError
 from runner.snapshots.codecs import Buffer
+from runner.thread_pool import Threads
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +28,8 @@ PART = 8 << 20
 """Bytes in a part of an upload. What is smaller is uploaded in one piece; parts grow with what has been uploaded."""
 GROWTH = 1000
 """Parts after which their size has grown to its multiple e: a service allows 10,000 parts, and 5 TB in all."""
+CALL_LIMIT = 120.0
+"""Seconds that a call may take, in which a part has to be uploaded."""
 STALE = timedelta(days=1)
 """The age from which on an unfinished upload cannot be that of a writer that is still alive."""
 
@@ -34,6 +42,12 @@ _AWAY_NUMBERS = (errno.EBUSY, errno.EREMOTEIO)
 _CREDENTIALS = ("Credential", "Token", "Profile", "Auth")
 """What the names of errors say that mean that nobody has said who is asking."""
 
+_idle: list[Threads] = []
+"""Threads that wait for a call."""
+_late: WeakSet[AbstractEventLoop] = WeakSet()
+"""Loops of events that `_serve_late` has seen."""
+os.register_at_fork(after_in_child=_idle.clear)  # threads do not survive a fork
+
 
 @dataclass(frozen=True)
 class Service:
@@ -45,6 +59,7 @@ class Service:
         options: what fsspec is told.
         in_parts: whether a large object is uploaded in parts, and appears when the last one is there.
         away: whether it is beyond a network.
+        loggers: loggers of libraries that are not to say more than warnings, unless somebody has asked them to.
     """
 
     package: str | None = None
@@ -52,6 +67,7 @@ class Service:
     options: Mapping[str, Any] = field(default_factory=dict)
     in_parts: bool = True
     away: bool = True
+    loggers: Sequence[str] = ()
 
 
 SERVICES = {
@@ -65,6 +81,7 @@ SERVICES = {
                 "retries": {"mode": "standard", "total_max_attempts": 3},
             }
         },
+        loggers=("botocore", "aiobotocore"),
     ),
     "gs": Service("gcsfs", "GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth application-default login`"),
     "az": Service("adlfs", "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY"),
@@ -104,6 +121,10 @@ class Files:
             ) from error
         with self._translated("connect to"):
             files = cls(use_listings_cache=False, **self.service.options)
+        for name in self.service.loggers:
+            if (logger := logging.getLogger(name)).level == logging.NOTSET:
+                logger.setLevel(logging.WARNING)  # they say where they have found the account
+        _serve_late(getattr(files, "loop", None))
         if scheme == "s3":
             files.retries = 1  # botocore repeats calls by itself; the product of both would be minutes
         return files
@@ -112,7 +133,7 @@ class Files:
         """Returns the size of an object; None if there is none."""
         with self._translated("read", url):
             try:
-                info = self._files.info(url)
+                info = self._call(self._files.info, url)
             except FileNotFoundError:
                 return None
             return int(info["size"]) if info["type"] == "file" else None
@@ -120,7 +141,7 @@ class Files:
     def read(self, url: str, begin: int, end: int) -> bytes:
         """Returns some bytes of an object."""
         with self._translated("read", url):
-            data = bytes(self._files.cat_file(url, start=begin, end=end))
+            data = bytes(self._call(self._files.cat_file, url, start=begin, end=end))
             if len(data) != end - begin:
                 raise ConnectionError(f"{len(data)} of {end - begin} bytes have come")
             return data
@@ -129,7 +150,7 @@ class Files:
         """Yields the first bytes of several objects, without those that are no longer there."""
         urls, ends = list(sizes), list(sizes.values())
         with self._translated("read", self.place):
-            found = self._files.cat_ranges(urls, [0] * len(urls), ends, on_error="return") if urls else []
+            found = self._call(self._files.cat_ranges, urls, [0] * len(urls), ends, on_error="return") if urls else []
         for url, data in zip(urls, found, strict=True):
             with self._translated("read", url):
                 if isinstance(data, FileNotFoundError):
@@ -146,7 +167,7 @@ class Files:
         """
         with self._translated("list"):
             try:
-                found = self._files.ls(self.place, detail=True, refresh=True)
+                found = self._call(self._files.ls, self.place, detail=True, refresh=True)
             except FileNotFoundError:
                 self.check_root()
                 return []
@@ -155,9 +176,12 @@ class Files:
 
     def check_root(self) -> None:
         """Raises a ConfigError if the bucket or the container is not there."""
-        with self._translated("list"):
-            if self.service.away and not self._files.exists(self.root):
-                raise ConfigError(f"there is no {self.root}: make the bucket first, or check its name and the account")
+        with self._translated("use", self.root), suppress(PermissionError):  # an account may only have a right to the folder
+            try:
+                if self.service.away:
+                    self._call(self._files.info, self.root)
+            except FileNotFoundError as error:
+                raise ConfigError(f"there is no {self.root}: make it first, or check its name and the account") from error
 
     def create(self, url: str, data: bytes) -> None:
         """Writes an object that must not be there.
@@ -166,12 +190,12 @@ class Files:
             FileExistsError: it is.
         """
         with self._translated("write to"):
-            self._files.pipe_file(url, data, mode="create")
+            self._call(self._files.pipe_file, url, data, mode="create")
 
     def replace(self, url: str, data: bytes) -> None:
         """Writes an object, whether it is there or not."""
         with self._translated("write to"):
-            self._files.pipe_file(url, data)
+            self._call(self._files.pipe_file, url, data)
 
     def upload(self, url: str, members: Iterable[Buffer]) -> int:
         """Writes an object that must not be there, and that appears when all of it is there; returns its size.
@@ -185,27 +209,27 @@ class Files:
             self.create(url, b"".join(begun))
             return size
         with self._translated("write to"):
-            file = self._files.open(url, "xb", block_size=PART)
+            file = self._call(self._files.open, url, "xb", block_size=PART)
         try:
             size = 0
             for member in chain(begun, stream):
                 file.blocksize = max(PART, size // GROWTH)
                 with self._translated("write to"):
-                    file.write(member)
+                    self._call(file.write, member)
                 size += len(member)
             with self._translated("write to"):
-                file.close()
+                self._call(file.close)
         except BaseException:
             file.closed = True  # or it would still be completed when it is forgotten
             with suppress(Exception):  # the service throws it away by itself, or `remove_stale` does
-                file.discard()
+                self._call(file.discard)
             raise
         return size
 
     def delete(self, url: str) -> None:
         """Deletes an object."""
         with self._translated("delete from"):
-            self._files.rm_file(url)
+            self._call(self._files.rm_file, url)
 
     def remove_stale(self) -> int:
         """Removes what killed writers have left of uploads long ago; returns how many younger ones there are.
@@ -216,13 +240,25 @@ class Files:
             return 0
         bucket, key, _ = self._files.split_path(f"{self.place}/x")
         with self._translated("list"):
-            found = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key[:-1])
+            found = self._call(self._files.call_s3, "list_multipart_uploads", Bucket=bucket, Prefix=key[:-1])
             uploads = found.get("Uploads", [])
             old = [one for one in uploads if one["Initiated"] < datetime.now(UTC) - STALE]
             for one in old:
-                self._files.abort_mpu(bucket, one["Key"], one["UploadId"])
+                self._call(self._files.abort_mpu, bucket, one["Key"], one["UploadId"])
                 log.info("Unfinished upload removed: %s/%s", self.root, one["Key"])
         return len(uploads) - len(old)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Makes a call that ends in time: no library gives up on a service that takes no more of what is sent to it."""
+        if not self.service.away:
+            return function(*arguments, **options)
+        thread = _idle.pop() if _idle else Threads(1, "remote", daemon=True)
+        call = thread.start(partial(function, *arguments, **options))
+        wait([call], CALL_LIMIT)
+        if not call.done():
+            raise TimeoutError(f"no answer in {CALL_LIMIT:g} s")
+        _idle.append(thread)
+        return call.result()
 
     @contextmanager
     def _translated(self, action: str, url: str | None = None) -> Iterator[None]:
@@ -245,6 +281,24 @@ class Files:
         if kinds & _AWAY or getattr(error, "errno", None) in _AWAY_NUMBERS:
             return StoreAwayError(f"{failed}; check the network, and whether the service is there")
         return StoreError(failed)
+
+
+class _LateExecutor(ThreadPoolExecutor):
+    """Accepts calls until the process ends, which may have to wait for a snapshot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._late = Threads(4, "remote", daemon=True)
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        return self._late.start(partial(function, *arguments, **options))
+
+
+def _serve_late(loop: AbstractEventLoop | None) -> None:
+    """Gives fsspec's loop of events threads that still work when the interpreter shuts down, in which it looks up addresses."""
+    if loop is not None and loop not in _late:
+        _late.add(loop)
+        loop.call_soon_threadsafe(loop.set_default_executor, _LateExecutor())
 
 
 def _begun(stream: Iterator[Buffer], limit: int | None) -> tuple[list[bytes], int]:
