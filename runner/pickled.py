@@ -73,6 +73,7 @@ CLASSES = {
     "Pickleable": "runner.graph.pickleable",
     "Plotter": "runner.plots.plotter",
     "Pooling": "runner.nn.layers.pooling",
+    "Records": "runner.metrics.records",
     "Repeater": "runner.graph.workflow",
     "Rollback": "runner.nn.rollback",
     "SGD": "runner.nn.training.sgd",

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from runner.checks import at_least
 from runner.config.training import check_on_nan
 from runner.errors import DivergedError
 from runner.graph import Bool, Linked, Unit, Workflow
+from runner.metrics import Records
 from runner.nn.epoch_ended import EpochEnded
 from runner.nn.evaluators.evaluator import Evaluator, Metric
 from runner.nn.layers.base import Forward
@@ -43,6 +45,7 @@ class Decision(Unit):
 
     Attributes for others:
         history: for each epoch, the error of each split: the evaluator's metric.
+        records: the same as rows, with the loss, the minibatches of training so far, and the learning rate.
         best, best_epoch: the lowest validation error (training error, without a validation set) and its epoch, from 1.
         improved: a Bool, true at the end of an epoch with a new best error.
         complete: a Bool, true when the run is over.
@@ -59,6 +62,7 @@ class Decision(Unit):
         ConfigError: a number below 1, or an unknown word.
     """
 
+    version = 2
     view_group = "evaluator"
     adjustable = frozenset({"max_epochs", "fail_iterations", "on_nan"})
 
@@ -69,6 +73,9 @@ class Decision(Unit):
     evaluator: Evaluator
     history: list[dict[str, float]]
     errors: dict[str, float]
+    records: Records
+    minibatches: int
+    rate: float | None
     best: float | None
     best_epoch: int
     improved: Bool
@@ -94,6 +101,9 @@ class Decision(Unit):
         self.evaluator = evaluator
         self.history = []
         self.errors = {}
+        self.records = Records()
+        self.minibatches = 0
+        self.rate = None
         self.best = None
         self.best_epoch = 0
         self.improved = Bool(False)
@@ -110,8 +120,17 @@ class Decision(Unit):
         self.told_ = False
         self.began_ = time.monotonic()
 
+    def migrate(self, state: dict[str, Any], version: int) -> None:
+        # Only errors were kept then, and no minibatches were counted.
+        state["records"] = Records()
+        state["minibatches"], state["rate"] = 0, None
+
     def initialize(self) -> None:
         self.began_ = time.monotonic()
+        if not self.records.epochs:
+            for epoch, errors in enumerate(self.history, 1):
+                for split, error in errors.items():
+                    self.records.add_epoch(epoch=epoch, split=split, **{self.metric.name: error})
 
     def reconfigure(self, **changes: object) -> None:
         check_on_nan(changes.get("on_nan", self.on_nan))
@@ -123,15 +142,24 @@ class Decision(Unit):
 
     def run(self) -> None:
         step = self.minibatch
+        if step.split == TRAIN:
+            self.minibatches += 1
         if not step.last:
             self.improved <<= False
             return
-        self.errors[SPLIT_NAMES[step.split]] = self.evaluator.compute(step.split)
-        self.evaluator.reset(step.split)
         if step.split == TRAIN:
             self.wrong_ = self.evaluator.first_not_finite()
+            self.rate = max(self._rates(), default=None)
+        self._record(step.split)
+        self.evaluator.reset(step.split)
         if step.epoch_ends:
             self._close_epoch()
+
+    def _record(self, split: int) -> None:
+        name, error = SPLIT_NAMES[split], self.evaluator.compute(split)
+        self.errors[name] = error
+        measured = {"loss": self.evaluator.loss(split), self.metric.name: error, "learning_rate": self.rate}
+        self.records.add_epoch(epoch=len(self.history) + 1, minibatch=self.minibatches, split=name, **measured)
 
     def _close_epoch(self) -> None:
         self.history.append(self.errors)
@@ -157,6 +185,7 @@ class Decision(Unit):
             total=self.max_epochs,
             metric=self.metric,
             errors=self.errors,
+            losses=self._losses(),
             monitor=self.monitor,
             rates=self._rates(),
             seconds=now - self.began_,
@@ -165,8 +194,13 @@ class Decision(Unit):
         self.began_ = now
         log.info("%s", ended.line(), extra={"event": ended})
 
+    def _losses(self) -> dict[str, float]:
+        """The loss of each split in the epoch that ends, where it is known."""
+        rows: list[dict[str, Any]] = self.records.epochs[-len(self.errors) :]
+        return {row["split"]: row["loss"] for row in rows if math.isfinite(row["loss"])}
+
     def _rates(self) -> tuple[float, ...]:
-        """The learning rates of the epoch, from the lowest to the highest."""
+        """The learning rates that are in force, from the lowest to the highest."""
         rates = {
             step.rate * unit.rate_factor
             for unit in (() if self.workflow is None else self.workflow.units)

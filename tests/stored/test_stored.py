@@ -38,7 +38,7 @@ def continued(location: str | Path, tmp_path: Path) -> Workflow:
 
 def check(folder: Path, name: str, workflow: Workflow) -> None:
     wanted, found = expected(folder)[name], digests(workflow)
-    assert found.keys() == wanted.keys()
+    assert found.keys() >= wanted.keys()  # a class may have got more state
     here = expected(folder)["processor"] == processor()
     parts = [path for path in wanted if here or path.startswith(EXACT)]
     assert parts

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = (
     ("errors", "checks", "places", "text", "pickled", "signals", "cores", "passwords", "targets", "memory", "thread_pool"),
     ("graph",),
+    ("metrics",),
     ("snapshots",),
     ("config", "datasets", "plots"),
     ("nn",),

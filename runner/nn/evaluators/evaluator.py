@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
@@ -98,6 +99,10 @@ class Evaluator(NetworkUnit):
     def readings(self, split: int) -> dict[str, str]:
         """Returns what is known so far of a split, for a live display: short texts by their names. Nothing changes."""
         return {}
+
+    def loss(self, split: int) -> float:
+        """Returns the mean loss of the samples of a split since it was reset; NaN if there were none, or nobody knows."""
+        return math.nan
 
     def reset(self, split: int) -> None:
         """Forgets what was measured of a split."""

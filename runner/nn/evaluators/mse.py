@@ -66,8 +66,13 @@ class MSEEvaluator(Evaluator):
         return math.sqrt(float(total) / values) if values else math.nan
 
     def readings(self, split: int) -> dict[str, str]:
+        if not self.values[split]:
+            return {}
+        return {self.metric.name: self.metric.text(self.compute(split)), "loss": f"{self.loss(split):.4f}"}
+
+    def loss(self, split: int) -> float:
         values = self.values[split]
-        return {self.metric.name: self.metric.text(self.compute(split))} if values else {}
+        return float(self.sums_[split]) / 2 / values * math.prod(self.output_shape) if values else math.nan
 
     def reset(self, split: int) -> None:
         self.sums_[split].zero_()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from runner.nn.loading.samples import SPLIT_NAMES
 
 CONFUSION_LIMIT = 1000
 """The most classes for which a confusion matrix is kept: its size is their square."""
+LEAST = torch.finfo(torch.float32).tiny
+"""What a probability that is rounded to zero counts as in the loss, which would be infinite otherwise."""
 
 
 class SoftmaxEvaluator(Evaluator):
@@ -29,20 +31,27 @@ class SoftmaxEvaluator(Evaluator):
         err_output_: the error at the input of the softmax, of the shape of `output_`.
         confusion: for each split that has been scored, the last confusion matrix: rows are the right classes, columns the
             answers. None are kept above 1,000 classes.
+        losses: for each split the sum of the losses so far in this epoch; on the device.
         counts: for each split the cells so far in this epoch; on the device. Above 1,000 classes: wrong and right answers.
     """
 
+    version = 2
     metric: ClassVar = Metric("error", 2, " %")
     wants: ClassVar = "labels_"
 
     labels_: Linked[Tensor]
     confusion: dict[str, Tensor]
     counts: Tensor | None
+    losses: Tensor | None
 
     def __init__(self, workflow: Workflow) -> None:
         super().__init__(workflow)
         self.confusion = {}
         self.counts = None
+        self.losses = None
+
+    def migrate(self, state: dict[str, Any], version: int) -> None:
+        state["losses"] = None
 
     def initialize(self) -> None:
         self.classes_ = math.prod(self.output_shape)
@@ -50,6 +59,11 @@ class SoftmaxEvaluator(Evaluator):
         cells = self.classes_**2 if self.detailed_ else 2
         self.counts = (torch.zeros((3, cells), dtype=torch.int64) if self.counts is None else self.counts).to(self.device)
         self.counters_ = list(self.counts)
+        if self.losses is None:
+            # In a snapshot from before losses were summed up, those of the epoch so far are unknown.
+            self.losses = torch.where(self.counts.any(1), math.nan, 0.0).double()
+        self.losses = self.losses.to(self.device)
+        self.sums_ = list(self.losses)
         self.minus_ones_ = torch.empty(0)
         self.ones_ = torch.empty(0, dtype=torch.int64)
 
@@ -77,6 +91,8 @@ class SoftmaxEvaluator(Evaluator):
         answers = output.argmax(1)
         cells = torch.add(answers, labels, alpha=self.classes_) if self.detailed_ else (answers == labels).long()
         self.counters_[self.minibatch.split].index_add_(0, cells, self.ones_)
+        chosen = output.gather(1, labels.unsqueeze(1)).clamp_min_(LEAST)
+        self.sums_[self.minibatch.split].sub_(chosen.log_().sum(dtype=torch.float64))
         if not self.evaluating:
             self.err_output_ = output.scatter_add(1, labels.unsqueeze(1), self.minus_ones_).div_(samples)
             self.watched_.append((self.minibatch, self.err_output_.sum()))
@@ -96,7 +112,14 @@ class SoftmaxEvaluator(Evaluator):
         counts = self.counters_[split].cpu()
         right = int(counts.view(self.classes_, self.classes_).trace() if self.detailed_ else counts[1])
         samples = int(counts.sum())
-        return {self.metric.name: self.metric.text(100 * (samples - right) / samples)} if samples else {}
+        if not samples:
+            return {}
+        return {self.metric.name: self.metric.text(100 * (samples - right) / samples), "loss": f"{self.loss(split):.4f}"}
+
+    def loss(self, split: int) -> float:
+        samples = int(self.counters_[split].sum())
+        return float(self.sums_[split]) / samples if samples else math.nan
 
     def reset(self, split: int) -> None:
+        self.sums_[split].zero_()
         self.counters_[split].zero_()

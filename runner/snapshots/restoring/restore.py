@@ -17,6 +17,7 @@ from runner.errors import (
     SnapshotRefusedError,
 )
 from runner.graph import Workflow
+from runner.metrics import Rows, records_of
 from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.reader import read_header, read_verified
@@ -41,6 +42,11 @@ class Restored:
     location: str
     header: Header
     store: Store
+
+    @property
+    def history(self) -> Rows:
+        """What was measured before the snapshot: a row for each epoch and split, as in `metrics.jsonl`."""
+        return Rows(row for records in records_of(self.workflow) for row in records.epochs)
 
 
 def restore(

@@ -24,6 +24,9 @@ class Tally:
     def compute(self, split: int) -> float:
         return self.errors[split]
 
+    def loss(self, split: int) -> float:
+        return self.errors[split] / 100
+
     def reset(self, split: int) -> None:
         pass
 
