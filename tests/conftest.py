@@ -45,7 +45,8 @@ VELES_RUN = forked.VELES_RUN
 def veles_run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
     """Runs the command in a folder of the test's own and returns what came of it.
 
-    A single run draws pictures only for modules of tests that have `PICTURES`: they take a quarter of the time of a small one.
+    A single run draws pictures and writes a report only for modules of tests that have `PICTURES`: they take a quarter of the
+    time of a small one.
     """
     pictures = getattr(request.module, "PICTURES", False)
 
@@ -53,7 +54,7 @@ def veles_run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
         texts = [str(argument) for argument in arguments]
         options = any(text.startswith("-") for text in texts)
         single = not options and any(text.startswith(("conf=", "snapshot=", "+snapshot=")) for text in texts)
-        texts += ["plotters=false"] if single and not pictures else []
+        texts += ["plotters=false", "report=false"] if single and not pictures else []
         done = forked.run(texts, cwd=cwd, environment=os.environ, timeout=300)
         if code is not None:
             assert done.returncode == code, f"{texts}\n{done.stdout}\n{done.stderr}"

@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The codecs' standard tools, which read our files; what draws graphs; database servers and drivers, which the tests run by
-# themselves; a clock that lies; the program that makes keys.
-packages=(gzip bzip2 xz-utils zstd graphviz unixodbc odbc-mariadb odbc-postgresql libsqliteodbc mariadb-server postgresql libfaketime openssl)
+# themselves; a clock that lies; the program that makes keys; a browser that opens reports.
+packages=(gzip bzip2 xz-utils zstd graphviz unixodbc odbc-mariadb odbc-postgresql libsqliteodbc mariadb-server postgresql libfaketime openssl chromium chromium-driver)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

@@ -20,13 +20,13 @@ LONGEST = 60
 """The most cells of a sparkline."""
 
 
-def show(workflow: Workflow, took: float, snapshots: str | None, commands: Mapping[str, str]) -> None:
+def show(workflow: Workflow, took: float, places: Mapping[str, str | None], commands: Mapping[str, str]) -> None:
     """Shows how a run has ended, on a terminal.
 
     Args:
         workflow: which.
         took: seconds of this process.
-        snapshots: where they are, if there are any.
+        places: where things are, by their titles; None where there are none.
         commands: by their titles.
     """
     if not is_live():
@@ -41,8 +41,9 @@ def show(workflow: Workflow, took: float, snapshots: str | None, commands: Mappi
         for split, line in _courses(workflow):
             rows.add_row(split, line)
     rows.add_row("time", seconds(took))
-    if snapshots is not None:
-        rows.add_row("snapshots", Text(shown(snapshots), overflow="fold"))
+    for title, place in places.items():
+        if place is not None:
+            rows.add_row(title, Text(shown(place), overflow="fold"))
     console.print(rows, soft_wrap=False)
     show_commands(commands)
 

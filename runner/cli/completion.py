@@ -19,7 +19,12 @@ from runner.config import Config
 from runner.errors import RunnerError
 
 FLAGS = ("--help", "--version", "--multirun", "--cfg", "--info", *SNAPSHOT_FLAGS)
-WORDS = {"snapshot": ("latest", "auto"), "device": ("auto", "cpu", "cuda"), "plotters": ("true", "false")}
+WORDS = {
+    "snapshot": ("latest", "auto"),
+    "device": ("auto", "cpu", "cuda"),
+    "plotters": ("true", "false"),
+    "report": ("true", "false"),
+}
 
 
 def choices(line: str) -> list[str]:
@@ -57,7 +62,9 @@ def _values(key: str, begun: str) -> list[str]:
     if isinstance(found, type) and issubclass(found, Enum):
         return [item.value for item in found if item.value.startswith(begun)]
     words = ("true", "false") if bool in (found, *get_args(found)) else WORDS.get(key, ())
-    return [word for word in words if word.startswith(begun)] + ([] if key in ("device", "plotters") else _paths(begun))
+    return [word for word in words if word.startswith(begun)] + (
+        [] if key in ("device", "plotters", "report") else _paths(begun)
+    )
 
 
 def _keys(words: Sequence[str]) -> Iterator[str]:

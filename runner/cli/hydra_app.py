@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sys
@@ -28,6 +29,8 @@ from runner.config.yaml_texts import as_written
 from runner.errors import ConfigError
 from runner.snapshots.stores.location import concealed
 from runner.text import shown
+
+log = logging.getLogger(__name__)
 
 _HELP = """veles-run: runs a workflow from a conf file, and continues it from any of its snapshots, bit for bit.
 
@@ -73,7 +76,10 @@ class App(Config):
             "sweep": {"dir": "multirun/${run_name:}/${now:%Y-%m-%d}/${run_time:}"},
             "job": {"name": "veles-run"},
             "help": {"app_name": "veles-run", "template": _HELP},
-            "callbacks": {"passwords": {"_target_": "runner.cli.hydra_app.PasswordsForJobs"}},
+            "callbacks": {
+                "passwords": {"_target_": "runner.cli.hydra_app.PasswordsForJobs"},
+                "report": {"_target_": "runner.cli.hydra_app.ReportOfSweep"},
+            },
         }
     )
 
@@ -177,6 +183,22 @@ class PasswordsForJobs(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         passwords.keep()
+
+
+class ReportOfSweep(Callback):
+    """Writes the report of a sweep, which does not depend on it."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if config.get("report") is False:
+            return
+        from runner.report import write_report
+
+        try:
+            path = write_report(config.hydra.sweep.dir)
+        except Exception as error:
+            log.warning("There is no report of the sweep (%s: %s)", type(error).__name__, shown(error))
+        else:
+            log.info("Report: %s", shown(path))
 
 
 def register() -> None:

@@ -90,7 +90,7 @@ def _fresh(node: DictConfig, request: Request, taken_over: list[str], claims: Cl
     launcher.attach(workflow)
     claim = partial(claims.take, log_id=launcher.run_id, identity=identity["identity"])
     commands = Commands(request, ShortCommand(node, request, workflow.name, identity, config.seed))
-    return _run(workflow, launcher, commands, config.seed, claim)
+    return _run(workflow, launcher, commands, config, claim)
 
 
 def _drawn_seed(request: Request) -> int:
@@ -137,7 +137,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     if workflow.complete:
         return _already_complete(restored, request)
     commands = Commands(request, ShortCommand(node, request, workflow.name, identity, config.seed))
-    return _run(workflow, launcher, commands, config.seed, claim)
+    return _run(workflow, launcher, commands, config, claim)
 
 
 def _already_complete(restored: Restored, request: Request) -> Outcome:
@@ -184,23 +184,23 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
     return Outcome(next(iter(scores.values())))
 
 
-def _run(
-    workflow: Workflow, launcher: Launcher, commands: Commands, seed: int | None, claim: Callable[[Store], None]
-) -> Outcome:
+def _run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Config, claim: Callable[[Store], None]) -> Outcome:
     request, began = commands.request, time.monotonic()
     with launcher.session(workflow) as run:
         for snapshotter in snapshotters(workflow):
             claim(snapshotter.store)
         run_folder.keep(HydraConfig.get().runtime.output_dir)
-        overview.tell(workflow, _where(workflow, launcher, request, seed))
+        overview.tell(workflow, _where(workflow, launcher, request, config.seed))
         try:
             with _told_failures(workflow, commands), console.progress_of(workflow):
                 run()
             complete = workflow.complete
             if workflow.summary is not None:
                 log.info("%s", workflow.summary, extra=console.DETAIL)
+            took = time.monotonic() - began
+            places = {"snapshots": _place(workflow), "report": _reported(workflow, config.report, launcher, request)}
             _tell_snapshots(workflow, commands, complete)
-            closing.show(workflow, time.monotonic() - began, _place(workflow), commands.shown(workflow, complete))
+            closing.show(workflow, took, places, commands.shown(workflow, complete))
         finally:
             if not request.sweep:  # which has more jobs, and a signal is to stop them
                 signals.settle()
@@ -238,6 +238,21 @@ def _where(workflow: Workflow, launcher: Launcher, request: Request, seed: int |
     where["folder"] = request.output_dir
     stores = [unit.store.place for unit in snapshotters(workflow)]
     return where | ({"snapshots": stores[-1]} if stores and relative(stores[-1]) != request.output_dir else {})
+
+
+def _reported(workflow: Workflow, asked: bool | None, launcher: Launcher, request: Request) -> str | None:
+    """Writes the report of the run, if it is wanted; returns where it is. The run does not depend on it."""
+    if asked is False or (asked is None and request.sweep):
+        return None
+    try:
+        from runner.report import write_report
+
+        path = str(write_report(request.output_dir, workflow, drawn=not launcher.stop_requested))
+    except Exception as error:
+        log.warning("There is no report (%s: %s)", type(error).__name__, error)
+        return None
+    log.info("Report: %s", path, extra=console.DETAIL)
+    return path
 
 
 def _place(workflow: Workflow) -> str | None:

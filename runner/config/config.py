@@ -70,6 +70,8 @@ class Config:
     """Threads of the numerical library. Default: chosen by the size of the network."""
     plotters: bool | None = None
     """Draw plots into the run's folder. Default: if matplotlib is installed and this is not a sweep."""
+    report: bool | None = None
+    """Write `report.html` into the run's folder at its end. Default: if this is not a sweep, which has one for all its jobs."""
     precision: Precision = Precision.float32
     """Floating-point type of data and weights."""
     workflow: dict[str, Any] = field(default_factory=lambda: asdict(WorkflowConfig()))

@@ -95,7 +95,7 @@ def test_the_table_knows_what_is_used() -> None:
 
 def test_the_licence_names_that_of_every_file() -> None:
     expression = PROJECT["license"]
-    assert canonicalize_license_expression(expression) == expression == "Apache-2.0 AND CC-BY-SA-3.0"
+    assert canonicalize_license_expression(expression) == expression == "Apache-2.0 AND CC-BY-SA-3.0 AND MIT"
     texts = [(ROOT / name).read_text() for name in PROJECT["license-files"]]
-    for part in ("Apache License", "CC BY-SA 3.0"):
+    for part in ("Apache License", "CC BY-SA 3.0", "The MIT License"):
         assert any(part in text for text in texts)

@@ -17,7 +17,7 @@ FLOORS = (
     ("snapshots",),
     ("config", "datasets", "plots"),
     ("nn",),
-    ("launcher", "build"),
+    ("launcher", "build", "report"),
     ("cli", "__main__", "__init__"),
 )
 """The rooms, from the ground up. A room imports from its own floor only within itself."""

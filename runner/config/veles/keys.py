@@ -130,7 +130,7 @@ DROPPED: dict[str, str] = {
     "rollback.plus_steps": "learning rates are not raised after an improvement",
     "common.precision_level": "sums are torch's",
     "common.engine.precision_level": "sums are torch's",
-    "common.disable": "there are no reports; plotters=false is for the pictures, and snapshots are always taken",
+    "common.disable": "report=false and plotters=false are for reports and pictures, and snapshots are always taken",
     "common.dirs": "the only folders are loader.data_dir and snapshotter.directory",
     "common.datasets_root": _DATA,
     "common.test_dataset_root": _DATA,

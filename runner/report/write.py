@@ -1,0 +1,59 @@
+"""Writes the report of a folder, whichever kind it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from runner.errors import ConfigError
+from runner.graph import Workflow
+from runner.report import page
+from runner.report.run import run_report
+from runner.report.sweep import is_sweep, sweep_report
+
+NAME = "report.html"
+"""The file, in the folder that it is of."""
+
+
+def write_report(folder: str | Path, workflow: Workflow | None = None, *, drawn: bool = True) -> Path:
+    """Writes `report.html` into the folder of a run or of a sweep, and returns its path.
+
+    What the folder does not have is left out. Nothing that a snapshot or a file brings is run, and none of it is more than text
+    in the page.
+
+    Args:
+        folder: of a run, with its snapshots; or of a sweep.
+        workflow: the run's, if it is at hand. Default: restored from the newest snapshot in the folder, as far as the default
+            restore allows.
+        drawn: whether the graph of the workflow is drawn, which takes Graphviz the tenth of a second.
+
+    Raises:
+        ConfigError: there is no such folder, nothing of a run in it, or the report cannot be written.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{str(folder)!r} is not a folder: a report is of the folder of a run, or of a sweep")
+    if workflow is None and is_sweep(folder):
+        text = page.render("sweep.html", sweep_report(folder))
+    else:
+        text = page.render("run.html", run_report(folder, workflow, drawn))
+    path = folder / NAME
+    temporary = folder / f".{NAME}.{os.getpid()}.tmp"
+    try:
+        temporary.touch(_mode(folder))
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _mode(folder: Path) -> int:
+    """Returns the permissions that the run has given to its other files."""
+    try:
+        return stat.S_IMODE((folder / ".hydra" / "config.yaml").stat().st_mode)
+    except OSError:
+        return 0o666
