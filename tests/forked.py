@@ -1,8 +1,9 @@
-"""Runs of `veles-run` in processes that are forked from one which has imported it: the imports are most of a short run."""
+"""Runs of our commands in processes that are forked from one which has imported them: the imports are most of a short run."""
 
 import atexit
 import multiprocessing
 import os
+import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,10 @@ from pathlib import Path
 VELES_RUN = (sys.executable, "-m", "runner")
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["runner.cli.run", "runner.cli.job"])
+_context.set_forkserver_preload(["runner.cli.run", "runner.cli.job", "runner.cli.shelf.app"])
+
+MAINS = {"veles-run": "runner.cli.run:main", "veles-snapshots": "runner.cli.shelf.app:main"}
+"""The functions that the commands call."""
 
 
 def _interpreter(environment: Mapping[str, str]) -> dict[str, str]:
@@ -24,27 +28,32 @@ _HERE = _interpreter(os.environ)
 
 
 def run(
-    arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], timeout: float
+    arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], timeout: float, command: str = "veles-run"
 ) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end, as `subprocess.run` does.
 
     An environment that an interpreter would see when it starts, such as another PYTHONPATH, has a new interpreter.
     """
     if _interpreter(environment) != _HERE:
-        command = [*VELES_RUN, *arguments]
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
-    with Started(arguments, cwd=cwd, environment=environment) as started:
+        assert command == "veles-run"
+        return subprocess.run(
+            [*VELES_RUN, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+    with Started(arguments, cwd=cwd, environment=environment, command=command) as started:
         return started.end(timeout)
 
 
 class Started:
     """A run of the command that has been started; it is killed at the end of the block, if it has not ended by then."""
 
-    def __init__(self, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], command: str = "veles-run"
+    ) -> None:
         self._arguments = arguments
         self._folder = tempfile.TemporaryDirectory()
         self._outputs = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
-        self.process = _context.Process(target=_veles_run, args=(arguments, cwd, dict(environment), self._outputs))
+        values = (command, arguments, cwd, dict(environment), self._outputs)
+        self.process = _context.Process(target=_call, args=values)
         self.process.start()
 
     def __enter__(self) -> "Started":
@@ -64,7 +73,7 @@ class Started:
         return subprocess.CompletedProcess(self._arguments, self.process.exitcode, *texts)
 
 
-def _veles_run(arguments: Sequence[str], cwd: Path, environment: dict[str, str], outputs: Sequence[Path]) -> None:
+def _call(command: str, arguments: Sequence[str], cwd: Path, environment: dict[str, str], outputs: Sequence[Path]) -> None:
     for number, path in enumerate(outputs, start=1):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, number)
@@ -73,10 +82,8 @@ def _veles_run(arguments: Sequence[str], cwd: Path, environment: dict[str, str],
     os.environ.clear()
     os.environ.update(environment)
     sys.path[0] = str(cwd)  # as `python -m` has it
-    sys.argv = ["veles-run", *arguments]
-    from runner.cli.run import main
-
+    sys.argv = [command, *arguments]
     try:
-        main()
+        pkgutil.resolve_name(MAINS[command])()
     finally:
         atexit._run_exitfuncs()  # which processes of multiprocessing leave out

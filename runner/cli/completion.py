@@ -20,7 +20,7 @@ from runner.errors import RunnerError
 
 FLAGS = ("--help", "--version", "--multirun", "--cfg", "--info", *SNAPSHOT_FLAGS)
 WORDS = {
-    "snapshot": ("latest", "auto"),
+    "snapshot": ("latest", "auto", "best"),
     "device": ("auto", "cpu", "cuda"),
     "plotters": ("true", "false"),
     "report": ("true", "false"),

@@ -48,7 +48,7 @@ def find_newest(node: DictConfig, request: Request, policy: Policy, claims: Clai
         SnapshotNotFoundError: `latest` finds none.
         RunInUseError: another process goes on with the run.
     """
-    search, in_use = _Search(node, request), None
+    search, in_use = Search(node, request), None
     while (found := search.found()) is not None:
         (entry, store), exact = found
         run = _run(entry.header)
@@ -79,7 +79,7 @@ def find_newest(node: DictConfig, request: Request, policy: Policy, claims: Clai
     return None
 
 
-class _Search:
+class Search:
     """A search for the newest snapshot, and what it has come across."""
 
     def __init__(self, node: DictConfig, request: Request) -> None:
@@ -90,7 +90,7 @@ class _Search:
         self.goes_on: bool = node.mode is not Mode.evaluate and not node.graph
         self._latest: bool = node.snapshot == "latest"
         described = request.conf is not None or node.workflow[TARGET] is not None
-        self._asked = Asked.by(node, self.name) if described else None
+        self.asked = Asked.by(node, self.name) if described else None
         self.passed_over: set[Run] = set()
         self.others: dict[str, Entry] = {}
         self._unreadable: dict[str, SnapshotError] = {}
@@ -99,15 +99,19 @@ class _Search:
         """Returns where snapshots are looked for."""
         return [self._named] if self._named else folder_stores(self._request.run_folders)
 
+    def where(self) -> str:
+        """Returns where snapshots are looked for, for messages."""
+        return str(self._named or " and ".join(map(str, self._request.run_folders)))
+
     def claim_start(self, claims: Claims) -> None:
         """Claims the run that is about to be started: the same command may be starting it elsewhere.
 
         Raises:
             RunInUseError: it is.
         """
-        if self.goes_on and self._asked is not None:
+        if self.goes_on and self.asked is not None:
             store = self._named or FileStore(self._request.run_folders[0])
-            claims.take(store, "", self._asked.identity.digest(() if self._asked.seed is not None else ("seed",)))
+            claims.take(store, "", self.asked.identity.digest(() if self.asked.seed is not None else ("seed",)))
 
     def found(self) -> tuple[tuple[Entry, Store], bool] | None:
         """Returns the newest snapshot that will do, its store, and whether it is of the very run that is looked for."""
@@ -116,8 +120,8 @@ class _Search:
         for entry, store in newest_first(self.stores(), noted, workflow=self.name, apart_from=self.others.keys()):
             if _run(entry.header) in self.passed_over:
                 continue
-            if self._asked is None or self._asked.is_of(entry.header):
-                return (entry, store), self._asked is not None
+            if self.asked is None or self.asked.is_of(entry.header):
+                return (entry, store), self.asked is not None
             self.others.setdefault(entry.header.run_id, entry)  # all that a process has written are of the same run
             if second is None and self._will_do(entry.header):
                 second = entry, store
@@ -128,9 +132,9 @@ class _Search:
         if not self.goes_on:
             return True
         plain = self._conf_alone if self._latest else None
-        if plain is None or self._asked is None:
+        if plain is None or self.asked is None:
             return False
-        return not self._asked.identity.differing(plain.identity, left_out(header)) or plain.with_seed_of(header).is_of(header)
+        return not self.asked.identity.differing(plain.identity, left_out(header)) or plain.with_seed_of(header).is_of(header)
 
     @cached_property
     def _conf_alone(self) -> Asked | None:
@@ -157,7 +161,7 @@ class _Search:
 
     def nothing(self) -> str:
         """Says that there is no snapshot of the run, and which others there are."""
-        where = self._named or " and ".join(map(str, self._request.run_folders))
+        where = self.where()
         for location, error in self._unreadable.items():
             tell_unreadable(location, error)
         if not self.others:
@@ -167,7 +171,7 @@ class _Search:
     def _told_others(self) -> str:
         """Says how many other runs there are, and in what the newest differs."""
         newest, count = next(iter(self.others.values())), len(set(map(_run, (one.header for one in self.others.values()))))
-        differs = "" if self._asked is None else self._asked.difference(newest.header)
+        differs = "" if self.asked is None else self.asked.difference(newest.header)
         runs = "1 other run" if count == 1 else f"{count} other runs"
         return f"{runs}; the newest, {newest.location}, differs {differs}"
 

@@ -55,7 +55,7 @@ class Request:
             # Unresolved, since a reference may lead to a password.
             typed=OmegaConf.to_container(config.overrides.task),  # type: ignore[arg-type]
             output_dir=relative(config.runtime.output_dir),
-            run_folders=[_top(config.run.dir), _top(config.sweep.dir)],
+            run_folders=[_top(section) for section in (config.run, config.sweep)],
             sweep=config.mode is RunMode.MULTIRUN,
         )
 
@@ -67,7 +67,7 @@ class Request:
     @property
     def scoring_overrides(self) -> list[str]:
         """The overrides that say something of what is scored. Where a snapshot is looked for does not."""
-        searched = self.named_snapshot in ("latest", "auto")
+        searched = self.named_snapshot in ("latest", "auto", "best") or self.named_snapshot.startswith("tag:")
         places = {"snapshotter.mode", *(SEARCHED if searched else ())}
         return [text for text in self.run_overrides if _key(text) not in places and _section(text) not in LAUNCH_KEYS]
 
@@ -142,12 +142,17 @@ def _section(override: str) -> str:
     return _key(override).partition(".")[0]
 
 
-def _top(path: str) -> Path:
-    """Returns the folder that holds all folders of runs: `outputs` for `outputs/2026-11-24/11-24-19`."""
-    folder = Path(relative(path))
-    if folder.is_absolute():
-        return folder.parent if folder.parent != Path(folder.anchor) else folder  # not all of the machine's folders
-    return Path(*folder.parts[:1])
+def _top(section: Any) -> Path:
+    """Returns the folder that holds all folders of runs: `outputs` for `outputs/2026-11-24/11-24-19`.
+
+    Of an absolute path, it is what comes before the part that differs from run to run.
+    """
+    folder = Path(relative(section.dir))
+    if not folder.is_absolute():
+        return Path(*folder.parts[:1])
+    pattern: str = OmegaConf.to_container(section, resolve=False)["dir"]  # type: ignore[call-overload,index]
+    fixed = Path(pattern.partition("${")[0].rpartition("/")[0] if "${" in pattern else folder.parent)
+    return fixed if fixed.is_absolute() and fixed != Path(fixed.anchor) else folder.parent
 
 
 def relative(path: str) -> str:

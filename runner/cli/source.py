@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner import config as schema
 from runner.checks import first_line
 from runner.cli import authority
+from runner.cli.named import named_location
 from runner.cli.newest import find_newest
 from runner.cli.overrides import is_choice
 from runner.cli.request import Request
@@ -42,7 +43,7 @@ def find_snapshot(node: DictConfig, request: Request, claims: Claims) -> Restore
     wanted = request.workflow_name(node)
     if source in ("latest", "auto"):
         return find_newest(node, request, policy, claims)
-    restored = restore_with(source, policy)
+    restored = restore_with(named_location(node, request), policy)
     if request.conf is not None and restored.header.workflow != wanted:
         raise SnapshotMismatchError(
             f"snapshot {restored.location!r} is of workflow {restored.header.workflow!r}, and conf={request.conf} is"

@@ -61,7 +61,7 @@ class Config:
     graph: str | None = None
     """Draw the workflow into this file (.svg, .png, .pdf, .dot), and do no more."""
     snapshot: str | None = None
-    """Snapshot to continue: a path, `s3://...`, `odbc://...`, `latest`, or `auto` (this run's newest, or a fresh start)."""
+    """Snapshot to continue: a path, a URL, `latest`, `best`, `tag:NAME`, or `auto` (this run's newest, or a fresh start)."""
     seed: int | None = None
     """Seed of everything random. Default: drawn, shown, and kept in the snapshots."""
     device: str = "auto"

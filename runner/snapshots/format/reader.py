@@ -22,6 +22,8 @@ from runner.snapshots.format.signing_keys import Key
 
 HEADER_STEP = 1 << 14
 """Bytes that are taken at a time in search of the end of the header."""
+_UNLIMITED = 1 << 63
+"""What a snapshot may decode to if nothing of it is kept."""
 
 
 def read_header(blocks: Iterable[bytes]) -> Header:
@@ -31,8 +33,13 @@ def read_header(blocks: Iterable[bytes]) -> Header:
         SnapshotDamagedError: empty, not a snapshot, or damaged within the header.
         SnapshotMismatchError: of a newer format.
     """
+    return read_start(blocks)[0]
+
+
+def read_start(blocks: Iterable[bytes]) -> tuple[Header, Codec]:
+    """Reads the header as `read_header` does; returns also the codec that the stream really has, whatever the header says."""
     codec, blocks = _detected(blocks)
-    return _begun(codecs.decode(codec, _small(blocks)))[0]
+    return _begun(codecs.decode(codec, _small(blocks)))[0], codec
 
 
 def read_verified(
@@ -54,7 +61,7 @@ def read_verified(
         SnapshotMismatchError: of a newer format, which may have another digest, too.
     """
     budget = budget or Budget()
-    with _closed(open_blocks()) as opened:
+    with closed(open_blocks()) as opened:
         codec, blocks = _detected(opened)
         if codec.prefix or key is not None:
             held: deque[memoryview] = deque()
@@ -71,22 +78,46 @@ def read_verified(
     return header, cast(BinaryIO, file)
 
 
-def verify(blocks: Iterator[bytes]) -> Header:
+def verify(blocks: Iterator[bytes], key: Key | None = None) -> Header:
     """Decodes a whole snapshot and compares its digest, keeping nothing of it; returns its header.
+
+    Args:
+        blocks: the encoded snapshot.
+        key: it must be signed with; any snapshot will do without one.
 
     Raises:
         SnapshotDamagedError: anything is missing, altered, or too much.
+        SnapshotRefusedError: it is not signed with the key.
         SnapshotMismatchError: of a newer format.
     """
-    with _closed(blocks) as opened:
-        codec, blocks = _detected(opened)
-        header, stream = _begun(codecs.decode(codec, blocks))
-        _verify(stream, None, len)
+    with plain_stream(blocks, key) as (header, parts):
+        for _ in parts:
+            pass
     return header
 
 
 @contextmanager
-def _closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+def plain_stream(blocks: Iterator[bytes], key: Key | None = None) -> Iterator[tuple[Header, Iterator[memoryview]]]:
+    """Decodes a snapshot of any size in little memory, for readers that build nothing of it.
+
+    What comes is verified at its end: before the last part, an error is raised if anything of the whole is wrong.
+
+    Args:
+        blocks: the encoded snapshot.
+        key: it must be signed with; any snapshot will do without one.
+
+    Yields:
+        The header, and the plain stream up to its trailer, header fragment and signature included, in parts.
+    """
+    with closed(blocks) as opened:
+        codec, blocks = _detected(opened)
+        with closed(_decoded_ahead(codec, blocks, Budget(_UNLIMITED))) as decoded:
+            header, stream = _begun(decoded)
+            yield header, _verifying(stream, key)
+
+
+@contextmanager
+def closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
     """Closes what the blocks are read from, also after an error, which would keep a database locked."""
     try:
         yield blocks
@@ -109,15 +140,25 @@ def _begun(stream: Iterator[bytes]) -> tuple[Header, Iterator[bytes]]:
 
 def _verify(stream: Iterable[bytes], key: Key | None, keep: Callable[[memoryview], object]) -> bytes:
     """Verifies a plain stream; passes on all of it but the trailer, and returns that."""
+    parts = _verifying(stream, key)
+    while True:
+        try:
+            keep(next(parts))
+        except StopIteration as end:
+            return bytes(end.value)
+
+
+def _verifying(stream: Iterable[bytes], key: Key | None) -> Generator[memoryview, None, bytes]:
+    """Yields a plain stream but for the trailer, which it returns; what is wrong is an error before the last part."""
     seal = Seal(key)
     parts = _HeldBack(stream, SIGNATURE_SIZE + TRAILER_SIZE)
     for part in parts:
         seal.update(part)
-        keep(part)
+        yield part
     # What may be a signature stands at the end of what is before the trailer; it signs all before it.
     end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
     seal.check(end, trailer)
-    keep(memoryview(end))
+    yield memoryview(end)
     return trailer
 
 

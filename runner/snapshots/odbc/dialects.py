@@ -14,6 +14,9 @@ COLUMNS = ("timestamp", "id", "log_id", "workflow", "name", "codec", "data")
 NAME_LENGTH = 100
 """Maximum length of a workflow's and a snapshot's name, in characters."""
 
+MARK = -2
+"""The number of the row of the companion table with what is written on a snapshot."""
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 BEGIN = 1 << 16
 """Bytes of a snapshot to read when looking for its header, if the companion table does not have it."""
@@ -117,6 +120,10 @@ DIALECTS = {
     "DuckDB": Dialect(timestamp="timestamp", blob="blob", length="OCTET_LENGTH({})", limit="LIMIT {}"),
 }
 """The systems by the name that their driver reports (SQL_DBMS_NAME), or by its beginning, as in `DB2/LINUXX8664`."""
+
+
+QUOTES = {"MariaDB": "`", "MySQL": "`"}
+"""The characters that quote identifiers where it is not the standard's `"`, as drivers report them."""
 
 
 def dialect_of(system: str) -> Dialect:
@@ -229,6 +236,8 @@ class Statements:
         self.data = f"SELECT {read} FROM {main} WHERE {of_one}"
         self.chunk = f"SELECT {data} FROM {chunks} WHERE {of_one} AND {number} = ?"
         self.begin = f"SELECT {dialect.begin.format(read, BEGIN)} FROM {main} WHERE {of_one}"
+        self.marks = f"SELECT {data} FROM {chunks} WHERE {number} = {MARK}"
+        self.delete_mark = f"DELETE FROM {chunks} WHERE {of_one} AND {number} = {MARK}"
         self.delete_chunks = f"DELETE FROM {chunks} WHERE {of_one}"
         self.delete = f"DELETE FROM {main} WHERE {run} = ? AND {log} = ? AND {name} = ?"
 

@@ -15,7 +15,7 @@ from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.odbc import pages, sqlite, strings
 from runner.snapshots.odbc.connection import Result, connect, folder_of
-from runner.snapshots.odbc.dialects import NAME_LENGTH, Table, check_table
+from runner.snapshots.odbc.dialects import MARK, NAME_LENGTH, Table, check_table
 from runner.snapshots.odbc.driver import load, shown, translated, translation
 from runner.snapshots.odbc.lease import Lease
 from runner.snapshots.odbc.proof import Proof
@@ -23,6 +23,7 @@ from runner.snapshots.odbc.session import Content, Row, Session, sql_time, text_
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 from runner.snapshots.stores.lock import locked
+from runner.snapshots.stores.marks import Mark
 from runner.snapshots.stores.patience import IMPATIENCE, PATIENCE
 from runner.snapshots.stores.snapshot_names import PROTOCOL_MARK
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
@@ -60,8 +61,10 @@ class OdbcStore(Store):
 
     @classmethod
     def at(cls, place: str, mode: int | None = None) -> Self:
-        odbc, _, table = place.removeprefix(SCHEME).rpartition("&")
-        return cls(odbc, table)
+        odbc, joint, table = place.removeprefix(SCHEME).rpartition("&")
+        if not joint:
+            raise ConfigError(f"{passwords.redact(place)!r} is not a table: odbc://<connection string>&<table>")
+        return cls(odbc, table or DEFAULT_TABLE)
 
     @classmethod
     def of(cls, location: str) -> Self:
@@ -280,6 +283,22 @@ class OdbcStore(Store):
                     raise SnapshotNotFoundError(
                         f"there is no snapshot {location!r}: to delete one, give its full id, log id and name"
                     )
+            session.connection.commit()
+
+    def marks(self) -> Mapping[str, Mark]:
+        with self._session("read", IMPATIENCE) as session:
+            if self._columns(session, session.sql.chunks) is None:
+                return {}
+            rows = session.connection.execute(session.sql.marks).rows
+        found = (Mark.read(bytes(row[0] or b"")) for row in rows)
+        return {mark.uuid: mark for mark in found if mark is not None}
+
+    def mark(self, location: str, mark: Mark) -> None:
+        one = Location.parse(location)
+        with self._session("write to", IMPATIENCE) as session:
+            session.connection.execute(session.sql.delete_mark, one.id, one.name)
+            if mark:
+                session.connection.execute(session.sql.insert_chunk, one.id, one.name, MARK, mark.written())
             session.connection.commit()
 
     def claimed(self, run: str) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from typing import Self
 from runner.errors import ConfigError, SnapshotDamagedError, SnapshotError, SnapshotNotFoundError, StoreError
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
-from runner.snapshots.format.reader import read_header, verify
+from runner.snapshots.format.reader import read_start, verify
 from runner.snapshots.remote.object_names import Stamp, mark, marks, object_name
 from runner.snapshots.remote.renewed_claim import RenewedClaim
 from runner.snapshots.remote.services import SERVICES, Files
@@ -213,11 +213,11 @@ class RemoteStore(Store):
     def _entry(self, location: str, start: bytes, size: int, unreadable: Unreadable) -> Sequence[Entry]:
         try:
             try:
-                return [Entry(location, read_header([start]))]
+                return [_with_header(location, [start], size)]
             except SnapshotDamagedError:
                 if len(start) == size:
                     raise
-                return [Entry(location, read_header(self.open(location)))]  # a long one
+                return [_with_header(location, self.open(location), size)]  # a long one
         except SnapshotNotFoundError:
             return []  # another process has just deleted it
         except SnapshotError as error:
@@ -246,3 +246,8 @@ class RemoteStore(Store):
     def claimed(self, run: str) -> AbstractContextManager[None]:
         # What is in this process's memory no other process can go on with.
         return RenewedClaim(self.place, run) if self.can_be_away else nullcontext()
+
+
+def _with_header(location: str, blocks: Iterable[bytes], size: int) -> Entry:
+    header, codec = read_start(blocks)
+    return Entry(location, header, size, codec.name)

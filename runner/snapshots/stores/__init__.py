@@ -21,6 +21,9 @@ STORES = {
 }
 """The stores by URL scheme; a path has none. A store, with its driver, is imported only when it is used."""
 
+FOLDERS = "runner.snapshots.stores.file_tree:FileTree"
+"""The store of a folder with all that is below it."""
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -44,6 +47,19 @@ def store_in(place: str | Path, mode: int | None = None) -> Store:
         ConfigError: there is no store for its scheme, or a part of the URL is missing.
     """
     return _class_for(str(place)).at(str(place), mode)
+
+
+def whole_store(place: str | Path) -> Store:
+    """Returns the store at a place, to look at all that is there: of a folder, also what is in the folders below.
+
+    Raises:
+        ConfigError: there is no store for its scheme, or a part of the URL is missing.
+        SnapshotNotFoundError: there is no such folder.
+    """
+    if is_url(str(place)):
+        return store_in(place)
+    tree: type[Store] = pkgutil.resolve_name(FOLDERS)
+    return tree.at(str(place))
 
 
 def is_url(place: str) -> bool:

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Self
@@ -21,10 +21,14 @@ from runner.snapshots.stores.file_reading import blocks, nanoseconds, newest_fil
 from runner.snapshots.stores.file_system import Files, missing, version
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.lock import locked
+from runner.snapshots.stores.marks import LIMIT, Mark
 from runner.snapshots.stores.snapshot_names import CURRENT, PROTOCOL_MARK, may_be_snapshot, stem_of
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 
 log = logging.getLogger(__name__)
+
+MARK = ".mark"
+"""The end of the name of what is written on a snapshot: `.<name of the file>.mark`, in the same folder."""
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(tmp|link)")
 _ROOM = 40
@@ -33,6 +37,16 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 """The errors of file systems without hard or symbolic links."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 """The errors of file systems that cannot sync a folder."""
+
+
+def is_mark(name: str) -> bool:
+    """Whether a file of this name may be what is written on a snapshot."""
+    return name.startswith(".") and name.endswith(MARK)
+
+
+def mark_of(path: Path) -> Path:
+    """Returns the file with what is written on a snapshot."""
+    return path.with_name(f".{path.name}{MARK}")
 
 
 class FileStore(Store):
@@ -132,6 +146,41 @@ class FileStore(Store):
             for location in locations:
                 stack.callback(self._unlink, Path(location))
 
+    def marks(self) -> Mapping[str, Mark]:
+        found = (self._read_mark(path) for path in self._marks())
+        return {mark.uuid: mark for mark in found if mark is not None}
+
+    def mark(self, location: str, mark: Mark) -> None:
+        path = mark_of(Path(location))
+        with translated(WRITE, path.parent):
+            if not mark:
+                with suppress(FileNotFoundError):
+                    self.files.unlink(path)
+            else:
+                store = FileStore(path.parent, self.mode)
+                with store._temporary() as (descriptor, temporary):
+                    self.files.write(descriptor, mark.written())
+                    self.files.sync(descriptor)
+                    self.files.replace(temporary, path)
+            self._sync(path.parent)
+
+    def _marks(self) -> Iterator[Path]:
+        """Yields the files with what is written on snapshots."""
+        with suppress(OSError):
+            yield from (self.directory / name for name in self.files.names(self.directory) if is_mark(name))
+
+    @staticmethod
+    def _read_mark(path: Path) -> Mark | None:
+        """Returns what is written on a snapshot that is still there."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                return Mark.read(os.read(descriptor, LIMIT))
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None
+
     @contextmanager
     def claimed(self, run: str) -> Iterator[None]:
         with suppress(OSError):  # the first snapshot will say what is wrong with the folder
@@ -145,6 +194,9 @@ class FileStore(Store):
             if path.is_symlink():  # not a snapshot: somebody has replaced it by a link
                 raise FileNotFoundError
             self.files.unlink(path)
+        if os.path.lexists(mark := mark_of(path)):
+            with translated("delete", mark):
+                self.files.unlink(mark)
 
     def _paths(self) -> Iterator[Path]:
         """Yields the files that may be snapshots, by their names."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner.errors import SnapshotError, SnapshotNotFoundError
 from runner.snapshots.format.header import Header
-from runner.snapshots.format.reader import read_header
+from runner.snapshots.format.reader import read_start
 from runner.snapshots.stores.file_errors import translated
 from runner.snapshots.stores.file_system import CLOCK_STEP
 from runner.snapshots.stores.store import Entry, Unreadable, ignore
@@ -32,11 +32,12 @@ def newest_files(paths: Iterable[Path], unreadable: Unreadable = ignore) -> Iter
     So a header is the newest if no unread file is newer than it.
     """
     read: list[tuple[float, str, Entry]] = []
-    for age, path in sorted(_aged(paths)):
+    for age, path, size in sorted(_aged(paths)):
         while read and read[0][0] <= age - CLOCK_STEP:
             yield heapq.heappop(read)[2]
         try:
-            entry = Entry(path, read_header(blocks(path, HEADER_BLOCK)))
+            header, codec = read_start(blocks(path, HEADER_BLOCK))
+            entry = Entry(path, header, size, codec.name)
             heapq.heappush(read, (-nanoseconds(entry.header), path, entry))
         except SnapshotNotFoundError:
             continue  # another process has just deleted it
@@ -46,13 +47,13 @@ def newest_files(paths: Iterable[Path], unreadable: Unreadable = ignore) -> Iter
         yield heapq.heappop(read)[2]
 
 
-def _aged(paths: Iterable[Path]) -> Iterator[tuple[int, str]]:
-    """Yields the regular files, without links, each with a sort key that puts newer files first."""
+def _aged(paths: Iterable[Path]) -> Iterator[tuple[int, str, int]]:
+    """Yields the regular files, without links, each after a sort key that puts newer files first, and with its size."""
     for path in paths:
         with suppress(OSError):
             status = path.lstat()
             if stat.S_ISREG(status.st_mode):
-                yield -status.st_mtime_ns, str(path)
+                yield -status.st_mtime_ns, str(path), status.st_size
 
 
 def nanoseconds(header: Header) -> int:

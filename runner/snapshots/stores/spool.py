@@ -20,6 +20,7 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.format.reader import verify
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import missing
+from runner.snapshots.stores.marks import Mark
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 
 log = logging.getLogger(__name__)
@@ -138,6 +139,13 @@ class SpoolStore(Store):
         for store in (self._spool, self._store):
             if there := [location for of, location in places if of is store]:
                 store.delete(*there)
+
+    def marks(self) -> Mapping[str, Mark]:
+        return {**self._store.marks(), **self._spool.marks()}
+
+    def mark(self, location: str, mark: Mark) -> None:
+        store, location = self._where(location)
+        store.mark(location, mark)
 
     def claimed(self, run: str) -> AbstractContextManager[None]:
         return self._store.claimed(run)

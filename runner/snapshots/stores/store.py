@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Self
 
-from runner.errors import SnapshotError
+from runner.errors import SnapshotError, StoreError
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
+from runner.snapshots.stores.marks import Mark
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A snapshot in a store: its location and its header."""
+    """A snapshot in a store: its location and its header, and what the store can tell of it at no cost.
+
+    Attributes:
+        location: where it is.
+        header: its header.
+        stored: bytes that it takes in the store; None if that is not known.
+        encoding: the name of the codec that it is encoded with now; that of its header is the first it had.
+    """
 
     location: str
     header: Header
+    stored: int | None = None
+    encoding: str | None = None
+
+    @property
+    def codec(self) -> str:
+        """The name of the codec that it is encoded with, as far as is known."""
+        return self.encoding or self.header.codec
 
     @property
     def newest_last(self) -> str:
@@ -114,6 +129,20 @@ class Store(ABC):
     @abstractmethod
     def delete(self, *locations: str) -> None:
         """Deletes snapshots; a database deletes all or none of them."""
+
+    def marks(self) -> Mapping[str, Mark]:
+        """Returns what is written on the snapshots, by UUID. A store that keeps no marks has none."""
+        return {}
+
+    def mark(self, location: str, mark: Mark) -> None:
+        """Writes on a snapshot, over what was there; an empty mark is taken away.
+
+        It is durable on return; otherwise what was there before is still there.
+
+        Raises:
+            StoreError: this store keeps no marks, or refuses.
+        """
+        raise StoreError(f"{self.place} keeps no tags and no notes")
 
     def claimed(self, run: str) -> AbstractContextManager[None]:
         """Claims a run for the block, so that no other process goes on with it here. A store without locks claims nothing.

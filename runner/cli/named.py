@@ -1,0 +1,72 @@
+"""`snapshot=best` and `snapshot=tag:NAME`: the location that such a name stands for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from omegaconf import DictConfig
+
+from runner.cli.newest import Search
+from runner.cli.request import Request
+from runner.errors import SnapshotAmbiguousError, SnapshotNotFoundError
+from runner.snapshots.restoring.restore import tell_unreadable
+from runner.snapshots.shelf.shelf import TAG
+from runner.snapshots.shelf.wanted import best_of
+from runner.snapshots.stores import newest_first
+from runner.snapshots.stores.store import Entry
+
+log = logging.getLogger(__name__)
+
+
+def named_location(node: DictConfig, request: Request) -> str:
+    """Returns the location of the snapshot that `snapshot` names; what is no such name is a location itself.
+
+    Raises:
+        SnapshotNotFoundError: there is none of that name.
+        SnapshotAmbiguousError: `best` of which workflow is not said, and there are several.
+    """
+    name = str(node.snapshot)
+    if name == "best":
+        return _best(Search(node, request))
+    return _tagged(Search(node, request), name.removeprefix(TAG)) if name.startswith(TAG) else name
+
+
+def _best(search: Search) -> str:
+    """Returns the best snapshot of the run that the command describes; without any, of all runs of the workflow."""
+    of_run: Entry | None = None
+    of_any: Entry | None = None
+    for entry in _entries(search):
+        if of_any is not None and entry.header.workflow != of_any.header.workflow:
+            raise SnapshotAmbiguousError(
+                f"snapshot=best: {search.where()} has snapshots of {of_any.header.workflow!r} and of {entry.header.workflow!r},"
+                " whose errors cannot be compared: say which with conf=NAME"
+            )
+        of_any = best_of([one for one in (of_any, entry) if one is not None]) or of_any
+        if search.asked is not None and search.asked.is_of(entry.header):
+            of_run = best_of([one for one in (of_run, entry) if one is not None])
+    found = of_run or of_any
+    if found is None or found.header.score is None:
+        raise SnapshotNotFoundError(f"snapshot=best: there is no snapshot with an error of {_what(search)} in {search.where()}")
+    if of_run is None and search.asked is not None:
+        log.info("snapshot=best: there is no snapshot of this run; taking the best of all runs of %r", found.header.workflow)
+    return found.location
+
+
+def _tagged(search: Search, tag: str) -> str:
+    """Returns the newest snapshot with a tag."""
+    marked = {uuid for store in search.stores() for uuid, mark in store.marks().items() if tag in mark.tags}
+    for entry in _entries(search) if marked else ():
+        if entry.header.uuid in marked:
+            return entry.location
+    raise SnapshotNotFoundError(
+        f"snapshot={TAG}{tag}: there is no snapshot of {_what(search)} with this tag in {search.where()}"
+    )
+
+
+def _entries(search: Search) -> Iterator[Entry]:
+    return (entry for entry, _ in newest_first(search.stores(), tell_unreadable, workflow=search.name))
+
+
+def _what(search: Search) -> str:
+    return repr(search.name) if search.name else "any workflow"

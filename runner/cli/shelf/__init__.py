@@ -1,0 +1,1 @@
+"""`veles-snapshots`: looks after what runs have made."""

@@ -1,0 +1,62 @@
+"""The command `veles-snapshots`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from runner import passwords
+from runner.cli.shelf import changing, checking, looking
+from runner.errors import RunnerError
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
+
+class _Commands(TyperGroup):
+    """Says in one line what is wrong, and exits with the code of that kind of error."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RunnerError as error:
+            print(f"veles-snapshots: {passwords.redact(str(error))}", file=sys.stderr)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+app = typer.Typer(
+    name="veles-snapshots",
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Looks after the snapshots that runs have made, in folders, in databases and at URLs.
+
+    Nothing of a snapshot is run by any of these commands. Exit codes: 0 if all is well, 1 if something is not, 2 for wrong
+    usage, or if there is no such snapshot.""",
+)
+COMMANDS = (
+    *(looking.ls, looking.show, looking.best, looking.tree, checking.verify),
+    *(changing.tag, changing.note, changing.cp, changing.rm, changing.prune, checking.deliver, checking.ddl),
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> None:
+    """Runs the command with the arguments of the process, and exits."""
+    handler = logging.StreamHandler()
+    handler.addFilter(passwords.RedactingFilter())
+    logging.getLogger("runner").addHandler(handler)
+    app()
+
+
+if __name__ == "__main__":
+    main()

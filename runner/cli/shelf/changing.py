@@ -1,0 +1,275 @@
+"""Commands of `veles-snapshots` that change something: cp, rm, prune, tag, note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runner import passwords
+from runner.cli.shelf import options
+from runner.cli.shelf.looking import rows_of
+from runner.cli.shelf.printing import ENTRIES, dump, dump_rows, say, short, table, warn
+from runner.errors import ConfigError, RunInUseError, SnapshotNotFoundError
+from runner.snapshots import codecs
+from runner.snapshots.claims import Claims
+from runner.snapshots.format.reader import verify
+from runner.snapshots.shelf.copying import copy
+from runner.snapshots.shelf.lineage import begun_from
+from runner.snapshots.shelf.pruning import Rules, prunable, run_of
+from runner.snapshots.shelf.shelf import Shelf
+from runner.snapshots.shelf.wanted import moment
+from runner.snapshots.stores import whole_store
+from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.file_system import read_mode
+from runner.snapshots.stores.file_tree import FileTree
+from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME
+from runner.snapshots.stores.marks import LONGEST_NOTE, Mark, check_tag
+from runner.snapshots.stores.store import Entry, Store
+
+Names = Annotated[
+    list[str], typer.Argument(help="Files, locations, ids as `ls` shows them, latest, best, tag:NAME.", metavar="SNAPSHOT...")
+]
+
+
+def cp(
+    snapshots: Annotated[
+        list[str], typer.Argument(help="Snapshots as for `show`, or folders, of which all are copied.", metavar="SNAPSHOT...")
+    ],
+    to: Annotated[str | None, typer.Option("--to", help="Where to: a folder, or a URL.", metavar="PLACE")] = None,
+    to_odbc: Annotated[str | None, typer.Option("--to-odbc", help="Where to: a database, as a connection string.")] = None,
+    to_table: Annotated[str, typer.Option("--to-table", help="The table in that database.")] = DEFAULT_TABLE,
+    compression: Annotated[str | None, typer.Option("--compression", "-c", help="Codec of the copies. [as they are]")] = None,
+    level: Annotated[int | None, typer.Option("--level", help="Level of the codec. [the codec's own]")] = None,
+    check: Annotated[bool, typer.Option("--verify", help="Verify each snapshot before it is copied.")] = False,
+    mode: Annotated[str | None, typer.Option("--mode", help="Permissions of new files, such as 0600. [the umask's]")] = None,
+    place: options.In = ".",
+    odbc: options.Odbc = None,
+    table_name: options.Table = DEFAULT_TABLE,
+    as_json: options.Json = False,
+) -> None:
+    """Copies snapshots to another folder, database or codec, with their tags and notes.
+
+    What a snapshot holds stays the same byte for byte, its signature and its id included. One that is there already is not
+    copied again, so a copy that was interrupted may simply be repeated. A copy is there completely, or not at all.
+
+    \b
+    veles-snapshots cp best --to backup
+    veles-snapshots cp outputs --to-odbc 'DRIVER={SQLite3};Database=runs.db'
+    veles-snapshots cp latest --odbc DSN=runs --to . --compression xz
+    """
+    codec = None if compression is None else codecs.find(compression)
+    if codec is not None:
+        codec.check_level(level)
+    target = _target(to, to_odbc, to_table, mode)
+    there, written = {entry.header.uuid: entry.location for entry in target.list()}, target.marks()
+    copied: list[dict[str, str]] = []
+    for entry, source, mark in _named(snapshots, place, odbc, table_name):
+        uuid, known = entry.header.uuid, there.get(entry.header.uuid)
+        if known is None:
+            if check:
+                verify(source.open(entry.location))
+            known = there[uuid] = copy(entry, source, target, codec, level)
+            copied.append({"uuid": uuid, "from": entry.location, "to": known})
+        elif not as_json:
+            say(f"{short(uuid)} is there already")
+        if mark is not None and uuid not in written:
+            target.mark(known, mark)
+        if not as_json:
+            say(f"{short(uuid)} -> {known}")
+    if as_json:
+        dump(copied)
+
+
+def _target(to: str | None, to_odbc: str | None, to_table: str, mode: str | None) -> Store:
+    if (to is None) is (to_odbc is None):
+        raise ConfigError("say where to copy to with --to PLACE or --to-odbc CONNECTION")
+    if to is not None and "://" not in to:
+        return FileStore(to, read_mode(mode))
+    store = whole_store(passwords.conceal(to) if to is not None else f"{SCHEME}{passwords.conceal(to_odbc or '')}&{to_table}")
+    store.prepare()
+    return store
+
+
+def _named(names: Iterable[str], place: str, odbc: str | None, table_name: str) -> Iterator[tuple[Entry, Store, Mark | None]]:
+    """Yields the snapshots that names stand for, and what is written on them; a folder stands for all in it, oldest first."""
+    shelf: Shelf | None = None
+    for name in names:
+        if Path(name).is_dir():
+            folder = options.shelf(name)
+            entries = list(folder.entries(unreadable=lambda where, error: warn(f"{where} is passed over: {error}")))
+            yield from ((entry, folder.store, folder.marks.get(entry.header.uuid)) for entry in reversed(entries))
+        else:
+            shelf = shelf or options.shelf(place, odbc, table_name)
+            entry, store = shelf.find(name)
+            yield entry, store, store.marks().get(entry.header.uuid)
+
+
+def rm(
+    snapshots: Names,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Also those that a run began from, or that are tagged.")] = False,
+    place: options.In = ".",
+    odbc: options.Odbc = None,
+    table_name: options.Table = DEFAULT_TABLE,
+    as_json: options.Json = False,
+) -> None:
+    """Deletes the snapshots that are named.
+
+    One from which another run began, or that is tagged, is only deleted with --force; one of a run that is going on, never.
+    If any of them may not be deleted, none is.
+
+    \b
+    veles-snapshots rm 3fa1bc02 outputs/old/mnist_validation_9.00_train_8.00.5.pickle.gz
+    """
+    shelf = options.shelf(place, odbc, table_name)
+    found = [shelf.find(name) for name in snapshots]
+    if not force:
+        for entry, store in found:
+            _check_unneeded(entry, store, shelf)
+    _delete([entry for entry, _ in found], {entry.location: store for entry, store in found})
+    _tell_deleted([entry for entry, _ in found], as_json)
+
+
+def _check_unneeded(entry: Entry, store: Store, shelf: Shelf) -> None:
+    if (mark := store.marks().get(entry.header.uuid)) is not None and mark.tags:
+        raise ConfigError(f"{entry.location!r} has the tag {mark.tags[0]}: --force deletes it all the same")
+    children = begun_from(shelf.entries())
+    if entry.header.uuid in children:
+        raise ConfigError(
+            f"a run began from {entry.location!r} ({short(children[entry.header.uuid])}): --force deletes it all the same"
+        )
+
+
+def prune(
+    place: options.Place = ".",
+    odbc: options.Odbc = None,
+    table_name: options.Table = DEFAULT_TABLE,
+    keep_best: Annotated[int | None, typer.Option("--keep-best", min=0, help="Keep so many with the lowest errors.")] = None,
+    keep_last: Annotated[int | None, typer.Option("--keep-last", min=0, help="Keep so many of the newest.")] = None,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", help="Delete only what is older: an age (90m, 12h, 7d) or a date.")
+    ] = None,
+    workflow: options.Workflow = None,
+    run: options.Run = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it. Without this, it only says what would be deleted.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Deletes snapshots of each run that no rule keeps; without --yes it only lists them.
+
+    With both --keep-best and --keep-last, a snapshot is kept if either rule keeps it. Always kept are the newest of each run,
+    those from which another run began, those that are tagged or have a note, and all of a run that is going on.
+
+    \b
+    veles-snapshots prune outputs --keep-best 3 --keep-last 1
+    veles-snapshots prune --odbc DSN=runs --older-than 30d --yes
+    """
+    if keep_best is None and keep_last is None and older_than is None:
+        raise ConfigError("say what is to be kept: --keep-best N, --keep-last N, --older-than AGE")
+    shelf = options.shelf(place, odbc, table_name)
+    wanted = options.wanted(workflow, run, None, None, None)
+    entries = list(shelf.entries())
+    rules = Rules(keep_best, keep_last, None if older_than is None else moment(older_than))
+    among = {entry.header.uuid for entry in entries if wanted.admits(entry.header)}
+    found = prunable(entries, shelf.marks, rules, among)
+    if not yes:
+        if as_json:
+            dump_rows(rows_of(found, shelf.marks))
+        elif table(rows_of(found, shelf.marks), ENTRIES):
+            say(f"These {len(found)} of {len(entries)} would be deleted: add --yes to do it")
+        else:
+            say(f"None of {len(entries)} would be deleted")
+        return
+    done: list[Entry] = []
+    for one in dict.fromkeys(map(run_of, found)):
+        batch = [entry for entry in found if run_of(entry) == one]
+        try:
+            _delete(batch, {entry.location: shelf.store for entry in batch})
+            done += batch
+        except RunInUseError as error:
+            warn(f"left: {error}")
+        except SnapshotNotFoundError as error:
+            warn(f"left, since something else is deleting there: {error}")
+    _tell_deleted(done, as_json)
+
+
+def _delete(entries: list[Entry], stores: dict[str, Store]) -> None:
+    """Deletes snapshots while nobody goes on with their runs."""
+    with Claims() as claims:
+        for entry in entries:
+            claims.take(_own_store(entry, stores[entry.location]), *run_of(entry))
+        for store in dict.fromkeys(stores.values()):
+            store.delete(*(entry.location for entry in entries if stores[entry.location] is store))
+
+
+def _own_store(entry: Entry, store: Store) -> Store:
+    """Returns the store in which a run claims itself: the folder of a file, not one above it."""
+    return FileStore(Path(entry.location).parent) if isinstance(store, FileTree) else store
+
+
+def _tell_deleted(entries: list[Entry], as_json: bool) -> None:
+    if as_json:
+        dump([entry.location for entry in entries])
+    else:
+        for entry in entries:
+            say(f"deleted: {entry.location}")
+
+
+def tag(
+    snapshot: options.Snapshot,
+    name: Annotated[str, typer.Argument(help="The tag: letters, digits and _ . + -", metavar="TAG")],
+    delete: Annotated[bool, typer.Option("--delete", "-d", help="Take the tag away.")] = False,
+    move: Annotated[bool, typer.Option("--move", help="Take the tag from the snapshot that has it.")] = False,
+    place: options.In = ".",
+    odbc: options.Odbc = None,
+    table_name: options.Table = DEFAULT_TABLE,
+) -> None:
+    """Gives a snapshot a tag, by which it can be named: `tag:TAG` here, and snapshot=tag:TAG for veles-run.
+
+    A tag is on one snapshot of a place at a time. The snapshot itself is not changed: what is written on it stands beside it.
+
+    \b
+    veles-snapshots tag best baseline
+    veles-run mnist snapshot=tag:baseline mode=evaluate
+    """
+    check_tag(name)
+    shelf = options.shelf(place, odbc, table_name)
+    entry, store = shelf.find(snapshot)
+    mark = store.marks().get(entry.header.uuid) or Mark(entry.header.uuid)
+    others = [one for one in shelf.tagged(name) if one.header.uuid != entry.header.uuid]
+    if delete:
+        if name not in mark.tags:
+            raise SnapshotNotFoundError(f"{entry.location!r} has no tag {name}")
+        store.mark(entry.location, replace(mark, tags=tuple(one for one in mark.tags if one != name)))
+        return
+    if others and not move:
+        raise ConfigError(f"{others[0].location!r} has the tag {name}: --move takes it from there")
+    store.mark(entry.location, replace(mark, tags=tuple(dict.fromkeys([*mark.tags, name]))))
+    for other in others:
+        there = shelf.marks[other.header.uuid]
+        shelf.store.mark(other.location, replace(there, tags=tuple(one for one in there.tags if one != name)))
+
+
+def note(
+    snapshot: options.Snapshot,
+    text: Annotated[str | None, typer.Argument(help="The note; '' takes it away. Without it, the note is printed.")] = None,
+    place: options.In = ".",
+    odbc: options.Odbc = None,
+    table_name: options.Table = DEFAULT_TABLE,
+) -> None:
+    """Writes a note on a snapshot, or prints the one that it has.
+
+    \b
+    veles-snapshots note latest 'before the data were cleaned'
+    veles-snapshots note latest
+    """
+    entry, store = options.shelf(place, odbc, table_name).find(snapshot)
+    mark = store.marks().get(entry.header.uuid) or Mark(entry.header.uuid)
+    if text is None:
+        say(mark.note)
+        return
+    if len(text) > LONGEST_NOTE:
+        raise ConfigError(f"a note has at most {LONGEST_NOTE} characters, and this one {len(text)}")
+    store.mark(entry.location, replace(mark, note=text))

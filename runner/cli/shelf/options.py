@@ -1,0 +1,82 @@
+"""The options that commands of `veles-snapshots` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from runner import passwords
+from runner.errors import ConfigError
+from runner.snapshots.format.signing_keys import Key as SigningKey
+from runner.snapshots.format.signing_keys import read_key
+from runner.snapshots.shelf.shelf import Shelf
+from runner.snapshots.shelf.wanted import Wanted, condition, moment
+from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME
+from runner.snapshots.stores.spool import DEFAULT_SPOOL
+
+Place = Annotated[
+    str, typer.Argument(help="A folder (searched with all below it), a file, or a URL such as 'odbc://CONNECTION&TABLE'.")
+]
+In = Annotated[str, typer.Option("--in", help="Where to look for it: as PLACE of `ls`.", metavar="PLACE")]
+Snapshot = Annotated[
+    str,
+    typer.Argument(help="A file, a location odbc://..., the beginning of an id as `ls` shows it, latest, best, or tag:NAME."),
+]
+Odbc = Annotated[
+    str | None, typer.Option("--odbc", help="A database instead of a place: a connection string, or a data source's name.")
+]
+Table = Annotated[str, typer.Option("--table", help="The table in that database.")]
+Spool = Annotated[str, typer.Option("--spool", help="The folder in which snapshots wait for a database.", metavar="FOLDER")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", help="Ask for a signature by this key: the path of a file, or env:NAME.", metavar="KEY"),
+]
+Workflow = Annotated[str | None, typer.Option("--workflow", "-w", help="Only snapshots of workflows with this name.")]
+Run = Annotated[str, typer.Option("--run", "-r", help="Only those of the run, or the process, whose id begins so.")]
+Metric = Annotated[
+    list[str] | None,
+    typer.Option("--metric", "-m", help="Only those whose metric is such: 'validation<2', 'error<=0.5'. May be repeated."),
+]
+Newer = Annotated[str | None, typer.Option("--newer", help="Only those since then: an age (90m, 12h, 7d) or a date.")]
+Older = Annotated[str | None, typer.Option("--older", help="Only those from before then: an age or a date.")]
+
+
+def shelf(place: str, odbc: str | None = None, table: str = DEFAULT_TABLE, spool: str = DEFAULT_SPOOL) -> Shelf:
+    """Returns the place that a command is about.
+
+    Raises:
+        ConfigError: two places are named.
+        SnapshotNotFoundError: there is no such place.
+    """
+    if odbc is None:
+        return Shelf.at(passwords.conceal(place) if "://" in place else place, spool)
+    if place != ".":
+        raise ConfigError(f"{place!r} and --odbc are two places: name one")
+    return Shelf.at(f"{SCHEME}{passwords.conceal(odbc)}&{table}", spool)
+
+
+def wanted(workflow: str | None, run: str, metrics: Sequence[str] | None, newer: str | None, older: str | None) -> Wanted:
+    """Returns the filter that was typed.
+
+    Raises:
+        ConfigError: a part of it cannot be read.
+    """
+    return Wanted(
+        workflow=workflow,
+        run=run.lower(),
+        conditions=[condition(text) for text in metrics or ()],
+        since=moment(newer) if newer else "",
+        until=moment(older) if older else "~",
+    )
+
+
+def secret(key: str | None) -> SigningKey | None:
+    """Returns the key that checks signatures; None without one.
+
+    Raises:
+        ConfigError: it is none, or others can read it.
+    """
+    return None if key is None else read_key(key)

@@ -1,0 +1,1 @@
+"""What was made: snapshots are listed, looked into, compared, marked, copied and removed, without being restored."""

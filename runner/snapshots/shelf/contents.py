@@ -1,0 +1,241 @@
+"""What a snapshot holds, unit by unit: how large each is, and its arrays, read from the outline of its pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.memory import without_garbage_collection
+from runner.snapshots.format.header import Header
+from runner.snapshots.format.reader import plain_stream
+from runner.snapshots.format.signing_keys import Key
+from runner.snapshots.shelf.outline import Content, Items, Made, Name, Pairs, Parts, Visit, read_outline
+
+DEEPEST = 12
+"""Containers within one another that are looked into for arrays."""
+MOST_ARRAYS = 1_000_000
+
+_NUMPY = ("numpy._core.numeric._frombuffer", "numpy.core.numeric._frombuffer")
+_OURS = ("runner.pickled.unit", "runner.pickled.class_")
+_OBJECTS = ("numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct")
+
+
+@dataclass(frozen=True)
+class Array:
+    """A tensor or an array.
+
+    Attributes:
+        path: where it is, as `unit.attribute`.
+        dtype: its data type, by numpy's or torch's name.
+        shape: its shape.
+        content: the memory that it shows, which it may share with others.
+    """
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+    content: Content
+
+
+@dataclass
+class Described:
+    """A unit.
+
+    Attributes:
+        name: its name; for a unit of a workflow within, with that workflow's name before it.
+        cls: the name of its class.
+        arrays: its arrays.
+        size: bytes of the arrays and byte strings that no unit before it has, too.
+    """
+
+    name: str
+    cls: str
+    arrays: list[Array] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a snapshot holds: its header, bytes of its plain stream, whether it is signed, and its units, the workflow first."""
+
+    header: Header
+    state: int
+    units: list[Described]
+
+    @property
+    def arrays(self) -> list[Array]:
+        """The arrays of all units."""
+        return [array for unit in self.units for array in unit.arrays]
+
+
+def read_contents(blocks: Iterator[bytes], key: Key | None = None, visit: Visit | None = None) -> Contents:
+    """Reads a whole snapshot and makes nothing of it but this description.
+
+    Args:
+        blocks: the encoded snapshot.
+        key: it must be signed with; any snapshot will do without one.
+        visit: is given the bytes of its large contents, as for `read_outline`.
+
+    Raises:
+        SnapshotDamagedError: anything is missing or altered.
+        SnapshotRefusedError: it is not signed with the key, or holds no pickle of protocol 5.
+    """
+    with plain_stream(blocks, key) as (header, stream):
+        counted = _Counted(stream)
+        parts = Parts(counted)
+        # The size of the fragment, not of what would be written now: a field of another version may be missing here.
+        fragment = parts.take(7)
+        parts.take(int.from_bytes(fragment[3:7], "little") + 1)
+        with without_garbage_collection():
+            outline = read_outline(parts, visit)
+            parts.rest()
+            units = list(_Units().of(outline))
+    return Contents(header, counted.size, units)
+
+
+class _Counted:
+    """A stream whose bytes are counted."""
+
+    def __init__(self, parts: Iterator[memoryview]) -> None:
+        self._parts = parts
+        self.size = 0
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for part in self._parts:
+            self.size += len(part)
+            yield part
+
+
+class _Units:
+    """The units of an outline; what several of them have is counted for the first."""
+
+    def __init__(self) -> None:
+        self._counted: set[int] = set()
+        self._workflows: set[int] = set()
+
+    def of(self, workflow: Any, above: str = "") -> Iterator[Described]:
+        """Yields the units of a workflow, itself first: its state has theirs side by side."""
+        self._workflows.add(id(workflow))
+        state = getattr(workflow, "state", None)
+        if not isinstance(state, Pairs):
+            yield self._described(above, _class_name(workflow), state)
+            return
+        own, shells, states = state.get("own"), state.get("shells"), state.get("states")
+        yield self._described(above or _name_in(own, "workflow"), _class_name(workflow), own)
+        below = f"{above}." if above else ""
+        if isinstance(shells, Items) and isinstance(states, Items):
+            for shell, inner in zip(shells.items, states.items, strict=False):
+                cls = _class_name(shell)
+                if isinstance(inner, Pairs) and isinstance(inner.get("shells"), Items):
+                    yield from self.of(Made(shell, (), inner), below + _name_in(inner.get("own"), cls))
+                else:
+                    yield self._described(below + _name_in(inner, cls), cls, inner)
+        if (random := state.get("random_states")) is not None:
+            yield self._described(f"{below}random", "", random)
+
+    def _described(self, name: str, cls: str, state: Any) -> Described:
+        unit = Described(name, cls)
+        for path, item in self._walk(name, state):
+            array = _array(path, item)
+            content = item if array is None else array.content
+            if array is not None and len(unit.arrays) < MOST_ARRAYS:
+                unit.arrays.append(array)
+            if isinstance(content, Content) and content.number not in self._counted:
+                self._counted.add(content.number)
+                unit.size += content.size
+        return unit
+
+    def _walk(self, path: str, state: Any) -> Iterator[tuple[str, Any]]:
+        """Yields everything in a state, with where it is; what is met twice, only once."""
+        pending, met = [(path, state, 0)], set(self._workflows)
+        while pending:
+            where, item, depth = pending.pop()
+            if id(item) in met or _is_unit(item):
+                continue
+            met.add(id(item))
+            yield where, item
+            if depth < DEEPEST and _array(where, item) is None:
+                within = [(below, inner, depth + 1) for below, inner in _within(where, item) if isinstance(inner, _PARTS)]
+                pending.extend(reversed(within))
+
+
+_PARTS = (Content, Items, Made, Pairs, tuple)
+
+
+def _within(path: str, item: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(item, Pairs):
+        yield from _pairs(path, item.items)
+    elif isinstance(item, (Items, tuple)):
+        yield from ((f"{path}.{number}", value) for number, value in enumerate(item.items if isinstance(item, Items) else item))
+    elif isinstance(item, Made):
+        if item.state is not None:
+            yield path, item.state
+        yield path, item.arguments
+        yield from _pairs(path, [value if _is_pair(value) else (number, value) for number, value in enumerate(item.items)])
+
+
+def _pairs(path: str, pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:
+    yield from ((f"{path}.{key if isinstance(key, (str, int, float)) else '?'}", value) for key, value in pairs)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2
+
+
+def _is_unit(item: Any) -> bool:
+    """Whether this is the shell of a unit: what is in one is told of under its own name."""
+    return isinstance(item, Made) and isinstance(item.maker, Name) and item.maker.name == "runner.pickled.unit"
+
+
+def _array(path: str, item: Any) -> Array | None:
+    """Returns a tensor, an array or a view of one; None for anything else."""
+    if not isinstance(item, Made) or not isinstance(item.maker, Name) or not isinstance(item.arguments, tuple):
+        return None
+    name, arguments = item.maker.name, item.arguments
+    if name == "runner.pickled.tensor" and len(arguments) == 7:
+        content = _first_content(arguments[0])
+        return None if content is None else Array(path, str(arguments[1]), _shape(arguments[3]), content)
+    if name in _NUMPY and len(arguments) >= 3 and isinstance(arguments[0], Content):
+        return Array(path, _dtype(arguments[1]), _shape(arguments[2]), arguments[0])
+    if name == "runner.pickled.view" and len(arguments) == 6 and (owner := _array(path, arguments[0])) is not None:
+        return Array(path, _dtype(arguments[1]), _shape(arguments[3]), owner.content)
+    if name in _OBJECTS and isinstance(item.state, tuple) and len(item.state) == 5 and isinstance(item.state[4], Content):
+        return Array(path, _dtype(item.state[2]), _shape(item.state[1]), item.state[4])
+    return None
+
+
+def _first_content(storage: Any) -> Content | None:
+    arguments = getattr(storage, "arguments", None)
+    found = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    return found if isinstance(found, Content) else None
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(size for size in value if isinstance(size, int)) if isinstance(value, tuple) else ()
+
+
+def _dtype(value: Any) -> str:
+    """Returns a data type as numpy's text for it, `<f4`; `?` for one that has fields."""
+    text = value.arguments[0] if isinstance(value, Made) and isinstance(value.arguments, tuple) and value.arguments else "?"
+    state = value.state if isinstance(value, Made) else None
+    order = state[1] if isinstance(state, tuple) and len(state) > 1 and isinstance(state[1], str) else ""
+    return f"{order if order in ('<', '>') else ''}{text if isinstance(text, str) else '?'}"
+
+
+def _name_in(state: Any, otherwise: str) -> str:
+    name = state.get("name") if isinstance(state, Pairs) else None
+    return name if isinstance(name, str) else otherwise
+
+
+def _class_name(made: Any) -> str:
+    """Returns the name of the class of what was made: a stable one, or the module and the name of one of the user's."""
+    while isinstance(made, Made):
+        arguments = made.arguments
+        if isinstance(made.maker, Name):
+            if made.maker.name not in _OURS or not isinstance(arguments, tuple) or not arguments:
+                return made.maker.name
+            made = arguments[0]
+            continue
+        made = made.maker
+    return str(made.name) if isinstance(made, Name) else made if isinstance(made, str) else "?"

@@ -1,0 +1,63 @@
+"""Which snapshots can go: those that no rule keeps, no run began from, and nobody has tagged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from runner.snapshots.retention import Kept, expired
+from runner.snapshots.shelf.lineage import begun_from
+from runner.snapshots.stores.marks import Mark
+from runner.snapshots.stores.store import Entry
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is kept of each run, besides its newest snapshot.
+
+    Attributes:
+        keep_best: how many with the lowest errors.
+        keep_last: how many of the newest.
+        older_than: a time as headers have it; what is not older is kept.
+    """
+
+    keep_best: int | None = None
+    keep_last: int | None = None
+    older_than: str | None = None
+
+
+def prunable(entries: Sequence[Entry], marks: Mapping[str, Mark], rules: Rules, among: Collection[str]) -> list[Entry]:
+    """Returns the snapshots that can go, oldest first.
+
+    Args:
+        entries: all that are in the place, newest first: whether a run began from one depends on all of them.
+        marks: what is written on them.
+        rules: what is kept.
+        among: the UUIDs of those that may go at all.
+    """
+    begun = begun_from(entries)
+    found: list[Entry] = []
+    for run in _runs(entries):
+        old = set(expired([Kept.of(entry) for entry in run], keep_best=rules.keep_best, keep_last=rules.keep_last or 0))
+        found += (
+            entry
+            for entry in run
+            if entry.location in old
+            and entry.header.uuid in among
+            and entry.header.uuid not in begun
+            and not marks.get(entry.header.uuid)
+            and (rules.older_than is None or entry.header.time < rules.older_than)
+        )
+    return sorted(found, key=lambda entry: entry.newest_last)
+
+
+def run_of(entry: Entry) -> tuple[str, str | None]:
+    """Returns the run that a snapshot is of, as claims name it."""
+    return entry.header.log_id, entry.header.identity
+
+
+def _runs(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    runs: dict[tuple[str, str | None], list[Entry]] = {}
+    for entry in entries:
+        runs.setdefault(run_of(entry), []).append(entry)
+    yield from runs.values()

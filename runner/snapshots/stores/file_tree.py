@@ -1,0 +1,54 @@
+"""Snapshots in a folder and all folders below it: where the folders of runs are."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from runner.errors import SnapshotNotFoundError
+from runner.snapshots.stores.file import FileStore, is_mark, mark_of
+from runner.snapshots.stores.snapshot_names import CURRENT, may_be_snapshot
+
+log = logging.getLogger(__name__)
+
+
+class FileTree(FileStore):
+    """A folder with all that is below it, or a single file. Hidden folders and links are passed over.
+
+    Raises:
+        SnapshotNotFoundError: there is no such folder.
+    """
+
+    def __init__(self, directory: str | Path, mode: int | None = None) -> None:
+        super().__init__(directory, mode)
+        if not self.directory.exists():
+            raise SnapshotNotFoundError(f"there is no folder {str(directory)!r}")
+
+    def _paths(self) -> Iterator[Path]:
+        yield from (path for path in self._all() if may_be_snapshot(path.name))
+
+    def _marks(self) -> Iterator[Path]:
+        yield from (path for path in self._all() if is_mark(path.name))
+
+    def _all(self) -> Iterator[Path]:
+        if not self.directory.is_dir():
+            yield from (self.directory, mark_of(self.directory))
+            return
+        for folder, below, names in os.walk(self.directory, onerror=_tell):
+            below[:] = [name for name in below if not name.startswith(".")]
+            yield from (Path(folder, name) for name in names)
+
+    def delete(self, *locations: str) -> None:
+        for folder in sorted({Path(location).parent for location in locations}):
+            FileStore(folder, self.mode).delete(*(one for one in locations if Path(one).parent == folder))
+            for link in folder.glob(f"*{CURRENT}*"):
+                if link.is_symlink() and not link.exists():  # the newest of a prefix is gone
+                    with suppress(OSError):
+                        link.unlink()
+
+
+def _tell(error: OSError) -> None:
+    log.warning("%s cannot be looked into: %s", error.filename, error.strerror)
