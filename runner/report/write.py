@@ -9,8 +9,8 @@ from pathlib import Path
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.report import page
-from runner.report.run import run_report
-from runner.report.sweep import is_sweep, sweep_report
+from runner.report.run_report import run_report
+from runner.report.sweep_report import is_sweep, sweep_report
 
 NAME = "report.html"
 """The file, in the folder that it is of."""
