@@ -275,7 +275,7 @@ def test_a_loader_gets_its_own_settings_and_those_of_all() -> None:
         ({"snapshotter": {"on_error": "ignore"}}, "snapshotter.on_error='ignore' is unknown; known: raise, warn"),
         *(
             ({"snapshotter": {key: low}}, f"snapshotter.{key}={low} must be at least {low + 1}")
-            for key, low in {"keep_best": 0, "keep_last": 0, "workers": 0, "staging": -1}.items()
+            for key, low in {"keep_best": 0, "keep_last": 0, "staging": -1}.items()
         ),
     ],
 )
