@@ -99,11 +99,11 @@ def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[t
 
 
 def _take_away(config: dict[str, Any], path: tuple[str, ...]) -> None:
-    """Takes a value away, or the list that it is in."""
+    """Takes a value away, or the list that it is in, which another value may have taken along."""
     *sections, name = path
     for section in sections:
-        if not isinstance(config[section], dict):
-            config.pop(section)
+        if not isinstance(config.get(section), dict):
+            config.pop(section, None)
             return
         config = config[section]
     config.pop(name, None)

@@ -164,6 +164,11 @@ def test_what_this_call_reads_is_not_to_be_had_under_another_key() -> None:
     assert obeyed(stored, {"workflow": {"token": SECRET}, "snapshotter": {"prefix": "${workflow.token}"}}) == stored
 
 
+def test_a_list_that_was_typed_over_takes_all_its_references_along() -> None:
+    stored = {"workflow": {"tokens": [SECRET, {"deep": SECRET}, 3], "name": "x"}}
+    assert obeyed(stored, {"workflow": {"tokens": [1]}}, "workflow.tokens") == {"workflow": {"name": "x"}}
+
+
 @pytest.mark.parametrize(
     "stored", [{"a": {"b": SECRET}, "a.b": "x"}, {"a.b": SECRET, "a": {"b": "x"}}, {"a": [SECRET], "a.0": 1}]
 )
