@@ -78,6 +78,8 @@ def test_other_data_are_scored(veles_run: Run, tmp_path: Path) -> None:
     assert float(score(half)) % 4 == 0
     refused = veles_run(f"snapshot={last}", "mode=evaluate", code=2).stderr
     assert "restore.allow_changed_data" in refused
+    (tmp_path / "tr.csv").unlink()
+    assert score(veles_run(f"snapshot={last}", "mode=evaluate", "loader.validation_file=other.csv").stdout) == expected
 
 
 def test_what_has_nothing_to_do_with_scores_is_refused_by_its_name(veles_run: Run, tmp_path: Path) -> None:

@@ -111,8 +111,13 @@ class DatasetLoader(FullBatchLoader):
         pixels = train.dtype == np.uint8 and train.ndim > 2
         return "none" if train.dtype.kind in "iub" and not pixels else super().default_normalization(train)
 
+    @property
+    def has_validation_set(self) -> bool:
+        return "validation" in self.datasets
+
     def load_data(self) -> dict[int, Samples]:
-        for key, name in self.datasets.items():
+        needed = {key: name for key, name in self.datasets.items() if key != "train" or self.needs_training_set}
+        for key, name in needed.items():
             if name in self.missing_classes():
                 raise ConfigError(
                     f"the snapshot names the class {name} of its data set, and this call does not: name it in the conf file"
@@ -120,7 +125,7 @@ class DatasetLoader(FullBatchLoader):
                 )
         return {
             TRAIN if key == "train" else VALIDATION: _items(f"loader.{key}", self.dataset_classes_[name], self.arguments[key])
-            for key, name in self.datasets.items()
+            for key, name in needed.items()
         }
 
 

@@ -49,9 +49,11 @@ class ImagesLoader(FullBatchLoader):
         self.image_size = None if image_size is None else (image_size[0], image_size[1])
 
     def load_data(self) -> dict[int, Samples]:
-        found = image_files.find("loader.data_dir", self.data_dir)
-        self.label_names = known_names(self.label_names, found)
-        samples = {TRAIN: self._load(found)}
+        samples = {}
+        if self.needs_training_set:
+            found = image_files.find("loader.data_dir", self.data_dir)
+            self.label_names = known_names(self.label_names, found)
+            samples[TRAIN] = self._load(found)
         if self.validation_dir is not None:
             found = image_files.find("loader.validation_dir", self.validation_dir)
             if unknown := sorted(found.keys() - set(self.label_names)):

@@ -155,7 +155,7 @@ class FullBatchLoader(NetworkUnit):
         self.only_scored_ = False
 
     def load_data(self) -> dict[int, Samples]:
-        """Returns the samples of each split; there must be some of TRAIN.
+        """Returns the samples of each split; there must be some of TRAIN, unless `needs_training_set` says otherwise.
 
         The global random generators are seeded before it, in a fresh and in a restored run alike, so a data set that is
         made at random is the same in both.
@@ -193,16 +193,28 @@ class FullBatchLoader(NetworkUnit):
         self._check_sizes()
         self.only_scored_ = True
 
+    @property
+    def needs_training_set(self) -> bool:
+        """Whether the training set has to be loaded: not where a network is only scored, on other data than its own."""
+        return not self.only_scored_ or bool(self.validation_ratio) or not self.has_validation_set
+
+    @property
+    def has_validation_set(self) -> bool:
+        """Whether the loader knows of a validation set that can be loaded by itself."""
+        return any(getattr(self, name, None) is not None for name in OTHER_DATA)
+
     def initialize(self) -> None:
         self._check_sizes()
         samples = self._chosen()
         self._check_fingerprint(samples)
         device = self.device
-        train = samples[TRAIN].data
-        if self.normalizer is None:
-            self.normalizer = self.fitted(train)
-        integers = self.keeps_integers and train.dtype.kind in "iu" and self._normalization(train) == "none"
-        self.sample_dtype = torch.int64 if integers else self.dtype
+        if TRAIN in samples:
+            train = samples[TRAIN].data
+            if self.normalizer is None:
+                self.normalizer = self.fitted(train)
+            integers = self.keeps_integers and train.dtype.kind in "iu" and self._normalization(train) == "none"
+            self.sample_dtype = torch.int64 if integers else self.dtype
+        assert self.normalizer is not None
         self.data_ = {key: self._mapped(key, value.data, self.normalizer).to(device) for key, value in samples.items()}
         self.labels_ = {
             key: torch.from_numpy(whole(SPLIT_NAMES[key], value.labels, len(value.data))).to(device)
@@ -214,12 +226,13 @@ class FullBatchLoader(NetworkUnit):
             for key, value in samples.items()
             if value.targets is not None
         } or self.data_
-        self._tell_oddities(samples)
         self.split_lengths = _lengths(samples)
-        largest = max((int(labels.max()) for labels in self.labels_.values()), default=-1)
-        self.label_count = max(largest + 1, len(self.label_names))
-        self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
-        self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
+        if TRAIN in samples:
+            self._tell_oddities(samples)
+            largest = max((int(labels.max()) for labels in self.labels_.values()), default=-1)
+            self.label_count = max(largest + 1, len(self.label_names))
+            self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
+            self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
         self.epoch_ = epoch(self.split_lengths, self.minibatch_size)
 
     def _tell_oddities(self, samples: dict[int, Samples]) -> None:
@@ -314,9 +327,9 @@ class FullBatchLoader(NetworkUnit):
     def _chosen(self) -> dict[int, Samples]:
         """Returns what the run takes of the data set."""
         samples = self._loaded()
-        if TRAIN not in samples:
+        if TRAIN not in samples and self.needs_training_set:
             raise ConfigError(f"{self!r} has no training samples")
-        shape = samples[TRAIN].data.shape[1:]
+        shape = samples[TRAIN].data.shape[1:] if TRAIN in samples else self.sample_shape
         for key, value in samples.items():
             if (other := value.data.shape[1:]) != shape:
                 raise ConfigError(f"the {SPLIT_NAMES[key]} samples have shape {other}, and the training samples {shape}")
@@ -325,7 +338,7 @@ class FullBatchLoader(NetworkUnit):
             if VALIDATION in samples:
                 raise ConfigError(f"loader.validation_ratio={self.validation_ratio}: the data have a validation set already")
             samples[TRAIN], samples[VALIDATION] = split(samples[TRAIN], self.validation_ratio, self.split_seed)
-        elif VALIDATION not in samples and self.validation_ratio is None and self.validation_size is None:
+        elif TRAIN in samples and VALIDATION not in samples and self.validation_ratio is None and self.validation_size is None:
             log.warning(
                 "There is no validation set, so the training error decides (loader.validation_ratio=0.2 takes a share of the"
                 " training samples; loader.validation_ratio=0 says that it is meant so)"
@@ -355,7 +368,7 @@ class FullBatchLoader(NetworkUnit):
                 f"the data that {self!r} loads are not those of the snapshot: resuming needs the same data set"
                 " (restore.allow_changed_data=true goes on with these)"
             )
-        shape = samples[TRAIN].data.shape[1:]
+        shape = next(iter(samples.values())).data.shape[1:] if samples else self.sample_shape
         if shape != self.sample_shape:
             raise SnapshotMismatchError(f"the data have samples of shape {shape}, those of the snapshot {self.sample_shape}")
         if self.only_scored_:

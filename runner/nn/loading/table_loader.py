@@ -114,7 +114,7 @@ class TableLoader(FullBatchLoader):
         return normalizer
 
     def load_data(self) -> dict[int, Samples]:
-        samples = {TRAIN: self._samples("data_file", self.data_file)}
+        samples = {TRAIN: self._samples("data_file", self.data_file)} if self.needs_training_set else {}
         if self.validation_file is not None:
             samples[VALIDATION] = self._samples("validation_file", self.validation_file)
         return samples
