@@ -347,6 +347,23 @@ def test_stochastic_pooling_draws_in_proportion_and_evaluates_to_the_mean(kind: 
 
 
 @pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        # (1 + 2 * 2 + 4 * 4) / (1 + 2 + 4), 6 * 6 / 6, and nothing where no value is above 0
+        ("stochastic_pooling", [[3.0, 6.0], [0.0, 0.0]]),
+        # (1 + 2 * 2 + 4 * 4 - 5 * 5) / (1 + 2 + 4 + 5), (-3 * 3 + 6 * 6) / (3 + 6), -7 * 7 / 7, -8 * 8 / 8
+        ("stochastic_abs_pooling", [[-1 / 3, 3.0], [-7.0, -8.0]]),
+    ],
+)
+def test_stochastic_pooling_evaluates_to_what_is_worked_out_by_hand(kind: str, expected: list[list[float]]) -> None:
+    image = torch.tensor([[[1.0, 2.0, -3.0], [4.0, -5.0, 6.0], [0.0, -7.0, -8.0]]], dtype=torch.float64)
+    bench = Bench(kind, Check({}, (3, 3), lambda x, layer: x), image)
+    bench.source.evaluating <<= True
+    bench.run()
+    torch.testing.assert_close(bench.forward.output_[0, 0], torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
     ("kind", "settings", "shape", "message"),
     [
         ("conv", {"n_kernels": 2}, (5,), r"layers.layer needs images of \(channels, height, width\) or .* of \(5,\)"),
