@@ -72,3 +72,22 @@ def test_a_read_only_folder(on_error: str, veles_run: Run, tmp_path: Path) -> No
             assert "Read-only file system" in done.stdout
             assert "Epoch 4" in done.stdout
         assert names(folder) == before
+
+
+@pytest.mark.parametrize("arguments", [(), ("mode=evaluate", "snapshot=none.pickle.gz"), ("graph=g.dot",), ("-m",)])
+def test_a_current_folder_that_is_read_only(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """The folder of the run cannot be made there: one line, which names the key that chooses another."""
+    with mounted(tmp_path / "disk", "size=1m") as folder:
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        done = subprocess.run([*VELES_RUN, *BASE, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch(r"veles-run: Read-only file system: '\w+' \(the run's folder is hydra.run.dir\)", line)
+
+
+def test_a_run_folder_on_a_full_disk(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "size=64k") as folder:
+        (folder / "full").write_bytes(bytes(60 << 10))
+        done = subprocess.run([*VELES_RUN, *BASE], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "veles-run: No space left on device (the run's folder is hydra.run.dir)\n"
