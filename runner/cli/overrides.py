@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 
 from runner import passwords
-from runner.checks import choices
+from runner.checks import choices, known
 from runner.cli import conf_files
 from runner.cli.typed_texts import as_typed
 from runner.config import Config
@@ -177,6 +177,9 @@ def _hydra_override(argument: str) -> str:
     if is_choice(key, value):
         _check_options(key.lstrip("+"), value)
         return argument
+    if conf_files.is_group(key.lstrip("+")) and not value.lstrip().startswith("{"):
+        group = key.lstrip("+")
+        raise ConfigError(f"{argument} chooses no option; known: {known(conf_files.options(group))}, or {group}={{KEY: VALUE}}")
     readable = _readable(key, value)
     if readable and not key.startswith("~"):
         value = as_typed(key.lstrip("+"), value)

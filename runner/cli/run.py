@@ -105,7 +105,7 @@ def _without_flags_of_output(typed: Sequence[str]) -> list[str]:
 
 def _arguments(typed: Sequence[str]) -> list[str]:
     """Returns the arguments as Hydra takes them; answers those that ask for help."""
-    if "--version" in typed:
+    if any("--version".startswith(flag) for flag in typed if flag.startswith("--v")):
         print(f"veles-run {version('veles-runner')}")
         raise SystemExit(0)
     flags = _flags([part for parts in overrides.split(typed) for part in parts])

@@ -147,7 +147,8 @@ def test_what_does_not_run_leaves_no_folder(tmp_path: Path, veles_run: Run) -> N
 
 
 def test_the_version_and_the_keys_of_a_conf(veles_run: Run) -> None:
-    assert veles_run("--version").stdout == f"veles-run {version('veles-runner')}\n"
+    for flag in ("--version", "--versio", "--v"):
+        assert veles_run(flag).stdout == f"veles-run {version('veles-runner')}\n"
     for arguments in (("mnist_small", "--help"), ("--help", "conf=mnist_small")):
         text = veles_run(*arguments, "decision.max_epochs=77").stdout
         assert "decision.max_epochs=77   (int or null)\n    Epochs in all." in text

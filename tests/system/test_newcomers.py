@@ -136,6 +136,9 @@ CASES = {
     # optimizers
     (SMALL, "optimizer=adamz"): "optimizer=adamz is not known; did you mean 'adam'",
     (SMALL, "optimizer=null"): "optimizer=null is not known",
+    (SMALL, "optimizer="): "optimizer= chooses no option; known: adam, adamw, sgd",
+    (SMALL, "optimizer=[adam]"): "optimizer=[adam] chooses no option",
+    (SMALL, "optimizer=${name}"): "optimizer=${name} chooses no option",
     (SMALL, "optimizer=adam,"): "optimizer= is not known",
     (SMALL, "optimizer._target_=torch.optim.Adamm"): "did you mean 'Adam'",
     (SMALL, "optimizer._target_=AdamW"): "must name a class with its module",
