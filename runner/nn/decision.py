@@ -227,7 +227,8 @@ class Decision(Unit):
             where = f"from the minibatch of training samples {step.begin} to {step.end - 1} of the epoch's order on"
             return f"the loss is infinite or not a number {where}{self._samples(step)}"
         for name, value in self._tensors():
-            if not value.isfinite().all():
+            # The sum takes a twentieth of the time, and is finite only if all values are.
+            if not value.sum().isfinite() and not value.isfinite().all():
                 return f"{name} is infinite or not a number"
         return next((f"the {name} error is {error}" for name, error in self.errors.items() if not math.isfinite(error)), None)
 

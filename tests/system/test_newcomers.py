@@ -155,7 +155,7 @@ CASES = {
     (SMALL, "mode=evaluate"): "name it with snapshot=FILE",
     (SMALL, "mode=test"): "expected one of [train, evaluate]",
     # files
-    (*TABLE, "loader.data_file=none.csv"): "loader.data_file='none.csv' is not a file",
+    (*TABLE, "loader.data_file=none.csv"): "loader.data_file='none.csv' is not a file (in '",
     (*TABLE, "loader.data_file=words.csv"): "'words.csv', line 3, column 'b': 'four' is not a number",
     (*TABLE, "loader.data_file=ragged.csv"): "line 3 has 2 values",
     (*TABLE, "loader.data_file=empty.csv"): "it has no rows",

@@ -102,6 +102,14 @@ def test_a_weight_that_no_loss_shows(poisoned: Any) -> None:
         poisoned(1, 2).run()
 
 
+def test_weights_whose_sum_is_too_large_are_finite(poisoned: Any) -> None:
+    """tanh(3e38) is 1: nothing goes wrong but the sum."""
+    workflow = poisoned(1, 2, 3e38)
+    workflow.forwards[0].weights[1] = 3e38
+    workflow.run()
+    assert workflow.complete
+
+
 def test_a_squared_error_that_is_too_large() -> None:
     layers = {"out": {"type": "all2all", "output_sample_shape": [2, 3], "learning_rate": 1e10}}
     with pytest.raises(DivergedError, match=r"epoch 1: the loss .*minibatch of training samples \d+ to \d+"):
