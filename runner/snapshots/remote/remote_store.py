@@ -143,7 +143,9 @@ class RemoteStore(Store):
         files = Files(self.place)
         size = tries(IMPATIENCE)(files.size, location)
         if size is None:
-            raise SnapshotNotFoundError(f"there is no snapshot {location!r}")
+            raise SnapshotNotFoundError(
+                f"there is no snapshot {location!r}; if it is a folder: snapshotter.directory={location} snapshot=latest"
+            )
         begin, step = 0, HEADER_BLOCK
         while begin < size:
             end = min(begin + step, size)

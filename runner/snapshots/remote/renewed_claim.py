@@ -24,6 +24,8 @@ RENEWAL = 5.0
 """Seconds after which a claim is renewed."""
 VOID = 30.0
 """Seconds without a renewal after which it is void."""
+LARGEST = 4096
+"""Bytes of a claim that are read."""
 LOOK = 0.5
 """Seconds between two looks at somebody else's."""
 
@@ -62,9 +64,10 @@ class RenewedClaim:
         if self._thread is None or self._number is None:
             return
         self._over.set()
-        self._thread.join()
-        with suppress(StoreError):
-            self._files.delete(self._url(self._number))
+        self._thread.join(RENEWAL)
+        if not self._thread.is_alive():  # else the service is away, and the claim will be void by itself
+            with suppress(StoreError):
+                self._files.delete(self._url(self._number))
 
     def _taken(self) -> int | None:
         """Returns the number of the object that this process has created; None if it has the run already."""
@@ -93,7 +96,7 @@ class RenewedClaim:
         while numbers := self._numbers():
             last = max(numbers)
             with suppress(SnapshotNotFoundError):  # it has just been given back
-                return last, self._files.read(self._url(last), 0, numbers[last])
+                return last, self._files.read(self._url(last), 0, min(numbers[last], LARGEST))
         return 0, b""
 
     def _numbers(self) -> dict[int, int]:
@@ -145,6 +148,6 @@ def _has_ended(text: bytes) -> bool:
         os.kill(holder.pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return False

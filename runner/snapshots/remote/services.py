@@ -57,6 +57,7 @@ class Service:
         package: the package on PyPI that fsspec needs for it.
         account: where it looks for the account to use.
         options: what fsspec is told.
+        exclusive: what a call is told that must not overwrite.
         in_parts: whether a large object is uploaded in parts, and appears when the last one is there.
         away: whether it is beyond a network.
         loggers: loggers of libraries that are not to say more than warnings, unless somebody has asked them to.
@@ -65,6 +66,7 @@ class Service:
     package: str | None = None
     account: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    exclusive: Mapping[str, Any] = field(default_factory=lambda: {"mode": "create"})
     in_parts: bool = True
     away: bool = True
     loggers: Sequence[str] = ()
@@ -84,7 +86,12 @@ SERVICES = {
         loggers=("botocore", "aiobotocore"),
     ),
     "gs": Service("gcsfs", "GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth application-default login`"),
-    "az": Service("adlfs", "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY"),
+    "az": Service(
+        "adlfs",
+        "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY",
+        exclusive={"overwrite": False},
+        loggers=("azure",),
+    ),
     "memory": Service(in_parts=False, away=False),
 }
 """The services by URL scheme."""
@@ -190,7 +197,7 @@ class Files:
             FileExistsError: it is.
         """
         with self._translated("write to"):
-            self._call(self._files.pipe_file, url, data, mode="create")
+            self._call(self._files.pipe_file, url, data, **self.service.exclusive)
 
     def replace(self, url: str, data: bytes) -> None:
         """Writes an object, whether it is there or not."""
