@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runner.errors import SnapshotMismatchError, SnapshotNotFoundError
+from runner.errors import SnapshotMismatchError, SnapshotNotFoundError, StoreError
 from runner.graph import Bool
 from runner.snapshots import codecs, stores
 from runner.snapshots.format.header import Header
@@ -24,6 +24,7 @@ from runner.snapshots.remote.remote_store import RemoteStore
 from runner.snapshots.restoring.restore import restore_latest, restore_with
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.marks import Mark
 from runner.snapshots.stores.store import Store
 from tests import memory_store
 from tests.servers import KINDS, PASSWORD, Servers, execute, query
@@ -309,6 +310,27 @@ def test_autosaves_replace_one_another_and_do_not_count(store: Store, size: int,
     assert kept() == [(7, True), (5, False), (4, False)]
     again.export()
     assert kept() == [(7, False), (5, False)]
+
+
+def test_marks_stand_beside_snapshots_and_go_with_them(store: Store) -> None:
+    headers = [header(f"run_{number}") for number in range(3)]
+    locations = [store.put(one, NONE, content(one)) for one in headers]
+    assert store.marks() == {}
+    first, second = (Mark(one.uuid, ("best", "v1.2"), "заметка 漢") for one in headers[:2])
+    if isinstance(store, memory_store.MemoryStore):
+        with pytest.raises(StoreError, match="keeps no tags and no notes"):
+            store.mark(locations[0], first)
+        return
+    store.mark(locations[0], first)
+    store.mark(locations[1], second)
+    assert store.marks() == {one.uuid: one for one in (first, second)}
+    store.mark(locations[1], Mark(headers[1].uuid, ("other",)))
+    assert store.marks()[headers[1].uuid].tags == ("other",)
+    store.mark(locations[1], Mark(headers[1].uuid))
+    assert store.marks() == {first.uuid: first}
+    assert [entry.location for entry in store.list()] == locations[::-1]
+    store.delete(locations[0], locations[2])
+    assert store.marks() == {}
 
 
 def test_branch_leaves_what_was_before_it_and_other_branches_alone(store: Store) -> None:

@@ -6,7 +6,7 @@ import heapq
 import logging
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from typing import Self
@@ -18,6 +18,7 @@ from runner.snapshots.format.reader import read_start, verify
 from runner.snapshots.remote.object_names import Stamp, mark, marks, object_name
 from runner.snapshots.remote.renewed_claim import RenewedClaim
 from runner.snapshots.remote.services import SERVICES, Files
+from runner.snapshots.stores.marks import LIMIT, Mark
 from runner.snapshots.stores.patience import IMPATIENCE, PATIENCE, tries
 from runner.snapshots.stores.snapshot_names import CURRENT, may_be_snapshot, stem_of
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
@@ -30,6 +31,9 @@ HEADER_BLOCK = 1 << 16
 """Bytes in which a header is looked for first."""
 AT_ONCE = 64
 """Headers that are read at the same time, after the first few."""
+
+MARKS = ".marks"
+"""The folder, in that of the snapshots, of objects with what is written on them."""
 
 _PLACE = re.compile(r"(?s)[a-z0-9]+://[^/]+(/.*)?")
 _WITH_PASSWORD = re.compile(r"://[^/]*:[^/]*@")
@@ -244,6 +248,23 @@ class RemoteStore(Store):
                 raise SnapshotNotFoundError(f"there is no snapshot {location!r}")
         for location in locations:
             tries(IMPATIENCE)(files.delete, location)
+            self._write_mark(files, location, b"")
+
+    def marks(self) -> Mapping[str, Mark]:
+        files = Files(f"{self.place}/{MARKS}")
+        sizes = {f"{files.place}/{name}": min(size, LIMIT) for name, size in tries(IMPATIENCE)(files.names) if size}
+        found = map(Mark.read, tries(IMPATIENCE)(self._starts, files, sizes).values())
+        return {mark.uuid: mark for mark in found if mark is not None}
+
+    def mark(self, location: str, mark: Mark) -> None:
+        self._write_mark(Files(self.place), location, mark.written() if mark else b"")
+
+    def _write_mark(self, files: Files, location: str, data: bytes) -> None:
+        url = f"{self.place}/{MARKS}/{location.removeprefix(self.place)[1:]}"
+        if data:
+            tries(IMPATIENCE)(files.replace, url, data)
+        elif tries(IMPATIENCE)(files.size, url) is not None:
+            tries(IMPATIENCE)(files.delete, url)
 
     def claimed(self, run: str) -> AbstractContextManager[None]:
         # What is in this process's memory no other process can go on with.
