@@ -63,8 +63,8 @@ def test_a_run_that_is_stopped_twice_ends_like_one_that_is_not(
     odbc_folder,
     monkeypatch,
 ) -> None:
-    whole = veles_run(*arguments, f"hydra.run.dir={folder / 'whole'}").stdout
-    places = [f"snapshotter.odbc={sqlite(folder).odbc}"] if odbc else []
+    places = ["report=false", *([f"snapshotter.odbc={sqlite(folder).odbc}"] if odbc else [])]
+    whole = veles_run(*arguments, "report=false", f"hydra.run.dir={folder / 'whole'}").stdout
     code, output = run_until_signal(folder, [*arguments, *places], signal.SIGTERM, rng)
     seen = epoch_lines(output)
     assert code == 75, output
