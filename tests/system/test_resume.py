@@ -37,7 +37,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, b
 
 def run_until_signal(folder: Path, arguments: list[str], number: signal.Signals, rng: random.Random) -> tuple[int, str]:
     """Starts a run and signals it at a random moment after it has begun."""
-    command = [*VELES_RUN, *arguments]
+    command = [*VELES_RUN, *arguments, "report=false"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         output = ""
         for line in process.stdout:
