@@ -15,8 +15,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config.flat import flattened, is_reference
 from runner.errors import ConfigError
+from runner.flat import flattened, is_reference
 from runner.snapshots.restoring.grants import folder_is_granted
 from runner.snapshots.stores import is_url
 from runner.snapshots.stores.file_system import no_wider, read_mode

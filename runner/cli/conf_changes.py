@@ -16,8 +16,8 @@ from runner.cli.authority import PROCESS_KEYS
 from runner.cli.overrides import as_override
 from runner.cli.request import Request, keys_of
 from runner.config import Config
-from runner.config.flat import is_reference
 from runner.errors import ConfigError
+from runner.flat import is_reference
 from runner.graph import Workflow
 from runner.nn import StandardWorkflow, overriding
 from runner.snapshots.restoring.restore import Restored

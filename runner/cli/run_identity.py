@@ -16,9 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner import config as schema
 from runner.config import Config, Identity
-from runner.config.flat import is_reference
 from runner.config.identity import LIMITS, NOT_OF_THE_RUN
 from runner.errors import RunnerError
+from runner.flat import is_reference
 from runner.graph import Workflow
 from runner.snapshots.format.header import Header
 from runner.text import shown

@@ -11,10 +11,10 @@ from runner.config.config import (
     plain,
     settle_layers,
 )
-from runner.config.flat import flattened
 from runner.config.identity import Identity
 from runner.config.layers.network import layer_sides, named_layers, normalized_layers
 from runner.config.snapshotting import SnapshotterConfig
+from runner.flat import flattened
 
 __all__ = [
     "Config",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from runner.snapshots.format.header import Header
+from runner.flat import flattened
+from runner.snapshots.shelf.lineage import processes
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.store import Entry, ignore
 
@@ -75,32 +77,33 @@ def snapshots(folder: Path) -> list[Entry]:
 
 def runs(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     """Returns the processes that have written snapshots, the first one first."""
-    found: dict[str, list[Header]] = {}
-    for entry in entries:
-        found.setdefault(entry.header.run_id, []).append(entry.header)
     return [
         {
-            "run": run[:8],
-            "first": headers[0].time[:19],
-            "last": headers[-1].time[:19],
-            "count": len(headers),
-            "epochs": f"{headers[0].epoch} to {headers[-1].epoch}",
-            "typed": " ".join(map(str, headers[-1].overrides)),
+            "run": process.first.header.run_id[:8],
+            "first": process.first.header.time[:19],
+            "last": process.last.header.time[:19],
+            "count": len(process.entries),
+            "epochs": f"{process.first.header.epoch} to {process.last.header.epoch}",
+            "typed": " ".join(process.last.header.overrides),
         }
-        for run, headers in found.items()
+        for process in processes(entries)
     ]
 
 
-def flat(value: Any, path: str = "") -> dict[str, str]:
+def texts(settings: Mapping[str, Any]) -> dict[str, str]:
     """Returns nested settings as texts by their keys."""
-    if isinstance(value, dict) and value:
-        return {key: text for name, item in value.items() for key, text in flat(item, f"{path}.{name}".lstrip(".")).items()}
-    return {path: "null" if value is None else json.dumps(value) if isinstance(value, list | dict | bool) else str(value)}
+    return {key: _as_text(value) for key, value in flattened(settings).items()}
+
+
+def _as_text(value: object) -> str:
+    return "null" if value is None else json.dumps(value, default=str) if isinstance(value, list | bool) else str(value)
 
 
 def number(value: object) -> float | None:
     """Returns a finite number; None for anything else."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    with suppress(OverflowError):
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return None
 
 
 def _text(path: Path) -> str | None:

@@ -6,8 +6,9 @@ import base64
 import logging
 import math
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,9 @@ def run_report(folder: Path, workflow: Workflow | None, drawn: bool) -> dict[str
         workflow = _restored(entries[-1], notes)
     newest = entries[-1].header if entries else None
     pictures = _pictures(workflow) if workflow is not None else []
-    curves = _metric_curves(rows) or [_curves(picture) for picture in pictures if isinstance(picture, Curves)]
+    curves = _metric_curves(rows) or _converted(pictures, Curves, _curves)
     typed = files.typed_overrides(folder) or (newest.overrides if newest else [])
-    settings = files.flat(config) if isinstance(config, dict) else files.flat(newest.config) if newest else {}
+    settings = files.texts(config) if isinstance(config, dict) else files.texts(newest.config) if newest else {}
     return {
         "name": workflow.name if workflow is not None else newest.workflow if newest else folder.name,
         "folder": str(folder),
@@ -73,12 +74,12 @@ def run_report(folder: Path, workflow: Workflow | None, drawn: bool) -> dict[str
         "snapshots": _snapshots(entries)[::-1][:LISTED],
         "count": len(entries),
         "graph": _graph(workflow) if drawn else "",
-        "confusion": [_confusion(picture) for picture in pictures if isinstance(picture, Matrix)],
+        "confusion": _converted(pictures, Matrix, _confusion),
         "plotted": {
             "curves": curves,
             "timeline": _timeline(entries),
-            "matrices": [_matrix(picture) for picture in pictures if isinstance(picture, Matrix)],
-            "tiles": [_tiles(picture) for picture in pictures if isinstance(picture, Tiles)],
+            "matrices": _converted(pictures, Matrix, _matrix),
+            "tiles": _converted(pictures, Tiles, _tiles),
         },
     }
 
@@ -108,6 +109,16 @@ def _pictures(workflow: Workflow) -> list[Any]:
             with suppress(Exception):  # a plotter of the user's own, or a state that does not fit together
                 found.append(unit.picture())
     return [picture for picture in found if picture is not None]
+
+
+def _converted(pictures: Sequence[Any], kind: type, convert: Callable[[Any], Any]) -> list[Any]:
+    """Converts pictures of a kind, without those of which the state does not fit together."""
+    found = []
+    for picture in pictures:
+        if isinstance(picture, kind):
+            with suppress(Exception):
+                found.append(convert(picture))
+    return found
 
 
 def _summary(result: Mapping[str, Any], workflow: Workflow | None, header: Any) -> list[tuple[str, str]]:
@@ -197,17 +208,11 @@ def _costs(entries: Sequence[Entry]) -> dict[str, Mapping[str, Any]]:
     return {str(cost["uuid"]): cost for cost in previous if cost and "uuid" in cost}
 
 
-def _size(entry: Entry) -> int | None:
-    with suppress(OSError):
-        return Path(entry.location).stat().st_size
-    return None
-
-
 def _snapshots(entries: Sequence[Entry]) -> list[dict[str, str]]:
     costs, found = _costs(entries), []
     for entry in entries:
         header, cost = entry.header, costs.get(entry.header.uuid, {})
-        size, pause, seconds = _size(entry), files.number(cost.get("pause")), files.number(cost.get("seconds"))
+        size, pause, seconds = entry.stored, files.number(cost.get("pause")), files.number(cost.get("seconds"))
         found.append(
             {
                 "time": header.time[:19].replace("T", " "),
@@ -225,17 +230,14 @@ def _snapshots(entries: Sequence[Entry]) -> list[dict[str, str]]:
 
 def _timeline(entries: Sequence[Entry]) -> dict[str, Any] | None:
     """Returns the snapshots as points over the time."""
-    from datetime import datetime
-
     if not entries:
         return None
     costs = _costs(entries)
     ordered = sorted(entries, key=lambda entry: entry.header.time)
-    sizes = [_size(entry) for entry in ordered]
     by_uuid = [costs.get(entry.header.uuid, {}) for entry in ordered]
     return {
         "x": [datetime.fromisoformat(entry.header.time).timestamp() for entry in ordered],
-        "size": [None if size is None else size / 1e6 for size in sizes],
+        "size": [None if entry.stored is None else entry.stored / 1e6 for entry in ordered],
         "pause": [None if (value := files.number(cost.get("pause"))) is None else 1000 * value for cost in by_uuid],
         "seconds": [files.number(cost.get("seconds")) for cost in by_uuid],
     }

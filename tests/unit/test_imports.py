@@ -11,7 +11,22 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    ("errors", "checks", "places", "text", "pickled", "signals", "cores", "passwords", "targets", "memory", "thread_pool"),
+    tuple(
+        [
+            "errors",
+            "checks",
+            "flat",
+            "places",
+            "text",
+            "pickled",
+            "signals",
+            "cores",
+            "passwords",
+            "targets",
+            "memory",
+            "thread_pool",
+        ]
+    ),
     ("graph",),
     ("metrics",),
     ("snapshots",),

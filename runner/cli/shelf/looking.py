@@ -25,9 +25,11 @@ from runner.cli.shelf.printing import (
     warn,
 )
 from runner.errors import SnapshotError, SnapshotNotFoundError
+from runner.flat import flattened
 from runner.snapshots.shelf.contents import Contents, read_contents
 from runner.snapshots.shelf.lineage import Process, processes
 from runner.snapshots.shelf.shelf import bests
+from runner.snapshots.shelf.wanted import best_of
 from runner.snapshots.stores.location import DEFAULT_TABLE
 from runner.snapshots.stores.marks import Mark
 from runner.snapshots.stores.spool import DEFAULT_SPOOL
@@ -141,7 +143,8 @@ def _print(values: dict[str, Any]) -> None:
     if header["overrides"]:
         say(f"{'typed':12} {' '.join(map(str, header['overrides']))}")
     say()
-    table(list(_flat(header["config"])), (Column("configuration", lambda row: row[0]), Column("value", lambda row: row[1])))
+    settings = [(key, value) for key, value in flattened(header["config"]).items() if value is not None]
+    table(settings, (Column("configuration", lambda row: row[0]), Column("value", lambda row: row[1])))
     say()
     units = sorted(values["units"], key=lambda unit: -int(unit["size"]))
     table(
@@ -161,14 +164,6 @@ def _print(values: dict[str, Any]) -> None:
             Column("shape", lambda row: " x ".join(map(str, row["shape"])) or "single value"),
         ),
     )
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
-    elif value is not None:
-        yield path, value
 
 
 def best(
@@ -255,7 +250,8 @@ def _epochs(process: Process) -> str:
 
 
 def _best(process: Process) -> float | None:
-    return min((entry.header.score for entry in process.entries if entry.header.score is not None), default=None)
+    found = best_of(process.entries)
+    return None if found is None else found.header.score
 
 
 def _origin(process: Process) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.checks import known
-from runner.config.flat import flattened
 from runner.config.layers.network import named_layers
 from runner.config.layers.spellings import refuse_ambiguous
 from runner.config.veles import keys
 from runner.config.veles import layers as veles_layers
 from runner.config.veles.learning_rate import adjuster
 from runner.errors import ConfigError
+from runner.flat import flattened
 
 MISSING = object()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import UnionType
@@ -117,12 +119,24 @@ class Header:
                 f"it has format version {version}, from before names in snapshots were fixed, and this veles-run reads"
                 f" {OLDEST} to {FORMAT}: continue it with the version that wrote it"
             )
+        known |= {name: _finite(known[name]) for name in ("score", "metrics", "previous") if name in known}
         try:
             header = cls(**known)
             datetime.fromisoformat(header.time)
         except (TypeError, ValueError) as error:
             raise SnapshotDamagedError(f"its header is incomplete: {error}") from error
         return header
+
+
+def _finite(value: Any) -> Any:
+    """Returns measured values with None for numbers that are none, or too large for one: nothing can be compared with them."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    with suppress(OverflowError):
+        return value if not isinstance(value, float | int) or math.isfinite(value) else None
+    return None
 
 
 def _fits(value: object, hint: Any) -> bool:
