@@ -1,6 +1,7 @@
 """`veles-snapshots` as a person and a script use it, on files and on each database."""
 
 import json
+import math
 import os
 import random
 import shutil
@@ -262,6 +263,17 @@ def test_names_from_snapshots_cannot_reach_the_terminal(tmp_path: Path, shelf: S
         text = shelf(*arguments).stdout
         assert not {"\x1b", "\u202e", "\x07"} & {*text}, arguments
         assert all(character.isprintable() for character in text.replace("\n", ""))
+
+
+def test_numbers_that_are_none_are_never_the_best(tmp_path: Path, shelf: Shelf) -> None:
+    made = Made("file", None, tmp_path)
+    for number, value in enumerate((math.nan, -math.inf, -(10**400), 0.5)):
+        made.add(replace(header(number + 1, f"{number}", f"{number}"), score=value, metrics={"a": value, "b": [value]}))
+    assert [row["error"] for row in json.loads(shelf("best", "--json").stdout)] == [0.5]
+    assert len(shelf("ls", "--metric", "a<1").stdout.splitlines()) == 2  # a heading, and the one that has a number
+    for arguments in (["ls"], ["tree"], ["show", "latest"], ["verify"]):
+        shelf(*arguments)
+        json.loads(shelf(*arguments, "--json").stdout, parse_constant=pytest.fail)  # such as NaN, which is not JSON
 
 
 def test_every_command_says_what_it_does(shelf: Shelf) -> None:

@@ -11,21 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    tuple(
-        [
-            "errors",
-            "checks",
-            "flat",
-            "places",
-            "text",
-            "pickled",
-            "signals",
-            "cores",
-            "passwords",
-            "targets",
-            "memory",
-            "thread_pool",
-        ]
+    (
+        "errors",
+        "checks",
+        "flat",
+        "places",
+        "text",
+        "pickled",
+        "signals",
+        "cores",
+        "passwords",
+        "targets",
+        "memory",
+        "thread_pool",
     ),
     ("graph",),
     ("metrics",),
