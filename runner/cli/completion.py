@@ -17,10 +17,11 @@ from runner.cli import conf_files, groups, keys_help
 from runner.cli.overrides import SNAPSHOT_FLAGS, normalize
 from runner.config import Config
 from runner.errors import RunnerError
+from runner.snapshots.stores.location import SNAPSHOT_WORDS
 
 FLAGS = ("--help", "--version", "--multirun", "--cfg", "--info", *SNAPSHOT_FLAGS)
 WORDS = {
-    "snapshot": ("latest", "auto", "best"),
+    "snapshot": SNAPSHOT_WORDS,
     "device": ("auto", "cpu", "cuda"),
     "plotters": ("true", "false"),
     "report": ("true", "false"),

@@ -11,9 +11,10 @@ from runner.cli.newest import Search
 from runner.cli.request import Request
 from runner.errors import SnapshotAmbiguousError, SnapshotNotFoundError
 from runner.snapshots.restoring.restore import tell_unreadable
-from runner.snapshots.shelf.shelf import TAG
 from runner.snapshots.shelf.wanted import best_of
 from runner.snapshots.stores import newest_first
+from runner.snapshots.stores.location import TAG
+from runner.snapshots.stores.marks import check_tag
 from runner.snapshots.stores.store import Entry
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ def named_location(node: DictConfig, request: Request) -> str:
     """Returns the location of the snapshot that `snapshot` names; what is no such name is a location itself.
 
     Raises:
+        ConfigError: it is no tag.
         SnapshotNotFoundError: there is none of that name.
         SnapshotAmbiguousError: `best` of which workflow is not said, and there are several.
     """
@@ -55,6 +57,7 @@ def _best(search: Search) -> str:
 
 def _tagged(search: Search, tag: str) -> str:
     """Returns the newest snapshot with a tag."""
+    check_tag(tag)
     marked = {uuid for store in search.stores() for uuid, mark in store.marks().items() if tag in mark.tags}
     for entry in _entries(search) if marked else ():
         if entry.header.uuid in marked:

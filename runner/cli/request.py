@@ -18,6 +18,7 @@ from runner.cli import conf_files
 from runner.cli.authority import PLACES
 from runner.cli.overrides import as_override
 from runner.config import Config
+from runner.snapshots.stores.location import SNAPSHOT_WORDS, TAG
 from runner.targets import TARGET
 
 NOT_OF_THE_JOB = ("hydra", "defaults")
@@ -67,7 +68,7 @@ class Request:
     @property
     def scoring_overrides(self) -> list[str]:
         """The overrides that say something of what is scored. Where a snapshot is looked for does not."""
-        searched = self.named_snapshot in ("latest", "auto", "best") or self.named_snapshot.startswith("tag:")
+        searched = self.named_snapshot in SNAPSHOT_WORDS or self.named_snapshot.startswith(TAG)
         places = {"snapshotter.mode", *(SEARCHED if searched else ())}
         return [text for text in self.run_overrides if _key(text) not in places and _section(text) not in LAUNCH_KEYS]
 

@@ -150,6 +150,8 @@ CASES = {
     # snapshots
     (SMALL, "snapshot=nope.pickle.gz"): "there is no snapshot 'nope.pickle.gz'",
     (SMALL, "snapshot=lastest"): "did you mean 'latest'",
+    (SMALL, "snapshot=bset"): "did you mean 'best'",
+    (SMALL, "snapshot=tag:"): "'' cannot be a tag",
     ("snapshot=words.csv",): "it is not a snapshot of veles-run",
     (SMALL, "snapshot=latest"): "there is no snapshot of 'mnist_small'",
     (SMALL, "mode=evaluate"): "name it with snapshot=FILE",

@@ -248,8 +248,16 @@ def test_wrong_usage_is_one_line(tmp_path: Path, shelf: Shelf) -> None:
         ["show", "latest"],
         ["ddl"],
         ["ddl", "--system", "Orakel"],
+        ["cp", "best", "--to", "backup", "--compression", "lzo"],
+        ["cp", "best", "--to", "backup", "--compression", "gz", "--level", "99"],
+        ["cp", "best", "--to", "backup", "--level", "5"],
+        ["cp", "best", "--to", "backup", "--mode", "9"],
+        ["cp", "best", "--to-odbc", "DSN=x", "--mode", "0600"],
+        ["cp", "best", "--to-odbc", "DSN=x", "--to-table", "a b"],
     ):
-        assert shelf(*arguments, code=2).stderr.count("\n") == 1, arguments
+        done = shelf(*arguments, code=2)
+        assert done.stderr.count("\n") == 1, arguments
+        assert "snapshotter." not in done.stderr, "a key that nobody has typed"
     assert shelf("ls", "outputs", "--json").stdout.strip() == "[]"
     done = shelf("ls", "--nonsense", code=2)
     assert "No such option" in done.stderr

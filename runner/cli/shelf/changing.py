@@ -61,9 +61,11 @@ def cp(
     veles-snapshots cp outputs --to-odbc 'DRIVER={SQLite3};Database=runs.db'
     veles-snapshots cp latest --odbc DSN=runs --to . --compression xz
     """
-    codec = None if compression is None else codecs.find(compression)
+    codec = None if compression is None else codecs.find(compression, "--compression")
     if codec is not None:
-        codec.check_level(level)
+        codec.check_level(level, "--level")
+    elif level is not None:
+        raise ConfigError(f"--level={level} is the level of a codec: name it with --compression")
     target = _target(to, to_odbc, to_table, mode)
     there, written = {entry.header.uuid: entry.location for entry in target.list()}, target.marks()
     copied: list[dict[str, str]] = []
@@ -88,7 +90,13 @@ def _target(to: str | None, to_odbc: str | None, to_table: str, mode: str | None
     if (to is None) is (to_odbc is None):
         raise ConfigError("say where to copy to with --to PLACE or --to-odbc CONNECTION")
     if to is not None and "://" not in to:
-        return FileStore(to, read_mode(mode))
+        return FileStore(to, read_mode(mode, "--mode"))
+    if mode is not None:
+        raise ConfigError(f"--mode={mode} is for files, and the copies go to {to or to_odbc}")
+    if to_odbc is not None:
+        from runner.snapshots.odbc.dialects import check_table
+
+        check_table(to_table, "--to-table")
     store = whole_store(passwords.conceal(to) if to is not None else f"{SCHEME}{passwords.conceal(to_odbc or '')}&{to_table}")
     store.prepare()
     return store

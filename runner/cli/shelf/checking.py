@@ -129,7 +129,7 @@ def ddl(
     from runner.snapshots.odbc.connection import connect
     from runner.snapshots.odbc.dialects import DIALECTS, QUOTES, Statements, check_table, dialect_of
 
-    check_table(table_name)
+    check_table(table_name, "--table")
     if (odbc is None) is (system is None):
         raise ConfigError("ddl needs the database (--odbc), or the name of its system (--system)")
     if system is not None:

@@ -48,13 +48,16 @@ def shelf(place: str, odbc: str | None = None, table: str = DEFAULT_TABLE, spool
     """Returns the place that a command is about.
 
     Raises:
-        ConfigError: two places are named.
+        ConfigError: two places are named, or what cannot be the name of a table.
         SnapshotNotFoundError: there is no such place.
     """
     if odbc is None:
         return Shelf.at(passwords.conceal(place) if "://" in place else place, spool)
     if place != ".":
         raise ConfigError(f"{place!r} and --odbc are two places: name one")
+    from runner.snapshots.odbc.dialects import check_table
+
+    check_table(table, "--table")
     return Shelf.at(f"{SCHEME}{passwords.conceal(odbc)}&{table}", spool)
 
 

@@ -42,8 +42,12 @@ class Codec:
         """The file name extension: `.pickle.gz`, or just `.pickle` for `none`."""
         return ".pickle" if self.name == "none" else f".pickle.{self.name}"
 
-    def check_level(self, level: int | None) -> int:
+    def check_level(self, level: int | None, key: str = "snapshotter.compression_level") -> int:
         """Returns the level to use.
+
+        Args:
+            level: as it was typed.
+            key: what it was typed for, for the message.
 
         Raises:
             ConfigError: the codec does not have that level.
@@ -52,5 +56,5 @@ class Codec:
             return self.default_level
         if level not in self.levels:
             takes = f"{self.levels[0]} to {self.levels[-1]}" if self.levels else "none"
-            raise ConfigError(f"snapshotter.compression_level={level} is not a level of {self.name!r}, which takes {takes}")
+            raise ConfigError(f"{key}={level} is not a level of {self.name!r}, which takes {takes}")
         return level

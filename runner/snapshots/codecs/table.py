@@ -78,15 +78,19 @@ CODECS = {
 """The codecs by their names in the configuration."""
 
 
-def find(name: str | None) -> Codec:
+def find(name: str | None, key: str = "snapshotter.compression") -> Codec:
     """Returns a codec by name. An empty name and None mean `none`, as in VELES.
+
+    Args:
+        name: as it was typed.
+        key: what it was typed for, for the message.
 
     Raises:
         ConfigError: no codec has that name.
     """
     name = "none" if not name or name == "None" else name
     if name not in CODECS:
-        raise ConfigError(f"snapshotter.compression={name!r} is not a codec; {choices(name, CODECS)}")
+        raise ConfigError(f"{key}={name!r} is not a codec; {choices(name, CODECS)}")
     return CODECS[name]
 
 

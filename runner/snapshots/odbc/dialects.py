@@ -131,12 +131,12 @@ def dialect_of(system: str) -> Dialect:
     return next((dialect for name, dialect in DIALECTS.items() if system.startswith(name)), STANDARD)
 
 
-def check_table(name: str) -> None:
-    """Raises a ConfigError for a name that is not `[[catalog.]schema.]table` of plain identifiers."""
+def check_table(name: str, key: str = "snapshotter.table") -> None:
+    """Raises a ConfigError for what was typed for a key and is not `[[catalog.]schema.]table` of plain identifiers."""
     parts = name.split(".")
     if len(parts) > 3 or not all(_IDENTIFIER.fullmatch(part) and len(part) <= _LONGEST for part in parts):
         raise ConfigError(
-            f"snapshotter.table={name!r} is not a table name: use letters, digits and _, do not begin with a digit, and use at"
+            f"{key}={name!r} is not a table name: use letters, digits and _, do not begin with a digit, and use at"
             f" most {_LONGEST} characters (a schema and a dot may come first)"
         )
 

@@ -12,14 +12,12 @@ from runner.snapshots.format.reader import read_start
 from runner.snapshots.shelf.wanted import Wanted, best_of
 from runner.snapshots.stores import store_of, whole_store
 from runner.snapshots.stores.file_tree import FileTree
-from runner.snapshots.stores.location import concealed
+from runner.snapshots.stores.location import TAG, concealed
 from runner.snapshots.stores.marks import Mark
 from runner.snapshots.stores.spool import with_spool
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore
 
 _ID = re.compile(r"[0-9a-f]{4,8}(?:-?[0-9a-f]+)*-?")
-TAG = "tag:"
-"""What a name begins with that is a tag."""
 SHORT = 8
 """Characters of an id that are shown."""
 

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError
+from runner.snapshots.stores.location import SNAPSHOT_WORDS
 
 WRITE = "write to"
 
@@ -41,7 +42,7 @@ def translated(action: str, path: Path) -> Iterator[None]:
         if isinstance(error, SnapshotError):
             raise
         if isinstance(error, FileNotFoundError | NotADirectoryError) and action != WRITE:
-            keyword = get_close_matches(str(path).lower(), ("latest", "auto"), 1, 0.8)
+            keyword = get_close_matches(str(path).lower(), SNAPSHOT_WORDS, 1, 0.7)
             hint = f"; did you mean {keyword[0]!r}?" if keyword else ""
             raise SnapshotNotFoundError(f"there is no snapshot {str(path)!r}{hint}") from error
         if isinstance(error, IsADirectoryError) and action != WRITE:

@@ -43,12 +43,16 @@ def no_wider(mode: int | None) -> int | None:
     return read_mode(mode & 0o777 & ~umask | 0o600)
 
 
-def read_mode(mode: str | int | None) -> int | None:
+def read_mode(mode: str | int | None, key: str = "snapshotter.mode") -> int | None:
     """Returns the file permissions that a mode means.
 
     People write modes in octal, as text or as a number, and YAML turns `0600` into the number 384. There is no ambiguity, since
     the owner must be able to read and write: read as octal, 384 to 511 would not allow that, and decimal numbers from 600 on
     are too large.
+
+    Args:
+        mode: as it was typed.
+        key: what it was typed for, for the message.
 
     Raises:
         ConfigError: it is not a mode, or one that locks the owner out.
@@ -61,9 +65,7 @@ def read_mode(mode: str | int | None) -> int | None:
     for value in (octal, decimal):
         if 0o600 <= value <= 0o777:
             return value
-    raise ConfigError(
-        f"snapshotter.mode={mode!r} is not a file mode: give three octal digits, the first 6 or 7, such as 0600 or 0640"
-    )
+    raise ConfigError(f"{key}={mode!r} is not a file mode: give three octal digits, the first 6 or 7, such as 0600 or 0640")
 
 
 class Files:

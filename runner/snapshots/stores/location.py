@@ -10,6 +10,10 @@ from urllib.parse import unquote
 from runner import passwords
 from runner.errors import ConfigError
 
+SNAPSHOT_WORDS = ("latest", "auto", "best")
+"""What may stand for a snapshot that is looked for."""
+TAG = "tag:"
+"""What a name begins with that is a tag."""
 SCHEME = "odbc://"
 DEFAULT_TABLE = "veles"
 
