@@ -6,8 +6,10 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -390,6 +392,36 @@ def test_tags_and_notes(made: Made, shelf: Shelf) -> None:
         shelf("tag", second.uuid[:8], wrong, *made.looked_in, code=2)
     shelf("show", "tag:none", *made.looked_in, code=2)
     assert {entry.header.uuid: b"".join(made.store("").open(entry.location)) for entry in made.all()} == before
+
+
+def test_tags_that_are_given_at_once_are_all_kept(made: Made, shelf: Shelf) -> None:
+    tags = [f"tag{number}" for number in range(6)]
+    with ExitStack() as stack:
+        commands = [["tag", made.headers[0].uuid[:8], tag, *made.looked_in] for tag in tags]
+        started = [
+            stack.enter_context(forked.Started(one, cwd=made.folder, environment=os.environ, command="veles-snapshots"))
+            for one in commands
+        ]
+        assert [one.end(60).returncode for one in started] == [0] * len(tags)
+    shown = json.loads(shelf("show", made.headers[0].uuid[:8], *made.looked_in, "--json").stdout)
+    assert sorted(shown["tags"]) == tags
+    assert list(made.folder.rglob("*.lock")) == []
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    made = Made("file", None, tmp_path)
+    made.add(header(1, "a", "a1"))
+    for arguments in ("ls", "ls --json", "tree", "best", "show latest", "verify"):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "runner.cli.shelf.app", *arguments.split()],
+                cwd=tmp_path,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (1, "veles-snapshots: the output cannot be written: No space left on device\n")
 
 
 def test_a_mark_is_that_of_its_snapshot_alone(tmp_path: Path, shelf: Shelf) -> None:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from runner import passwords
 from runner.cli.shelf import changing, checking, looking
+from runner.cli.shelf.printing import finish
 from runner.errors import RunnerError
 
 INTERRUPTED = 130
@@ -22,7 +23,9 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            finish()
+            return result
         except RunnerError as error:
             print(f"veles-snapshots: {passwords.redact(str(error))}", file=sys.stderr)
             ctx.exit(error.exit_code)

@@ -19,6 +19,7 @@ from runner.snapshots.claims import Claims
 from runner.snapshots.format.reader import verify
 from runner.snapshots.shelf.copying import copy
 from runner.snapshots.shelf.lineage import begun_from
+from runner.snapshots.shelf.marking import rewrite
 from runner.snapshots.shelf.pruning import Rules, prunable, run_of
 from runner.snapshots.shelf.shelf import Shelf
 from runner.snapshots.shelf.wanted import moment
@@ -133,7 +134,7 @@ def rm(
     veles-snapshots rm 3fa1bc02 outputs/old/mnist_validation_9.00_train_8.00.5.pickle.gz
     """
     shelf = options.shelf(place, odbc, table_name)
-    found = [shelf.find(name) for name in snapshots]
+    found = list({entry.location: (entry, store) for entry, store in map(shelf.find, snapshots)}.values())
     if not force:
         for entry, store in found:
             _check_unneeded(entry, store, shelf)
@@ -245,19 +246,21 @@ def tag(
     check_tag(name)
     shelf = options.shelf(place, odbc, table_name)
     entry, store = shelf.find(snapshot)
-    mark = store.marks().get(entry.header.uuid) or Mark(entry.header.uuid)
     others = [one for one in shelf.tagged(name) if one.header.uuid != entry.header.uuid]
-    if delete:
-        if name not in mark.tags:
+
+    def without(mark: Mark) -> Mark:
+        if delete and name not in mark.tags:
             raise SnapshotNotFoundError(f"{entry.location!r} has no tag {name}")
-        store.mark(entry.location, replace(mark, tags=tuple(one for one in mark.tags if one != name)))
+        return replace(mark, tags=tuple(one for one in mark.tags if one != name))
+
+    if delete:
+        rewrite(entry, store, _own_store(entry, store), without)
         return
     if others and not move:
         raise ConfigError(f"{others[0].location!r} has the tag {name}: --move takes it from there")
-    store.mark(entry.location, replace(mark, tags=tuple(dict.fromkeys([*mark.tags, name]))))
+    rewrite(entry, store, _own_store(entry, store), lambda mark: replace(mark, tags=tuple(dict.fromkeys([*mark.tags, name]))))
     for other in others:
-        there = shelf.marks[other.header.uuid]
-        shelf.store.mark(other.location, replace(there, tags=tuple(one for one in there.tags if one != name)))
+        rewrite(other, shelf.store, _own_store(other, shelf.store), without)
 
 
 def note(
@@ -274,10 +277,10 @@ def note(
     veles-snapshots note latest
     """
     entry, store = options.shelf(place, odbc, table_name).find(snapshot)
-    mark = store.marks().get(entry.header.uuid) or Mark(entry.header.uuid)
     if text is None:
-        say(mark.note)
+        mark = store.marks().get(entry.header.uuid)
+        say(mark.note if mark else "")
         return
     if len(text) > LONGEST_NOTE:
         raise ConfigError(f"a note has at most {LONGEST_NOTE} characters, and this one {len(text)}")
-    store.mark(entry.location, replace(mark, note=text))
+    rewrite(entry, store, _own_store(entry, store), lambda mark: replace(mark, note=text))

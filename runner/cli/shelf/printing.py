@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from runner import passwords
+from runner.errors import RunnerError
 from runner.snapshots.shelf.shelf import SHORT
 from runner.snapshots.stores.marks import Mark
 from runner.snapshots.stores.store import Entry
@@ -40,9 +42,38 @@ class Column:
     importance: int = ESSENTIAL
 
 
+def _put(text: str, end: str = "\n") -> None:
+    try:
+        print(text, end=end)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unprintable(error) from error
+
+
+def finish() -> None:
+    """Makes sure that all has been printed.
+
+    Raises:
+        RunnerError: it cannot be.
+    """
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it would be tried once more at the end
+            raise _unprintable(error) from error
+
+
+def _unprintable(error: OSError) -> RunnerError:
+    return RunnerError(f"the output cannot be written: {error.strerror or error}")
+
+
 def say(text: object = "") -> None:
     """Prints a line of plain text that is safe to show."""
-    print(passwords.redact(shown(text)))
+    _put(passwords.redact(shown(text)))
 
 
 def warn(text: object) -> None:
@@ -52,16 +83,16 @@ def warn(text: object) -> None:
 
 def dump(value: object) -> None:
     """Prints JSON."""
-    print(json.dumps(value, indent=2))
+    _put(json.dumps(value, indent=2))
 
 
 def dump_rows(rows: Iterable[object]) -> None:
     """Prints a list as JSON, a line for each item, of which there may be many."""
     begin = "["
     for row in rows:
-        print(begin, json.dumps(row), sep="\n", end="")
+        _put(f"{begin}\n{json.dumps(row)}", end="")
         begin = ","
-    print("\n]" if begin == "," else "[]")
+    _put("\n]" if begin == "," else "[]")
 
 
 def table(rows: Iterable[Any], columns: Sequence[Column]) -> int:
@@ -73,7 +104,7 @@ def table(rows: Iterable[Any], columns: Sequence[Column]) -> int:
     widths = [max(cell_len(line[at]) for line in (heads, *lines)) for at in range(len(columns))]
     filled = [any(line[at] for line in lines) for at in range(len(columns))]
     kept = [at for at, column in enumerate(columns) if filled[at] or column.importance == ESSENTIAL]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    room = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
     while room is not None and sum(widths[at] + GAP for at in kept) - GAP > room:
         least = min(kept, key=lambda at: (columns[at].importance, -at))
         if columns[least].importance == ESSENTIAL:
@@ -82,7 +113,7 @@ def table(rows: Iterable[Any], columns: Sequence[Column]) -> int:
     for number, line in enumerate((heads, *lines)):
         cells = (_aligned(line[at], widths[at], columns[at].right) for at in kept)
         text = passwords.redact((" " * GAP).join(cells).rstrip())
-        print(f"\x1b[1m{text}\x1b[0m" if number == 0 and room is not None else text)
+        _put(f"\x1b[1m{text}\x1b[0m" if number == 0 and room is not None else text)
     return len(lines)
 
 
