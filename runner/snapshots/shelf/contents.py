@@ -13,10 +13,13 @@ from runner.snapshots.format.signing_keys import Key
 from runner.snapshots.shelf.outline import Content, Items, Made, Name, Pairs, Parts, Visit, read_outline
 
 DEEPEST = 12
-"""Containers within one another that are looked into for arrays."""
+"""Containers within one another that are looked into for arrays, and workflows within one another."""
 MOST_ARRAYS = 1_000_000
+LONGEST_PATH = 300
+"""Characters of the path of an array: each array has its own, and a key in it may be of any length."""
 
 _NUMPY = ("numpy._core.numeric._frombuffer", "numpy.core.numeric._frombuffer")
+_VIEW = "runner.pickled.view"
 _OURS = ("runner.pickled.unit", "runner.pickled.class_")
 _OBJECTS = ("numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct")
 
@@ -114,7 +117,7 @@ class _Units:
         self._counted: set[int] = set()
         self._workflows: set[int] = set()
 
-    def of(self, workflow: Any, above: str = "") -> Iterator[Described]:
+    def of(self, workflow: Any, above: str = "", depth: int = 0) -> Iterator[Described]:
         """Yields the units of a workflow, itself first: its state has theirs side by side."""
         self._workflows.add(id(workflow))
         state = getattr(workflow, "state", None)
@@ -127,8 +130,8 @@ class _Units:
         if isinstance(shells, Items) and isinstance(states, Items):
             for shell, inner in zip(shells.items, states.items, strict=False):
                 cls = _class_name(shell)
-                if isinstance(inner, Pairs) and isinstance(inner.get("shells"), Items):
-                    yield from self.of(Made(shell, (), inner), below + _name_in(inner.get("own"), cls))
+                if isinstance(inner, Pairs) and isinstance(inner.get("shells"), Items) and depth < DEEPEST:
+                    yield from self.of(Made(shell, (), inner), below + _name_in(inner.get("own"), cls), depth + 1)
                 else:
                     yield self._described(below + _name_in(inner, cls), cls, inner)
         if (random := state.get("random_states")) is not None:
@@ -136,7 +139,7 @@ class _Units:
 
     def _described(self, name: str, cls: str, state: Any) -> Described:
         unit = Described(name, cls)
-        for path, item in self._walk(name, state):
+        for path, item in self._walk(name[:LONGEST_PATH], state):
             array = _array(path, item)
             content = item if array is None else array.content
             if array is not None and len(unit.arrays) < MOST_ARRAYS:
@@ -167,7 +170,10 @@ def _within(path: str, item: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(item, Pairs):
         yield from _pairs(path, item.items)
     elif isinstance(item, (Items, tuple)):
-        yield from ((f"{path}.{number}", value) for number, value in enumerate(item.items if isinstance(item, Items) else item))
+        yield from (
+            (f"{path}.{number}"[:LONGEST_PATH], value)
+            for number, value in enumerate(item.items if isinstance(item, Items) else item)
+        )
     elif isinstance(item, Made):
         if item.state is not None:
             yield path, item.state
@@ -176,7 +182,14 @@ def _within(path: str, item: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _pairs(path: str, pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:
-    yield from ((f"{path}.{key if isinstance(key, (str, int, float)) else '?'}", value) for key, value in pairs)
+    for key, value in pairs:
+        name = key[:LONGEST_PATH] if isinstance(key, str) else str(key) if _is_short(key) else "?"
+        yield f"{path}.{name}"[:LONGEST_PATH], value
+
+
+def _is_short(value: Any) -> bool:
+    """Whether a value is a number that has few digits: others are as long as somebody likes."""
+    return isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= 64)
 
 
 def _is_pair(value: Any) -> bool:
@@ -195,14 +208,24 @@ def _array(path: str, item: Any) -> Array | None:
     name, arguments = item.maker.name, item.arguments
     if name == "runner.pickled.tensor" and len(arguments) == 7:
         content = _first_content(arguments[0])
-        return None if content is None else Array(path, str(arguments[1]), _shape(arguments[3]), content)
+        return None if content is None else Array(path, _text(arguments[1]), _shape(arguments[3]), content)
     if name in _NUMPY and len(arguments) >= 3 and isinstance(arguments[0], Content):
         return Array(path, _dtype(arguments[1]), _shape(arguments[2]), arguments[0])
-    if name == "runner.pickled.view" and len(arguments) == 6 and (owner := _array(path, arguments[0])) is not None:
+    if (
+        name == _VIEW
+        and len(arguments) == 6
+        and not _is_view(arguments[0])
+        and (owner := _array(path, arguments[0])) is not None
+    ):
         return Array(path, _dtype(arguments[1]), _shape(arguments[3]), owner.content)
     if name in _OBJECTS and isinstance(item.state, tuple) and len(item.state) == 5 and isinstance(item.state[4], Content):
         return Array(path, _dtype(item.state[2]), _shape(item.state[1]), item.state[4])
     return None
+
+
+def _is_view(item: Any) -> bool:
+    """Whether this is a view, of which there is no other view: each is of the array that owns the memory."""
+    return isinstance(item, Made) and isinstance(item.maker, Name) and item.maker.name == _VIEW
 
 
 def _first_content(storage: Any) -> Content | None:
@@ -211,8 +234,12 @@ def _first_content(storage: Any) -> Content | None:
     return found if isinstance(found, Content) else None
 
 
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "?"
+
+
 def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(size for size in value if isinstance(size, int)) if isinstance(value, tuple) else ()
+    return tuple(size for size in value if isinstance(size, int) and _is_short(size)) if isinstance(value, tuple) else ()
 
 
 def _dtype(value: Any) -> str:
@@ -220,7 +247,7 @@ def _dtype(value: Any) -> str:
     text = value.arguments[0] if isinstance(value, Made) and isinstance(value.arguments, tuple) and value.arguments else "?"
     state = value.state if isinstance(value, Made) else None
     order = state[1] if isinstance(state, tuple) and len(state) > 1 and isinstance(state[1], str) else ""
-    return f"{order if order in ('<', '>') else ''}{text if isinstance(text, str) else '?'}"
+    return f"{order if order in ('<', '>') else ''}{_text(text)}"
 
 
 def _name_in(state: Any, otherwise: str) -> str:

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,39 @@ def test_endless_pickles_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outline, "MOST_OBJECTS", 100_000)
     with pytest.raises(SnapshotRefusedError, match="objects"):
         read_outline(Parts(iter([memoryview(b"\x80\x05" + b"N" * 200_000 + b".")])))
+
+
+VIEW, TENSOR = (b"\x80\x05\x8c\x0erunner.pickled\x8c" + name + b"\x93\x94h\x00)R" for name in (b"\x04view", b"\x06tensor"))
+"""The beginning of a pickle whose root is made by such a name, which `h\\x00` repeats."""
+OWN = b"}\x8c\x03own"
+NUMBER = b"\x8b" + (60_000).to_bytes(4, "little") + b"\x01" * 60_000
+DEEP = b"N" + b"\x85" * 100_000
+STORAGE = b"h\x00C\x01x\x85R"
+KEY = b"}X" + (4096).to_bytes(4, "little") + b"k" * 4096
+
+
+@pytest.mark.parametrize(
+    "pickle",
+    [
+        VIEW + b"h\x00(" * 50_000 + b"N" + b"NNNNNtR" * 50_000 + b"b.",
+        VIEW + DEEP + b"b.",
+        VIEW + b"}(\x8c\x03own}\x8c\x06shells]Na\x8c\x06states](" * 20_000 + b"N" + b"eu" * 20_000 + b"b.",
+        VIEW + OWN + b"}" + NUMBER + b"]ssb.",
+        TENSOR + OWN + b"}\x8c\x01ah\x00(" + STORAGE + DEEP + b"NNNNNtRssb.",
+        TENSOR + OWN + b"}\x8c\x01ah\x00(" + STORAGE + b"NN" + NUMBER + b"\x85NNNtRssb.",
+        TENSOR + OWN + KEY * 9 + b"](" + (b"h\x00(" + STORAGE + b"NNNNNNtR") * 20_000 + b"e" + b"s" * 10 + b"b.",
+    ],
+    ids=["views of views", "a deep tuple", "workflows in workflows", "a key", "a type", "a shape", "long paths"],
+)
+def test_what_is_deep_or_long_is_told_briefly(pickle: bytes) -> None:
+    tracemalloc.start()
+    try:
+        found = read_contents(whole(pickle))
+        assert tracemalloc.get_traced_memory()[1] < 100 * len(pickle) + 50_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(repr([(one.path, one.dtype, one.shape) for one in found.arrays])) < 20 * len(pickle)
+    assert all(len(array.path) <= 300 for array in found.arrays)
 
 
 def test_large_contents_pass_by() -> None:
