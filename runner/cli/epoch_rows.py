@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from runner.nn.epoch_ended import EpochEnded
-from runner.snapshots.snapshotter import SnapshotWritten, megabytes
+from runner.snapshots.announcements import SnapshotWritten, megabytes
 
 Show = Callable[[EpochEnded, SnapshotWritten | None], Text]
 

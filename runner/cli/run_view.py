@@ -16,7 +16,7 @@ from runner.cli.epoch_rows import Column, Glyphs, columns, heading, pause, row, 
 from runner.graph import Workflow
 from runner.graph.outlook import Outlook
 from runner.nn.epoch_ended import EpochEnded
-from runner.snapshots.snapshotter import SnapshotWritten, megabytes
+from runner.snapshots.announcements import SnapshotWritten, megabytes
 from runner.text import shown
 
 REFRESHED = 4

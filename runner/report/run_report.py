@@ -21,8 +21,9 @@ from runner.nn import StandardWorkflow, facts
 from runner.plots.pictures import Curves, Matrix, Tiles
 from runner.plots.plotter import Plotter
 from runner.report import folder as files
+from runner.snapshots.announcements import megabytes
 from runner.snapshots.restoring.restore import restore
-from runner.snapshots.snapshotter import megabytes, snapshotters
+from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.store import Entry
 

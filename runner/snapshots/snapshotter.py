@@ -8,14 +8,12 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from runner.errors import ConfigError, SnapshotError, StoreError
 from runner.graph import Bool, Linked, Unit, Workflow, placement
-from runner.snapshots import provenance
-from runner.snapshots.capture.sizes import largest_units
+from runner.snapshots import announcements, provenance
 from runner.snapshots.capture.staging import default_limit
 from runner.snapshots.capture.writer import Request, Writer, Written
 from runner.snapshots.codecs import Codec
@@ -316,7 +314,7 @@ class Snapshotter(Unit):
         """Runs in the background when a snapshot is durable."""
         self.last_location = written.location
         self.failed_ = False
-        _report(written, header)
+        announcements.acknowledge(written, header)
         _delete_expired(retention, Entry(written.location, header))
         self.grace_.add(written, self.settings)
 
@@ -334,16 +332,10 @@ class Snapshotter(Unit):
         self.retention_ = None
 
     def _warn_of_size(self, size: int) -> None:
-        if size <= LARGE or self.warned_of_size:
-            return
-        assert self.workflow is not None
-        self.warned_of_size = True
-        rows = "".join(f"\n  {megabytes(part):>12}  {name}" for name, part in largest_units(self.workflow, 5))
-        log.warning(
-            "Each snapshot has %s of state. Name an attribute with a final '_' to leave it out. The largest units:%s",
-            megabytes(size),
-            rows,
-        )
+        if size > LARGE and not self.warned_of_size:
+            assert self.workflow is not None
+            self.warned_of_size = True
+            announcements.warn_of_size(self.workflow, size)
 
     def _header(self, autosave: bool, codec: Codec, level: int) -> Header:
         workflow = self.workflow
@@ -395,31 +387,3 @@ def _delete_expired(retention: Retention, entry: Entry) -> None:
         return
     for location in old:
         log.info("Snapshot deleted: %s", location, extra={"detail": True})
-
-
-def _report(written: Written, header: Header) -> None:
-    log.info(
-        "Snapshot written: %s (%s -> %s %s %d, %.1f %%, pause %.0f ms, %.2f s)",
-        written.location,
-        megabytes(written.state),
-        megabytes(written.stored),
-        header.codec,
-        header.level,
-        100 * written.stored / written.state,
-        1000 * written.pause,
-        written.seconds,
-        extra={"event": SnapshotWritten(written, header)},
-    )
-
-
-@dataclass(frozen=True)
-class SnapshotWritten:
-    """The `event` of the log record that acknowledges a snapshot, for whoever shows it in another way."""
-
-    written: Written
-    header: Header
-
-
-def megabytes(size: int) -> str:
-    """Returns a number of bytes in megabytes, as text; a small one in kilobytes."""
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
