@@ -86,7 +86,9 @@ def task(number: int) -> list[str]:
 def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
     """Starts a task in the test's folder."""
     with ExitStack() as stack:
-        yield lambda *arguments: stack.enter_context(Started(arguments, cwd=tmp_path, environment=os.environ))
+        yield lambda *arguments: stack.enter_context(
+            Started([*arguments, "report=false", "plotters=false"], cwd=tmp_path, environment=os.environ)
+        )
 
 
 def wait_for(folder: Path, pattern: str, count: int, tasks: list[Started]) -> None:

@@ -163,7 +163,7 @@ def test_timeout_sends_its_signal_twice(tmp_path: Path, whole, veles_run: Run) -
     check_stopped(tmp_path, 75, whole, veles_run)
 
 
-SHORT = ("loader.train_size=600", "loader.validation_size=200", "decision.max_epochs=1", "plotters=false")
+SHORT = ("loader.train_size=600", "loader.validation_size=200", "decision.max_epochs=1", "plotters=false", "report=false")
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
