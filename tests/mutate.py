@@ -25,6 +25,7 @@ from typing import Any
 
 import runner
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError
+from runner.memory import CONTAINER
 from runner.snapshots.unpickling.allowed import Allowed
 from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.hostile import samples
@@ -45,6 +46,8 @@ QUIET = frozenset(
 OWN = ("runner", "tests")
 """Packages in whose names modules are looked for: veles-run's and the declared one's."""
 ZONES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo")
+MEMORY = (*CONTAINER, str(Path(CONTAINER[0]).with_name("memory.current")), "/proc/meminfo", "/proc/self/statm")
+"""What says how much memory there is, which is asked when a pickle claims to need much."""
 
 
 class Watch:
@@ -64,9 +67,9 @@ class Watch:
             return str(arguments[0]).partition(".")[0] in OWN
         if event == "open":
             path, mode, flags = arguments
-            return (
-                not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and mode in ("rb", None) and _is_read_for_import(str(path))
-            )
+            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return False
+            return path in MEMORY or (mode in ("rb", None) and _is_read_for_import(str(path)))
         return event in ("os.listdir", "os.scandir") and _is_read_for_import(str(arguments[0]))
 
 
