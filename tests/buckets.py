@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -48,7 +48,11 @@ class Bucket:
         """Returns what is in the bucket, by keys."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
         keys = [one["Key"] for page in pages for one in page.get("Contents", [])]
-        return {key: self.client.get_object(Bucket=self.name, Key=key)["Body"].read() for key in keys}
+        found = {}
+        for key in keys:
+            with suppress(self.client.exceptions.NoSuchKey):  # somebody has deleted it since
+                found[key] = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return found
 
     def uploads(self) -> list[str]:
         """Returns the keys of unfinished uploads."""
