@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from runner import shell
 from runner.errors import ConfigError
 from runner.flat import flattened, is_reference
 from runner.snapshots.restoring.grants import folder_is_granted
@@ -154,5 +154,5 @@ def _unconfirmed(key: str, value: Any, what: str) -> ConfigError:
         return ConfigError(f"the snapshot's own configuration {what}, under the key {key[:200]!r}, which nobody can type")
     return ConfigError(
         f"the snapshot's own configuration {what}, and nothing in this call says the same: confirm it with"
-        f" {key}={shlex.quote(str(value))}, or choose otherwise with {key}=..."
+        f" {key}={shell.quote(str(value))}, or choose otherwise with {key}=..."
     )

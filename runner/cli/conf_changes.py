@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from runner import config as schema
-from runner import passwords
+from runner import passwords, shell
 from runner.cli import authority
 from runner.cli.authority import PROCESS_KEYS
 from runner.cli.overrides import as_override
@@ -120,8 +119,8 @@ def _override(key: str, value: Any) -> str:
     if isinstance(value, str):
         hidden = passwords.MASK in value or passwords.is_secret(f"{key}={value}")
         plain = f"{key}={value}" if is_reference(value) else as_override(key, value)
-        return f"{key}=..." if hidden else shlex.quote(plain)
-    return shlex.quote(f"{key}={_hydra(value)}")
+        return f"{key}=..." if hidden else shell.quote(plain)
+    return shell.quote(f"{key}={_hydra(value)}")
 
 
 def _hydra(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from runner import shell
 from runner.build import LAUNCH_KEYS
 from runner.cli import conf_files
 from runner.cli.authority import PLACES
@@ -111,7 +111,7 @@ class Request:
     def continuation(self, location: str) -> str:
         """Returns the command that continues the run from a snapshot."""
         conf = [as_override("conf", self.conf)] if self.conf else []
-        return shlex.join(["veles-run", *conf, as_override("snapshot", location), *self.restore_overrides])
+        return shell.join(["veles-run", *conf, as_override("snapshot", location), *self.restore_overrides])
 
     def extension(self, location: str, keys: Mapping[str, int]) -> str:
         """Returns the command that has a complete run go on, with keys that say how far."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from runner import shell
 from runner.cli.overrides import SECTIONS, as_override
 from runner.cli.request import Request
 from runner.cli.run_identity import Asked
@@ -42,7 +42,7 @@ class ShortCommand:
         if self.request.sweep or not self._is_searched() or not self._is_this_run(keys):
             return None
         kept = [text.lstrip("+") for text in self.request.typed if _key(text) not in {"conf", "snapshot", "mode", *keys}]
-        command = shlex.join(["veles-run", *self._conf(), *kept, "snapshot=latest"])
+        command = shell.join(["veles-run", *self._conf(), *kept, "snapshot=latest"])
         return " ".join([command, *(f"{key}={value}" for key, value in keys.items())])
 
     def _conf(self) -> list[str]:

@@ -13,7 +13,7 @@ from runner.snapshots.restoring.restore import restore
 from tests.conftest import VELES_RUN, Run
 from tests.system.test_evaluate import CONF, write_table
 
-NAMES = ["it's {x: 'y'} a,b c=d", 'naïve [1] (2)\\ ${oc.env:X} "q"']
+NAMES = ["it's {x: 'y'} a,b c=d", "it's a\ttab", 'naïve [1] (2)\\ ${oc.env:X} "q"']
 """Names of folders and conf files, with what a shell and Hydra read something else in."""
 
 

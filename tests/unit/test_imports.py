@@ -17,6 +17,7 @@ FLOORS = (
         "flat",
         "places",
         "text",
+        "shell",
         "pickled",
         "signals",
         "cores",

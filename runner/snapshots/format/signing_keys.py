@@ -13,12 +13,12 @@ import hashlib
 import hmac
 import math
 import os
-import shlex
 import stat
 import string
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol
 
+from runner import shell
 from runner.errors import ConfigError
 from runner.snapshots.format.header import FORMAT
 
@@ -150,9 +150,9 @@ def read_key(source: str, *, signing: bool = False) -> Key:
     data, mode = (_variable(name), 0o600) if kind == "env" else _file(source)
     key = _pem(data, source) if b"-----BEGIN" in data else _secret(data, source)
     if key.signs and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(f"the key {source!r} can be used by others (mode {mode:04o}): chmod 600 {shlex.quote(source)}")
+        raise ConfigError(f"the key {source!r} can be used by others (mode {mode:04o}): chmod 600 {shell.quote(source)}")
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ConfigError(f"the key {source!r} can be replaced by others (mode {mode:04o}): chmod go-w {shlex.quote(source)}")
+        raise ConfigError(f"the key {source!r} can be replaced by others (mode {mode:04o}): chmod go-w {shell.quote(source)}")
     if signing and not key.signs:
         raise ConfigError(f"the key {source!r} is a public key, which cannot sign: name its private key")
     return key

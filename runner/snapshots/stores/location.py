@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from runner import passwords
+from runner import passwords, shell
 from runner.errors import ConfigError
 
 SNAPSHOT_WORDS = ("latest", "auto", "best")
@@ -78,5 +77,5 @@ def option_for(place: str) -> str:
     """Returns the command-line option that sets a store's place."""
     if place.startswith(SCHEME):
         odbc, _, table = place.removeprefix(SCHEME).rpartition("&")
-        return f"snapshotter.odbc={shlex.quote(odbc)}" + (f" snapshotter.table={table}" if table != DEFAULT_TABLE else "")
-    return f"snapshotter.directory={shlex.quote(place)}"
+        return f"snapshotter.odbc={shell.quote(odbc)}" + (f" snapshotter.table={table}" if table != DEFAULT_TABLE else "")
+    return f"snapshotter.directory={shell.quote(place)}"
