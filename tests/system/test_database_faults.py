@@ -14,7 +14,7 @@ from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.stores import patience
 from tests.conftest import Run
 from tests.contract.test_stores import NONE, content, header
-from tests.database_faults import cut_often, kill_often
+from tests.database_faults import cut_often, kill_often, kill_writers
 from tests.proxy import proxy
 from tests.servers import SERVERS, Server, Servers, execute, query
 from tests.system.test_resume import epoch_lines, final_snapshot
@@ -38,6 +38,10 @@ def test_connections_cut_in_the_middle(server: Server, rng: random.Random) -> No
 
 def test_server_killed_in_the_middle(server: Server, rng: random.Random) -> None:
     assert kill_often(server, 4, rng.randrange(2**32))["kills"] == 4
+
+
+def test_writers_killed_within_a_save(database: Server, rng: random.Random) -> None:
+    assert kill_writers(database, 8, rng.randrange(2**32))["writers killed"] == 8
 
 
 def test_connection_that_stalls(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
