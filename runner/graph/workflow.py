@@ -234,6 +234,14 @@ class Workflow(Unit):
         """
         raise ConfigError(f"mode=evaluate: {self!r} has nothing to score")
 
+    def as_model(self) -> Any:
+        """Returns the network alone, as a `torch.nn.Module`, for `restore(...).model()`.
+
+        Raises:
+            ConfigError: the workflow has none.
+        """
+        raise ConfigError(f"{self!r} is no network, so there is no model of it")
+
     def scores_text(self, scores: Mapping[str, float]) -> str:
         """Returns scores as lines show them."""
         return ", ".join(f"{name} {score:g}" for name, score in scores.items())

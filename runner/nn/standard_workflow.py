@@ -22,6 +22,8 @@ from runner.nn.decision import Decision
 from runner.nn.evaluators.evaluator import Evaluator
 from runner.nn.evaluators.loss_functions import EVALUATORS
 from runner.nn.evaluators.softmax import SoftmaxEvaluator
+from runner.nn.inference.building import network_of
+from runner.nn.inference.model import Network
 from runner.nn.layers.base import Forward, Gradient
 from runner.nn.layers.layer_types import LAYERS
 from runner.nn.layers.module import Module
@@ -250,13 +252,21 @@ class StandardWorkflow(Workflow):
     def scores_text(self, scores: Mapping[str, float]) -> str:
         return self.decision.metric.line(scores)
 
+    @property
+    def network_units(self) -> list[Unit]:
+        """The units between the loader and the evaluator: what a subclass has put there belongs to the network, too."""
+        order = self.units_in_dependency_order
+        return order[order.index(self.loader) + 1 : order.index(self.evaluator)]
+
+    @goes_on
+    def as_model(self) -> Network:
+        return network_of(self.name, self.loader, self.network_units, isinstance(self.evaluator, SoftmaxEvaluator))
+
     @goes_on
     def evaluate(self) -> dict[str, float]:
         """Scores the weights on the validation and the test set; returns the error of each split."""
         errors: dict[str, float] = {}
-        order = self.units_in_dependency_order
-        # What a subclass has put between loader and evaluator belongs to the network.
-        layers = order[order.index(self.loader) + 1 : order.index(self.evaluator)]
+        layers = self.network_units
         for step in self.loader.evaluation():
             if step.begin == 0:
                 self.evaluator.reset(step.split)  # the snapshot may be from the middle of this split

@@ -56,6 +56,19 @@ class Forward(NetworkUnit):
             )
         return value.to(self.device)
 
+    def as_module(self) -> torch.nn.Module:
+        """Returns a module that computes what the layer does in evaluation, with parameters of its own.
+
+        A layer of your own overrides it, to be part of `restore(...).model()`. It is called after `initialize()`.
+
+        Raises:
+            ConfigError: nobody has said what the module is.
+        """
+        raise ConfigError(
+            f"layers.{self.name} is of the class {type(self).__name__}, which does not say what it is as a module of torch:"
+            f" define {type(self).__name__}.as_module()"
+        )
+
     def layer_before(self, key: str, name: str, kind: type[U]) -> U:
         """Returns the layer of a kind that a setting names.
 

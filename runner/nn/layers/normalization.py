@@ -37,17 +37,8 @@ class LocalResponseNorm(Forward):
 
     def run(self) -> None:
         self.image_ = as_images(self.input_, self.output_shape)
-        self.scale_ = self.sum_of_neighbors(self.image_.square()).mul_(self.alpha).add_(self.k)
+        self.scale_ = sum_of_neighbors(self.image_.square(), self.n).mul_(self.alpha).add_(self.k)
         self.output_ = self.image_ * self.scale_.pow(-self.beta)
-
-    def sum_of_neighbors(self, values: Tensor) -> Tensor:
-        """Returns for each channel the sum over it and its neighbors."""
-        half, channels = self.n // 2, values.shape[1]
-        padded = functional.pad(values, (0, 0, 0, 0, half, half))
-        total = padded[:, :channels].clone()
-        for first in range(1, self.n):
-            total += padded[:, first : first + channels]
-        return total
 
 
 class LocalResponseNormGradient(Gradient):
@@ -60,9 +51,19 @@ class LocalResponseNormGradient(Gradient):
         error = as_images(self.err_output_, forward.output_shape)
         scale, image = forward.scale_, forward.image_
         power = scale.pow(-forward.beta)
-        shares = forward.sum_of_neighbors(error * image * power / scale)
+        shares = sum_of_neighbors(error * image * power / scale, forward.n)
         error = error * power - image * shares * (2 * forward.alpha * forward.beta)
         self.err_input_ = error.reshape(forward.input_.shape)
+
+
+def sum_of_neighbors(values: Tensor, n: int) -> Tensor:
+    """Returns for each channel the sum over it and its neighbors, `n` channels in all."""
+    half, channels = n // 2, values.shape[1]
+    padded = functional.pad(values, (0, 0, 0, 0, half, half))
+    total = padded[:, :channels].clone()
+    for first in range(1, n):
+        total += padded[:, first : first + channels]
+    return total
 
 
 class BatchNorm(Forward):

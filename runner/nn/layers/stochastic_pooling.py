@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from runner.graph import Workflow
 from runner.nn.core.random_stream import Stream
-from runner.nn.layers.base import Gradient
+from runner.nn.layers.base import Gradient, Shape
 from runner.nn.layers.image_shapes import as_images
 from runner.nn.layers.pooling import Pooling, gathered, scattered
 
@@ -45,12 +45,12 @@ class StochasticPooling(Pooling):
 
     def pool(self) -> None:
         image = self.image_
-        weights = self._windows(image.abs() if self.absolute else image.clamp(min=0))
-        totals = weights.sum(2)
         if self.evaluating:
-            means = (weights * self._windows(image)).sum(2) / totals.clamp(min=torch.finfo(image.dtype).tiny)
+            means = mean_of_windows(image, self.beyond_, self.kernel, self.stride, self.absolute)
             self.output_ = means.view(len(image), *self.output_shape)
             return
+        weights = self._windows(image.abs() if self.absolute else image.clamp(min=0))
+        totals = weights.sum(2)
         drawn = self.stream.uniform(tuple(totals.shape), 0.5, torch.float64).add_(0.5).to(image.device, image.dtype)
         chosen = (weights.cumsum(2) <= (drawn * totals).unsqueeze(2)).sum(2, keepdim=True).clamp_(max=weights.shape[2] - 1)
         alive, shape = totals > 0, (len(image), *self.output_shape)
@@ -60,11 +60,31 @@ class StochasticPooling(Pooling):
         self.output_ = gathered(image, self.indices_) * self.alive_
 
     def _windows(self, image: Tensor) -> Tensor:
-        """Returns the windows of each channel, of shape (samples, channels, values of a window, windows)."""
-        samples, channels = image.shape[:2]
-        padded = functional.pad(image, self.beyond_)
-        columns = functional.unfold(padded, self.kernel, stride=self.stride)
-        return columns.view(samples, channels, -1, columns.shape[-1])
+        return windows_of(image, self.beyond_, self.kernel, self.stride)
+
+
+def windows_of(image: Tensor, beyond: Shape, kernel: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    """Returns the windows of each channel, of shape (samples, channels, values of a window, windows).
+
+    Args:
+        image: of shape (samples, channels, height, width).
+        beyond: zeros at the margins: left, right, top, bottom.
+        kernel, stride: of the windows, (rows, columns).
+    """
+    samples, channels = image.shape[:2]
+    columns = functional.unfold(functional.pad(image, beyond), kernel, stride=stride)
+    return columns.view(samples, channels, kernel[0] * kernel[1], -1)
+
+
+def mean_of_windows(image: Tensor, beyond: Shape, kernel: tuple[int, int], stride: tuple[int, int], absolute: bool) -> Tensor:
+    """Returns the mean of each window, each value weighted with itself, of shape (samples, channels, windows).
+
+    Args:
+        absolute: whether the weights are absolute values; otherwise values below 0 have none.
+    """
+    weights = windows_of(image.abs() if absolute else image.clamp(min=0), beyond, kernel, stride)
+    totals = weights.sum(2).clamp(min=torch.finfo(image.dtype).tiny)
+    return (weights * windows_of(image, beyond, kernel, stride)).sum(2) / totals
 
 
 class StochasticPoolingGradient(Gradient):

@@ -45,6 +45,8 @@ class FullBatchLoader(NetworkUnit):
         label_count: the number of classes: the largest label + 1.
         sample_shape, target_shape: the shape of one sample, and of one target.
         sample_dtype: the type of the numbers in a sample: `dtype`, or int64 where integers stay integers.
+        data_dtype: the type of the training data's numbers as they are loaded, such as `uint8`; None if nobody knows.
+        feature_names: the names of a sample's values, or of the columns that they come from; empty where they have none.
         keeps_integers: whether the units after the loader take integers that are not normalised as they are.
         allow_changed_data_: whether a restored run accepts other data than it had so far.
         only_scored_: whether the data only serve to score the network, so that they need not be those of the run.
@@ -90,6 +92,8 @@ class FullBatchLoader(NetworkUnit):
     sample_shape: tuple[int, ...]
     sample_dtype: torch.dtype
     target_shape: tuple[int, ...]
+    data_dtype: str | None = None
+    feature_names: list[str] = []
     keeps_integers: bool
     evaluating: Bool
     epoch_ended: Bool
@@ -214,6 +218,7 @@ class FullBatchLoader(NetworkUnit):
                 self.normalizer = self.fitted(train)
             integers = self.keeps_integers and train.dtype.kind in "iu" and self._normalization(train) == "none"
             self.sample_dtype = torch.int64 if integers else self.dtype
+            self.data_dtype = train.dtype.name
         assert self.normalizer is not None
         self.data_ = {key: self._mapped(key, value.data, self.normalizer).to(device) for key, value in samples.items()}
         self.labels_ = {

@@ -14,7 +14,9 @@ class WineLoader(FullBatchLoader):
     def load_data(self) -> dict[int, Samples]:
         with needs("scikit-learn", "loader.name='wine'"):
             from sklearn.datasets import load_wine
-        return {TRAIN: Samples(*load_wine(return_X_y=True))}
+        wines = load_wine()
+        self.feature_names = [str(name) for name in wines.feature_names]
+        return {TRAIN: Samples(wines.data, wines.target)}
 
 
 class DigitsLoader(FullBatchLoader):

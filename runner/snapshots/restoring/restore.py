@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.errors import (
     RunnerError,
@@ -31,6 +32,9 @@ from runner.snapshots.stores.location import concealed
 from runner.snapshots.stores.store import Store
 from runner.snapshots.unpickling.soundness import all_units
 
+if TYPE_CHECKING:
+    from runner.nn.inference.model import Network
+
 log = logging.getLogger(__name__)
 
 
@@ -47,6 +51,19 @@ class Restored:
     def history(self) -> Rows:
         """What was measured before the snapshot: a row for each epoch and split, as in `metrics.jsonl`."""
         return Rows(row for records in records_of(self.workflow) for row in records.epochs)
+
+    def model(self) -> Network:
+        """Returns the trained network as a `torch.nn.Module`, which takes raw samples: normalization is inside.
+
+        It gives probabilities of classes, or values; `signature` has names and shapes. No data are loaded, and nothing else of
+        the workflow is needed.
+
+        Raises:
+            ConfigError: the workflow is no network, or a layer of it cannot be a module.
+            SnapshotMismatchError: its state does not fit together.
+        """
+        network: Network = type(self.workflow).as_model(self.workflow)
+        return network
 
 
 def restore(

@@ -1,0 +1,1 @@
+"""A trained network as a module of torch, which needs nothing else of its workflow."""
