@@ -54,7 +54,7 @@ class RenewedClaim:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> None:
-        self._files = Files(self._folder)
+        self._files, self._holder = Files(self._folder), Holder.me()
         self._number = self._taken()
         if self._number is not None:
             self._thread = threading.Thread(target=self._renew, name="claim", daemon=True)
@@ -87,7 +87,7 @@ class RenewedClaim:
                     time.sleep(LOOK)
                     continue
             with suppress(FileExistsError):  # another process was quicker
-                tries(IMPATIENCE)(self._files.create, self._url(number + 1), _written())
+                tries(IMPATIENCE)(self._files.create, self._url(number + 1), self._written())
                 self._forget(number)
                 return number + 1
 
@@ -111,6 +111,10 @@ class RenewedClaim:
     def _url(self, number: int) -> str:
         return f"{self._folder}/{number}"
 
+    def _written(self) -> bytes:
+        """Returns what is written in the claim: who has it, on which machine, and something new."""
+        return json.dumps(json.loads(self._holder.written()) | {"machine": _machine(), "renewed": utc_now()}).encode()
+
     def _renew(self) -> None:
         assert self._number is not None
         while not self._over.wait(RENEWAL):
@@ -118,18 +122,13 @@ class RenewedClaim:
                 number, text = self._last()
                 if number > self._number:
                     refuse(Holder.read(text), self._place)
-                self._files.replace(self._url(self._number), _written())
+                self._files.replace(self._url(self._number), self._written())
             except RunInUseError as error:
                 log.error("The claim on the run was not renewed in time, and %s; stopping", error)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             except RunnerError as error:  # the service is away: again later
                 log.debug("%s", error)
-
-
-def _written() -> bytes:
-    """Returns what is written in a claim: who has it, on which machine, and something new."""
-    return json.dumps(json.loads(Holder.me().written()) | {"machine": _machine(), "renewed": utc_now()}).encode()
 
 
 def _machine() -> str:
