@@ -20,7 +20,7 @@ from runner.graph import Workflow, drawing
 from runner.nn import StandardWorkflow, facts
 from runner.plots.pictures import Curves, Matrix, Tiles
 from runner.plots.plotter import Plotter
-from runner.report import folder as files
+from runner.report import folder_files as files
 from runner.snapshots.announcements import megabytes
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.snapshotter import snapshotters

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError
-from runner.report import folder as files
+from runner.report import folder_files as files
 
 MOST_JOBS = 2000
 """The most jobs that are listed."""
