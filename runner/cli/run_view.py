@@ -83,7 +83,8 @@ class RunView:
         if self._pending is not None and (header.epoch, header.iteration) == (self._pending.number, 0) and not header.autosave:
             self._settle(event)
             return
-        self._settle()
+        if self._pending is None or header.epoch >= self._pending.number:  # one of an earlier epoch comes late: above the row
+            self._settle()
         kind = "autosave" if header.autosave else "snapshot"
         where = f"epoch {header.epoch + 1}, minibatch {header.iteration}" if header.iteration else f"epoch {header.epoch}"
         size = f"{megabytes(event.written.stored)}, pause {pause(event)}"

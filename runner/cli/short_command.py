@@ -15,6 +15,7 @@ from runner import shell
 from runner.cli.overrides import SECTIONS, as_override
 from runner.cli.request import Request
 from runner.cli.run_identity import Asked
+from runner.config.identity import LIMITS
 from runner.targets import TARGET
 
 
@@ -41,7 +42,9 @@ class ShortCommand:
         keys = keys or {}
         if self.request.sweep or not self._is_searched() or not self._is_this_run(keys):
             return None
-        kept = [text.lstrip("+") for text in self.request.typed if _key(text) not in {"conf", "snapshot", "mode", *keys}]
+        # The snapshot has the limits, and no run is another one for their sake.
+        left_out = {"conf", "snapshot", "mode", *LIMITS, *keys}
+        kept = [text.lstrip("+") for text in self.request.typed if _key(text) not in left_out]
         command = shell.join(["veles-run", *self._conf(), *kept, "snapshot=latest"])
         return " ".join([command, *(f"{key}={value}" for key, value in keys.items())])
 

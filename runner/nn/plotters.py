@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from runner.graph import Linked, Workflow
+from runner.metrics import records_of
 from runner.nn.evaluators.evaluator import Metric
 from runner.nn.layers.base import Forward
 from runner.nn.loading.samples import SPLIT_NAMES
@@ -41,7 +43,26 @@ class ErrorPlotter(Plotter):
         splits = [name for name in reversed(SPLIT_NAMES) if any(name in errors for errors in self.history)]
         series = {name: [errors.get(name, math.nan) for errors in self.history] for name in splits}
         name, _, unit = self.metric
-        return Curves(series=series, y=f"{name} ({unit.strip()})" if unit else name, marked=self.best_epoch)
+        y = f"{name} ({unit.strip()})" if unit else name
+        return Curves(series=series, y=y, marked=self.best_epoch, below=self._below(splits))
+
+    def _below(self, splits: Sequence[str]) -> list[Curves]:
+        """Returns the losses and the learning rate, as far as they are recorded."""
+        rows = [] if self.workflow is None else [row for records in records_of(self.workflow) for row in records.epochs]
+        losses = {split: _column(rows, split, "loss", len(self.history)) for split in splits}
+        rate = _column(rows, "train", "learning_rate", len(self.history))
+        found = [Curves(series=losses, y="loss", marked=self.best_epoch)] if _known(*losses.values()) else []
+        return [*found, *([Curves(series={"": rate}, y="learning rate")] if _known(rate) else [])]
+
+
+def _column(rows: Sequence[Mapping[str, Any]], split: str, name: str, epochs: int) -> list[float]:
+    """Returns a quantity of a split for each epoch; NaN where there is none."""
+    found = {row["epoch"]: row.get(name) for row in rows if row.get("split") == split}
+    return [math.nan if (value := found.get(epoch)) is None else float(value) for epoch in range(1, epochs + 1)]
+
+
+def _known(*series: Sequence[float]) -> bool:
+    return any(math.isfinite(value) for values in series for value in values)
 
 
 class ConfusionPlotter(Plotter):

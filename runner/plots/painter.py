@@ -73,10 +73,16 @@ def paint(picture: Any, path: Path) -> None:
 
 
 def _curves(figure: Figure, picture: Curves) -> None:
+    parts = [picture, *picture.below]
+    figure.set_size_inches(7, 4.2 + 2.4 * len(picture.below))
+    heights = [2] + [1] * len(picture.below) if picture.below else [1]
+    for axes, part in zip(figure.subplots(len(parts), squeeze=False, height_ratios=heights).flat, parts, strict=True):
+        _draw_curves(axes, part)
+
+
+def _draw_curves(axes: Axes, picture: Curves) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    figure.set_size_inches(7, 4.2)
-    axes = figure.subplots()
     for number, (name, values) in enumerate(picture.series.items()):
         iterations = range(1, len(values) + 1)
         style: dict[str, Any] = {"color": f"C{number}", "marker": "." if len(values) < READABLE else None}
@@ -84,13 +90,14 @@ def _curves(figure: Figure, picture: Curves) -> None:
         if picture.marked is not None and picture.marked <= len(values):
             value = values[picture.marked - 1]
             axes.plot(picture.marked, value, "o", color=f"C{number}")
-            label = f"{shown(name)}: {value:.4g} ({picture.x} {picture.marked})"
+            label = f"{shown(name)}: {value:.4g} ({picture.x} {picture.marked})".removeprefix(": ")
         axes.plot(iterations, values, label=label, **style)
     axes.set(xlabel=picture.x, ylabel=picture.y)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _set_scale(axes, picture.series.values())
     axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    if len(picture.series) > 1 or "" not in picture.series:
+        axes.legend()
 
 
 def _set_scale(axes: Axes, series: Any) -> None:

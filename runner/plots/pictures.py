@@ -18,6 +18,7 @@ class Curves:
         title: above the picture.
         x, y: what the axes show.
         marked: an iteration that is marked in all curves, counted from 1.
+        below: further curves over the same iterations, each with axes of its own.
     """
 
     series: Mapping[str, Sequence[float]]
@@ -25,6 +26,7 @@ class Curves:
     x: str = "epoch"
     y: str = ""
     marked: int | None = None
+    below: Sequence[Curves] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ import numpy as np
 from runner.checks import first_line
 from runner.errors import ConfigError, RunnerError
 from runner.graph import Workflow, drawing
+from runner.metrics import records_of
 from runner.nn import StandardWorkflow, facts
 from runner.plots.pictures import Curves, Matrix, Tiles
 from runner.plots.plotter import Plotter
@@ -57,7 +58,8 @@ def run_report(folder: Path, workflow: Workflow | None, drawn: bool) -> dict[str
         workflow = _restored(entries[-1], notes)
     newest = entries[-1].header if entries else None
     pictures = _pictures(workflow) if workflow is not None else []
-    curves = _metric_curves(rows) or _converted(pictures, Curves, _curves)
+    known = rows if workflow is None else [row for records in records_of(workflow) for row in records.epochs]
+    curves = _metric_curves(known, _unit(workflow)) or _converted(pictures, Curves, _curves)
     typed = files.typed_overrides(folder) or (newest.overrides if newest else [])
     settings = files.texts(config) if isinstance(config, dict) else files.texts(newest.config) if newest else {}
     return {
@@ -162,12 +164,23 @@ def _data(workflow: Workflow | None) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in facts.splits(workflow).items())
 
 
-def _metric_curves(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns a plot for each quantity in the rows of metrics, with a curve for each split."""
+def _unit(workflow: Workflow | None) -> str:
+    """Returns the unit in which the workflow measures errors."""
+    with suppress(Exception):  # a state that does not fit together
+        if isinstance(workflow, StandardWorkflow):
+            return workflow.decision.metric.unit.strip()
+    return ""
+
+
+def _metric_curves(rows: Sequence[Mapping[str, Any]], unit: str) -> list[dict[str, Any]]:
+    """Returns a plot for each quantity in the rows of metrics, with a curve for each split.
+
+    Of several rows of an epoch the last one counts, which is of its end.
+    """
     table: dict[str, dict[str, dict[float, float]]] = {}
     for row in rows:
         epoch, split = files.number(row.get("epoch")), row.get("split")
-        if epoch is None or not isinstance(split, str) or row.get("within"):
+        if epoch is None or not isinstance(split, str):
             continue
         for name, value in row.items():
             if name not in ("epoch", "minibatch", "split", "seconds", "time") and (y := files.number(value)) is not None:
@@ -177,8 +190,9 @@ def _metric_curves(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         splits = table[name]
         x = sorted({epoch for values in splits.values() for epoch in values})
         if name == "learning_rate":
-            splits = dict(list(splits.items())[:1])
-        plots.append(_plot(name.replace("_", " "), "epoch", x, {s: [v.get(e) for e in x] for s, v in splits.items()}))
+            splits = {"": next(iter(splits.values()))}
+        title = f"{name} ({unit})" if unit and name == "error" else name.replace("_", " ")
+        plots.append(_plot(title, "epoch", x, {s: [v.get(e) for e in x] for s, v in splits.items()}))
     return plots
 
 

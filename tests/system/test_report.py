@@ -97,6 +97,11 @@ def test_a_run(width: int, dark: bool, browser: Chrome, trained: Path, veles_run
     over = browser.find_element(By.CSS_SELECTOR, "#curves .u-over")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", over)
     ActionChains(browser).move_to_element_with_offset(over, over.size["width"] // 2 - 2, 0).perform()
+    assert [title.text for title in browser.find_elements(By.CSS_SELECTOR, "#curves h2")] == [
+        "error (%)",
+        "loss",
+        "learning rate",
+    ]
     epoch, train, validation = legend(browser)
     last = done.stdout.split("Epoch 3: ")[1].splitlines()[0]
     assert epoch == "3"

@@ -50,7 +50,7 @@
         series: [
           { label: one.x_title, value: (chart, value) => short(value) },
           ...one.series.map((series, number) => ({
-            label: series.name, stroke: color(`c${number % 4}`), width: 2, points: { show: few }, spanGaps: true,
+            label: series.name || one.title, stroke: color(`c${number % 4}`), width: 2, points: { show: few }, spanGaps: true,
             value: (chart, value) => short(value),
           })),
         ],

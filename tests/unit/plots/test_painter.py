@@ -39,6 +39,8 @@ def test_curves_have_a_colour_each(tmp_path: Path) -> None:
     assert share(one, BLUE) > 0.001 > share(one, ORANGE)
     two = colours(Curves(series={"train": [3, 2, 1], "validation": [4, 3, 3]}, y="error", marked=2), tmp_path)
     assert min(share(two, BLUE), share(two, ORANGE)) > 0.001
+    below = Curves(series={"": [1e-1, 1e-2, 1e-3]}, y="learning rate")
+    assert colours(Curves(series={"train": [3, 2, 1]}, below=[below, below]), tmp_path).shape[0] > 1.5 * one.shape[0]
 
 
 @pytest.mark.parametrize(
