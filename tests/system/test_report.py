@@ -1,6 +1,7 @@
 """report.html, opened in a browser: wide and narrow, light and dark, without a network."""
 
 import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from runner.cli.overrides import as_override
-from runner.report import write_report
+from tests import forked
 from tests.conftest import Run
 
 PICTURES = True
@@ -113,7 +114,8 @@ def test_a_run(width: int, dark: bool, browser: Chrome, trained: Path, veles_run
     assert browser.execute_script("return arguments[0].naturalWidth", graph) > 100
     # On demand it is the same, but for what only the run knew.
     path.unlink()
-    assert write_report(trained / "run") == path
+    done = forked.run(["report", "run"], cwd=trained, environment=os.environ, timeout=120, command="veles-snapshots")
+    assert (done.returncode, done.stdout) == (0, "run/report.html\n"), done.stderr
     opened(browser, path, width, not dark)
     assert browser.find_elements(By.CSS_SELECTOR, "table.confusion")
     assert browser.get_log("browser") == []

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from runner import passwords
-from runner.cli.shelf import changing, checking, looking
+from runner.cli.shelf import changing, checking, looking, reporting
 from runner.cli.shelf.printing import finish
 from runner.errors import RunnerError
 
@@ -46,6 +46,7 @@ app = typer.Typer(
     usage, or if there is no such snapshot.""",
 )
 COMMANDS = (
+    reporting.report,
     *(looking.ls, looking.show, looking.best, looking.tree, checking.verify),
     *(changing.tag, changing.note, changing.cp, changing.rm, changing.prune, checking.deliver, checking.ddl),
 )
