@@ -134,12 +134,13 @@ def test_missing_rights(kind: str, servers: Servers, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", SERVED)
 def test_account_that_may_only_write(kind: str, servers: Servers, tmp_path: Path) -> None:
-    _, odbc = with_rights(kind, servers, tmp_path, "SELECT, INSERT")
+    database, odbc = with_rights(kind, servers, tmp_path, "SELECT, INSERT")
     store = OdbcStore(odbc, create_table=False)
     store.prepare()
-    one = header()
+    one = header(epoch=3)
     location = store.put(one, NONE, content(one))
     assert header_of(location) == one
+    assert query(database, "SELECT uuid, epoch, stored FROM veles_chunks WHERE number = 0") == [(one.uuid, 3, None)]
     with pytest.raises(StoreAccessError, match="cannot delete from table 'veles'"):
         store.delete(location)
     assert header_of(location) == one
@@ -151,7 +152,7 @@ def test_table_that_may_not_be_made_comes_with_its_definition(database: Server) 
         store.prepare()
     _, _, ddl = str(caught.value).partition("have it created with: ")
     statements = ddl.removesuffix(";").split("; ")
-    assert len(statements) == 4  # two tables, two indexes
+    assert len(statements) == 7  # two tables, five indexes
     execute(database, *statements)
     store.prepare()
     one = header()

@@ -21,6 +21,7 @@ from runner.snapshots.claims import Claims
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import Digest, header_bytes
 from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.restoring.restore import restore
 from runner.snapshots.stores import whole_store
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.spool import SpoolStore
@@ -136,7 +137,9 @@ def test_looking(made: Made, shelf: Shelf) -> None:
     assert [line.split()[0] for line in lines[1:]] == [identity[:8] for identity in newest_first]
 
     rows = {row["uuid"]: row for row in json.loads(shelf("ls", *made.place, "--json").stdout)}
-    assert rows[first.uuid]["state"] == 1000
+    assert rows[first.uuid]["state"] == (
+        1000 if made.database is None else len(plain(made.store("").open(rows[first.uuid]["location"]))) - 57
+    )
     assert {row["codec"] for row in rows.values()} == {"gz"}
     assert rows[resumed.uuid]["parent"] == second.uuid
 
@@ -462,3 +465,29 @@ def test_runs_are_continued_by_name(tmp_path: Path, veles_run: Run, shelf: Shelf
     for name in ("best", "tag:good"):
         assert veles_run("conf=mnist_small", f"snapshot={name}", code=2).stderr.count("\n") == 1
     assert veles_run(*settings, *folder, "snapshot=tag:none", code=2).stderr.count("\n") == 1
+
+
+def test_diff_and_why(tmp_path: Path, veles_run: Run, shelf: Shelf) -> None:
+    settings = ["conf=mnist_small", "loader.train_size=200", "loader.validation_size=50", "seed=3"]
+    veles_run(*settings, "decision.max_epochs=2", "snapshotter.directory=one")
+    veles_run(*settings, "decision.max_epochs=2", "snapshotter.directory=two")
+    veles_run(*settings, "decision.max_epochs=2", "layers.fc1.learning_rate=0.3", "snapshotter.directory=three")
+    names = {folder: next(path for path in tmp_path.glob(f"{folder}/*_current*")) for folder in ("one", "two", "three")}
+    same = json.loads(shelf("diff", names["one"], names["two"], "--json", code=1).stdout)  # the folder is in the configuration
+    assert all(array["equal"] for array in same["arrays"])
+    assert {*same["config"]} == {"snapshotter.directory"}
+    shelf("diff", names["one"], names["one"])
+    found = json.loads(shelf("diff", names["one"], names["three"], "--json", code=1).stdout)
+    assert found["config"]["layers.fc1.learning_rate"] == [0.1, 0.3]
+    weights = next(array for array in found["arrays"] if array["path"] == "fc1.weights")
+    ours, theirs = (restore(names[one]).workflow["fc1"].weights.double() for one in ("one", "three"))
+    assert weights["largest"] == pytest.approx(float((ours - theirs).abs().max()))
+    assert weights["relative"] == pytest.approx(float((ours - theirs).norm() / ours.norm()))
+    assert "fc1.weights" in shelf("diff", names["one"], names["three"], code=1).stdout
+    told = json.loads(shelf("why", names["one"], "--in", "one", "--json").stdout)
+    assert told["refused"] == []
+    assert "complete" in told["over"][0]
+    _, _, snapshotter = stored(b"", FileStore(tmp_path / "own"), blocking=True)
+    snapshotter.export()
+    refused = shelf("why", "latest", "--in", "own", code=1).stdout
+    assert "restore.trusted=[tests]" in refused

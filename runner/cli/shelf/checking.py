@@ -118,6 +118,9 @@ def ddl(
     system: Annotated[
         str | None, typer.Option("--system", help="Without a connection: the database system, such as PostgreSQL.")
     ] = None,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="What adds the columns that tables of earlier versions lack.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Prints the SQL that creates the tables, for an administrator who creates them (snapshotter.create_table=false).
@@ -141,7 +144,7 @@ def ddl(
         with connect(passwords.conceal(odbc or ""), 3.0) as connection:
             dialect, quote = connection.dialect, connection.quote
     sql = Statements(table_name, dialect, quote)
-    statements = [statement for one in (sql.main, sql.chunks) for statement in one.create]
+    statements = list(sql.widen) if upgrade else [statement for one in (sql.main, sql.chunks) for statement in one.create]
     if as_json:
         dump(statements)
     else:

@@ -88,7 +88,7 @@ def rows_of(entries: Iterable[Entry], marks: Mapping[str, Mark]) -> Iterator[dic
     for entry in entries:
         previous = entry.header.previous or {}
         states[str(previous.get("uuid"))] = previous.get("state")
-        state = states.pop(entry.header.uuid, None)
+        state = states.pop(entry.header.uuid, None) if entry.state is None else entry.state
         yield described(entry, state if isinstance(state, int) else None, marks.get(entry.header.uuid))
 
 

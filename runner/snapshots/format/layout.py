@@ -92,3 +92,11 @@ class Digest:
         if not trailer.startswith(expected[:_DIGEST_AT]):
             raise SnapshotDamagedError(f"it is truncated: no trailer after {self.length} bytes")
         raise SnapshotDamagedError("it is damaged: the digest of its content is not the one in its trailer")
+
+
+def length_in(end: bytes) -> int | None:
+    """Returns the length of what is before the trailer that these bytes end with; None if they do not end with one."""
+    trailer = end[-TRAILER_SIZE:]
+    if len(trailer) < TRAILER_SIZE or not trailer.startswith(_TRAILER[:_DIGEST_AT]):
+        return None
+    return int.from_bytes(trailer[-11:-2], "little")

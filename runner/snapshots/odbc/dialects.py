@@ -11,6 +11,25 @@ from runner.errors import ConfigError
 COLUMNS = ("timestamp", "id", "log_id", "workflow", "name", "codec", "data")
 """The columns of the table of snapshots, as in VELES."""
 
+FACTS = {
+    "uuid": "char(36)",
+    "parent": "char(36)",
+    "epoch": "bigint",
+    "iteration": "bigint",
+    "score": "double precision",
+    "complete": "smallint",
+    "versions": "",
+    "stored": "bigint",
+    "state": "bigint",
+}
+"""Columns of the companion table with what is in a header, and their types, so that it can be asked for in SQL. They are filled
+in the row of the header. A table from before there were any has none, unless they were added to it."""
+
+VERSIONS_LENGTH = 500
+"""Maximum length of the versions as JSON, in characters."""
+PAGE = 200
+"""Rows at a time in which the columns of a table are filled to which they were added."""
+
 NAME_LENGTH = 100
 """Maximum length of a workflow's and a snapshot's name, in characters."""
 
@@ -38,6 +57,7 @@ class Dialect:
         length: expression for the number of bytes in a column.
         limit: clause that limits the number of rows of a query.
         options: end of a CREATE TABLE statement.
+        add: the words of ALTER TABLE that add a column.
         setup: first statement of a connection.
         transactional: statement that makes a table transactional; None if every table is.
         every_script: statement that lets a table hold text in any script; None if there is none.
@@ -57,6 +77,7 @@ class Dialect:
     length: str = "LENGTH({})"
     limit: str = "FETCH FIRST {} ROWS ONLY"
     options: str = ""
+    add: str = "ADD COLUMN"
     setup: str | None = None
     transactional: str | None = None
     every_script: str | None = None
@@ -113,6 +134,7 @@ DIALECTS = {
         text="nvarchar({})",  # varchar is limited to one code page
         begin="SUBSTRING({}, 1, {})",
         length="DATALENGTH({})",
+        add="ADD",
         limit="OFFSET 0 ROWS FETCH NEXT {} ROWS ONLY",
     ),
     # Without explicit sizes, a blob is limited to 1 MB, and text length counts bytes.
@@ -199,6 +221,13 @@ class Statements:
                 f"CREATE INDEX {quoted([f'{last}_flow'], '')} ON {main} ({workflow}, {timestamp})",
             ),
         )
+        kinds = {**FACTS, "versions": dialect.text.format(VERSIONS_LENGTH)}
+        facts = [f"{quoted([fact], '')} {kind}" for fact, kind in kinds.items()]
+        # These find a snapshot by its UUID, the best ones, and what people have written, without reading the rows.
+        indexes = [
+            f"CREATE INDEX {quoted([f'{last}_{column}'], '')} ON {chunks} ({quoted([column], '')})"
+            for column in ("uuid", "score", "number")
+        ]
         self.chunks = Table(
             title=f"{table}_chunks",
             name=chunks,
@@ -206,8 +235,25 @@ class Statements:
             select=f"SELECT * FROM {chunks} WHERE 1 = 0",
             create=(
                 f"CREATE TABLE {chunks} ({run} char(36) NOT NULL, {name} {text} NOT NULL, {number} integer NOT NULL,"
-                f" {data} {dialect.blob}, PRIMARY KEY ({run}, {name}, {number})){dialect.options}",
+                f" {data} {dialect.blob}, {', '.join(facts)}, PRIMARY KEY ({run}, {name}, {number})){dialect.options}",
+                *indexes,
             ),
+        )
+        # One by one: those that are there already are an error that does no harm.
+        self.widen = (*(f"ALTER TABLE {chunks} {dialect.add} {fact}" for fact in facts), *indexes)
+        values = ", ".join(f"{quoted([fact], '')} = ?" for fact in FACTS)
+        *known, stored, state = (quoted([fact], "") for fact in FACTS)
+        self.insert_header = (
+            f"INSERT INTO {chunks} ({run}, {name}, {number}, {data}, {', '.join(known)}) VALUES (?, ?, ?, ?"
+            f"{', ?' * len(known)})"
+        )
+        self.add_sizes = f"UPDATE {chunks} SET {stored} = ?, {state} = ? WHERE {run} = ? AND {name} = ? AND {number} = 0"
+        self.change_none = f"UPDATE {chunks} SET {state} = {state} WHERE 1 = 0"
+        self.describe = f"UPDATE {chunks} SET {values} WHERE {run} = ? AND {name} = ? AND {number} = 0"
+        self.undescribed = (
+            f"SELECT c.{run}, c.{name}, c.{data}, {dialect.length.format(f'm.{data}')} FROM {chunks} c JOIN {main} m"
+            f" ON c.{run} = m.{run} AND c.{name} = m.{name} WHERE c.{number} = 0 AND c.{quoted(['uuid'], '')} IS NULL"
+            f" {dialect.limit.format(PAGE)}"
         )
         of_one = f"{run} = ? AND {name} = ?"
         with_header = f"LEFT JOIN {chunks} c ON c.{run} = m.{run} AND c.{name} = m.{name} AND c.{number} = 0"
@@ -228,11 +274,12 @@ class Statements:
         self.full_run = f"SELECT DISTINCT {run}, {log} FROM {main} WHERE {run} = ? AND {log} LIKE ?"
         self._columns = {"id": run, "log_id": log, "workflow": workflow, "name": name}
         self._newest = (
-            f"SELECT m.{run}, m.{log}, m.{name}, CAST(m.{timestamp} AS char(26)), {{header}} FROM"
-            f" (SELECT {run}, {log}, {name}, {timestamp} FROM {main} WHERE {timestamp} <= ?{{condition}}"
+            f"SELECT m.{run}, m.{log}, m.{name}, CAST(m.{timestamp} AS char(26)), {{header}}, m.{codec}, {{sizes}} FROM"
+            f" (SELECT {run}, {log}, {name}, {timestamp}, {codec} FROM {main} WHERE {timestamp} <= ?{{condition}}"
             f" ORDER BY {timestamp} DESC {{limit}}) m {{join}} ORDER BY m.{timestamp} DESC"
         )
         self._header, self._with_header = f"c.{data}", with_header
+        self._sizes = f"c.{stored}, c.{state}"
         self.data = f"SELECT {read} FROM {main} WHERE {of_one}"
         self.chunk = f"SELECT {data} FROM {chunks} WHERE {of_one} AND {number} = ?"
         self.begin = f"SELECT {dialect.begin.format(read, BEGIN)} FROM {main} WHERE {of_one}"
@@ -241,13 +288,14 @@ class Statements:
         self.delete_chunks = f"DELETE FROM {chunks} WHERE {of_one}"
         self.delete = f"DELETE FROM {main} WHERE {run} = ? AND {log} = ? AND {name} = ?"
 
-    def newest(self, wanted: Mapping[str, Sequence[str]], count: int, headers: bool, apart_from: int) -> str:
+    def newest(self, wanted: Mapping[str, Sequence[str]], count: int, headers: bool, sizes: bool, apart_from: int) -> str:
         """Returns a query for the newest rows up to a given time.
 
         Args:
             wanted: the values to accept, for each column to filter by.
             count: maximum number of rows.
             headers: whether to join the companion table, which has the headers.
+            sizes: whether that table has the columns of `FACTS`.
             apart_from: number of processes whose rows are left out.
         """
         marks = {self._columns[column]: ", ".join("?" * len(values)) for column, values in wanted.items()}
@@ -255,4 +303,6 @@ class Statements:
         if apart_from:
             condition += f" AND {self._columns['id']} NOT IN ({', '.join('?' * apart_from)})"
         header, join = (self._header, self._with_header) if headers else ("NULL", "")
-        return self._newest.format(header=header, join=join, condition=condition, limit=self._limit.format(count))
+        of_sizes = self._sizes if headers and sizes else "NULL, NULL"
+        limit = self._limit.format(count)
+        return self._newest.format(header=header, sizes=of_sizes, join=join, condition=condition, limit=limit)

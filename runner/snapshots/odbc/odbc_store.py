@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -13,9 +14,10 @@ from runner import passwords
 from runner.errors import ConfigError, SnapshotAmbiguousError, SnapshotError, SnapshotNotFoundError, StoreAwayError, StoreError
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
+from runner.snapshots.format.measured import Measured
 from runner.snapshots.odbc import pages, sqlite, strings
 from runner.snapshots.odbc.connection import Result, connect, folder_of
-from runner.snapshots.odbc.dialects import MARK, NAME_LENGTH, Table, check_table
+from runner.snapshots.odbc.dialects import FACTS, MARK, NAME_LENGTH, Table, check_table
 from runner.snapshots.odbc.driver import load, shown, translated, translation
 from runner.snapshots.odbc.lease import Lease
 from runner.snapshots.odbc.proof import Proof
@@ -28,6 +30,8 @@ from runner.snapshots.stores.patience import IMPATIENCE, PATIENCE
 from runner.snapshots.stores.snapshot_names import PROTOCOL_MARK
 from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
 from runner.text import as_name
+
+log = logging.getLogger(__name__)
 
 RUNS_AT_A_TIME = 200
 """Runs in one query: some systems accept no more than a few hundred values."""
@@ -58,6 +62,7 @@ class OdbcStore(Store):
         self.odbc = passwords.conceal(odbc)
         self.table = table
         self.create_table = create_table
+        self._facts: tuple[bool, bool] | None = None
 
     @classmethod
     def at(cls, place: str, mode: int | None = None) -> Self:
@@ -100,7 +105,30 @@ class OdbcStore(Store):
                 )
             for table in missing:
                 self._create(session, table)
+            self._widen(session)
             Proof(session, self.odbc, self.table).run()
+
+    def _widen(self, session: Session) -> None:
+        """Adds the columns of `FACTS` to a table from before there were any. Without the right to, it stays as it is."""
+        self._learn_facts(session)
+        if session.facts:
+            return
+        for statement in session.sql.widen:
+            session.attempt(statement, commit=True)
+        self._facts = None
+        self._learn_facts(session)
+        for count in session.describe_older() if session.sizes else ():
+            session.connection.commit()
+            log.info("%s: columns filled for %d snapshots", self, count)
+
+    def _learn_facts(self, session: Session) -> None:
+        """Tells a session whether the companion table has the columns of `FACTS`, and what this account may do with them."""
+        if self._facts is None:
+            columns = self._columns(session, session.sql.chunks)
+            there = columns is not None and FACTS.keys() <= {*map(str.lower, columns)}
+            may = there and (session.dialect.embedded or isinstance(session.attempt(session.sql.change_none), Result))
+            self._facts = there, may
+        session.facts, session.sizes = self._facts
 
     def _create(self, session: Session, table: Table) -> None:
         refusals = [session.attempt(statement, commit=True) for statement in table.create]
@@ -132,9 +160,12 @@ class OdbcStore(Store):
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         with self._session("write to", PATIENCE) as session:
+            self._learn_facts(session)
             name, arrived = self._reserve(session, header)
             if not arrived:
-                content = session.write(header, codec, name, members)
+                measured = Measured(members, codec)
+                content = session.write(header, codec, name, measured)
+                session.write_sizes(header, name, content.stored, measured.state)
                 self._commit(session, header, name, content)
         return str(Location(self.odbc, self.table, header.run_id, header.log_id, name))
 
@@ -264,7 +295,7 @@ class OdbcStore(Store):
                 if isinstance(header, SnapshotError):
                     unreadable(location, header)
                 else:
-                    entries.append(Entry(location, header))
+                    entries.append(Entry(location, header, row.stored, row.codec, row.state))
             yield from sorted(entries, key=lambda entry: entry.newest_last, reverse=True)
 
     def _newest(
@@ -272,8 +303,9 @@ class OdbcStore(Store):
     ) -> Sequence[Row]:
         if self._columns(session, session.sql.main) is None:
             return []
-        with_headers = self._columns(session, session.sql.chunks) is not None
-        return session.newest(wanted, until, count, with_headers, apart_from)
+        columns = self._columns(session, session.sql.chunks)
+        wide = columns is not None and FACTS.keys() <= {*map(str.lower, columns)}
+        return session.newest(wanted, until, count, headers=columns is not None, sizes=wide, apart_from=apart_from)
 
     def delete(self, *locations: str) -> None:
         with self._session("delete from", IMPATIENCE) as session:

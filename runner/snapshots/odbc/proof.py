@@ -66,6 +66,7 @@ class Proof:
         session.write_header(header, _TEXT)
         session.connection.execute(session.sql.insert_chunk, header.run_id, _TEXT, 1, self._data)
         session.write_main(header, header.codec, _TEXT, self._data)
+        session.write_sizes(header, _TEXT, len(self._data), None)
 
     def _check(self) -> None:
         session, run = self._session, self._header.run_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.reader import read_header, verify
 from runner.snapshots.odbc.connection import Connection, Result
-from runner.snapshots.odbc.dialects import NAME_LENGTH, Statements
+from runner.snapshots.odbc.dialects import NAME_LENGTH, VERSIONS_LENGTH, Statements
 from runner.snapshots.odbc.driver import load
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Row:
         name: the snapshot's name.
         time: when it was taken, as text from the database, possibly without fractions of a second.
         text: its header as JSON; None if the companion table does not have it.
+        codec: the name of the codec that it is encoded with.
+        stored: bytes of the encoded stream; None if the table does not say it.
+        state: bytes of the plain stream; None if the table does not say it.
     """
 
     id: str
@@ -45,6 +49,9 @@ class Row:
     name: str
     time: str
     text: bytes | None
+    codec: str
+    stored: int | None
+    state: int | None
 
     @property
     def moment(self) -> str:
@@ -68,6 +75,11 @@ class Content:
     size: int
     parts: int = 0
     part_size: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Bytes of the encoded stream: a row of the main table that is not alone has only a list of the others."""
+        return self.part_size or self.size
 
 
 @dataclass(frozen=True)
@@ -116,6 +128,10 @@ def sql_time(header: Header, later: int = 0) -> str:
 class Session:
     """A connection and the statements for a table and its companion.
 
+    Attributes:
+        facts: whether the companion table has the columns of `FACTS`.
+        sizes: whether those of the sizes may be filled in, too: an account that may only insert cannot.
+
     Args:
         connection: an open connection.
         table: the name of the table, already checked.
@@ -125,6 +141,7 @@ class Session:
         self.connection = connection
         self.dialect = connection.dialect
         self.sql = Statements(table, self.dialect, connection.quote)
+        self.facts = self.sizes = False
 
     def attempt(self, statement: str, commit: bool = False) -> Result | pyodbc.Error:
         """Executes a statement in its own transaction; returns the result or the driver's error."""
@@ -167,7 +184,14 @@ class Session:
         return True
 
     def newest(
-        self, wanted: Mapping[str, Sequence[str]], until: str, count: int, headers: bool, apart_from: Sequence[str] = ()
+        self,
+        wanted: Mapping[str, Sequence[str]],
+        until: str,
+        count: int,
+        *,
+        headers: bool,
+        sizes: bool = False,
+        apart_from: Sequence[str] = (),
     ) -> list[Row]:
         """Returns the newest rows up to a time, without their content.
 
@@ -175,12 +199,18 @@ class Session:
             wanted: the values to accept, for each column to filter by.
             until: the time, as text.
             count: maximum number of rows.
+            headers: whether the companion table is there, which has the headers.
+            sizes: whether it has the columns of `FACTS`.
             headers: whether to join the companion table, which has the headers.
             apart_from: processes whose rows are left out.
         """
-        statement = self.sql.newest(wanted, count, headers, len(apart_from))
+        statement = self.sql.newest(wanted, count, headers, sizes, len(apart_from))
         rows = self.connection.execute(statement, until, *chain.from_iterable(wanted.values()), *apart_from).rows
-        return [Row(text_of(row[0]), text_of(row[1]), text_of(row[2]), text_of(row[3]), row[4]) for row in rows]
+        return [
+            Row(id, log, name, time, row[4], text_of(row[5]) or "none", _number(row[6]), _number(row[7]))
+            for row in rows
+            for id, log, name, time in [map(text_of, row[:4])]
+        ]
 
     def header(self, row: Row) -> Header:
         """Returns the header of a row; reads it from the content if the companion table does not have it.
@@ -208,7 +238,38 @@ class Session:
 
     def write_header(self, header: Header, name: str) -> None:
         """Writes the header, which reserves the name. The row in the main table is written last."""
-        self.connection.execute(self.sql.insert_chunk, header.run_id, name, 0, header.to_json().encode())
+        text = header.to_json().encode()
+        if self.facts:
+            self.connection.execute(self.sql.insert_header, header.run_id, name, 0, text, *_facts(header))
+        else:
+            self.connection.execute(self.sql.insert_chunk, header.run_id, name, 0, text)
+
+    def write_sizes(self, header: Header, name: str, stored: int, state: int | None) -> None:
+        """Adds the sizes, which are known last, to the row with the header; without the right to, they stay unknown."""
+        if self.sizes:
+            self.connection.execute(self.sql.add_sizes, stored, state, header.run_id, name)
+
+    def describe_older(self) -> Iterator[int]:
+        """Fills the columns of `FACTS` for snapshots from before; yields after each page, which is to be committed."""
+        seen: set[tuple[str, str]] = set()
+        while rows := self.connection.execute(self.sql.undescribed).rows:
+            for row in rows:
+                run, name = str(row[0]), str(row[1])
+                if (run, name) in seen:
+                    return  # it is not to be found under the name that it has
+                seen.add((run, name))
+                stored = self._stored_size(run, name, int(row[3] or 0))
+                try:
+                    header = header_from_row(bytes(row[2] or b""))
+                    facts = _facts(header)
+                except SnapshotError:
+                    facts = ("", *[None] * 6)
+                self.connection.execute(self.sql.describe, *facts, stored, None, run, name)
+            yield len(rows)
+
+    def _stored_size(self, run: str, name: str, size: int) -> int:
+        parts, part_size = self.connection.execute(self.sql.parts, run, name).rows[0]
+        return Content(size, int(parts), int(part_size or 0)).stored
 
     def write(self, header: Header, codec: Codec, name: str, members: Iterable[Buffer]) -> Content:
         """Writes the rows of the companion table, if there is too much for one row, and then the row in the main table.
@@ -260,6 +321,18 @@ class Session:
             yield chunk
         if digest.hexdigest() != expected:
             raise SnapshotDamagedError("it is damaged: the digest of its rows is not the one that was written with them")
+
+
+def _facts(header: Header) -> tuple[object, ...]:
+    """Returns the values of `FACTS` but for the sizes."""
+    versions = json.dumps(header.versions, ensure_ascii=True)
+    score = header.score if header.score is not None and math.isfinite(header.score) else None
+    values = (header.uuid[:36], header.parent and header.parent[:36], header.epoch, header.iteration, score)
+    return *values, int(header.complete), versions if len(versions) <= VERSIONS_LENGTH else None
+
+
+def _number(value: object) -> int | None:
+    return None if value is None else int(str(value))
 
 
 def text_of(value: object) -> str:

@@ -60,11 +60,19 @@ class Described:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a snapshot holds: its header, bytes of its plain stream, whether it is signed, and its units, the workflow first."""
+    """What a snapshot holds.
+
+    Attributes:
+        header: its header.
+        state: bytes of its plain stream.
+        units: its units, the workflow first.
+        names: the classes and functions that its pickle names.
+    """
 
     header: Header
     state: int
     units: list[Described]
+    names: set[str]
 
     @property
     def arrays(self) -> list[Array]:
@@ -91,10 +99,11 @@ def read_contents(blocks: Iterator[bytes], key: Key | None = None, visit: Visit 
         fragment = parts.take(7)
         parts.take(int.from_bytes(fragment[3:7], "little") + 1)
         with without_garbage_collection():
-            outline = read_outline(parts, visit)
+            names: set[str] = set()
+            outline = read_outline(parts, visit, names)
             parts.rest()
             units = list(_Units().of(outline))
-    return Contents(header, counted.size, units)
+    return Contents(header, counted.size, units, names)
 
 
 class _Counted:
@@ -150,11 +159,11 @@ class _Units:
         return unit
 
     def _walk(self, path: str, state: Any) -> Iterator[tuple[str, Any]]:
-        """Yields everything in a state, with where it is; what is met twice, only once."""
+        """Yields everything in a state, with where it is; of what is met again, only arrays."""
         pending, met = [(path, state, 0)], set(self._workflows)
         while pending:
             where, item, depth = pending.pop()
-            if id(item) in met or _is_unit(item):
+            if _is_unit(item) or (id(item) in met and _array(where, item) is None):
                 continue
             met.add(id(item))
             yield where, item

@@ -129,22 +129,24 @@ Visit = Callable[[Content, Iterator[memoryview]], None]
 """Is given each large content, with its bytes; it need not take all of them."""
 
 
-def read_outline(parts: Parts, visit: Visit | None = None) -> Any:
+def read_outline(parts: Parts, visit: Visit | None = None, names: set[str] | None = None) -> Any:
     """Reads one pickle, and returns what it describes, in terms of this module.
 
     Args:
         parts: the pickle, from its beginning.
         visit: is given the bytes of each content of more than `SMALL` bytes.
+        names: gets the names of all classes and functions that it names.
 
     Raises:
         SnapshotRefusedError: it is no pickle of protocol 5, ends in the middle, or has more objects than can be kept.
     """
-    return _Reader(parts, visit).run()
+    return _Reader(parts, visit, set() if names is None else names).run()
 
 
 class _Reader:
-    def __init__(self, parts: Parts, visit: Visit | None) -> None:
+    def __init__(self, parts: Parts, visit: Visit | None, names: set[str]) -> None:
         self.parts = parts
+        self.names = names
         self.visit = visit
         self.stack: list[Any] = []
         self.memo: list[Any] = []
@@ -246,7 +248,9 @@ def _made_with_keywords(reader: _Reader) -> None:
 
 def _named(reader: _Reader) -> None:
     name, module = reader.stack.pop(), reader.stack.pop()
-    reader.stack.append(Name(f"{module}.{name}" if type(module) is type(name) is str else "?"))
+    found = Name(f"{module}.{name}" if type(module) is type(name) is str else "?")
+    reader.names.add(found.name)
+    reader.stack.append(found)
 
 
 def _build(reader: _Reader) -> None:

@@ -76,7 +76,8 @@ class Shelf:
             store, location = store_of(concealed(name))
             return _located(store, location), store
         if Path(name).is_file():
-            return _file(name), FileTree(Path(name).parent)
+            path = Path(name).resolve() if Path(name).is_symlink() else Path(name)  # `_current` is a link
+            return _file(str(path)), FileTree(path.parent)
         entry = self._word(name)
         return entry, self.store
 

@@ -23,12 +23,14 @@ class Entry:
         header: its header.
         stored: bytes that it takes in the store; None if that is not known.
         encoding: the name of the codec that it is encoded with now; that of its header is the first it had.
+        state: bytes of its plain stream; None if that is not known.
     """
 
     location: str
     header: Header
     stored: int | None = None
     encoding: str | None = None
+    state: int | None = None
 
     @property
     def codec(self) -> str:

@@ -1,0 +1,215 @@
+"""Commands of `veles-snapshots` about what a resume would make of a snapshot: diff, why."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runner.cli.shelf import options
+from runner.cli.shelf.printing import Column, dump, number, say, short, table, time_of
+from runner.errors import RunInUseError
+from runner.flat import flattened, is_reference
+from runner.snapshots.claims import Claims
+from runner.snapshots.format.header import Header
+from runner.snapshots.shelf.contents import Contents, read_contents
+from runner.snapshots.shelf.pruning import run_of
+from runner.snapshots.stores.location import DEFAULT_TABLE
+from runner.snapshots.stores.store import Entry, Store
+
+KNOWN = ("runner", "numpy", "torch")
+"""Packages whose classes a restricted restore knows, beside the standard library, as far as a name tells."""
+
+
+def diff(
+    first: Annotated[str, typer.Argument(help="A snapshot, named as for `show`.", metavar="A")],
+    second: Annotated[str, typer.Argument(help="Another one.", metavar="B")],
+    everything: Annotated[bool, typer.Option("--all", "-a", help="List also the arrays that are equal.")] = False,
+    place: options.In = ".",
+    odbc: options.Odbc = None,
+    table_name: options.Table = DEFAULT_TABLE,
+    as_json: options.Json = False,
+) -> None:
+    """Compares two snapshots: configuration, metrics, versions, code, and each array.
+
+    Of arrays that differ it gives the largest and the mean absolute difference, and the norm of the difference relative to
+    that of A. The exit code is 0 if nothing differs but when and where they were taken, and 1 otherwise.
+
+    \b
+    veles-snapshots diff 3fa1bc02 latest
+    veles-snapshots diff tag:baseline outputs/run/mnist_current.5.pickle.gz --json
+    """
+    from runner.snapshots.shelf.comparing import compare
+
+    shelf = options.shelf(place, odbc, table_name)
+    (one, here), (other, there) = shelf.find(first), shelf.find(second)
+    found = compare(lambda: here.open(one.location), lambda: there.open(other.location))
+    headers = found.first.header, found.second.header
+    parts = {part: _differing(*(_part(header, part) for header in headers)) for part in _PARTS}
+    parts["place"] = _differing(*({"epoch": header.epoch, "iteration": header.iteration} for header in headers))
+    ours, theirs = ({array.path: array for array in contents.arrays} for contents in (found.first, found.second))
+    rows = [
+        {"path": path, "dtype": ours[path].dtype, "shape": list(ours[path].shape), **(vars(one_) if one_ else {"equal": False})}
+        for path, one_ in found.arrays.items()
+    ]
+    only = {"only_in_a": sorted(ours.keys() - theirs.keys()), "only_in_b": sorted(theirs.keys() - ours.keys())}
+    differs = any(parts.values()) or any(only.values()) or not all(row["equal"] for row in rows)
+    if as_json:
+        dump({"a": one.location, "b": other.location, "equal": not differs, **parts, "arrays": rows, **only})
+    else:
+        _print_difference(parts, rows, only, everything)
+    if differs:
+        raise typer.Exit(1)
+
+
+_PARTS = ("config", "metrics", "versions", "code", "overrides")
+"""Parts of headers that are compared."""
+
+
+_OF_PROCESS = ("snapshot", "restore", "mode", "graph")
+"""Keys of the configuration that say nothing of the run."""
+
+
+def _part(header: Header, name: str) -> Mapping[str, Any]:
+    value = getattr(header, name)
+    if not isinstance(value, Mapping):
+        return {"all": value}
+    return flattened({key: inner for key, inner in value.items() if name != "config" or key not in _OF_PROCESS})
+
+
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Returns what differs; what is not set is as good as missing."""
+    return {key: (ours.get(key), theirs.get(key)) for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)}
+
+
+def _print_difference(
+    parts: Mapping[str, dict[str, tuple[Any, Any]]], rows: list[dict[str, Any]], only: Mapping[str, list[str]], everything: bool
+) -> None:
+    lines = [(f"{part} {key}", *pair) for part, found in parts.items() for key, pair in found.items()]
+    if table(lines, (Column("", _first), Column("A", lambda row: _text(row[1])), Column("B", lambda row: _text(row[2])))):
+        say()
+    table(
+        [row for row in rows if everything or not row["equal"]],
+        (
+            Column("array", lambda row: row["path"]),
+            Column("type", lambda row: row["dtype"], importance=5),
+            Column("shape", lambda row: " x ".join(map(str, row["shape"])), importance=6),
+            Column("", lambda row: "equal" if row["equal"] else "" if row.get("mean") is not None else "differs"),
+            Column("largest", lambda row: number(row.get("largest")), right=True),
+            Column("mean", lambda row: number(row.get("mean")), right=True),
+            Column("relative", lambda row: number(row.get("relative")), right=True),
+        ),
+    )
+    for title, paths in (("only in A", only["only_in_a"]), ("only in B", only["only_in_b"])):
+        for path in paths:
+            say(f"{title}: {path}")
+    say(f"{sum(row['equal'] for row in rows)} of {len(rows)} arrays are equal")
+
+
+def _first(row: tuple[Any, ...]) -> Any:
+    return row[0]
+
+
+def _text(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def why(
+    snapshot: options.Snapshot,
+    place: options.In = ".",
+    odbc: options.Odbc = None,
+    table_name: options.Table = DEFAULT_TABLE,
+    as_json: options.Json = False,
+) -> None:
+    """Says what a resume from a snapshot, here and now, would do over, change, and refuse.
+
+    The exit code is 1 if it would be refused as it is; what to type is said.
+
+    \b
+    veles-snapshots why latest
+    """
+    shelf = options.shelf(place, odbc, table_name)
+    entry, store = shelf.find(snapshot)
+    contents = read_contents(store.open(entry.location))
+    later = [one for one in shelf.entries() if one.header.log_id == entry.header.log_id and one.header.time > entry.header.time]
+    told = {
+        "over": list(_over(entry.header, later)),
+        "changes": list(_changes(entry.header)),
+        "refused": list(_refused(entry, store, contents)),
+    }
+    if as_json:
+        dump(told)
+    else:
+        for title, lines in told.items():
+            for line in lines or ["nothing"]:
+                say(f"{title:9}{line}")
+    if told["refused"]:
+        raise typer.Exit(1)
+
+
+def _over(header: Header, later: list[Entry]) -> Iterator[str]:
+    if header.complete:
+        yield "the run was complete: it ends at once, unless its limit is extended"
+    if later:
+        newest = later[0].header
+        yield (
+            f"the run went on to epoch {newest.epoch} ({len(later)} later snapshots, the newest {short(newest.uuid)} of"
+            f" {time_of(newest.time)} UTC): what is named goes on as a branch, and does this again"
+        )
+
+
+def _changes(header: Header) -> Iterator[str]:
+    for package, version in header.versions.items():
+        now = platform.python_version() if package == "python" else _version(package)
+        if now != version:
+            yield f"{package} was {version} and is {now or 'not installed'}: results may differ"
+    for module, digest in header.code.items():
+        path = source_of(module)
+        if path is None:
+            yield f"the code of {module} is not found from here"
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            yield f"the code of {module} has changed: {path}"
+    for key, value in flattened(header.config).items():
+        if is_reference(value):
+            yield f"{key} is {value}, which is looked up again"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def source_of(module: str) -> Path | None:
+    """Returns the source file of a module, as an import would find it; nothing is imported."""
+    parts = module.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return None
+    for folder in ["", *sys.path]:
+        path = Path(folder or ".", *parts)
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _refused(entry: Entry, store: Store, contents: Contents) -> Iterator[str]:
+    try:
+        with Claims() as claims:
+            claims.take(store, *run_of(entry))
+    except RunInUseError as error:
+        yield str(error)
+    own = {name.partition(".")[0] for name in contents.names} - {*KNOWN, *sys.stdlib_module_names}
+    for package in sorted(own):
+        classes = ", ".join(sorted(name for name in contents.names if name.partition(".")[0] == package)[:3])
+        yield f"it holds {classes}, which has to be declared: restore.trusted=[{package}], or your conf file's _target_"
+    if (key := entry.header.config.get("snapshotter", {}).get("key")) is not None:
+        yield f"its snapshots were signed, and no snapshot has the key: snapshotter.key={key}, or snapshotter.key=null"
