@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,14 +25,15 @@ from runner.cli.parallel import check_alone
 from runner.cli.request import Request, job_part, relative
 from runner.cli.short_command import ShortCommand
 from runner.config import Config, Mode
-from runner.errors import ConfigError, RunError, RunnerError, SnapshotNotFoundError
+from runner.errors import ConfigError, RunError, RunnerError, SnapshotError, SnapshotNotFoundError
 from runner.graph import Workflow, random_state
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.plots.canvas import can_draw
 from runner.snapshots.claims import Claims
 from runner.snapshots.format.header import Header
-from runner.snapshots.restoring.restore import Restored
+from runner.snapshots.kept_code import counted
+from runner.snapshots.restoring.restore import Restored, kept_code_of
 from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores import spool
 from runner.snapshots.stores.file_system import read_mode
@@ -367,7 +369,17 @@ def _warn_of_new_code(restored: Restored) -> None:
     now = provenance.code(restored.workflow)
     changed = sorted(module for module, digest in restored.header.code.items() if now.get(module) != digest)
     if changed:
-        log.warning("The code has changed since the snapshot (%s): the run may go on differently", ", ".join(changed))
+        told = ", ".join(f"{module}{_how_much(restored, module)}" for module in changed)
+        log.warning("The code has changed since the snapshot (%s): the run may go on differently", told)
+
+
+def _how_much(restored: Restored, module: str) -> str:
+    """Returns how much a module has changed, if its code is kept with the snapshot."""
+    with suppress(SnapshotError, OSError):
+        code = kept_code_of(restored.header, restored.store)
+        if (file := code.modules.get(module)) and (path := getattr(sys.modules.get(module), "__file__", None)):
+            return f" {counted(code.files[file], Path(path).read_text(errors='replace'))}"
+    return ""
 
 
 def _position(header: Header) -> str:

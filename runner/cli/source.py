@@ -39,7 +39,8 @@ def find_snapshot(node: DictConfig, request: Request, claims: Claims) -> Restore
         return None
     settings = node.restore
     trusted = (*settings.trusted, *named_modules(node))
-    policy = Policy(settings.trust, trusted, settings.key, dict(settings.renamed), settings.max_bytes)
+    kept_code = settings.code == "snapshot"
+    policy = Policy(settings.trust, trusted, settings.key, dict(settings.renamed), settings.max_bytes, kept_code)
     wanted = request.workflow_name(node)
     if source in ("latest", "auto"):
         return find_newest(node, request, policy, claims)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runner.checks import choices
 from runner.errors import ConfigError
 from runner.snapshots.odbc.dialects import check_table
 from runner.snapshots.settings import SnapshotterSettings, Trust
 from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME
+
+CODE = ("today", "snapshot")
 
 
 @dataclass(kw_only=True)
@@ -57,12 +60,22 @@ class RestoreConfig:
     """What classes of your own are called today, by their full names in the snapshot: `{old_pkg.Name: new_pkg.Name}`."""
     max_bytes: int | None = None
     """Bytes that the snapshot may decode to, and its objects take. Default: what is free, and an honest snapshot may need."""
+    code: str = "today"
+    """Whose code runs: `today`'s, or the `snapshot`'s, which was kept with it and needs `trust` to be `signed` or `full`."""
     allow_changed_data: bool = False
     """Whether the run goes on although the data set is not the one that the snapshot was made with."""
 
     def __post_init__(self) -> None:
-        if self.trust is Trust.restricted and not self.trusted and not self.renamed and not (self.key or self.max_bytes):
+        if self.code not in CODE:
+            raise ConfigError(f"restore.code={self.code!r} is unknown; {choices(self.code, CODE)}")
+        if (
+            self.code == "today"
+            and self.trust is Trust.restricted
+            and not self.trusted
+            and not self.renamed
+            and not (self.key or self.max_bytes)
+        ):
             return  # the defaults: `--help` must not wait for the imports below
         from runner.snapshots.restoring.trust import Policy
 
-        Policy(self.trust, tuple(self.trusted), self.key, self.renamed, self.max_bytes)
+        Policy(self.trust, tuple(self.trusted), self.key, self.renamed, self.max_bytes, self.code == "snapshot")

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import logging
 import platform
+import re
+import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from runner import passwords
 from runner.graph import Workflow
+from runner.snapshots.kept_code import LIMIT, ORIGIN, KeptCode, file_of
+from runner.snapshots.unpickling.soundness import all_units
 
+log = logging.getLogger(__name__)
+
+GIT_LIMIT = 5.0
+"""Seconds that git may take."""
 PACKAGES = ("veles-runner", "torch", "numpy", "hydra-core")
 
 
@@ -34,5 +45,93 @@ def code(workflow: Workflow) -> dict[str, str]:
 
 @cache
 def _source_digest(module: str) -> str | None:
-    path = getattr(sys.modules.get(module), "__file__", None)
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
+    source = _source(module)
+    return None if source is None else hashlib.sha256(source).hexdigest()
+
+
+def _source(module: str) -> bytes | None:
+    """Returns the source of a module that was imported: from its file, or from code that was kept with a snapshot."""
+    found = sys.modules.get(module)
+    if (path := getattr(found, "__file__", None)) is not None:
+        return Path(path).read_bytes()
+    spec = getattr(found, "__spec__", None)
+    if spec is None or not str(spec.origin).startswith(ORIGIN):
+        return None
+    return str(spec.loader.get_source(module)).encode()
+
+
+def kept_code(workflow: Workflow, conf: str | None) -> KeptCode | None:
+    """Returns the user's own code that a workflow is made of; None if there is none.
+
+    That is the source of each module that defines a class of one of its units, and is neither veles-run's, nor Python's, nor
+    of an installed package; of packages, their `__init__`; and the conf file, if it is the user's.
+
+    Args:
+        workflow: the workflow.
+        conf: the name of the conf file, or its path.
+    """
+    units = [*all_units(workflow)]
+    names = sorted({cls.__module__ for unit in units for cls in type(unit).__mro__})
+    files, modules, paths, left_out = dict[str, str](), dict[str, str](), list[Path](), list[str]()
+    room = LIMIT
+    for name in dict.fromkeys(part for module in names for part in (*_parents(module), module)):
+        if not _is_own(name) or (source := _source(name)) is None:
+            continue
+        file, text = file_of(name, hasattr(sys.modules[name], "__path__")), source.decode(errors="replace")
+        if len(text) > room:
+            left_out.append(file)
+            continue
+        room -= len(text)
+        files[file], modules[name] = text, file
+        if (path := getattr(sys.modules[name], "__file__", None)) is not None:
+            paths.append(Path(path).resolve())
+    own_conf = _conf(conf)
+    if not files and own_conf is None:
+        return None
+    commit, changes = _git(paths)
+    if len(changes) > room:
+        left_out.append("the difference from the commit")
+        changes = ""
+    if left_out:
+        log.warning("There is no room for all code with the snapshots (%d bytes): without %s", LIMIT, ", ".join(left_out))
+    return KeptCode(files, modules, own_conf, commit, changes, tuple(left_out))
+
+
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _is_own(module: str) -> bool:
+    """Whether a module is the user's own."""
+    if module not in sys.modules or module.partition(".")[0] in ("runner", *sys.stdlib_module_names, *sys.builtin_module_names):
+        return False
+    path = getattr(sys.modules[module], "__file__", None)
+    return path is None or (str(path).endswith(".py") and not {"site-packages", "dist-packages"} & {*Path(path).parts})
+
+
+def _conf(conf: str | None) -> tuple[str, str] | None:
+    """Returns the name and the text of a conf file in the user's own folder, with passwords masked."""
+    if conf is None:
+        return None
+    for path in (Path("conf", f"{conf}.yaml"), Path(conf)):
+        if path.suffix in (".yaml", ".yml") and path.is_file() and path.stat().st_size < LIMIT // 2:
+            return re.sub(r"[^\w.+-]", "_", path.name, flags=re.ASCII), passwords.redact(path.read_text(errors="replace"))
+    return None
+
+
+def _git(paths: Sequence[Path]) -> tuple[str | None, str]:
+    """Returns the commit that the files were checked out from, and how they differ from it."""
+    folder = paths[0].parent if paths else Path.cwd()
+    # Nothing that the repository configures is run for it.
+    options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
+    outputs: list[str] = []
+    for arguments in (["rev-parse", "HEAD"], ["diff", "--no-ext-diff", "--no-textconv", "HEAD", "--", *map(str, paths)]):
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *options, *arguments], capture_output=True, timeout=GIT_LIMIT, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            break
+        outputs.append(done.stdout.decode(errors="replace"))
+    return (outputs[0].strip(), passwords.redact(outputs[1])) if len(outputs) == 2 else (None, "")

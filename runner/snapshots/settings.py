@@ -46,6 +46,8 @@ class SnapshotterSettings:
     """Keep this many snapshots with the lowest error, and the newest. Default: all."""
     keep_last: int | None = None
     """Keep this many of the newest snapshots. Default: all."""
+    keep_code: bool = True
+    """Whether the source of your own modules, the conf file and the git commit are kept beside the snapshots of a run."""
     blocking: bool = False
     """Whether the run waits until each snapshot is durable."""
     workers: int | None = None

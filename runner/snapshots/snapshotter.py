@@ -20,6 +20,7 @@ from runner.snapshots.codecs import Codec
 from runner.snapshots.format.header import Header, utc_now
 from runner.snapshots.format.signing_keys import Key, read_key
 from runner.snapshots.grace import Grace
+from runner.snapshots.kept_code import KeptCode
 from runner.snapshots.pace import Pace
 from runner.snapshots.retention import Retention
 from runner.snapshots.settings import SnapshotterSettings
@@ -99,6 +100,8 @@ class Snapshotter(Unit):
     store_: Store | None
     retention_: Retention | None
     key_: Key | None
+    code_: KeptCode | None
+    code_digest_: str | None
 
     def __init__(
         self, workflow: Workflow, name: str | None = None, *, store: Store, key: str | None = None, **settings: Any
@@ -131,6 +134,8 @@ class Snapshotter(Unit):
         self.store_ = None
         self.retention_ = None
         self.key_ = None
+        self.code_ = None
+        self.code_digest_ = None
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
         """Changes settings, or the store together with its signing key. Settings that are not given stay as they are.
@@ -177,6 +182,7 @@ class Snapshotter(Unit):
             )
         self.store.prepare()
         self._deliver()
+        self._collect_code()
 
     def _deliver(self) -> Mapping[str, str]:
         """Delivers the snapshots that wait in the spool; returns their new locations by UUID."""
@@ -310,11 +316,30 @@ class Snapshotter(Unit):
                 raise
             log.error("No snapshot: %s; the run goes on", error)
 
+    def _collect_code(self) -> None:
+        """Collects the user's own code, once for each run: what takes a snapshot without one, such as a script, keeps none."""
+        assert self.workflow is not None
+        if self.settings.keep_code:
+            launcher = self.workflow.launcher
+            self.code_ = provenance.kept_code(self.workflow, launcher.provenance().get("conf") if launcher else None)
+            self.code_digest_ = None if self.code_ is None else self.code_.digest
+
+    def _keep_code(self) -> None:
+        """Puts the code beside the first snapshot of the process; without it, the snapshot is as good as ever."""
+        if self.code_ is None or self.code_digest_ is None:
+            return
+        try:
+            self.store.keep_code(self.code_digest_, self.code_.packed())
+            self.code_ = None  # the digest is all that later snapshots need
+        except (SnapshotError, ConfigError) as error:
+            log.warning("The code of the run is not kept with its snapshots: %s", error)
+
     def _on_written(self, header: Header, retention: Retention, written: Written) -> None:
         """Runs in the background when a snapshot is durable."""
         self.last_location = written.location
         self.failed_ = False
         announcements.acknowledge(written, header)
+        self._keep_code()
         _delete_expired(retention, Entry(written.location, header))
         self.grace_.add(written, self.settings)
 
@@ -363,6 +388,7 @@ class Snapshotter(Unit):
             time=utc_now(after=self.last_time),
             versions=provenance.versions(),
             code=provenance.code(workflow),
+            kept_code=self.code_digest_,
             **workflow.progress(),
             **(launcher.provenance() if launcher else {}),
         )

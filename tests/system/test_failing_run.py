@@ -72,7 +72,7 @@ def test_a_run_in_which_nothing_improves_fails_and_goes_on_from_its_autosave(tmp
     told = veles_run(*own, *often, "plotters=false", code=1).stdout
     assert re.search(r"^The newest snapshot lacks the last \d+\.\d s of the run$", told, re.MULTILINE)
     command = shlex.split(re.search(r"^Continue: veles-run (.*)$", told, re.MULTILINE)[1])
-    (path,) = (path for path in (tmp_path / "here").iterdir() if not path.is_symlink())
+    (path,) = (path for path in (tmp_path / "here").glob("*.pickle*") if not path.is_symlink())
     assert f"snapshot=here/{path.name}" in command
     assert path.name.startswith("Counting_autosave")
     (tmp_path / "mended").touch()

@@ -147,4 +147,4 @@ def test_a_run_that_another_job_goes_on_with(folder: Path, finished: tuple[Path,
     running.process.join()
     again = veles_run(*same, "snapshot=auto", "decision.max_epochs=9", cwd=folder).stdout
     assert LAST.search(again)[1].startswith("snapshots/gated_validation")
-    assert [path.name for path in (folder / "snapshots").glob(".*")] == []
+    assert [path.name for path in (folder / "snapshots").glob(".*") if path.suffix != ".code"] == []

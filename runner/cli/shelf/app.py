@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from runner import passwords
-from runner.cli.shelf import changing, checking, looking, reporting, resuming
+from runner.cli.shelf import changing, checking, coding, looking, reporting, resuming
 from runner.cli.shelf.printing import finish
 from runner.errors import RunnerError
 
@@ -48,7 +48,7 @@ app = typer.Typer(
 COMMANDS = (
     reporting.report,
     *(looking.ls, looking.show, looking.best, looking.tree, checking.verify),
-    *(resuming.diff, resuming.why, changing.tag, changing.note, changing.cp, changing.rm, changing.prune),
+    *(resuming.diff, resuming.why, coding.code, changing.tag, changing.note, changing.cp, changing.rm, changing.prune),
     *(checking.deliver, checking.ddl),
 )
 for command in COMMANDS:

@@ -75,6 +75,8 @@ def cp(
         if known is None:
             if check:
                 verify(source.open(entry.location))
+            if entry.header.kept_code and (code := source.kept_code(entry.header.kept_code)) is not None:
+                target.keep_code(entry.header.kept_code, code)
             known = there[uuid] = copy(entry, source, target, codec, level)
             copied.append({"uuid": uuid, "from": entry.location, "to": known})
         elif not as_json:

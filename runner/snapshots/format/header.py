@@ -77,6 +77,8 @@ class Header:
     """Versions of Python and of the packages that affect results."""
     code: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the source of each module whose units are in the workflow."""
+    kept_code: str | None = None
+    """SHA-256 of the code that is kept beside the snapshots of the run; None if there is none."""
     parent: str | None = None
     """UUID of the previous snapshot: the last one that the run wrote, or the one it was restored from."""
     previous: dict[str, Any] | None = None

@@ -33,6 +33,8 @@ PAGE = 200
 NAME_LENGTH = 100
 """Maximum length of a workflow's and a snapshot's name, in characters."""
 
+CODE, CODE_NAME = -3, "code"
+"""The number and the name of the row of the companion table with the code of a run."""
 MARK = -2
 """The number of the row of the companion table with what is written on a snapshot."""
 

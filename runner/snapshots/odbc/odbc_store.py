@@ -17,7 +17,7 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.format.measured import Measured
 from runner.snapshots.odbc import pages, sqlite, strings
 from runner.snapshots.odbc.connection import Result, connect, folder_of
-from runner.snapshots.odbc.dialects import FACTS, MARK, NAME_LENGTH, Table, check_table
+from runner.snapshots.odbc.dialects import CODE, CODE_NAME, FACTS, MARK, NAME_LENGTH, Table, check_table
 from runner.snapshots.odbc.driver import load, shown, translated, translation
 from runner.snapshots.odbc.lease import Lease
 from runner.snapshots.odbc.proof import Proof
@@ -316,6 +316,19 @@ class OdbcStore(Store):
                         f"there is no snapshot {location!r}: to delete one, give its full id, log id and name"
                     )
             session.connection.commit()
+
+    def keep_code(self, digest: str, data: bytes) -> None:
+        with self._session("write to", PATIENCE) as session:
+            if session.fetch(session.sql.chunk, digest[:32], CODE_NAME, CODE) is None:
+                with suppress(load().Error):  # another process was quicker
+                    session.connection.execute(session.sql.insert_chunk, digest[:32], CODE_NAME, CODE, data)
+                    session.connection.commit()
+
+    def kept_code(self, digest: str) -> bytes | None:
+        with self._session("read", IMPATIENCE) as session:
+            if self._columns(session, session.sql.chunks) is None:
+                return None
+            return session.fetch(session.sql.chunk, digest[:32], CODE_NAME, CODE)
 
     def marks(self) -> Mapping[str, Mark]:
         with self._session("read", IMPATIENCE) as session:

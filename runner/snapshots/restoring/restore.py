@@ -22,6 +22,8 @@ from runner.metrics import Rows, records_of
 from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.reader import read_header, read_verified
+from runner.snapshots.kept_code import KeptCode
+from runner.snapshots.restoring import kept_modules
 from runner.snapshots.restoring.grants import granted
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.settings import Trust
@@ -150,6 +152,19 @@ def tell_unreadable(location: str, error: SnapshotError) -> None:
     log.warning("snapshot %r cannot be used: %s; passing it over", location, str(error))
 
 
+def kept_code_of(header: Header, store: Store) -> KeptCode:
+    """Returns the code that is kept with a snapshot.
+
+    Raises:
+        SnapshotNotFoundError: there is none.
+        SnapshotDamagedError: it is not the code that the header means.
+    """
+    data = None if header.kept_code is None else store.kept_code(header.kept_code)
+    if data is None or header.kept_code is None:
+        raise SnapshotNotFoundError("no code is kept with the snapshot")
+    return KeptCode.unpacked(data, header.kept_code)
+
+
 def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
     """Yields a store for each folder at or below the given ones that has snapshots."""
     folders = {path.parent for root in roots for path in root.rglob("*.pickle*")}
@@ -167,6 +182,8 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
             if listed:
                 raise SnapshotDamagedError(f"its header is not the one that is listed: {error}") from error
             raise
+        if policy.kept_code:
+            kept_modules.install(kept_code_of(header, store))
         workflow = policy.load(file, budget)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")

@@ -34,6 +34,7 @@ class Policy:
         key: for `signed`, where the key is, or its public one: the path of a file, or `env:NAME`.
         renamed: what classes of the run's own are called today, by the full names that snapshots have.
         max_bytes: bytes that a snapshot may decode to, and its objects take. Default: see `Budget`.
+        kept_code: whether the code that is kept with the snapshot takes the place of today's.
 
     Raises:
         ConfigError: an unknown mode, `signed` without a key or with a bad one, a key that is not for the mode, or a module
@@ -45,6 +46,7 @@ class Policy:
     key: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     max_bytes: int | None = None
+    kept_code: bool = False
     secret: Key | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,11 @@ class Policy:
                 f"restore.trust={self.trust!r} is unknown; {choices(self.trust, [mode.value for mode in Trust])}"
             ) from error
         object.__setattr__(self, "trust", mode)
+        if self.kept_code and mode is Trust.restricted:
+            raise ConfigError(
+                "restore.code=snapshot runs the code that is kept with the snapshot: it needs restore.trust=signed with"
+                " restore.key=..., or restore.trust=full"
+            )
         at_least("restore.max_bytes", self.max_bytes, 1, "bytes")
         Allowed(self.trusted, self.renamed)
         learn_types()

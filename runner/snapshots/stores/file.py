@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,8 @@ from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, sele
 
 log = logging.getLogger(__name__)
 
+CODE_LIMIT = 32 << 20
+"""Bytes that are read of the code of a run."""
 MARK = ".mark"
 """The end of the name of what is written on a snapshot: `.<name of the file>.mark`, in the same folder."""
 
@@ -47,6 +50,20 @@ def is_mark(name: str) -> bool:
 def mark_of(path: Path) -> Path:
     """Returns the file with what is written on a snapshot."""
     return path.with_name(f".{path.name}{MARK}")
+
+
+def _code_name(digest: str) -> str:
+    return f".{digest[:32]}.code" if digest.isalnum() else ".none.code"
+
+
+def _read(path: Path, limit: int) -> bytes | None:
+    """Returns the content of a small file beside snapshots; None if it is not there, or is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            return file.read(limit) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    except OSError:
+        return None
 
 
 class FileStore(Store):
@@ -146,8 +163,20 @@ class FileStore(Store):
             for location in locations:
                 stack.callback(self._unlink, Path(location))
 
+    def keep_code(self, digest: str, data: bytes) -> None:
+        path = self.directory / _code_name(digest)
+        if path.exists():
+            return
+        with translated(WRITE, self.directory):
+            self._make_directory()
+            self._replace(path, data)
+
+    def kept_code(self, digest: str) -> bytes | None:
+        return _read(self.directory / _code_name(digest), CODE_LIMIT)
+
     def marks(self) -> Mapping[str, Mark]:
-        found = (self._read_mark(path) for path in self._marks())
+        texts = (_read(path, LIMIT) for path in self._marks())
+        found = (None if text is None else Mark.read(text) for text in texts)
         return {mark.uuid: mark for mark in found if mark is not None}
 
     def mark(self, location: str, mark: Mark) -> None:
@@ -156,30 +185,24 @@ class FileStore(Store):
             if not mark:
                 with suppress(FileNotFoundError):
                     self.files.unlink(path)
+                self._sync(path.parent)
             else:
-                store = FileStore(path.parent, self.mode)
-                with store._temporary() as (descriptor, temporary):
-                    self.files.write(descriptor, mark.written())
-                    self.files.sync(descriptor)
-                    self.files.replace(temporary, path)
-            self._sync(path.parent)
+                FileStore(path.parent, self.mode)._replace(path, mark.written())
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        """Writes a small file in this folder, over the one that was there: after a crash, one of the two is there."""
+        with self._temporary() as (descriptor, temporary):
+            view = memoryview(data)
+            while view:
+                view = view[self.files.write(descriptor, view) :]
+            self.files.sync(descriptor)
+            self.files.replace(temporary, path)
+        self._sync(self.directory)
 
     def _marks(self) -> Iterator[Path]:
         """Yields the files with what is written on snapshots."""
         with suppress(OSError):
             yield from (self.directory / name for name in self.files.names(self.directory) if is_mark(name))
-
-    @staticmethod
-    def _read_mark(path: Path) -> Mark | None:
-        """Returns what is written on a snapshot that is still there."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                return Mark.read(os.read(descriptor, LIMIT))
-            finally:
-                os.close(descriptor)
-        except OSError:
-            return None
 
     @contextmanager
     def claimed(self, run: str) -> Iterator[None]:

@@ -41,6 +41,11 @@ class FileTree(FileStore):
             below[:] = [name for name in below if not name.startswith(".")]
             yield from (Path(folder, name) for name in names)
 
+    def kept_code(self, digest: str) -> bytes | None:
+        folders = {path.parent for path in self._paths()}
+        found = (FileStore(folder).kept_code(digest) for folder in sorted(folders))
+        return next((data for data in found if data is not None), None)
+
     def delete(self, *locations: str) -> None:
         for folder in sorted({Path(location).parent for location in locations}):
             FileStore(folder, self.mode).delete(*(one for one in locations if Path(one).parent == folder))

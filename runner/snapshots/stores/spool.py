@@ -140,6 +140,15 @@ class SpoolStore(Store):
             if there := [location for of, location in places if of is store]:
                 store.delete(*there)
 
+    def keep_code(self, digest: str, data: bytes) -> None:
+        try:
+            self._store.keep_code(digest, data)
+        except _REFUSALS:
+            self._spool.keep_code(digest, data)
+
+    def kept_code(self, digest: str) -> bytes | None:
+        return self._spool.kept_code(digest) or self._store.kept_code(digest)
+
     def marks(self) -> Mapping[str, Mark]:
         return {**self._store.marks(), **self._spool.marks()}
 
@@ -206,6 +215,8 @@ class SpoolStore(Store):
         for known in self._store.list(runs=[entry.header.run_id]):
             if known.header.uuid == entry.header.uuid and _is_whole(self._store.open(known.location)):
                 return known.location
+        if entry.header.kept_code and (code := self._spool.kept_code(entry.header.kept_code)) is not None:
+            self._store.keep_code(entry.header.kept_code, code)
         codec = codecs.detect(next(self._spool.open(entry.location), b""))  # its header might name another codec
         return self._store.put(entry.header, codec, self._spool.open(entry.location))
 

@@ -132,6 +132,18 @@ class Store(ABC):
     def delete(self, *locations: str) -> None:
         """Deletes snapshots; a database deletes all or none of them."""
 
+    def keep_code(self, digest: str, data: bytes) -> None:  # noqa: B027 a store need not keep it
+        """Keeps the code of a run beside its snapshots, once for all of them. A store that cannot does nothing.
+
+        Args:
+            digest: what it is called in headers.
+            data: the code, as `KeptCode.packed` returns it.
+        """
+
+    def kept_code(self, digest: str) -> bytes | None:
+        """Returns the code that is kept under a digest; None if there is none."""
+        return None
+
     def marks(self) -> Mapping[str, Mark]:
         """Returns what is written on the snapshots, by UUID. A store that keeps no marks has none."""
         return {}

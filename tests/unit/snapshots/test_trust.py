@@ -197,6 +197,8 @@ def test_bad_policies(tmp_path: Path) -> None:
         Policy(trusted=["subprocess"])
     with pytest.raises(ConfigError, match="cannot be read"):
         Policy("signed", key=str(tmp_path / "gone"))
+    with pytest.raises(ConfigError, match=r"restore\.code=snapshot"):
+        Policy(kept_code=True)
 
 
 @pytest.mark.parametrize("kind", KEYS)
