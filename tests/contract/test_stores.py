@@ -17,6 +17,7 @@ from runner.graph import Bool
 from runner.snapshots import codecs, stores
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import Digest, header_bytes
+from runner.snapshots.kept_code import KeptCode
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.odbc.session import ROW
 from runner.snapshots.pace import Pace
@@ -416,3 +417,15 @@ def test_store_that_was_never_written_to(make: Callable[[Path], Store], tmp_path
     with pytest.raises(SnapshotNotFoundError, match="there is no"):
         read(store, str(tmp_path / "missing" / "x") if isinstance(store, FileStore) else f"odbc://x&veles&{RUN}&{RUN}&x")
     assert os.listdir(tmp_path) in ([], ["missing"])
+
+
+def test_code_is_kept_once_beside_the_snapshots(store: Store) -> None:
+    code = KeptCode({"a.py": "x = 1\n" * 100_000}, {"a": "a.py"})
+    for _ in range(2):
+        store.keep_code(code.digest, code.packed())
+    assert store.kept_code("0" * 64) is None
+    found = store.kept_code(code.digest)
+    if not isinstance(store, memory_store.MemoryStore):
+        assert found is not None
+        assert KeptCode.unpacked(found, code.digest) == code
+    assert list(store.list()) == []

@@ -48,7 +48,17 @@ app = typer.Typer(
 COMMANDS = (
     reporting.report,
     *(looking.ls, looking.show, looking.best, looking.tree, checking.verify),
-    *(resuming.diff, resuming.why, coding.code, changing.tag, changing.note, changing.cp, changing.rm, changing.prune),
+    *(
+        resuming.diff,
+        resuming.why,
+        resuming.report,
+        coding.code,
+        changing.tag,
+        changing.note,
+        changing.cp,
+        changing.rm,
+        changing.prune,
+    ),
     *(checking.deliver, checking.ddl),
 )
 for command in COMMANDS:

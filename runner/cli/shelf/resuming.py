@@ -68,6 +68,24 @@ def diff(
         raise typer.Exit(1)
 
 
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run, or of a sweep.")],
+    as_json: options.Json = False,
+) -> None:
+    """Writes report.html into the folder of a run or of a sweep, and prints its path.
+
+    
+    veles-snapshots report outputs/mnist/2026-11-24/11-24-19-dfc837
+    """
+    from runner.report.write import write_report
+
+    path = write_report(folder)
+    if as_json:
+        dump({"report": str(path)})
+    else:
+        say(path)
+
+
 _PARTS = ("config", "metrics", "versions", "code", "overrides")
 """Parts of headers that are compared."""
 

@@ -34,6 +34,8 @@ AT_ONCE = 64
 
 MARKS = ".marks"
 """The folder, in that of the snapshots, of objects with what is written on them."""
+CODE_LIMIT = 32 << 20
+"""Bytes that are read of the code of a run."""
 
 _PLACE = re.compile(r"(?s)[a-z0-9]+://[^/]+(/.*)?")
 _WITH_PASSWORD = re.compile(r"://[^/]*:[^/]*@")
@@ -265,6 +267,18 @@ class RemoteStore(Store):
             tries(IMPATIENCE)(files.replace, url, data)
         elif tries(IMPATIENCE)(files.size, url) is not None:
             tries(IMPATIENCE)(files.delete, url)
+
+    def keep_code(self, digest: str, data: bytes) -> None:
+        with suppress(FileExistsError):
+            tries(PATIENCE)(Files(self.place).create, self._code(digest), data)
+
+    def kept_code(self, digest: str) -> bytes | None:
+        files, url = Files(self.place), self._code(digest)
+        size = tries(IMPATIENCE)(files.size, url)
+        return None if size is None else tries(IMPATIENCE)(files.read, url, 0, min(size, CODE_LIMIT))
+
+    def _code(self, digest: str) -> str:
+        return f"{self.place}/.{digest[:32]}.code"
 
     def claimed(self, run: str) -> AbstractContextManager[None]:
         # What is in this process's memory no other process can go on with.
