@@ -491,3 +491,34 @@ def test_diff_and_why(tmp_path: Path, veles_run: Run, shelf: Shelf) -> None:
     snapshotter.export()
     refused = shelf("why", "latest", "--in", "own", code=1).stdout
     assert "restore.trusted=[tests]" in refused
+
+
+def test_headers_that_are_meant_to_hurt_are_one_line(tmp_path: Path, shelf: Shelf) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(600):
+        deep = {"a": deep}
+    for number, values in enumerate(
+        ({"config": deep}, {"metrics": {"validation": "x", "train": {"loss": [1]}}}, {"previous": {"uuid": 3}})
+    ):
+        Made("file", None, tmp_path / str(number)).add(header(1, "a", "a1", **values))
+        for arguments in (
+            ["ls", "--metric", "validation<3"],
+            ["show", "latest"],
+            ["show", "latest", "--json"],
+            ["tree"],
+            ["why", "latest"],
+        ):
+            texts = [str(argument) for argument in arguments]
+            done = forked.run(texts, cwd=tmp_path / str(number), environment=os.environ, timeout=60, command="veles-snapshots")
+            assert done.returncode in (0, 1, 2), arguments
+            assert "Traceback" not in done.stderr, arguments
+
+
+def test_output_of_any_encoding(tmp_path: Path) -> None:
+    made = Made("file", None, tmp_path)
+    made.add(first := header(1, "a", "a1", workflow="поиск"))
+    made.add(header(2, "a", "a2", first, workflow="поиск"))
+    command = [sys.executable, "-m", "runner.cli.shelf.app"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([*command, "tree"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "\\u043f" in done.stdout

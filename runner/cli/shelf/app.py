@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from typing import Any
@@ -29,6 +30,9 @@ class _Commands(TyperGroup):
         except RunnerError as error:
             print(f"veles-snapshots: {passwords.redact(str(error))}", file=sys.stderr)
             ctx.exit(error.exit_code)
+        except RecursionError:
+            print("veles-snapshots: a header nests its values too deeply to be shown", file=sys.stderr)
+            ctx.exit(2)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
 
@@ -67,6 +71,9 @@ for command in COMMANDS:
 
 def main() -> None:
     """Runs the command with the arguments of the process, and exits."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal has every character
+            stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler()
     handler.addFilter(passwords.RedactingFilter())
     logging.getLogger("runner").addHandler(handler)

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from runner.memory import keep_freed
 from runner.snapshots.format.reader import closed
 from runner.snapshots.shelf.contents import Array, Contents, read_contents
 from runner.snapshots.shelf.outline import SMALL, Content, Parts
 
-BLOCK = 1 << 20
+BLOCK = 1 << 18
 """Bytes that are compared at a time; whole elements of every type."""
 GUESS = "float32"
 """The type that arrays are taken for until it is known: it stands behind their contents."""
@@ -69,6 +70,7 @@ def compare(first: Open, second: Open) -> Comparison:
     Raises:
         SnapshotDamagedError: one is not as it was written.
     """
+    keep_freed()
     found, guessed = _pass(first, second, lambda number: number, {})
     ours, theirs = ({array.path: array for array in contents.arrays} for contents in (found.first, found.second))
     pairs = {path: (ours[path], theirs[path]) for path in ours if path in theirs}
