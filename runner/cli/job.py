@@ -249,7 +249,7 @@ def _reported(workflow: Workflow, asked: bool | None, launcher: Launcher, reques
     try:
         from runner.report import write_report
 
-        path = str(write_report(request.output_dir, workflow, drawn=not launcher.stop_requested))
+        path = str(write_report(request.output_dir, workflow, hurried=launcher.stop_requested))
     except Exception as error:
         log.warning("There is no report (%s: %s)", type(error).__name__, error)
         return None

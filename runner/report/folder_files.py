@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,37 @@ import yaml
 
 from runner.flat import flattened
 from runner.snapshots.shelf.lineage import processes
-from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.store import Entry, ignore
+from runner.snapshots.stores.store import Entry, Store, ignore
 
 MOST_BYTES = 64 << 20
 """Of a file that is read: what is larger was not written by a run."""
 MOST_SNAPSHOTS = 1000
 """The newest ones are listed."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the files of a run's folder say, as far as there are any.
+
+    Attributes:
+        result: `result.json`.
+        metrics: the rows of `metrics.jsonl`.
+        config: the configuration.
+        typed: the overrides that were typed.
+        conf: the name of the conf file.
+    """
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    config: Any = None
+    typed: list[str] = field(default_factory=list)
+    conf: str | None = None
+
+    @classmethod
+    def of(cls, folder: Path) -> Files:
+        """Reads the files of a folder."""
+        config = read_yaml(folder / ".hydra" / "config.yaml")
+        return cls(read_result(folder), read_metrics(folder), config, typed_overrides(folder), conf_of(folder))
 
 
 def read_yaml(path: Path) -> Any:
@@ -70,9 +95,15 @@ def conf_of(folder: Path) -> str | None:
         return None
 
 
-def snapshots(folder: Path) -> list[Entry]:
-    """Returns the snapshots in a folder, the oldest first; unreadable ones are left out."""
-    return list(islice(FileStore(folder).list(ignore), MOST_SNAPSHOTS))[::-1]
+def snapshots(store: Store, runs: Collection[str] | None = None) -> list[Entry]:
+    """Returns the snapshots in a store, the oldest first, or those of some processes; unreadable ones are left out."""
+    return list(islice(store.list(ignore, runs=runs), MOST_SNAPSHOTS))[::-1]
+
+
+def of_run(store: Store, log_id: str, workflow: str) -> list[Entry]:
+    """Returns the newest snapshots of a run, the oldest of them first; the name of its workflow spares the store the others."""
+    found = (entry for entry in store.list(ignore, workflow=workflow) if entry.header.log_id == log_id)
+    return list(islice(found, MOST_SNAPSHOTS))[::-1]
 
 
 def runs(entries: Iterable[Entry]) -> list[dict[str, Any]]:

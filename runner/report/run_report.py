@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from runner.checks import first_line
-from runner.errors import ConfigError, RunnerError
+from runner.errors import ConfigError, RunnerError, SnapshotError
 from runner.graph import Workflow, drawing
 from runner.metrics import records_of
 from runner.nn import StandardWorkflow, facts
@@ -23,10 +23,11 @@ from runner.plots.pictures import Curves, Matrix, Tiles
 from runner.plots.plotter import Plotter
 from runner.report import folder_files as files
 from runner.snapshots.announcements import megabytes
+from runner.snapshots.format.header import Header
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.store import Entry
+from runner.snapshots.stores.store import Entry, Store
 
 log = logging.getLogger(__name__)
 
@@ -42,41 +43,55 @@ LISTED = 200
 """Snapshots that are in the table; all are on the time line."""
 
 
-def run_report(folder: Path, workflow: Workflow | None, drawn: bool) -> dict[str, Any]:
-    """Returns what the page shows of a run, with or without the drawing of the graph.
+def run_report(folder: Path, workflow: Workflow | None, hurried: bool) -> dict[str, Any]:
+    """Returns what the page shows of the run whose folder it is; `hurried` as for `write_report`.
 
     Raises:
         ConfigError: the folder has nothing of a run.
     """
-    result, rows = files.read_result(folder), files.read_metrics(folder)
-    config = files.read_yaml(folder / ".hydra" / "config.yaml")
-    entries = _entries(folder, workflow)
-    if not (result or rows or config or entries or workflow):
+    read, entries = files.Files.of(folder), _entries(folder, workflow, hurried)
+    if not (read.result or read.metrics or read.config or entries or workflow):
         raise ConfigError(f"{str(folder)!r} has nothing of a run: no snapshots, no result.json, no .hydra")
+    return _report(str(folder), read, entries, workflow, hurried)
+
+
+def stored_report(store: Store, newest: Header) -> dict[str, Any]:
+    """Returns what the page shows of a run of which there are only snapshots.
+
+    Args:
+        store: where they are.
+        newest: the header of the newest one.
+    """
+    return _report(str(store), files.Files(), files.of_run(store, newest.log_id, newest.workflow), None)
+
+
+def _report(
+    place: str, read: files.Files, entries: list[Entry], workflow: Workflow | None, hurried: bool = False
+) -> dict[str, Any]:
     notes: list[str] = []
     if workflow is None and entries:
         workflow = _restored(entries[-1], notes)
     newest = entries[-1].header if entries else None
     pictures = _pictures(workflow) if workflow is not None else []
-    known = rows if workflow is None else [row for records in records_of(workflow) for row in records.epochs]
+    known = read.metrics if workflow is None else [row for records in records_of(workflow) for row in records.epochs]
     curves = _metric_curves(known, _unit(workflow)) or _converted(pictures, Curves, _curves)
-    typed = files.typed_overrides(folder) or (newest.overrides if newest else [])
-    settings = files.texts(config) if isinstance(config, dict) else files.texts(newest.config) if newest else {}
+    typed = read.typed or (newest.overrides if newest else [])
+    settings = read.config if isinstance(read.config, dict) else newest.config if newest else {}
     return {
-        "name": workflow.name if workflow is not None else newest.workflow if newest else folder.name,
-        "folder": str(folder),
+        "name": workflow.name if workflow is not None else newest.workflow if newest else Path(place).name,
+        "folder": place,
         "notes": notes,
-        "summary": _summary(result, workflow, newest),
+        "summary": _summary(read.result, workflow, newest),
         "layers": _layers(workflow),
         "data": _data(workflow),
-        "conf": files.conf_of(folder) or (newest.conf if newest else None),
+        "conf": read.conf or (newest.conf if newest else None),
         "typed": [text.partition("=")[::2] for text in typed if not text.startswith("conf=")],
-        "settings": settings,
+        "settings": files.texts(settings),
         "versions": newest.versions if newest else {},
         "runs": files.runs(entries),
         "snapshots": _snapshots(entries)[::-1][:LISTED],
         "count": len(entries),
-        "graph": _graph(workflow) if drawn else "",
+        "graph": "" if hurried else _graph(workflow),
         "confusion": _converted(pictures, Matrix, _confusion),
         "plotted": {
             "curves": curves,
@@ -87,14 +102,16 @@ def run_report(folder: Path, workflow: Workflow | None, drawn: bool) -> dict[str
     }
 
 
-def _entries(folder: Path, workflow: Workflow | None) -> list[Entry]:
+def _entries(folder: Path, workflow: Workflow | None, hurried: bool) -> list[Entry]:
     """Returns the snapshots in the folder, or of a workflow that is at hand, where its own are."""
     for snapshotter in snapshotters(workflow) if workflow is not None else []:
         store = snapshotter.store_
-        if isinstance(store, FileStore) and Path(store.directory).resolve() != folder.resolve():
-            found = files.snapshots(Path(store.directory))
-            return [entry for entry in found if entry.header.log_id == snapshotter.log_id]
-    return files.snapshots(folder)
+        is_file = isinstance(store, FileStore)
+        if store is None or (is_file and Path(store.place).resolve() == folder.resolve()) or (hurried and not is_file):
+            continue
+        with suppress(SnapshotError):  # a store that is away keeps nobody from the rest of the page
+            return files.snapshots(store, runs=snapshotter.runs)
+    return files.snapshots(FileStore(folder))
 
 
 def _restored(entry: Entry, notes: list[str]) -> Workflow | None:

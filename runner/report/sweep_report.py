@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.errors import ConfigError
 from runner.report import folder_files as files
+from runner.snapshots.stores.file import FileStore
 
 MOST_JOBS = 2000
 """The most jobs that are listed."""
@@ -56,7 +57,7 @@ def sweep_report(folder: Path) -> dict[str, Any]:
 
 
 def _job(folder: Path) -> dict[str, Any]:
-    result, entries = files.read_result(folder), files.snapshots(folder)
+    result, entries = files.read_result(folder), files.snapshots(FileStore(folder))
     header = entries[-1].header if entries else None
     metrics = header.metrics if header else {}
     objective = files.number(result.get("objective"))

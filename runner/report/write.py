@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.report import page
-from runner.report.run_report import run_report
+from runner.report.run_report import run_report, stored_report
 from runner.report.sweep_report import is_sweep, sweep_report
+from runner.snapshots.format.header import Header
+from runner.snapshots.stores.store import Store
 
 NAME = "report.html"
 """The file, in the folder that it is of."""
 
 
-def write_report(folder: str | Path, workflow: Workflow | None = None, *, drawn: bool = True) -> Path:
+def write_report(
+    folder: str | Path, workflow: Workflow | None = None, *, hurried: bool = False, to: Path | None = None
+) -> Path:
     """Writes `report.html` into the folder of a run or of a sweep, and returns its path.
 
     What the folder does not have is left out. Nothing that a snapshot or a file brings is run, and none of it is more than text
@@ -26,7 +31,8 @@ def write_report(folder: str | Path, workflow: Workflow | None = None, *, drawn:
         folder: of a run, with its snapshots; or of a sweep.
         workflow: the run's, if it is at hand. Default: restored from the newest snapshot in the folder, as far as the default
             restore allows.
-        drawn: whether the graph of the workflow is drawn, which takes Graphviz the tenth of a second.
+        hurried: whether to leave out what takes time: the drawing of the graph, and snapshots in databases and at URLs.
+        to: another folder to write it into.
 
     Raises:
         ConfigError: there is no such folder, nothing of a run in it, or the report cannot be written.
@@ -37,17 +43,36 @@ def write_report(folder: str | Path, workflow: Workflow | None = None, *, drawn:
     if workflow is None and is_sweep(folder):
         text = page.render("sweep.html", sweep_report(folder))
     else:
-        text = page.render("run.html", run_report(folder, workflow, drawn))
+        text = page.render("run.html", run_report(folder, workflow, hurried))
+    return _write(to or folder, text, _mode(folder))
+
+
+def write_stored(to: Path, store: Store, newest: Header) -> Path:
+    """Writes `report.html` of a run of which there are only snapshots, such as in a database, and returns its path.
+
+    Args:
+        to: the folder to write it into.
+        store: where the snapshots are.
+        newest: the header of the run's newest one.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    return _write(to, page.render("run.html", stored_report(store, newest)), 0o666)
+
+
+def _write(folder: Path, text: str, mode: int) -> Path:
     path = folder / NAME
     temporary = folder / f".{NAME}.{os.getpid()}.tmp"
     try:
-        temporary.touch(_mode(folder))
+        temporary.touch(mode)
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         temporary.replace(path)
     except OSError as error:
         raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
 
 

@@ -50,20 +50,8 @@ app = typer.Typer(
     usage, or if there is no such snapshot.""",
 )
 COMMANDS = (
-    reporting.report,
-    *(looking.ls, looking.show, looking.best, looking.tree, checking.verify),
-    *(
-        resuming.diff,
-        resuming.why,
-        resuming.report,
-        coding.code,
-        changing.tag,
-        changing.note,
-        changing.cp,
-        changing.rm,
-        changing.prune,
-    ),
-    *(checking.deliver, checking.ddl),
+    *(looking.ls, looking.show, looking.best, looking.tree, checking.verify, resuming.diff, resuming.why, coding.code),
+    *(changing.tag, changing.note, changing.cp, changing.rm, changing.prune, reporting.report, checking.deliver, checking.ddl),
 )
 for command in COMMANDS:
     app.command()(command)
