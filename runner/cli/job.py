@@ -32,8 +32,9 @@ from runner.nn import StandardWorkflow
 from runner.plots.canvas import can_draw
 from runner.snapshots.claims import Claims
 from runner.snapshots.format.header import Header
-from runner.snapshots.kept_code import counted
-from runner.snapshots.restoring.restore import Restored, kept_code_of
+from runner.snapshots.kept_code import KeptCode, counted
+from runner.snapshots.restoring import kept_modules
+from runner.snapshots.restoring.restore import Restored
 from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores import spool
 from runner.snapshots.stores.file_system import read_mode
@@ -60,7 +61,7 @@ def run(node: DictConfig) -> Outcome:
     taken_over = schema.let_optimizer_take_over(node, request.typed_keys)
     if node.snapshot:
         node.snapshot = concealed(node.snapshot).replace("${", "\\${")  # it is resolved already
-    with Claims() as claims:
+    with Claims() as claims, kept_modules.apart():
         restored = source.find_snapshot(node, request, claims)
         if restored is None:
             if node.mode is Mode.evaluate:
@@ -376,7 +377,7 @@ def _warn_of_new_code(restored: Restored) -> None:
 def _how_much(restored: Restored, module: str) -> str:
     """Returns how much a module has changed, if its code is kept with the snapshot."""
     with suppress(SnapshotError, OSError):
-        code = kept_code_of(restored.header, restored.store)
+        code = KeptCode.of(restored.header, restored.store)
         if (file := code.modules.get(module)) and (path := getattr(sys.modules.get(module), "__file__", None)):
             return f" {counted(code.files[file], Path(path).read_text(errors='replace'))}"
     return ""

@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.errors import SnapshotDamagedError
+from runner.errors import SnapshotDamagedError, SnapshotNotFoundError
+from runner.snapshots.format.header import Header
+from runner.snapshots.stores.store import Store
 
 LIMIT = 1 << 20
 """Bytes of source files, conf file and git's difference in all; what is beyond is left out, and that is told."""
@@ -69,6 +71,19 @@ class KeptCode:
     def packed(self) -> bytes:
         """Returns the code as stores keep it: in gzip."""
         return gzip.compress(self.written(), mtime=0)
+
+    @classmethod
+    def of(cls, header: Header, store: Store) -> KeptCode:
+        """Returns the code that is kept with a snapshot.
+
+        Raises:
+            SnapshotNotFoundError: there is none.
+            SnapshotDamagedError: it is not the code that the header means.
+        """
+        data = None if header.kept_code is None else store.kept_code(header.kept_code)
+        if data is None or header.kept_code is None:
+            raise SnapshotNotFoundError(f"no code is kept with the snapshot {header.uuid} in {store}")
+        return cls.unpacked(data, header.kept_code)
 
     @classmethod
     def unpacked(cls, data: bytes, digest: str) -> KeptCode:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 from runner import passwords
 from runner.graph import Workflow
@@ -39,25 +40,24 @@ def versions() -> dict[str, str]:
 
 def code(workflow: Workflow) -> dict[str, str]:
     """Returns the SHA-256 of the source of each module that defines a unit of the workflow."""
-    modules = sorted({type(unit).__module__ for unit in [workflow, *workflow.units]})
-    return {module: digest for module in modules if (digest := _source_digest(module))}
+    names = sorted({type(unit).__module__ for unit in [workflow, *workflow.units]})
+    return {name: digest for name in names if (module := sys.modules.get(name)) and (digest := _source_digest(module))}
 
 
 @cache
-def _source_digest(module: str) -> str | None:
+def _source_digest(module: ModuleType) -> str | None:
     source = _source(module)
     return None if source is None else hashlib.sha256(source).hexdigest()
 
 
-def _source(module: str) -> bytes | None:
+def _source(module: ModuleType) -> bytes | None:
     """Returns the source of a module that was imported: from its file, or from code that was kept with a snapshot."""
-    found = sys.modules.get(module)
-    if (path := getattr(found, "__file__", None)) is not None:
+    if (path := getattr(module, "__file__", None)) is not None:
         return Path(path).read_bytes()
-    spec = getattr(found, "__spec__", None)
+    spec = getattr(module, "__spec__", None)
     if spec is None or not str(spec.origin).startswith(ORIGIN):
         return None
-    return str(spec.loader.get_source(module)).encode()
+    return str(spec.loader.get_source(module.__name__)).encode()
 
 
 def kept_code(workflow: Workflow, conf: str | None) -> KeptCode | None:
@@ -70,31 +70,36 @@ def kept_code(workflow: Workflow, conf: str | None) -> KeptCode | None:
         workflow: the workflow.
         conf: the name of the conf file, or its path.
     """
-    units = [*all_units(workflow)]
-    names = sorted({cls.__module__ for unit in units for cls in type(unit).__mro__})
+    own_conf = _conf(conf)
+    room = LIMIT - (len(own_conf[1].encode()) if own_conf else 0)
     files, modules, paths, left_out = dict[str, str](), dict[str, str](), list[Path](), list[str]()
-    room = LIMIT
-    for name in dict.fromkeys(part for module in names for part in (*_parents(module), module)):
-        if not _is_own(name) or (source := _source(name)) is None:
+    for name in _own_modules(workflow):
+        module = sys.modules[name]
+        if (source := _source(module)) is None:
             continue
-        file, text = file_of(name, hasattr(sys.modules[name], "__path__")), source.decode(errors="replace")
-        if len(text) > room:
+        file = file_of(name, hasattr(module, "__path__"))
+        if len(source) > room:
             left_out.append(file)
             continue
-        room -= len(text)
-        files[file], modules[name] = text, file
-        if (path := getattr(sys.modules[name], "__file__", None)) is not None:
+        room -= len(source)
+        files[file], modules[name] = source.decode(errors="replace"), file
+        if (path := getattr(module, "__file__", None)) is not None:
             paths.append(Path(path).resolve())
-    own_conf = _conf(conf)
     if not files and own_conf is None:
         return None
     commit, changes = _git(paths)
-    if len(changes) > room:
+    if len(changes.encode()) > room:
         left_out.append("the difference from the commit")
         changes = ""
     if left_out:
         log.warning("There is no room for all code with the snapshots (%d bytes): without %s", LIMIT, ", ".join(left_out))
     return KeptCode(files, modules, own_conf, commit, changes, tuple(left_out))
+
+
+def _own_modules(workflow: Workflow) -> list[str]:
+    """Returns the user's modules that define a class of a unit, each after the packages that it is in."""
+    names = sorted({cls.__module__ for unit in all_units(workflow) for cls in type(unit).__mro__})
+    return [name for name in dict.fromkeys(part for module in names for part in (*_parents(module), module)) if _is_own(name)]
 
 
 def _parents(module: str) -> list[str]:
@@ -126,7 +131,10 @@ def _git(paths: Sequence[Path]) -> tuple[str | None, str]:
     # Nothing that the repository configures is run for it.
     options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
     outputs: list[str] = []
-    for arguments in (["rev-parse", "HEAD"], ["diff", "--no-ext-diff", "--no-textconv", "HEAD", "--", *map(str, paths)]):
+    for arguments in (
+        ["rev-parse", "HEAD"],
+        ["diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--", *map(str, paths)],
+    ):
         try:
             done = subprocess.run(
                 ["git", "-C", str(folder), *options, *arguments], capture_output=True, timeout=GIT_LIMIT, check=True

@@ -283,7 +283,7 @@ class Snapshotter(Unit):
             self.writer_ = Writer(settings.workers, staging)
         done = partial(self._on_written, header, self.retention_)
         sampled = self.grace_.needs_sample(settings)
-        request = Request(header, codec, level, self.key_, store, done, settings.on_unrestorable, sampled)
+        request = Request(header, codec, level, self.key_, store, done, settings.on_unrestorable, sampled, self._keep_code)
         try:
             self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
         except BaseException:
@@ -317,7 +317,7 @@ class Snapshotter(Unit):
             log.error("No snapshot: %s; the run goes on", error)
 
     def _collect_code(self) -> None:
-        """Collects the user's own code, once for each run: what takes a snapshot without one, such as a script, keeps none."""
+        """Collects the user's own code, once for each process."""
         assert self.workflow is not None
         if self.settings.keep_code:
             launcher = self.workflow.launcher
@@ -325,7 +325,7 @@ class Snapshotter(Unit):
             self.code_digest_ = None if self.code_ is None else self.code_.digest
 
     def _keep_code(self) -> None:
-        """Puts the code beside the first snapshot of the process; without it, the snapshot is as good as ever."""
+        """Keeps the code, in the background, before the first snapshot of the process, which is as good without it."""
         if self.code_ is None or self.code_digest_ is None:
             return
         try:
@@ -339,7 +339,6 @@ class Snapshotter(Unit):
         self.last_location = written.location
         self.failed_ = False
         announcements.acknowledge(written, header)
-        self._keep_code()
         _delete_expired(retention, Entry(written.location, header))
         self.grace_.add(written, self.settings)
 

@@ -1,5 +1,6 @@
 """The companion table says in columns what a header says, so that a company's own tools can ask for it."""
 
+import logging
 import shutil
 import sqlite3
 from contextlib import closing
@@ -87,7 +88,10 @@ def test_tables_of_earlier_versions_get_the_columns(database: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
-def test_accounts_that_may_not_alter_tables_use_them_as_they_are(kind: str, servers: Servers, tmp_path: Path) -> None:
+def test_accounts_that_may_not_alter_tables_use_them_as_they_are(
+    kind: str, servers: Servers, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     database = servers.database(kind, tmp_path)
     old_tables(database)
     name = dict(part.split("=", 1) for part in database.odbc.split(";"))["DATABASE"]
@@ -103,6 +107,7 @@ def test_accounts_that_may_not_alter_tables_use_them_as_they_are(kind: str, serv
     odbc = connection_string(driver, database.port, user=user).replace("DATABASE=veles", f"DATABASE={name}")
     store = OdbcStore(odbc)
     store.prepare()
+    assert "veles-snapshots ddl --upgrade" in caplog.text
     one = header("run_one")
     location = store.put(one, NONE, content(one))
     assert [entry.header for entry in store.list()] == [one]
@@ -114,7 +119,11 @@ def test_accounts_that_may_not_alter_tables_use_them_as_they_are(kind: str, serv
 def test_the_stored_database_of_today_is_migrated(tmp_path: Path, odbc_folder: Path) -> None:
     database = tmp_path / "rows.db"
     shutil.copy(HERE / "format2" / "rows.db", database)
-    store = OdbcStore(f"DRIVER={{SQLite3}};Database={database}")
+    odbc = f"DRIVER={{SQLite3}};Database={database}"
+    OdbcStore(odbc, create_table=False).prepare()
+    with closing(sqlite3.connect(database)) as connection:
+        assert len(connection.execute("PRAGMA table_info(veles_chunks)").fetchall()) == 4
+    store = OdbcStore(odbc)
     (before,) = store.list()
     content_before = b"".join(store.open(before.location))
     store.prepare()

@@ -2,9 +2,11 @@
 
 import gzip
 import hashlib
+import importlib
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from runner.errors import SnapshotDamagedError
 from runner.snapshots.kept_code import KeptCode
 from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.restoring import kept_modules
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.store import Store
 from tests import forked
@@ -117,6 +120,9 @@ def test_kept_told_extracted_and_run(project: Path, veles_run: Run) -> None:
     (project / "said").unlink()
     veles_run("conf=flow", first, *signed, "snapshotter.directory=kept")
     assert (project / "said").read_text() == "first\n" * 2
+    (project / "said").unlink()
+    veles_run("-m", "conf=flow", first, *signed[:2], "restore.code=snapshot,today", "snapshotter.directory=swept")
+    assert (project / "said").read_text() == "first\n" * 2 + "second\n" * 2
     # What goes on is kept with the code that ran.
     assert [row["now"] for row in json.loads(shelf(project, "code", "latest", "--in", "kept", "--json"))["files"]][1] == "+1 -1"
 
@@ -125,10 +131,19 @@ def test_kept_told_extracted_and_run(project: Path, veles_run: Run) -> None:
     assert "digest" in veles_run("conf=flow", first, *signed, code=2).stderr
     assert "digest" in shelf(project, "code", "latest", "--in", "snapshots", code=2)
     kept.unlink()
-    assert "no code" in veles_run("conf=flow", first, *signed, code=2).stderr
+    for which in (first, "snapshot=latest", "snapshot=auto"):
+        assert "no code" in veles_run("conf=flow", which, *signed, code=2).stderr
     shelf(project, "code", "latest", "--in", "snapshots", code=2)
     veles_run("conf=flow", "snapshotter.keep_code=false", "snapshotter.directory=without")
     assert not [*project.glob("without/.*.code")]
+
+
+def test_the_script_that_runs_is_not_imported_again() -> None:
+    before = sys.modules["__main__"], [*sys.meta_path]
+    with kept_modules.apart():
+        kept_modules.install(KeptCode({"__main__.py": "raise SystemExit"}, {"__main__": "__main__.py"}))
+        assert importlib.import_module("__main__") is before[0]
+    assert (sys.modules["__main__"], sys.meta_path) == before
 
 
 def test_stores_keep_code_once(database: Server, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 from runner.cli.shelf import options
 from runner.cli.shelf.printing import Column, dump, say, size, table
 from runner.cli.shelf.resuming import source_of
-from runner.errors import ConfigError, SnapshotNotFoundError, StoreError
+from runner.errors import ConfigError, StoreError
 from runner.snapshots.kept_code import KeptCode, counted, difference
 from runner.snapshots.stores.location import DEFAULT_TABLE
 
@@ -36,11 +36,7 @@ def code(
     veles-snapshots code tag:baseline --extract baseline-code
     """
     entry, store = options.shelf(place, odbc, table_name).find(snapshot)
-    digest = entry.header.kept_code
-    data = None if digest is None else store.kept_code(digest)
-    if data is None or digest is None:
-        raise SnapshotNotFoundError(f"no code is kept with {entry.location!r}")
-    kept = KeptCode.unpacked(data, digest)
+    kept = KeptCode.of(entry.header, store)
     if extract is not None:
         _extract(kept, extract)
     rows = [

@@ -85,6 +85,7 @@ class Request:
         done: called in the background when the snapshot is durable.
         on_unrestorable: whether a state that the default restore would refuse is an error (`raise`) or logged (`warn`).
         sampled: whether `Written.sample` is wanted.
+        begin: called in the background before the snapshot is written.
     """
 
     header: Header
@@ -95,6 +96,7 @@ class Request:
     done: Callable[[Written], object]
     on_unrestorable: str = "raise"
     sampled: bool = False
+    begin: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,8 @@ class Writer:
         try:
             with closing(_Encoding(job, self.pool)) as encoding:
                 encoding.begin()  # compresses while the store gets ready
+                if request.begin is not None:
+                    request.begin()
                 began = time.perf_counter()
                 written.location = request.store.put(request.header, request.codec, iter(encoding))
                 written.storing = time.perf_counter() - began - encoding.awaited

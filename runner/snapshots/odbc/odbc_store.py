@@ -18,7 +18,7 @@ from runner.snapshots.format.measured import Measured
 from runner.snapshots.odbc import pages, sqlite, strings
 from runner.snapshots.odbc.connection import Result, connect, folder_of
 from runner.snapshots.odbc.dialects import CODE, CODE_NAME, FACTS, MARK, NAME_LENGTH, Table, check_table
-from runner.snapshots.odbc.driver import load, shown, translated, translation
+from runner.snapshots.odbc.driver import load, message, shown, translated, translation
 from runner.snapshots.odbc.lease import Lease
 from runner.snapshots.odbc.proof import Proof
 from runner.snapshots.odbc.session import Content, Row, Session, sql_time, text_of
@@ -28,7 +28,7 @@ from runner.snapshots.stores.lock import locked
 from runner.snapshots.stores.marks import Mark
 from runner.snapshots.stores.patience import IMPATIENCE, PATIENCE
 from runner.snapshots.stores.snapshot_names import PROTOCOL_MARK
-from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
+from runner.snapshots.stores.store import Entry, Store, Unreadable, code_name, ignore, selected
 from runner.text import as_name
 
 log = logging.getLogger(__name__)
@@ -113,13 +113,29 @@ class OdbcStore(Store):
         self._learn_facts(session)
         if session.facts:
             return
-        for statement in session.sql.widen:
-            session.attempt(statement, commit=True)
-        self._facts = None
-        self._learn_facts(session)
-        for count in session.describe_older() if session.sizes else ():
-            session.connection.commit()
-            log.info("%s: columns filled for %d snapshots", self, count)
+        if self.create_table:
+            for statement in session.sql.widen:
+                session.attempt(statement, commit=True)
+            self._facts = None
+            self._learn_facts(session)
+        if session.sizes:
+            self._describe_older(session)
+        elif not session.facts:
+            log.info(
+                "%s has no columns to ask for epoch, score and sizes, and this account does not add them: `veles-snapshots ddl"
+                " --upgrade` prints the SQL for an administrator",
+                self,
+            )
+
+    def _describe_older(self, session: Session) -> None:
+        """Fills the new columns for the snapshots that are there. Nothing depends on it, so no error ends the run."""
+        try:
+            for count in session.describe_older():
+                session.connection.commit()
+                log.info("%s: columns filled for %d snapshots", self, count)
+        except load().Error as error:
+            session.connection.rollback()
+            log.warning("%s: epoch, score and sizes of older snapshots are not in its columns: %s", self, message(error))
 
     def _learn_facts(self, session: Session) -> None:
         """Tells a session whether the companion table has the columns of `FACTS`, and what this account may do with them."""
@@ -318,17 +334,17 @@ class OdbcStore(Store):
             session.connection.commit()
 
     def keep_code(self, digest: str, data: bytes) -> None:
-        with self._session("write to", PATIENCE) as session:
-            if session.fetch(session.sql.chunk, digest[:32], CODE_NAME, CODE) is None:
-                with suppress(load().Error):  # another process was quicker
-                    session.connection.execute(session.sql.insert_chunk, digest[:32], CODE_NAME, CODE, data)
-                    session.connection.commit()
+        row = code_name(digest), CODE_NAME, CODE
+        with self._session("write to", IMPATIENCE) as session, suppress(load().IntegrityError):  # another process was quicker
+            if session.fetch(session.sql.chunk, *row) is None:
+                session.connection.execute(session.sql.insert_chunk, *row, data)
+                session.connection.commit()
 
     def kept_code(self, digest: str) -> bytes | None:
         with self._session("read", IMPATIENCE) as session:
             if self._columns(session, session.sql.chunks) is None:
                 return None
-            return session.fetch(session.sql.chunk, digest[:32], CODE_NAME, CODE)
+            return session.fetch(session.sql.chunk, code_name(digest), CODE_NAME, CODE)
 
     def marks(self) -> Mapping[str, Mark]:
         with self._session("read", IMPATIENCE) as session:

@@ -201,7 +201,6 @@ class Session:
             count: maximum number of rows.
             headers: whether the companion table is there, which has the headers.
             sizes: whether it has the columns of `FACTS`.
-            headers: whether to join the companion table, which has the headers.
             apart_from: processes whose rows are left out.
         """
         statement = self.sql.newest(wanted, count, headers, sizes, len(apart_from))

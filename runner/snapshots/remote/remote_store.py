@@ -21,7 +21,7 @@ from runner.snapshots.remote.services import SERVICES, Files
 from runner.snapshots.stores.marks import LIMIT, Mark
 from runner.snapshots.stores.patience import IMPATIENCE, PATIENCE, tries
 from runner.snapshots.stores.snapshot_names import CURRENT, may_be_snapshot, stem_of
-from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
+from runner.snapshots.stores.store import CODE_LIMIT, Entry, Store, Unreadable, code_name, ignore, selected
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,6 @@ AT_ONCE = 64
 
 MARKS = ".marks"
 """The folder, in that of the snapshots, of objects with what is written on them."""
-CODE_LIMIT = 32 << 20
-"""Bytes that are read of the code of a run."""
 
 _PLACE = re.compile(r"(?s)[a-z0-9]+://[^/]+(/.*)?")
 _WITH_PASSWORD = re.compile(r"://[^/]*:[^/]*@")
@@ -270,7 +268,7 @@ class RemoteStore(Store):
 
     def keep_code(self, digest: str, data: bytes) -> None:
         with suppress(FileExistsError):
-            tries(PATIENCE)(Files(self.place).create, self._code(digest), data)
+            tries(IMPATIENCE)(Files(self.place).create, self._code(digest), data)
 
     def kept_code(self, digest: str) -> bytes | None:
         files, url = Files(self.place), self._code(digest)
@@ -278,7 +276,7 @@ class RemoteStore(Store):
         return None if size is None else tries(IMPATIENCE)(files.read, url, 0, min(size, CODE_LIMIT))
 
     def _code(self, digest: str) -> str:
-        return f"{self.place}/.{digest[:32]}.code"
+        return f"{self.place}/.{code_name(digest)}.code"
 
     def claimed(self, run: str) -> AbstractContextManager[None]:
         # What is in this process's memory no other process can go on with.

@@ -152,19 +152,6 @@ def tell_unreadable(location: str, error: SnapshotError) -> None:
     log.warning("snapshot %r cannot be used: %s; passing it over", location, str(error))
 
 
-def kept_code_of(header: Header, store: Store) -> KeptCode:
-    """Returns the code that is kept with a snapshot.
-
-    Raises:
-        SnapshotNotFoundError: there is none.
-        SnapshotDamagedError: it is not the code that the header means.
-    """
-    data = None if header.kept_code is None else store.kept_code(header.kept_code)
-    if data is None or header.kept_code is None:
-        raise SnapshotNotFoundError("no code is kept with the snapshot")
-    return KeptCode.unpacked(data, header.kept_code)
-
-
 def folder_stores(roots: Iterable[Path]) -> Iterator[FileStore]:
     """Yields a store for each folder at or below the given ones that has snapshots."""
     folders = {path.parent for root in roots for path in root.rglob("*.pickle*")}
@@ -183,7 +170,7 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
                 raise SnapshotDamagedError(f"its header is not the one that is listed: {error}") from error
             raise
         if policy.kept_code:
-            kept_modules.install(kept_code_of(header, store))
+            kept_modules.install(_kept_code(header, store))
         workflow = policy.load(file, budget)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
@@ -191,6 +178,14 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
         for snapshotter in snapshotters(workflow):
             type(snapshotter).restored_from(snapshotter, location, granted(snapshotter.place, snapshotter.mode, store))
         return Restored(workflow, location, header, store)
+
+
+def _kept_code(header: Header, store: Store) -> KeptCode:
+    """Returns the code that is to run. Without it the snapshot is refused, and no older one takes its place."""
+    try:
+        return KeptCode.of(header, store)
+    except (SnapshotNotFoundError, SnapshotDamagedError) as error:
+        raise SnapshotRefusedError(f"restore.code=snapshot: {error}") from error
 
 
 def _provide_classes(workflow: Workflow, policy: Policy) -> None:

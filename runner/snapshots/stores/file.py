@@ -24,12 +24,10 @@ from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.lock import locked
 from runner.snapshots.stores.marks import LIMIT, Mark
 from runner.snapshots.stores.snapshot_names import CURRENT, PROTOCOL_MARK, may_be_snapshot, stem_of
-from runner.snapshots.stores.store import Entry, Store, Unreadable, ignore, selected
+from runner.snapshots.stores.store import CODE_LIMIT, Entry, Store, Unreadable, code_name, ignore, selected
 
 log = logging.getLogger(__name__)
 
-CODE_LIMIT = 32 << 20
-"""Bytes that are read of the code of a run."""
 MARK = ".mark"
 """The end of the name of what is written on a snapshot: `.<name of the file>.mark`, in the same folder."""
 
@@ -50,10 +48,6 @@ def is_mark(name: str) -> bool:
 def mark_of(path: Path) -> Path:
     """Returns the file with what is written on a snapshot."""
     return path.with_name(f".{path.name}{MARK}")
-
-
-def _code_name(digest: str) -> str:
-    return f".{digest[:32]}.code" if digest.isalnum() else ".none.code"
 
 
 def _read(path: Path, limit: int) -> bytes | None:
@@ -164,7 +158,7 @@ class FileStore(Store):
                 stack.callback(self._unlink, Path(location))
 
     def keep_code(self, digest: str, data: bytes) -> None:
-        path = self.directory / _code_name(digest)
+        path = self._code(digest)
         if path.exists():
             return
         with translated(WRITE, self.directory):
@@ -172,7 +166,10 @@ class FileStore(Store):
             self._replace(path, data)
 
     def kept_code(self, digest: str) -> bytes | None:
-        return _read(self.directory / _code_name(digest), CODE_LIMIT)
+        return _read(self._code(digest), CODE_LIMIT)
+
+    def _code(self, digest: str) -> Path:
+        return self.directory / f".{code_name(digest)}.code"
 
     def marks(self) -> Mapping[str, Mark]:
         texts = (_read(path, LIMIT) for path in self._marks())

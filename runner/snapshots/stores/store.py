@@ -43,6 +43,9 @@ class Entry:
         return self.header.time
 
 
+CODE_LIMIT = 32 << 20
+"""Bytes that are read of the code of a run."""
+
 Unreadable = Callable[[str, SnapshotError], object]
 """Called for each snapshot whose header cannot be read, with its location and the error."""
 
@@ -175,6 +178,11 @@ class Store(ABC):
     def identity(self) -> str:
         """Identifies the store, however its place is spelled: two stores with the same identity are the same store."""
         return self.place
+
+
+def code_name(digest: str) -> str:
+    """Returns the name under which code is kept, from what a header, which may be forged, says of it."""
+    return digest[:32] if digest.isalnum() and digest.isascii() else "none"
 
 
 def selected(header: Header, runs: Collection[str] | None, workflow: str | None, apart_from: Collection[str] = ()) -> bool:
