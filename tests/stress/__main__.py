@@ -30,6 +30,9 @@ TESTS = {
     "mutate": Test("tests.mutate", "load mutated pickles under an audit hook", 10_000_000, 100_000),
     "kill-writer": Test("tests.stress.kill_writer", "kill a writer of snapshots, and restore the latest", 100_000, 1_000),
     "kill-training": Test("tests.stress.kill_training", "kill a run that trains, and resume it to its end", 1_000, 50),
+    "kill-shelf": Test(
+        "tests.stress.kill_shelf", "kill veles-snapshots within cp, rm, prune and tag, so often each", 1_000, 100
+    ),
     "lose-work": Test("tests.stress.lose_work", "kill a run that may lose a second, and measure what it loses", 1_000, 50),
     "stop-training": Test(
         "tests.stress.stop_training", "stop a run by signals in pipelines and shells, and resume it", 600, 50

@@ -1,17 +1,20 @@
 """Kills `veles-snapshots` at random moments of cp, rm, prune and tag: nothing acknowledged is lost, no half copy is listed.
 
-`python -m tests.stress.kill_shelf SEED COUNT` prints what went wrong, and how many commands had ended before their kill; the
-exit code is 1 if anything did.
+`python -m tests.stress.kill_shelf SEED COUNT` kills as many commands of each kind before they end, prints a dict of how many
+those were and what went wrong, and ends with exit code 1 if anything did.
 """
 
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import typer.main
@@ -24,10 +27,12 @@ from runner.snapshots.format.layout import Digest, header_bytes
 from runner.snapshots.format.reader import verify
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.marks import Mark
 from runner.snapshots.stores.store import Store
 from tests.servers import odbc_settings
 
 CODEC = codecs.find("zst")
+KINDS = ("cp", "rm", "prune", "tag")
 SNAPSHOTS = 5
 SIZE = 300_000
 MEMORY = Path("/dev/shm")
@@ -82,24 +87,30 @@ def killed(arguments: list[str], output: Path, delay: float) -> tuple[list[str],
     return text[: text.rfind("\n") + 1].splitlines(), bool(ended), took
 
 
-def run(rng: random.Random, count: int) -> list[str]:
-    """Kills as many commands; returns what went wrong."""
-    wrong: list[str] = []
+def run(rng: random.Random, kills: int) -> tuple[Counter[str], list[str]]:
+    """Kills as many commands of each kind; returns how many were killed and had ended, and what went wrong."""
+    counts, wrong, longest = Counter[str](), list[str](), dict[str, float]()
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder, odbc_settings():
-        output, longest = Path(folder, "output"), 0.3
-        for number in range(count):
+        output = Path(folder, "output")
+        for number in count():
+            if min(counts[f"killed {kind}"] for kind in KINDS) >= kills:
+                break
             place = Path(folder, str(number))
             place.mkdir()
             trial = _Trial(place, rng, in_database=number % 3 == 2)
-            for arguments, check in rng.sample(trial.commands(), 2):
-                lines, ended, took = killed(arguments, output, rng.uniform(0, 1.1 * longest))
-                longest = max(0.02, took) if ended else longest
+            left = [one for one in trial.commands() if counts[f"killed {one[0][0]}"] < kills]
+            for arguments, check in rng.sample(left, min(2, len(left))):
+                kind = arguments[0]
+                lines, ended, took = killed(arguments, output, rng.uniform(0, 1.1 * longest.get(kind, 0.1)))
+                longest[kind] = max(0.02, took) if ended else longest.get(kind, 0.1)
+                counts["ended" if ended else f"killed {kind}"] += 1
                 try:
                     trial.check_all_whole()
                     check(lines, ended)
                 except (AssertionError, SnapshotError) as error:
-                    wrong.append(f"{arguments[0]} {number}: {error!r}")
-    return wrong
+                    wrong.append(f"{arguments} {number}: {error!r}")
+            shutil.rmtree(place)
+    return counts, wrong
 
 
 class _Trial:
@@ -117,6 +128,8 @@ class _Trial:
             header, data = snapshot(number, rng)
             self.store.put(header, CODEC, [data])
             self.headers.append(header)
+        last = next(entry for entry in self.store.list() if entry.header.uuid == self.headers[4].uuid)
+        self.store.mark(last.location, Mark(last.header.uuid, ("old",)))
         self.may_go: set[str] = set()
 
     def commands(self) -> list[tuple[list[str], Callable[[list[str], bool], None]]]:
@@ -128,7 +141,8 @@ class _Trial:
             (["cp", *ids, *self.within, "--to", there, "--compression", "gz"], self.check_copied),
             (["rm", ids[1], ids[2], *self.within], self.check_gone(ids[1:3])),
             (["prune", *self.place, "--keep-last", "2", "--yes"], self.check_gone(ids[:3])),
-            (["tag", ids[4], "good", *self.within], self.check_tagged),
+            (["tag", ids[4], "good", *self.within], self.check_tagged("good", ids[4])),
+            (["tag", ids[3], "old", "--move", *self.within], self.check_tagged("old", ids[3], ids[4])),
         ]
 
     def check_all_whole(self) -> None:
@@ -154,19 +168,26 @@ class _Trial:
 
         return check
 
-    def check_tagged(self, lines: list[str], ended: bool) -> None:
-        marks = self.store.marks()
-        assert {mark.tags for mark in marks.values()} <= {("good",)}
-        assert not ended or marks.keys() == {self.headers[4].uuid}
+    def check_tagged(self, tag: str, now: str, before: str | None = None) -> Callable[[list[str], bool], None]:
+        def check(lines: list[str], ended: bool) -> None:
+            marks = self.store.marks()
+            found = {uuid for uuid, mark in marks.items() if tag in mark.tags}
+            assert found <= {now, before}
+            assert found or before is None, "a tag that was moved is lost"
+            assert not ended or found == {now}
+            assert any("old" in mark.tags for mark in marks.values())
+
+        return check
 
 
 def _raise(location: str, error: SnapshotError) -> None:
     raise AssertionError(f"{location} is listed: {error}")
 
 
-def main(seed: str, count: str) -> None:
-    wrong = run(random.Random(int(seed)), int(count))
-    print(f"{count} pairs of commands killed; wrong: {wrong or 'nothing'}")
+def main(seed: str, kills: str) -> None:
+    counts, wrong = run(random.Random(int(seed)), int(kills))
+    print(*wrong, sep="\n", file=sys.stderr, end="")
+    print({**counts, "wrong": len(wrong)})
     sys.exit(bool(wrong))
 
 

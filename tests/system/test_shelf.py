@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from runner.snapshots import codecs
@@ -166,6 +167,12 @@ def test_looking(made: Made, shelf: Shelf) -> None:
     assert nodes[other.run_id]["from_process"] is None
     drawn = shelf("tree", *made.place).stdout
     assert [line[:3] for line in drawn.splitlines() if line.startswith(("├", "└"))] == ["├─ ", "└─ "]
+
+    told = json.loads(shelf("report", *made.place, "--run", first.log_id[:8], "--to", ".", "--json").stdout)
+    page = (made.folder / told["report"]).read_text()
+    assert all(one.time[:19].replace("T", " ") in page for one in (first, second, resumed))
+    assert branch.time[:19].replace("T", " ") not in page
+    shelf("report", *made.place, "--workflow", "none", code=2)
 
 
 def test_verify_names_what_is_bad(made: Made, shelf: Shelf) -> None:
@@ -381,7 +388,8 @@ def test_tags_and_notes(made: Made, shelf: Shelf) -> None:
     before = {entry.header.uuid: b"".join(made.store("").open(entry.location)) for entry in made.all()}
     shelf("tag", first.uuid[:8], "good", *made.looked_in)
     shelf("tag", first.uuid[:8], "v1.0", *made.looked_in)
-    shelf("note", first.uuid[:8], "ä\x1b[2J\n'quoted'", *made.looked_in)
+    written = json.loads(shelf("note", first.uuid[:8], "ä\x1b[2J\n'quoted'", *made.looked_in, "--json").stdout)
+    assert written == {"uuid": first.uuid, "tags": ["good", "v1.0"], "note": "ä\x1b[2J\n'quoted'"}
     assert json.loads(shelf("show", "tag:good", *made.looked_in, "--json").stdout)["uuid"] == first.uuid
     assert shelf("note", "tag:good", *made.looked_in).stdout.strip() == r"ä\x1b[2J\n'quoted'"
     assert "good" in shelf("tag", second.uuid[:8], "good", *made.looked_in, code=2).stderr
@@ -448,7 +456,9 @@ def test_a_mark_is_that_of_its_snapshot_alone(tmp_path: Path, shelf: Shelf) -> N
 
 
 def test_killed_commands_lose_nothing(rng: random.Random) -> None:
-    assert kill_shelf.run(rng, 24) == []
+    counts, wrong = kill_shelf.run(rng, 5)
+    assert wrong == []
+    assert {kind: counts[f"killed {kind}"] for kind in kill_shelf.KINDS} == dict.fromkeys(kill_shelf.KINDS, 5)
 
 
 def test_runs_are_continued_by_name(tmp_path: Path, veles_run: Run, shelf: Shelf) -> None:
@@ -491,6 +501,20 @@ def test_diff_and_why(tmp_path: Path, veles_run: Run, shelf: Shelf) -> None:
     snapshotter.export()
     refused = shelf("why", "latest", "--in", "own", code=1).stdout
     assert "restore.trusted=[tests]" in refused
+    Made("file", None, tmp_path).add(header(1, "a", "a1"), b"\x80\x05\x8c\x02os\x8c\x06system\x93.")
+    assert "os.system" in shelf("why", "latest", "--in", "outputs", code=1).stdout
+
+
+def test_differences_that_are_no_numbers_are_json(tmp_path: Path, shelf: Shelf) -> None:
+    for name, value in (("a", 0.0), ("b", math.nan), ("c", 1.0)):
+        _, _, snapshotter = stored(numpy.array([value]), FileStore(tmp_path / name), blocking=True)
+        snapshotter.export()
+    for other, told in (("b", {"largest": "nan", "mean": "nan"}), ("c", {"largest": 1.0, "relative": "inf"})):
+        names = [next((tmp_path / name).glob("*_current*")) for name in ("a", other)]
+        found = json.loads(shelf("diff", *names, "--json", code=1).stdout, parse_constant=pytest.fail)
+        (array,) = (one for one in found["arrays"] if not one["equal"])
+        assert told.items() <= array.items()
+        assert str(next(iter(told.values()))).removesuffix(".0") in shelf("diff", *names, code=1).stdout
 
 
 def test_headers_that_are_meant_to_hurt_are_one_line(tmp_path: Path, shelf: Shelf) -> None:

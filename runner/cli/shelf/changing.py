@@ -21,12 +21,11 @@ from runner.snapshots.shelf.copying import copy
 from runner.snapshots.shelf.lineage import begun_from
 from runner.snapshots.shelf.marking import rewrite
 from runner.snapshots.shelf.pruning import Rules, prunable, run_of
-from runner.snapshots.shelf.shelf import Shelf
+from runner.snapshots.shelf.shelf import Shelf, own_store
 from runner.snapshots.shelf.wanted import moment
 from runner.snapshots.stores import whole_store
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import read_mode
-from runner.snapshots.stores.file_tree import FileTree
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME
 from runner.snapshots.stores.marks import LONGEST_NOTE, Mark, check_tag
 from runner.snapshots.stores.store import Entry, Store
@@ -70,13 +69,15 @@ def cp(
     target = _target(to, to_odbc, to_table, mode)
     there, written = {entry.header.uuid: entry.location for entry in target.list()}, target.marks()
     copied: list[dict[str, str]] = []
+    with_code: set[str | None] = {None}
     for entry, source, mark in _named(snapshots, place, odbc, table_name):
         uuid, known = entry.header.uuid, there.get(entry.header.uuid)
         if known is None:
             if check:
                 verify(source.open(entry.location))
-            if entry.header.kept_code and (code := source.kept_code(entry.header.kept_code)) is not None:
-                target.keep_code(entry.header.kept_code, code)
+            if entry.header.kept_code not in with_code:
+                with_code.add(entry.header.kept_code)
+                _copy_code(entry.header.kept_code or "", source, target)
             known = there[uuid] = copy(entry, source, target, codec, level)
             copied.append({"uuid": uuid, "from": entry.location, "to": known})
         elif not as_json:
@@ -87,6 +88,11 @@ def cp(
             say(f"{short(uuid)} -> {known}")
     if as_json:
         dump(copied)
+
+
+def _copy_code(digest: str, source: Store, target: Store) -> None:
+    if (code := source.kept_code(digest)) is not None:
+        target.keep_code(digest, code)
 
 
 def _target(to: str | None, to_odbc: str | None, to_table: str, mode: str | None) -> Store:
@@ -210,14 +216,9 @@ def _delete(entries: list[Entry], stores: dict[str, Store]) -> None:
     """Deletes snapshots while nobody goes on with their runs."""
     with Claims() as claims:
         for entry in entries:
-            claims.take(_own_store(entry, stores[entry.location]), *run_of(entry))
+            claims.take(own_store(entry, stores[entry.location]), *run_of(entry))
         for store in dict.fromkeys(stores.values()):
             store.delete(*(entry.location for entry in entries if stores[entry.location] is store))
-
-
-def _own_store(entry: Entry, store: Store) -> Store:
-    """Returns the store in which a run claims itself: the folder of a file, not one above it."""
-    return FileStore(Path(entry.location).parent) if isinstance(store, FileTree) else store
 
 
 def _tell_deleted(entries: list[Entry], as_json: bool) -> None:
@@ -236,6 +237,7 @@ def tag(
     place: options.In = ".",
     odbc: options.Odbc = None,
     table_name: options.Table = DEFAULT_TABLE,
+    as_json: options.Json = False,
 ) -> None:
     """Gives a snapshot a tag, by which it can be named: `tag:TAG` here, and snapshot=tag:TAG for veles-run.
 
@@ -255,14 +257,16 @@ def tag(
             raise SnapshotNotFoundError(f"{entry.location!r} has no tag {name}")
         return replace(mark, tags=tuple(one for one in mark.tags if one != name))
 
-    if delete:
-        rewrite(entry, store, _own_store(entry, store), without)
-        return
-    if others and not move:
+    def with_it(mark: Mark) -> Mark:
+        return replace(mark, tags=tuple(dict.fromkeys([*mark.tags, name])))
+
+    if others and not move and not delete:
         raise ConfigError(f"{others[0].location!r} has the tag {name}: --move takes it from there")
-    rewrite(entry, store, _own_store(entry, store), lambda mark: replace(mark, tags=tuple(dict.fromkeys([*mark.tags, name]))))
-    for other in others:
-        rewrite(other, shelf.store, _own_store(other, shelf.store), without)
+    written = rewrite(entry, store, own_store(entry, store), without if delete else with_it)
+    for other in others if move and not delete else ():
+        rewrite(other, shelf.store, own_store(other, shelf.store), without)
+    if as_json:
+        dump(vars(written))
 
 
 def note(
@@ -271,6 +275,7 @@ def note(
     place: options.In = ".",
     odbc: options.Odbc = None,
     table_name: options.Table = DEFAULT_TABLE,
+    as_json: options.Json = False,
 ) -> None:
     """Writes a note on a snapshot, or prints the one that it has.
 
@@ -280,9 +285,12 @@ def note(
     """
     entry, store = options.shelf(place, odbc, table_name).find(snapshot)
     if text is None:
-        mark = store.marks().get(entry.header.uuid)
-        say(mark.note if mark else "")
-        return
-    if len(text) > LONGEST_NOTE:
+        mark = store.marks().get(entry.header.uuid) or Mark(entry.header.uuid)
+    elif len(text) > LONGEST_NOTE:
         raise ConfigError(f"a note has at most {LONGEST_NOTE} characters, and this one {len(text)}")
-    rewrite(entry, store, _own_store(entry, store), lambda mark: replace(mark, note=text))
+    else:
+        mark = rewrite(entry, store, own_store(entry, store), lambda mark: replace(mark, note=text))
+    if as_json:
+        dump(vars(mark))
+    elif text is None:
+        say(mark.note)

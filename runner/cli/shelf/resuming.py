@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 import platform
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runner.cli.shelf import options
 from runner.cli.shelf.printing import Column, dump, number, say, short, table, time_of
-from runner.errors import RunInUseError
+from runner.errors import RunInUseError, SnapshotError
 from runner.flat import flattened, is_reference
 from runner.snapshots.claims import Claims
 from runner.snapshots.format.header import Header
 from runner.snapshots.shelf.contents import Contents, read_contents
 from runner.snapshots.shelf.pruning import run_of
+from runner.snapshots.shelf.shelf import own_store
 from runner.snapshots.stores.location import DEFAULT_TABLE
 from runner.snapshots.stores.store import Entry, Store
 
-KNOWN = ("runner", "numpy", "torch")
-"""Packages whose classes a restricted restore knows, beside the standard library, as far as a name tells."""
+if TYPE_CHECKING:
+    from runner.snapshots.shelf.comparing import Difference
+
+MOST_NAMES = 1000
+"""Of the classes and functions that a snapshot names; an honest one has some dozens."""
 
 
 def diff(
@@ -55,8 +60,8 @@ def diff(
     parts["place"] = _differing(*({"epoch": header.epoch, "iteration": header.iteration} for header in headers))
     ours, theirs = ({array.path: array for array in contents.arrays} for contents in (found.first, found.second))
     rows = [
-        {"path": path, "dtype": ours[path].dtype, "shape": list(ours[path].shape), **(vars(one_) if one_ else {"equal": False})}
-        for path, one_ in found.arrays.items()
+        {"path": path, "dtype": ours[path].dtype, "shape": list(ours[path].shape), **_figures(apart)}
+        for path, apart in found.arrays.items()
     ]
     only = {"only_in_a": sorted(ours.keys() - theirs.keys()), "only_in_b": sorted(theirs.keys() - ours.keys())}
     differs = any(parts.values()) or any(only.values()) or not all(row["equal"] for row in rows)
@@ -68,30 +73,17 @@ def diff(
         raise typer.Exit(1)
 
 
-def report(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run, or of a sweep.")],
-    as_json: options.Json = False,
-) -> None:
-    """Writes report.html into the folder of a run or of a sweep, and prints its path.
-
-    
-    veles-snapshots report outputs/mnist/2026-11-24/11-24-19-dfc837
-    """
-    from runner.report.write import write_report
-
-    path = write_report(folder)
-    if as_json:
-        dump({"report": str(path)})
-    else:
-        say(path)
-
-
 _PARTS = ("config", "metrics", "versions", "code", "overrides")
 """Parts of headers that are compared."""
-
-
 _OF_PROCESS = ("snapshot", "restore", "mode", "graph")
 """Keys of the configuration that say nothing of the run."""
+
+
+def _figures(apart: Difference | None) -> dict[str, Any]:
+    """Returns how two arrays differ; JSON has no number for what is infinite, or none."""
+    if apart is None:
+        return {"equal": False}
+    return {key: value if value is None or math.isfinite(value) else str(value) for key, value in vars(apart).items()}
 
 
 def _part(header: Header, name: str) -> Mapping[str, Any]:
@@ -119,15 +111,19 @@ def _print_difference(
             Column("type", lambda row: row["dtype"], importance=5),
             Column("shape", lambda row: " x ".join(map(str, row["shape"])), importance=6),
             Column("", lambda row: "equal" if row["equal"] else "" if row.get("mean") is not None else "differs"),
-            Column("largest", lambda row: number(row.get("largest")), right=True),
-            Column("mean", lambda row: number(row.get("mean")), right=True),
-            Column("relative", lambda row: number(row.get("relative")), right=True),
+            Column("largest", lambda row: _figure(row.get("largest")), right=True),
+            Column("mean", lambda row: _figure(row.get("mean")), right=True),
+            Column("relative", lambda row: _figure(row.get("relative")), right=True),
         ),
     )
     for title, paths in (("only in A", only["only_in_a"]), ("only in B", only["only_in_b"])):
         for path in paths:
             say(f"{title}: {path}")
     say(f"{sum(row['equal'] for row in rows)} of {len(rows)} arrays are equal")
+
+
+def _figure(value: float | str | None) -> str:
+    return value if isinstance(value, str) else number(value)
 
 
 def _first(row: tuple[Any, ...]) -> Any:
@@ -222,12 +218,29 @@ def source_of(module: str) -> Path | None:
 def _refused(entry: Entry, store: Store, contents: Contents) -> Iterator[str]:
     try:
         with Claims() as claims:
-            claims.take(store, *run_of(entry))
+            claims.take(own_store(entry, store), *run_of(entry))
     except RunInUseError as error:
         yield str(error)
-    own = {name.partition(".")[0] for name in contents.names} - {*KNOWN, *sys.stdlib_module_names}
-    for package in sorted(own):
-        classes = ", ".join(sorted(name for name in contents.names if name.partition(".")[0] == package)[:3])
-        yield f"it holds {classes}, which has to be declared: restore.trusted=[{package}], or your conf file's _target_"
-    if (key := entry.header.config.get("snapshotter", {}).get("key")) is not None:
+    yield from _not_allowed(contents)
+    settings = entry.header.config.get("snapshotter")
+    if isinstance(settings, Mapping) and (key := settings.get("key")) is not None:
         yield f"its snapshots were signed, and no snapshot has the key: snapshotter.key={key}, or snapshotter.key=null"
+
+
+def _not_allowed(contents: Contents) -> Iterator[str]:
+    """Yields what a restricted restore would refuse for its name; names of one package of the user's own together."""
+    from runner.snapshots.unpickling.allowed.allowed import Allowed
+    from runner.snapshots.unpickling.allowed.entries import GIVEN
+
+    allowed, own = Allowed(), dict[str, list[str]]()
+    for module, name in sorted(contents.names)[:MOST_NAMES]:
+        if (package := module.partition(".")[0]) not in GIVEN:
+            own.setdefault(package, []).append(f"{module}.{name}")
+            continue
+        try:
+            allowed.find(module, name)
+        except SnapshotError as error:
+            yield str(error)
+    for package, names in own.items():
+        listed = ", ".join(names[:3])
+        yield f"it holds {listed}, which has to be declared: restore.trusted=[{package}], or your conf file's _target_"

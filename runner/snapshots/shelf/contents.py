@@ -66,13 +66,13 @@ class Contents:
         header: its header.
         state: bytes of its plain stream.
         units: its units, the workflow first.
-        names: the classes and functions that its pickle names.
+        names: the module and the name of each class and function that its pickle names.
     """
 
     header: Header
     state: int
     units: list[Described]
-    names: set[str]
+    names: set[tuple[str, str]]
 
     @property
     def arrays(self) -> list[Array]:
@@ -99,7 +99,7 @@ def read_contents(blocks: Iterator[bytes], key: Key | None = None, visit: Visit 
         fragment = parts.take(7)
         parts.take(int.from_bytes(fragment[3:7], "little") + 1)
         with without_garbage_collection():
-            names: set[str] = set()
+            names: set[tuple[str, str]] = set()
             outline = read_outline(parts, visit, names)
             parts.rest()
             units = list(_Units().of(outline))

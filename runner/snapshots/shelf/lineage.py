@@ -68,10 +68,10 @@ def processes(entries: Iterable[Entry]) -> list[Process]:
     return ordered
 
 
-def _line(process: Process | None) -> list[Process]:
-    line: list[Process] = []
+def _line(process: Process | None) -> set[Process]:
+    line: set[Process] = set()
     while process is not None and process not in line:
-        line.append(process)
+        line.add(process)
         process = process.parent
     return line
 

@@ -15,8 +15,8 @@ PATIENCE = 30.0
 """Seconds to wait for another command, which takes a fraction of one."""
 
 
-def rewrite(entry: Entry, store: Store, owner: Store, change: Callable[[Mark], Mark]) -> None:
-    """Changes what is written on a snapshot, while no other command does.
+def rewrite(entry: Entry, store: Store, owner: Store, change: Callable[[Mark], Mark]) -> Mark:
+    """Changes what is written on a snapshot, while no other command does, and returns what is written now.
 
     Args:
         entry: the snapshot.
@@ -32,4 +32,6 @@ def rewrite(entry: Entry, store: Store, owner: Store, change: Callable[[Mark], M
         Retrying(retry=again, wait=wait_random(0.02, 0.2), stop=stop_after_delay(PATIENCE), reraise=True)(
             claims.take, owner, "marks", None
         )
-        store.mark(entry.location, change(owner.marks().get(entry.header.uuid) or Mark(entry.header.uuid)))
+        mark = change(owner.marks().get(entry.header.uuid) or Mark(entry.header.uuid))
+        store.mark(entry.location, mark)
+        return mark

@@ -129,13 +129,13 @@ Visit = Callable[[Content, Iterator[memoryview]], None]
 """Is given each large content, with its bytes; it need not take all of them."""
 
 
-def read_outline(parts: Parts, visit: Visit | None = None, names: set[str] | None = None) -> Any:
+def read_outline(parts: Parts, visit: Visit | None = None, names: set[tuple[str, str]] | None = None) -> Any:
     """Reads one pickle, and returns what it describes, in terms of this module.
 
     Args:
         parts: the pickle, from its beginning.
         visit: is given the bytes of each content of more than `SMALL` bytes.
-        names: gets the names of all classes and functions that it names.
+        names: gets the module and the name of all classes and functions that it names.
 
     Raises:
         SnapshotRefusedError: it is no pickle of protocol 5, ends in the middle, or has more objects than can be kept.
@@ -144,7 +144,7 @@ def read_outline(parts: Parts, visit: Visit | None = None, names: set[str] | Non
 
 
 class _Reader:
-    def __init__(self, parts: Parts, visit: Visit | None, names: set[str]) -> None:
+    def __init__(self, parts: Parts, visit: Visit | None, names: set[tuple[str, str]]) -> None:
         self.parts = parts
         self.names = names
         self.visit = visit
@@ -248,9 +248,10 @@ def _made_with_keywords(reader: _Reader) -> None:
 
 def _named(reader: _Reader) -> None:
     name, module = reader.stack.pop(), reader.stack.pop()
-    found = Name(f"{module}.{name}" if type(module) is type(name) is str else "?")
-    reader.names.add(found.name)
-    reader.stack.append(found)
+    if not isinstance(module, str) or not isinstance(name, str):
+        module, name = "", "?"
+    reader.names.add((module, name))
+    reader.stack.append(Name(f"{module}.{name}" if module else name))
 
 
 def _build(reader: _Reader) -> None:

@@ -11,6 +11,7 @@ from runner.errors import SnapshotAmbiguousError, SnapshotError, SnapshotNotFoun
 from runner.snapshots.format.reader import read_start
 from runner.snapshots.shelf.wanted import Wanted, best_of
 from runner.snapshots.stores import store_of, whole_store
+from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_tree import FileTree
 from runner.snapshots.stores.location import TAG, concealed
 from runner.snapshots.stores.marks import Mark
@@ -112,6 +113,11 @@ def bests(entries: Iterator[Entry]) -> dict[str, Entry]:
         if (best := best_of([entry] if before is None else [before, entry])) is not None:
             by_workflow[entry.header.workflow] = best
     return by_workflow
+
+
+def own_store(entry: Entry, store: Store) -> Store:
+    """Returns the store in which a run claims itself: the folder of a file, not one above it."""
+    return FileStore(Path(entry.location).parent) if isinstance(store, FileTree) else store
 
 
 def _file(name: str) -> Entry:
