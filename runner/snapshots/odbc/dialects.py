@@ -129,7 +129,18 @@ DIALECTS = {
         limit="LIMIT {}",
         embedded=True,
     ),
-    # The rows below follow the manuals and are untested.
+    # The rows below follow the manuals. DuckDB's and Firebird's statements were tried in the systems themselves, without ODBC.
+    "DuckDB": Dialect(
+        timestamp="timestamp", blob="blob", begin="ARRAY_SLICE({}, 1, {})", length="OCTET_LENGTH({})", limit="LIMIT {}"
+    ),
+    "Firebird": Dialect(
+        timestamp="timestamp",
+        blob="blob sub_type binary",
+        text="varchar({}) character set utf8",
+        begin="SUBSTRING({} FROM 1 FOR {})",
+        length="OCTET_LENGTH({})",
+        add="ADD",
+    ),
     "Microsoft SQL Server": Dialect(
         timestamp="datetime2",
         blob="varbinary(max)",
@@ -141,7 +152,6 @@ DIALECTS = {
     ),
     # Without explicit sizes, a blob is limited to 1 MB, and text length counts bytes.
     "DB2": Dialect(timestamp="timestamp", blob="blob(2G)", text="varchar({} CODEUNITS32)"),
-    "DuckDB": Dialect(timestamp="timestamp", blob="blob", length="OCTET_LENGTH({})", limit="LIMIT {}"),
 }
 """The systems by the name that their driver reports (SQL_DBMS_NAME), or by its beginning, as in `DB2/LINUXX8664`."""
 
