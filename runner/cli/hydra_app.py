@@ -78,7 +78,7 @@ class App(Config):
             "help": {"app_name": "veles-run", "template": _HELP},
             "callbacks": {
                 "passwords": {"_target_": "runner.cli.hydra_app.PasswordsForJobs"},
-                "report": {"_target_": "runner.cli.hydra_app.ReportOfSweep"},
+                "end": {"_target_": "runner.cli.hydra_app.EndOfSweep"},
             },
         }
     )
@@ -185,20 +185,13 @@ class PasswordsForJobs(Callback):
         passwords.keep()
 
 
-class ReportOfSweep(Callback):
-    """Writes the report of a sweep, which does not depend on it."""
+class EndOfSweep(Callback):
+    """Has a sweep told in the end, however it ends: Hydra itself calls nobody after a job that has failed."""
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        if config.get("report") is False:
-            return
-        from runner.report import write_report
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        from runner.cli import sweep_end
 
-        try:
-            path = write_report(config.hydra.sweep.dir)
-        except Exception as error:
-            log.warning("There is no report of the sweep (%s: %s)", type(error).__name__, shown(error))
-        else:
-            log.info("Report: %s", shown(path))
+        sweep_end.begin(config)
 
 
 def register() -> None:

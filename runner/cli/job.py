@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +101,14 @@ def _drawn_seed(request: Request) -> int:
     if not request.sweep:
         return random_state.draw_seed()
     seed: int = OmegaConf.create({"seed": "${sweep_seed:}"}).seed
-    log.info("seed=%d was drawn for all jobs of the sweep, so that they differ in nothing but what is swept", seed)
+    _tell_seed(seed)
     return seed
+
+
+@cache
+def _tell_seed(seed: int) -> None:
+    """Says once which seed the jobs of a sweep have."""
+    log.info("seed=%d was drawn for all jobs of the sweep, so that they differ in nothing but what is swept", seed)
 
 
 def _draw(workflow: Workflow, path: str) -> Outcome:

@@ -78,7 +78,10 @@ def main() -> None:
         hydra_app.register()
         sys.argv[1:] = _arguments(sys.argv[1:])
         run_folder.name_runs(sys.argv[1:])
-        app()
+        try:
+            app()
+        finally:
+            _tell_sweep()
     except (RunnerError, HydraException, OmegaConfBaseException, OSError, ValueError, yaml.YAMLError) as error:
         sys.exit(_report(error))
     except RecursionError as error:  # Hydra follows defaults until it can no more; what a job raises does not come here
@@ -155,6 +158,12 @@ def _report(error: Exception) -> int:
         for text in _failed_jobs() or [with_notes(error, _message(error))]:
             print(f"veles-run: {passwords.redact(shown_lines(text))}", file=sys.stderr)
     return error.exit_code if isinstance(error, RunnerError) else 2
+
+
+def _tell_sweep() -> None:
+    """Tells what a sweep has come to; there was none if the module was never needed."""
+    if (sweep_end := sys.modules.get("runner.cli.sweep_end")) is not None:
+        sweep_end.tell()
 
 
 def _failed_jobs() -> list[str]:

@@ -11,7 +11,8 @@ from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.report import page
 from runner.report.run_report import run_report, stored_report
-from runner.report.sweep_report import is_sweep, sweep_report
+from runner.report.sweep_jobs import is_sweep
+from runner.report.sweep_report import sweep_report
 from runner.snapshots.format.header import Header
 from runner.snapshots.stores.store import Store
 

@@ -1,0 +1,177 @@
+"""What a sweep has come to: a table, files for programs, and the report. It is told however the sweep has ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from runner.cli.console import is_quiet
+from runner.cli.shelf.printing import Column, say, table
+from runner.errors import ConfigError, RunnerError
+from runner.report import sweep_files, write_report
+from runner.report.sweep_jobs import Job, Sweep, read_sweep
+from runner.snapshots.announcements import megabytes
+from runner.text import shown
+
+log = logging.getLogger(__name__)
+
+MEASURED = "snapshotter."
+"""The section of which a sweep compares what snapshots cost."""
+MOST_RESTORED = 200 << 20
+"""Bytes of a snapshot that is restored to see how long that takes."""
+REPEATED = 3
+"""How many times it is restored; the shortest time counts."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A sweep of this process.
+
+    Attributes:
+        folder: its folder.
+        report: whether a report is wanted.
+    """
+
+    folder: Path
+    report: bool
+
+
+_begun: list[Begun] = []
+
+
+def begin(config: DictConfig) -> None:
+    """Notes that a sweep begins.
+
+    Args:
+        config: what Hydra tells its callbacks.
+    """
+    _begun.append(Begun(Path(config.hydra.sweep.dir), config.get("report") is not False))
+
+
+def tell() -> None:
+    """Tells what the sweep of this process has come to, if there was one. It never raises an error of its own."""
+    while _begun:
+        begun = _begun.pop()
+        try:
+            _tell(begun)
+        except Exception as error:
+            log.warning("What the sweep has come to is not told (%s: %s)", type(error).__name__, shown(error))
+
+
+def _tell(begun: Begun) -> None:
+    if not begun.folder.is_dir():
+        return
+    sweep = read_sweep(begun.folder)
+    if not sweep.jobs:
+        return
+    restoring = _restoring(sweep) if _is_measured(sweep) else {}
+    if not is_quiet():
+        table(sweep.ranked, _columns(sweep, restoring))
+        if (best := sweep.best) is not None:
+            say(_best(sweep, best))
+    try:
+        sweep_files.write_files(sweep, restoring)
+    except OSError as error:
+        log.warning("%s cannot be written: %s", sweep_files.CSV, error.strerror or error)
+    if begun.report:
+        _report(begun.folder)
+
+
+def _best(sweep: Sweep, best: Job) -> str:
+    settings = " ".join(f"{key}={best.typed[key]}" for key in sweep.varied if key in best.typed)
+    equal = sum(job.objective == best.objective for job in sweep.jobs)
+    if equal > 1:
+        return f"Best: {equal} jobs have the same error; the first of them is job {best.name}  {best.snapshot or ''}".rstrip()
+    return f"Best: job {best.name}{f' ({settings})' if settings else ''}  {best.snapshot or ''}".rstrip()
+
+
+def _report(folder: Path) -> None:
+    try:
+        path = write_report(folder)
+    except ConfigError as error:
+        log.warning("There is no report of the sweep: %s", error)
+    else:
+        log.info("Report: %s", shown(path))
+
+
+def _is_measured(sweep: Sweep) -> bool:
+    return any(key.startswith(MEASURED) for key in sweep.varied)
+
+
+def _restoring(sweep: Sweep) -> dict[str, float]:
+    """Returns the seconds that it takes to restore the newest snapshot of each job, where that is a file of moderate size."""
+    from runner.snapshots.restoring.restore import restore
+
+    found = {}
+    for job in sweep.jobs:
+        path = job.snapshot
+        if path is None or not Path(path).is_file() or (job.costs.state or 0) > MOST_RESTORED:
+            continue
+        with suppress(RunnerError, OSError, MemoryError):  # it needs modules that only its own configuration declares
+            found[job.name] = min(_seconds(partial(restore, path)) for _ in range(REPEATED))
+    return found
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _columns(sweep: Sweep, restoring: dict[str, float]) -> list[Column]:
+    """Returns the columns of the table, the job and what differs first."""
+    columns = [Column("job", lambda job: job.name, right=True)]
+    for key, title in zip(sweep.varied, _titles(sweep.varied), strict=True):
+        columns.append(Column(title, partial(_typed, key)))
+    columns += [
+        Column("best error", lambda job: _text(job.objective, "{:.4g}"), right=True),
+        Column("epoch", lambda job: _text(job.best_epoch, "{}"), right=True, importance=4),
+        Column("epochs", lambda job: _text(job.epochs, "{}"), right=True, importance=3),
+        Column("time", lambda job: _duration(job.seconds), right=True, importance=5),
+    ]
+    if _is_measured(sweep):
+        columns += [
+            Column("size", _size, right=True, importance=8),
+            Column("ratio", _ratio, right=True, importance=8),
+            Column("pause", lambda job: _duration(job.costs.pause), right=True, importance=7),
+            Column("written in", lambda job: _duration(job.costs.seconds), right=True, importance=7),
+            Column("restored in", lambda job: _duration(restoring.get(job.name)), right=True, importance=6),
+        ]
+    columns.append(Column("status", lambda job: job.status))
+    return columns
+
+
+def _typed(key: str, job: Job) -> str:
+    return job.typed.get(key, "")
+
+
+def _titles(keys: Sequence[str]) -> list[str]:
+    """Returns the last parts of keys, where they differ; else the keys."""
+    short = [key.rpartition(".")[2] for key in keys]
+    return short if len(set(short)) == len(short) else list(keys)
+
+
+def _text(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _size(job: Job) -> str:
+    return "" if job.costs.stored is None else megabytes(job.costs.stored)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _ratio(job: Job) -> str:
+    stored, state = job.costs.stored, job.costs.state
+    return "" if stored is None or not state else f"{100 * stored / state:.1f} %"

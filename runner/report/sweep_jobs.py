@@ -1,0 +1,155 @@
+"""The jobs of a sweep, as their folders tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from runner.report import folder_files as files
+from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.store import Entry
+
+MOST_JOBS = 10_000
+"""The most jobs that are looked at."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the snapshots of a job cost.
+
+    Attributes:
+        state, stored: bytes of the newest one, before and after compression; None if not known.
+        pause, seconds: medians of how long the run stood still, and until the snapshot was durable; None if not known.
+    """
+
+    state: int | None
+    stored: int | None
+    pause: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job.
+
+    Attributes:
+        name: of its folder: the number, unless the user has chosen another.
+        folder: its folder.
+        typed: its overrides, by key.
+        status: `finished`, `stopped`, `failed`, or `no snapshot` where nothing says more.
+        objective: what the sweep minimizes; None if the job has none.
+        best_epoch, epochs: numbers of epochs; None if not known.
+        seconds: how long its last process has run; None if not known.
+        error: what it has failed with.
+        snapshot: its best snapshot, or else its newest one.
+        costs: of its snapshots.
+    """
+
+    name: str
+    folder: Path
+    typed: Mapping[str, str]
+    status: str
+    objective: float | None
+    best_epoch: int | None
+    epochs: int | None
+    seconds: float | None
+    error: str | None
+    snapshot: str | None
+    costs: Costs
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The jobs of a sweep, and in what they differ.
+
+    Attributes:
+        folder: the sweep's.
+        jobs: in their order.
+    """
+
+    folder: Path
+    jobs: Sequence[Job]
+
+    @property
+    def varied(self) -> list[str]:
+        """The keys whose values differ."""
+        keys = dict.fromkeys(key for job in self.jobs for key in job.typed)
+        return [key for key in keys if len({job.typed.get(key) for job in self.jobs}) > 1]
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        """The overrides that all jobs have in common."""
+        varied = set(self.varied)
+        return {key: value for job in self.jobs[:1] for key, value in job.typed.items() if key not in varied}
+
+    @property
+    def ranked(self) -> list[Job]:
+        """The jobs by their objectives, the best one first; those without one last."""
+        return sorted(self.jobs, key=lambda job: math.inf if job.objective is None else job.objective)
+
+    @property
+    def best(self) -> Job | None:
+        """The job with the lowest objective."""
+        return next((job for job in self.ranked if job.objective is not None), None)
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether the folder is that of a sweep: it says so, or it holds the folders of jobs."""
+    return (folder / "multirun.yaml").is_file() or (not (folder / ".hydra").is_dir() and bool(_folders(folder)))
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Returns what the folder of a sweep tells of its jobs."""
+    return Sweep(folder, [_job(path) for path in _folders(folder)])
+
+
+def _folders(folder: Path) -> list[Path]:
+    found = [path for path in folder.iterdir() if path.is_dir() and (path / ".hydra").is_dir()]
+    return sorted(found, key=lambda path: (int(path.name) if path.name.isdecimal() else math.inf, path.name))[:MOST_JOBS]
+
+
+def _job(folder: Path) -> Job:
+    result, entries = files.read_result(folder), files.snapshots(FileStore(folder))
+    header = entries[-1].header if entries else None
+    metrics = header.metrics if header else {}
+    objective = files.number(result.get("objective"))
+    error, best = result.get("error"), result.get("best_epoch", metrics.get("best_epoch"))
+    named = result.get("best_snapshot") or result.get("last_snapshot")
+    return Job(
+        name=folder.name,
+        folder=folder,
+        typed=dict(text.partition("=")[::2] for text in files.typed_overrides(folder)),
+        status=str(
+            result.get("status") or ("finished" if header and header.complete else "stopped" if header else "no snapshot")
+        ),
+        objective=files.number(metrics.get("best")) if objective is None else objective,
+        best_epoch=best if isinstance(best, int) else None,
+        epochs=header.epoch if header else None,
+        seconds=files.number(result.get("seconds")),
+        error=str(error) if error else None,
+        snapshot=str(named) if named else entries[-1].location if entries else None,
+        costs=_costs(entries, result.get("last_snapshot_cost")),
+    )
+
+
+def _costs(entries: Sequence[Entry], last: Any) -> Costs:
+    """Returns the costs of a job's snapshots: the headers have all but that of the last one, which the result has."""
+    known = [*(entry.header.previous for entry in entries), last]
+    figures = [cost for cost in known if isinstance(cost, dict)]
+
+    def values(name: str) -> list[float]:
+        return [value for cost in figures if (value := files.number(cost.get(name))) is not None]
+
+    newest = entries[-1].stored if entries else None
+    stored = newest if newest is not None else next(map(int, values("stored")[-1:]), None)
+    pauses, seconds = values("pause"), values("seconds")
+    return Costs(
+        state=next(map(int, values("state")[-1:]), None),
+        stored=stored,
+        pause=median(pauses) if pauses else None,
+        seconds=median(seconds) if seconds else None,
+    )

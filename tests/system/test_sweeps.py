@@ -1,0 +1,49 @@
+"""What a sweep has come to is told: as a table, and in files that other programs read."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pandas
+import pytest
+
+from tests.conftest import Run
+
+SMALL = ("conf=mnist_small", "loader.train_size=200", "loader.validation_size=100", "decision.max_epochs=1", "plotters=false")
+
+
+def test_codecs_are_compared(veles_run: Run, tmp_path: Path) -> None:
+    output = veles_run("-m", *SMALL, "snapshotter.compression=gz,none,xz", "hydra.sweep.dir=sweep").stdout
+    head, *rows = output[output.index("job  compression") :].splitlines()[:4]
+    assert head.split("  ")[-1] == "status"
+    assert [row.split()[:2] for row in rows] == [["0", "gz"], ["1", "none"], ["2", "xz"]]
+    assert all(row.endswith("finished") for row in rows)
+    assert re.search(r"^Best: 3 jobs have the same error; the first of them is job 0  sweep/0/\S+\.gz$", output, re.MULTILINE)
+    table = pandas.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert list(table["snapshotter.compression"]) == ["gz", "none", "xz"]
+    for row in table.itertuples():
+        assert row.stored_bytes == os.path.getsize(tmp_path / row.snapshot)
+        assert row.restore_seconds > 0
+    (objective,) = set(table["objective"])
+    assert f"Best validation error: {objective:.2f} %" in output
+    jobs = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["jobs"]
+    assert [job["overrides"]["snapshotter.compression"] for job in jobs] == ["gz", "none", "xz"]
+    assert output.count("was drawn for all jobs of the sweep") == 1
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_the_best_job_comes_first_and_those_that_fail_last(quiet: tuple[str, ...], veles_run: Run, tmp_path: Path) -> None:
+    swept = ("loader.minibatch_size=0,10", "layers.out.learning_rate=1e-9,0.1")
+    done = veles_run(*quiet, "-m", *SMALL, *swept, "seed=1", "hydra.sweep.dir=sweep", "report=false", code=2)
+    table = pandas.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert sorted(table["job"][:2]) == [2, 3]
+    assert table["objective"][0] < table["objective"][1]
+    assert list(table["job"][2:]) == [0, 1]
+    assert list(table["objective"].isna()) == [False, False, True, True]
+    best = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["best"]
+    assert best == str(table["job"][0])
+    rate = table["layers.out.learning_rate"][0]
+    told = re.findall(r"^Best: job (\d) \(loader.minibatch_size=10 layers.out.learning_rate=(\S+)\)", done.stdout, re.MULTILINE)
+    assert [(job, float(value)) for job, value in told] == ([] if quiet else [(best, rate)])
+    assert not (tmp_path / "sweep" / "report.html").exists()
