@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from runner import shell
 from runner.cli.console import is_quiet
 from runner.cli.shelf.printing import Column, say, table
 from runner.errors import ConfigError, RunnerError
@@ -37,10 +39,12 @@ class Begun:
     Attributes:
         folder: its folder.
         report: whether a report is wanted.
+        command: what is typed to go on with it, if it is stopped.
     """
 
     folder: Path
     report: bool
+    command: str
 
 
 _begun: list[Begun] = []
@@ -52,7 +56,9 @@ def begin(config: DictConfig) -> None:
     Args:
         config: what Hydra tells its callbacks.
     """
-    _begun.append(Begun(Path(config.hydra.sweep.dir), config.get("report") is not False))
+    typed = [argument.lstrip("+") for argument in sys.argv[1:] if not argument.lstrip("+").startswith("snapshot=")]
+    command = shell.join(["veles-run", *typed, "snapshot=auto"])
+    _begun.append(Begun(Path(config.hydra.sweep.dir), config.get("report") is not False, command))
 
 
 def tell() -> None:
@@ -76,6 +82,8 @@ def _tell(begun: Begun) -> None:
         table(sweep.ranked, _columns(sweep, restoring))
         if (best := sweep.best) is not None:
             say(_best(sweep, best))
+        if any(job.status == "stopped" for job in sweep.jobs):
+            say(f"Continue the sweep: {begun.command}")
     try:
         sweep_files.write_files(sweep, restoring)
     except OSError as error:
