@@ -131,6 +131,7 @@ SECTIONS = (
     ("lr_adjuster", "lr_adjuster.", training.LearningRateConfig),
     ("rollback", "rollback.", training.RollbackConfig),
     ("decision", "decision.", training.DecisionConfig),
+    ("metrics", "metrics.", training.MetricsConfig),
     ("snapshotter", "snapshotter.", snapshots.SnapshotterConfig),
     ("restore", "restore.", snapshots.RestoreConfig),
 )

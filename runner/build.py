@@ -8,8 +8,10 @@ from typing import Any
 
 from runner.config import Config, SnapshotterConfig, flattened, plain
 from runner.config.loading import LoaderConfig
+from runner.config.training import MetricsConfig
 from runner.errors import ConfigError
 from runner.graph import Workflow, random_state
+from runner.metrics import records_of
 from runner.nn import StandardWorkflow
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.snapshotter import snapshotters
@@ -48,6 +50,7 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
         check_arguments("workflow", cls, arguments, given={*settings, "name"})
         random_state.seed_all(seed)
         network: StandardWorkflow = cls(name, **settings, **arguments)
+        _configure_records(network, config.metrics)
         return network
     _check_no_network(config, cls)
     check_arguments("workflow", cls, arguments, given=(), reserved={"workflow", "name"})
@@ -55,6 +58,7 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
     workflow: Workflow = cls(**arguments)
     workflow.name = name
     _configure_snapshotters(workflow, config.snapshotter, output_dir)
+    _configure_records(workflow, config.metrics)
     return workflow
 
 
@@ -94,9 +98,10 @@ def reconfigure(workflow: Workflow, before: Config, now: Config, output_dir: str
         section = key.partition(".")[0]
         if section == "lr_adjuster" and isinstance(workflow, StandardWorkflow):
             workflow.lr_adjuster.reconfigure(**now.lr_adjuster.settings())
-        elif section != "snapshotter":
+        elif section not in ("snapshotter", "metrics"):
             workflow.override(key, value)
     _configure_snapshotters(workflow, now.snapshotter, output_dir)
+    _configure_records(workflow, now.metrics)
     return changes
 
 
@@ -153,6 +158,11 @@ def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, outpu
     settings = _snapshotter(config, output_dir)
     for snapshotter in snapshotters(workflow):
         snapshotter.configure(**settings)
+
+
+def _configure_records(workflow: Workflow, config: MetricsConfig) -> None:
+    for records in records_of(workflow):
+        records.configure(**asdict(config))
 
 
 def _snapshotter(config: SnapshotterConfig, output_dir: str) -> dict[str, Any]:

@@ -14,9 +14,14 @@ from typing import Any
 
 from runner import signals
 from runner.checks import within
+from runner.config.flat import flattened
 from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.loggers.group import LoggerGroup
+from runner.loggers.logger import Logger, Run
+from runner.loggers.result import result_of
+from runner.metrics import records_of
 from runner.plots.canvas import Canvas
 
 
@@ -29,6 +34,7 @@ class Launcher:
         run_id: the id of this process's run (UUID). A resumed run has a new one, but keeps the log id of the first.
         device: the device for tensors, such as `cpu` or `cuda:0`.
         canvas: where plotters draw, or None.
+        loggers: where the rows of the run go.
         threads: number of threads of the numerical library; None to leave it as it is.
         stop_signal: the signal that asked the run to stop, or None.
         stopped_at: when it came, by `time.monotonic()`; 0 before.
@@ -38,6 +44,8 @@ class Launcher:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: number of threads of the numerical library. Default: chosen by the workflow.
         plots: the folder for plots. Default: nothing is drawn.
+        loggers: get the rows of the run, and how it has ended.
+        folder: of this process's run, for loggers.
         config, overrides, typed, referenced, conf, identity: the configuration and its identity, as snapshots record them.
 
     Raises:
@@ -50,6 +58,8 @@ class Launcher:
         device: str = "auto",
         threads: int | None = None,
         plots: str | Path | None = None,
+        loggers: Sequence[Logger] = (),
+        folder: str = ".",
         config: dict[str, Any] | None = None,
         overrides: Sequence[str] = (),
         typed: Sequence[str] = (),
@@ -61,6 +71,8 @@ class Launcher:
         self.device = _resolve_device(device)
         self.threads = threads
         self.canvas = None if plots is None else Canvas(plots)
+        self.loggers = LoggerGroup(loggers)
+        self._folder = folder
         self.stop_signal: signal.Signals | None = None
         self.stopped_at = 0.0
         self.snapshot_signal: signal.Signals | None = None
@@ -124,8 +136,51 @@ class Launcher:
 
     def run(self, workflow: Workflow) -> None:
         """Initializes the workflow and runs it to its end, or until a signal stops it and its snapshot is taken."""
-        with self.session(workflow) as run:
+        with self.session(workflow) as run, self.logged(workflow):
             run()
+
+    def _begin_logging(self, workflow: Workflow) -> None:
+        from runner.snapshots import provenance
+        from runner.snapshots.snapshotter import snapshotters
+
+        found = list(records_of(workflow))
+        logged = next((unit.log_id for unit in snapshotters(workflow) if unit.log_id), self.run_id)
+        known = self._provenance
+        run = Run(
+            name=workflow.name,
+            log_id=logged,
+            identity=known.get("identity") or "",
+            folder=self._folder,
+            parameters=flattened(known["config"]),
+            overrides=known["overrides"],
+            seed=known["config"].get("seed"),
+            versions=provenance.versions(),
+        )
+        self.loggers.begin(run, [row for records in found for row in records.rows()])
+        for records in found:
+            records.listener_ = self.loggers.log
+
+    @contextmanager
+    def logged(self, workflow: Workflow, exit_code: Callable[[], int] = int, **known: Any) -> Iterator[None]:
+        """Has the loggers log what is run in the block, and tells them in the end how it has ended.
+
+        Args:
+            workflow: what is run in the block.
+            exit_code: returns that of the process, where the block raises no error.
+            known: what else is to be in the result.
+        """
+        error: BaseException | None = None
+        began = time.monotonic()
+        self._begin_logging(workflow)
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            code = exit_code() if error is None else getattr(error, "exit_code", 1)
+            seconds = time.monotonic() - began
+            self.loggers.finish(result_of(workflow, exit_code=code, seconds=seconds, error=error, **known))
 
     def _run(self) -> None:
         assert self._workflow is not None

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from runner.config import Config, Mode
 from runner.errors import ConfigError, RunError, RunnerError, SnapshotError, SnapshotNotFoundError
 from runner.graph import Workflow, random_state
 from runner.launcher import Launcher
+from runner.loggers.metrics_file import MetricsFile, write_result
 from runner.nn import StandardWorkflow
 from runner.plots.canvas import can_draw
 from runner.snapshots.claims import Claims
@@ -144,17 +145,19 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
         console.print_changes(changes)
     _warn_of_new_code(restored)
     if workflow.complete:
-        return _already_complete(restored, request)
+        return _already_complete(restored, launcher, request, config.seed)
     commands = Commands(request, ShortCommand(node, request, workflow.name, identity, config.seed))
     return _run(workflow, launcher, commands, config, claim)
 
 
-def _already_complete(restored: Restored, request: Request) -> Outcome:
-    """Says how a complete run is extended; snapshots that could not be delivered then are delivered now."""
+def _already_complete(restored: Restored, launcher: Launcher, request: Request, seed: int | None) -> Outcome:
+    """Says how a complete run is extended; snapshots and rows that could not be delivered then are delivered now."""
     workflow, location, exit_code = restored.workflow, restored.location, 0
     for snapshotter in snapshotters(workflow):
         location = spool.deliver(snapshotter.store).get(restored.header.uuid, location)
         exit_code = 1 if spool.waiting(snapshotter.store) else exit_code
+    with _logged(workflow, launcher, request, seed):
+        pass
     if workflow.limit is None:
         log.info("The run is complete")
     else:
@@ -190,6 +193,9 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
             " loader.validation_dir or loader.validation_ratio gives one)"
         )
     log.info("%s: %s", restored.location, workflow.scores_text(scores))
+    if not run_folder.is_passing(HydraConfig.get().runtime.output_dir):
+        best = {"status": "finished", "exit_code": 0, "mode": "evaluate", "scores": scores}
+        write_result(request.output_dir, best | {"snapshot": restored.location}, read_mode(node.snapshotter.mode))
     return Outcome(next(iter(scores.values())))
 
 
@@ -201,7 +207,11 @@ def _run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Con
         run_folder.keep(HydraConfig.get().runtime.output_dir)
         overview.tell(workflow, _where(workflow, launcher, request, config.seed))
         try:
-            with _told_failures(workflow, commands), console.progress_of(workflow):
+            with (
+                _logged(workflow, launcher, request, config.seed),
+                _told_failures(workflow, commands),
+                console.progress_of(workflow),
+            ):
                 run()
             complete = workflow.complete
             if workflow.summary is not None:
@@ -213,10 +223,20 @@ def _run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Con
         finally:
             if not request.sweep:  # which has more jobs, and a signal is to stop them
                 signals.settle()
+    return Outcome(workflow.objective, _exit_code(workflow, launcher, request))
+
+
+def _exit_code(workflow: Workflow, launcher: Launcher, request: Request) -> int:
     if any(snapshotter.failed_ for snapshotter in snapshotters(workflow)):
-        return Outcome(workflow.objective, exit_code=1)
-    stop = launcher.stop_signal if request.sweep or not complete else None
-    return Outcome(workflow.objective, 0 if stop is None else signals.exit_code(stop))
+        return 1
+    stop = launcher.stop_signal if request.sweep or not workflow.complete else None
+    return 0 if stop is None else signals.exit_code(stop)
+
+
+def _logged(workflow: Workflow, launcher: Launcher, request: Request, seed: int | None) -> AbstractContextManager[None]:
+    """Has the loggers log what is run in the block; `result.json` says how it ended, and what was asked for."""
+    known = {"seed": seed, "overrides": request.run_overrides, "conf": request.conf, "run_id": launcher.run_id}
+    return launcher.logged(workflow, lambda: _exit_code(workflow, launcher, request), **known)
 
 
 def failure(error: BaseException) -> RunnerError:
@@ -348,6 +368,8 @@ def _launcher(
         device=config.device,
         threads=config.threads,
         plots=request.output_dir if _wants_plots(config.plotters, request) else None,
+        loggers=[MetricsFile(request.output_dir, config.snapshotter.permissions)],
+        folder=request.output_dir,
         config=container,
         overrides=request.run_overrides,
         typed=sorted({*request.typed_keys_of_run, *(header.typed if header else ())}),

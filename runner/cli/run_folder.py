@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from runner.cli import conf_files
+from runner.metrics.run_files import METRICS, RESULT
 from runner.snapshots.stores.file_system import of_folder
 
 _kept: set[str] = set()
@@ -46,16 +47,22 @@ def keep(folder: str) -> None:
     _kept.add(folder)
 
 
+def is_passing(folder: str) -> bool:
+    """Whether this process has named the folder, so that it is removed if nothing runs."""
+    return bool(Path(folder).name == OmegaConf.create({"time": "${run_time:}"}).time)
+
+
 def discard(folder: str) -> None:
     """Removes the folder of what did not run, and the folders above it that are empty then.
 
     Only one that this process has named is removed: any other may hold what earlier runs have left.
     """
-    path, time = Path(folder), OmegaConf.create({"time": "${run_time:}"}).time
-    if folder in _kept or path.name != time:
+    path = Path(folder)
+    if folder in _kept or not is_passing(folder):
         return
     with suppress(OSError):  # it holds something of the user's own, such as a drawing
-        for made in (path / f"{HydraConfig.get().job.name}.log", *path.glob(".hydra/*.yaml")):
+        written = (f"{HydraConfig.get().job.name}.log", METRICS, RESULT)
+        for made in (*(path / name for name in written), *path.glob(".hydra/*.yaml")):
             made.unlink(missing_ok=True)
         (path / ".hydra").rmdir()
         for empty in (path, *list(path.parents)[:3]):

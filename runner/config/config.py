@@ -16,7 +16,7 @@ from runner.config.layers.network import normalized_layers
 from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.config.loading import LoaderConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
-from runner.config.training import DecisionConfig, LearningRateConfig, RollbackConfig, check_optimizer
+from runner.config.training import DecisionConfig, LearningRateConfig, MetricsConfig, RollbackConfig, check_optimizer
 from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
 
@@ -93,6 +93,7 @@ class Config:
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     rollback: RollbackConfig = field(default_factory=RollbackConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
     restore: RestoreConfig = field(default_factory=RestoreConfig)
 

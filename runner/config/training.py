@@ -104,6 +104,19 @@ class DecisionConfig:
 
 
 @dataclass(kw_only=True)
+class MetricsConfig:
+    """What is measured, for `metrics.jsonl` and the loggers."""
+
+    every: int | None = None
+    """A row for each N minibatches of training. Default: only for each epoch and split."""
+    gradient_norm: bool = False
+    """Whether rows of training have the norm of the gradient of their last minibatch."""
+
+    def __post_init__(self) -> None:
+        at_least("metrics.every", self.every, 1, "minibatches")
+
+
+@dataclass(kw_only=True)
 class RollbackConfig:
     """Going back to the best weights."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from runner.checks import at_least
@@ -76,6 +77,7 @@ class Decision(Unit):
     records: Records
     minibatches: int
     rate: float | None
+    window: list[float]
     best: float | None
     best_epoch: int
     improved: Bool
@@ -104,6 +106,7 @@ class Decision(Unit):
         self.records = Records()
         self.minibatches = 0
         self.rate = None
+        self.window = []
         self.best = None
         self.best_epoch = 0
         self.improved = Bool(False)
@@ -118,19 +121,26 @@ class Decision(Unit):
         self.diverged_ = False
         self.wrong_ = None
         self.told_ = False
-        self.began_ = time.monotonic()
+        self.began_ = self.split_began_ = self.row_began_ = time.monotonic()
+        self.squares_: list[Tensor] = []
+        self.unfinished_: list[tuple[Callable[..., None], dict[str, Any]]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._finish_row()
+        return super().__getstate__()
 
     def migrate(self, state: dict[str, Any], version: int) -> None:
         # Only errors were kept then, and no minibatches were counted.
         state["records"] = Records()
-        state["minibatches"], state["rate"] = 0, None
+        state["minibatches"], state["rate"], state["window"] = 0, None, []
 
     def initialize(self) -> None:
-        self.began_ = time.monotonic()
+        self.began_ = self.split_began_ = self.row_began_ = time.monotonic()
         if not self.records.epochs:
             for epoch, errors in enumerate(self.history, 1):
                 for split, error in errors.items():
-                    self.records.add_epoch(epoch=epoch, split=split, **{self.metric.name: error})
+                    row: dict[str, Any] = {"epoch": epoch, "split": split, self.metric.name: error}
+                    self.records.add_epoch(**row)
 
     def reconfigure(self, **changes: object) -> None:
         check_on_nan(changes.get("on_nan", self.on_nan))
@@ -142,8 +152,12 @@ class Decision(Unit):
 
     def run(self) -> None:
         step = self.minibatch
+        if self.unfinished_:
+            self._finish_row()
         if step.split == TRAIN:
             self.minibatches += 1
+            if self.records.every and self.minibatches % self.records.every == 0:
+                self._record_minibatches()
         if not step.last:
             self.improved <<= False
             return
@@ -158,8 +172,64 @@ class Decision(Unit):
     def _record(self, split: int) -> None:
         name, error = SPLIT_NAMES[split], self.evaluator.compute(split)
         self.errors[name] = error
-        measured = {"loss": self.evaluator.loss(split), self.metric.name: error, "learning_rate": self.rate}
-        self.records.add_epoch(epoch=len(self.history) + 1, minibatch=self.minibatches, split=name, **measured)
+        now = time.monotonic()
+        self._add_row(
+            self.records.add_epoch,
+            split=name,
+            loss=self.evaluator.loss(split),
+            **{self.metric.name: error},
+            learning_rate=self.rate,
+            seconds=now - self.split_began_,
+            samples=self.split_lengths[split],
+        )
+        self.split_began_ = now
+        self.window = []
+
+    def _record_minibatches(self) -> None:
+        """Adds a row of the training minibatches since the last one, or since the epoch began."""
+        sums = self.evaluator.sums(TRAIN)
+        new = [now - before for now, before in zip(sums, self.window, strict=True)] if self.window else sums
+        self.window = sums
+        now = time.monotonic()
+        self._add_row(
+            self.records.add_minibatches,
+            **self.evaluator.measured(new),
+            learning_rate=max(self._rates(), default=math.nan),
+            gradient_norm=math.nan,
+            seconds=now - self.row_began_,
+            samples=round(new[0]) if new else None,
+        )
+        self.row_began_ = now
+
+    def _add_row(self, add: Callable[..., None], **row: Any) -> None:
+        """Adds a row. One with the norm of the gradient is added when the gradients of this minibatch are there."""
+        row = {"epoch": len(self.history) + 1, "minibatch": self.minibatches} | row
+        if not self.records.gradient_norm or row.get("split", "train") != "train":
+            add(**row)
+            return
+        if not self.unfinished_:
+            self.squares_ = []
+            self._watch(self.squares_)
+        self.unfinished_.append((add, row))
+
+    def _finish_row(self) -> None:
+        """Adds what waits for the gradients, which have been computed meanwhile."""
+        waiting, self.unfinished_ = self.unfinished_, []
+        if not waiting:
+            return
+        self._watch(None)
+        norm = float(torch.stack(self.squares_).sum().sqrt()) if self.squares_ else math.nan
+        for add, row in waiting:
+            add(**row | {"gradient_norm": norm})
+
+    def _watch(self, squares: list[Tensor] | None) -> None:
+        """Has the gradient units put the squared norms of their gradients into a list, or no longer."""
+        for unit in () if self.workflow is None else self.workflow.units:
+            if isinstance(unit, WeightedGradient):
+                unit.squares_ = squares
+
+    def finish(self) -> None:
+        self._finish_row()
 
     def _close_epoch(self) -> None:
         self.history.append(self.errors)
@@ -196,8 +266,9 @@ class Decision(Unit):
 
     def _losses(self) -> dict[str, float]:
         """The loss of each split in the epoch that ends, where it is known."""
-        rows: list[dict[str, Any]] = self.records.epochs[-len(self.errors) :]
-        return {row["split"]: row["loss"] for row in rows if math.isfinite(row["loss"])}
+        waiting = [row for _, row in self.unfinished_ if "split" in row]
+        rows: list[dict[str, Any]] = [*self.records.epochs[-len(self.errors) :], *waiting]
+        return {row["split"]: row["loss"] for row in rows if row["epoch"] == len(self.history) and math.isfinite(row["loss"])}
 
     def _rates(self) -> tuple[float, ...]:
         """The learning rates that are in force, from the lowest to the highest."""

@@ -1,10 +1,12 @@
 """Kills `veles-run` while it trains, each time at a random moment, and resumes it until it ends.
 
 `python -m tests.stress.kill_training SEED COUNT` prints how many kills there were in how many runs. Each run must end in the
-state, byte for byte, of the same run without interruption, and every snapshot that it said was written must be there. Each
-process is forked from one that has imported everything, and goes through the command's own `main()`.
+state, byte for byte, of the same run without interruption, and every snapshot that it said was written must be there. The
+metrics in its last folder must be, but for times, those of the run without interruption. Each process is forked from one that
+has imported everything, and goes through the command's own `main()`.
 """
 
+import json
 import os
 import random
 import re
@@ -19,6 +21,7 @@ from pathlib import Path
 import torch  # noqa: F401 imported before the fork
 
 from runner.cli import job, run  # noqa: F401 imported before the fork
+from runner.metrics import read_metrics, read_result
 from runner.snapshots.codecs import CODECS
 from tests.states import differences, state_of
 
@@ -30,6 +33,8 @@ BASE = (
     "layers.fc1.gradient_momentum=0.5",
     "decision.max_epochs=8",
     "threads=1",
+    "metrics.every=4",
+    "metrics.gradient_norm=true",
 )
 AUTOSAVES = (["snapshotter.at_most_lost=null"], ["snapshotter.at_most_lost=0", "snapshotter.max_overhead=1"])
 """None, and as many as possible."""
@@ -82,6 +87,27 @@ def acknowledged(output: Path) -> list[str]:
     return re.findall(r"^Snapshot written: (\S+) ", output.read_text(), re.MULTILINE)
 
 
+def metrics_of(folder: Path) -> list[str]:
+    """Returns the lines of the metrics in a run's last folder, without times; those in the others must be how they begin."""
+    *killed_runs, last = sorted(folder.glob("outputs/*/*/*/metrics.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    # One that was killed after its last snapshot, but before its end, has nothing left to do, and so no further folder.
+    result = read_result(last.parent) or {"status": "finished"}
+    if result["status"] != "finished":
+        raise Failure(f"the result in {last.parent} is {result}")
+    lines = lines_of(last)
+    if len(lines) != len(last.read_bytes().splitlines()):
+        raise Failure(f"a line of {last} is no row")
+    for path in killed_runs:
+        if read_result(path.parent) is not None or lines[: len(lines_of(path))] != lines_of(path):
+            raise Failure(f"{path} is not how {last} begins")
+    return lines
+
+
+def lines_of(path: Path) -> list[str]:
+    times = ("seconds", "samples_per_second")
+    return [json.dumps({name: value for name, value in row.items() if name not in times}) for row in read_metrics(path)]
+
+
 def whole_run(folder: Path, seed: int) -> tuple[dict[str, bytes], float]:
     """Runs without interruption; returns the final state, and how long it took."""
     folder.mkdir()
@@ -123,6 +149,8 @@ def main(seed: int, count: int) -> int:
             state, kills = interrupted_run(folder / "killed", run_seed, rng, LONGEST * seconds, count - found["kills"])
             if different := differences(whole, state):
                 raise Failure(f"run {found['runs']}, seed {run_seed}: {different}")
+            if metrics_of(folder / "whole") != metrics_of(folder / "killed"):
+                raise Failure(f"run {found['runs']}, seed {run_seed}: other metrics")
         found["kills"] += kills
         found["runs"] += 1
     print(dict(found))

@@ -29,7 +29,7 @@ FLOORS = (
     ("graph",),
     ("metrics",),
     ("snapshots",),
-    ("config", "datasets", "plots"),
+    ("config", "datasets", "plots", "loggers"),
     ("nn",),
     ("launcher", "build", "report"),
     ("cli", "__main__", "__init__"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -98,6 +98,14 @@ class Evaluator(NetworkUnit):
 
     def readings(self, split: int) -> dict[str, str]:
         """Returns what is known so far of a split, for a live display: short texts by their names. Nothing changes."""
+        return {}
+
+    def sums(self, split: int) -> list[float]:
+        """Returns what is summed up of a split since it was reset: first the samples."""
+        return []
+
+    def measured(self, sums: Sequence[float]) -> dict[str, float]:
+        """Returns loss and metric by name, of sums or of the difference between two."""
         return {}
 
     def loss(self, split: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -70,9 +71,15 @@ class MSEEvaluator(Evaluator):
             return {}
         return {self.metric.name: self.metric.text(self.compute(split)), "loss": f"{self.loss(split):.4f}"}
 
+    def sums(self, split: int) -> list[float]:
+        return [self.values[split] / math.prod(self.output_shape), float(self.sums_[split])]
+
+    def measured(self, sums: Sequence[float]) -> dict[str, float]:
+        samples, squares = sums
+        return {"loss": squares / 2 / samples, self.metric.name: math.sqrt(squares / samples / math.prod(self.output_shape))}
+
     def loss(self, split: int) -> float:
-        values = self.values[split]
-        return float(self.sums_[split]) / 2 / values * math.prod(self.output_shape) if values else math.nan
+        return self.measured(self.sums(split))["loss"] if self.values[split] else math.nan
 
     def reset(self, split: int) -> None:
         self.sums_[split].zero_()

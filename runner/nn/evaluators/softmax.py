@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -109,16 +110,23 @@ class SoftmaxEvaluator(Evaluator):
         return 100 * (samples - right) / samples if samples else math.nan
 
     def readings(self, split: int) -> dict[str, str]:
-        counts = self.counters_[split].cpu()
-        right = int(counts.view(self.classes_, self.classes_).trace() if self.detailed_ else counts[1])
-        samples = int(counts.sum())
-        if not samples:
+        if not (sums := self.sums(split))[0]:
             return {}
-        return {self.metric.name: self.metric.text(100 * (samples - right) / samples), "loss": f"{self.loss(split):.4f}"}
+        measured = self.measured(sums)
+        return {self.metric.name: self.metric.text(measured[self.metric.name]), "loss": f"{measured['loss']:.4f}"}
+
+    def sums(self, split: int) -> list[float]:
+        counts = self.counters_[split].cpu()
+        right = counts.view(self.classes_, self.classes_).trace() if self.detailed_ else counts[1]
+        return [int(counts.sum()), int(right), float(self.sums_[split])]
+
+    def measured(self, sums: Sequence[float]) -> dict[str, float]:
+        samples, right, losses = sums
+        return {"loss": losses / samples, self.metric.name: 100 * (samples - right) / samples}
 
     def loss(self, split: int) -> float:
-        samples = int(self.counters_[split].sum())
-        return float(self.sums_[split]) / samples if samples else math.nan
+        samples, _, losses = self.sums(split)
+        return losses / samples if samples else math.nan
 
     def reset(self, split: int) -> None:
         self.sums_[split].zero_()

@@ -133,6 +133,7 @@ class WeightedGradient(Gradient):
         rate_factor: multiplies the learning rates; a learning-rate policy sets it.
         steps: what updates each parameter, by its name.
         settings: the keyword arguments of gradient descent, as they are now.
+        squares_: where the squared norms of the next gradients are put, for whoever wants to know them.
 
     Args:
         needs_err_input: false if nobody reads the error at the input.
@@ -153,6 +154,7 @@ class WeightedGradient(Gradient):
     rate_factor: float
     steps: dict[str, Step]
     settings: dict[str, float | None]
+    squares_: list[Tensor] | None
 
     def __init__(
         self,
@@ -185,6 +187,10 @@ class WeightedGradient(Gradient):
             gradient_momentum=gradient_momentum,
             gradient_momentum_bias=gradient_momentum_bias,
         )
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.squares_ = None
 
     def initialize(self) -> None:
         for parameter, step in self.steps.items():
@@ -220,6 +226,8 @@ class WeightedGradient(Gradient):
 
     def apply(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
         """Updates a parameter with its gradient. Every gradient that is a tensor meets its parameter here."""
+        if self.squares_ is not None:
+            self.squares_.append(gradient.square().sum(dtype=torch.float64))
         self.steps[name].update(parameter, gradient, self.rate_factor)
 
     def apply_product(self, name: str, parameter: Tensor, error: Tensor, inputs: Tensor) -> None:
@@ -230,6 +238,8 @@ class WeightedGradient(Gradient):
         """
         step = self.steps[name]
         if isinstance(step, SGD):
+            if self.squares_ is not None:
+                self.squares_.append(torch.mm(error.t(), inputs).square().sum(dtype=torch.float64))
             step.update_fused(parameter, error, inputs, self.rate_factor)
         else:
             self.apply(name, parameter, torch.mm(error.t(), inputs))
