@@ -1,6 +1,6 @@
 """Makes docs/configuration.md of the schema: python docs/configuration.py > docs/configuration.md"""
 
-from runner.config import config, training
+from runner.config import config, logging_to, training
 from runner.config import loading as data
 from runner.config import snapshotting as snapshots
 from runner.config.documentation import keys
@@ -132,6 +132,7 @@ SECTIONS = (
     ("rollback", "rollback.", training.RollbackConfig),
     ("decision", "decision.", training.DecisionConfig),
     ("metrics", "metrics.", training.MetricsConfig),
+    ("TensorBoard", "loggers.tensorboard.", logging_to.TensorBoardConfig),
     ("snapshotter", "snapshotter.", snapshots.SnapshotterConfig),
     ("restore", "restore.", snapshots.RestoreConfig),
 )

@@ -20,7 +20,9 @@ from runner.snapshots.stores.spool import with_spool
 from runner.snapshots.stores.store import Store
 from runner.targets import TARGET, check_arguments, locate
 
-LAUNCH_KEYS = frozenset({"mode", "graph", "snapshot", "device", "threads", "plotters", "report", "restore"})
+LAUNCH_KEYS = frozenset(
+    {"mode", "graph", "snapshot", "device", "threads", "plotters", "report", "logger", "loggers", "restore"}
+)
 """Keys that apply to a process, not to a run: they may differ each time a run is resumed."""
 
 NETWORK_SECTIONS = (

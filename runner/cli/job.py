@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from runner.config import Config, Mode
 from runner.errors import ConfigError, RunError, RunnerError, SnapshotError, SnapshotNotFoundError
 from runner.graph import Workflow, random_state
 from runner.launcher import Launcher
+from runner.loggers import logger_types
 from runner.loggers.metrics_file import MetricsFile, write_result
 from runner.nn import StandardWorkflow
 from runner.plots.canvas import can_draw
@@ -125,6 +126,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     conf_changes.tell(before, node, restored, request)
     now = source.overridden(before, request.run_overrides, node)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
+    now.logger, now.loggers = node.logger, node.loggers
     now.seed = before.seed if now.seed is None else now.seed  # any will do
     now.workflow.name = before.workflow.name if now.workflow.name == workflow.name else now.workflow.name
     authority.check_places(now, node, source.as_named(restored, request))
@@ -361,6 +363,7 @@ def _stay_where_the_command_was_typed() -> None:
 def _launcher(
     config: Config, node: DictConfig, request: Request, identity: Mapping[str, Any], header: Header | None = None
 ) -> Launcher:
+    logger_types.check_names(config.logger_names)
     _save_effective(node, request)
     run_folder.permit(request.output_dir, config.snapshotter.permissions)
     container: dict[str, Any] = OmegaConf.to_container(node, enum_to_str=True)  # type: ignore[assignment]
@@ -368,7 +371,10 @@ def _launcher(
         device=config.device,
         threads=config.threads,
         plots=request.output_dir if _wants_plots(config.plotters, request) else None,
-        loggers=[MetricsFile(request.output_dir, config.snapshotter.permissions)],
+        loggers=[
+            MetricsFile(request.output_dir, config.snapshotter.permissions),
+            *logger_types.made(config.logger_names, asdict(config.loggers)),
+        ],
         folder=request.output_dir,
         config=container,
         overrides=request.run_overrides,

@@ -100,7 +100,10 @@ class Request:
         return [
             text.lstrip("+")
             for text in self.typed
-            if _section(text) == "restore" or _key(text).endswith(f".{TARGET}") or _key(text) in (*PLACES, NAME) or "${" in text
+            if _section(text) in ("restore", "logger", "loggers")
+            or _key(text).endswith(f".{TARGET}")
+            or _key(text) in (*PLACES, NAME)
+            or "${" in text
         ]
 
     def workflow_name(self, node: DictConfig) -> str | None:

@@ -15,6 +15,7 @@ from runner.config.layers.mcdnnic import mcdnnic_layers
 from runner.config.layers.network import normalized_layers
 from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.config.loading import LoaderConfig
+from runner.config.logging_to import LoggersConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
 from runner.config.training import DecisionConfig, LearningRateConfig, MetricsConfig, RollbackConfig, check_optimizer
 from runner.cores import MOST_THREADS
@@ -94,16 +95,26 @@ class Config:
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     rollback: RollbackConfig = field(default_factory=RollbackConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    logger: Any = None
+    """What gets the metrics besides `metrics.jsonl`: `tensorboard`, a class of yours, or a list. It counts for one call."""
+    loggers: LoggersConfig = field(default_factory=LoggersConfig)
     snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
     restore: RestoreConfig = field(default_factory=RestoreConfig)
 
     def __post_init__(self) -> None:
         within("threads", self.threads, 1, MOST_THREADS)
+        if not all(isinstance(name, str) for name in self.logger_names):
+            raise ConfigError(f"logger={self.logger!r} is a name, or a list of names: logger=[tensorboard]")
         for key in asdict(WorkflowConfig()):
             if not isinstance(self.workflow.get(key), str | None):
                 raise ConfigError(f"workflow.{key}={self.workflow[key]!r} must be a text")
         if self.mode is Mode.evaluate and not self.snapshot:
             raise ConfigError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
+
+    @property
+    def logger_names(self) -> list[str]:
+        """The names of `logger`, each once."""
+        return list(dict.fromkeys(self.logger if isinstance(self.logger, list) else [self.logger] if self.logger else []))
 
 
 def from_hydra(node: DictConfig) -> Config:

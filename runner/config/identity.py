@@ -17,7 +17,10 @@ from runner.config.layers.schema import LAYER_CONFIGS
 LIMITS = ("decision.fail_iterations", "decision.max_epochs")
 """Keys that say when a run ends, and nothing else. A workflow of the user's own has its `limit` besides."""
 
-NOT_OF_THE_RUN = ("mode", "graph", "snapshot", "restore", "device", "threads", "plotters", "report", "metrics", "snapshotter")
+NOT_OF_THE_RUN = (
+    *("mode", "graph", "snapshot", "restore", "device", "threads", "plotters", "report"),
+    *("metrics", "logger", "loggers", "snapshotter"),
+)
 """Sections that may change whenever a run goes on: what the process does, where, and with which snapshots."""
 
 

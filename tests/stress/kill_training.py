@@ -2,8 +2,8 @@
 
 `python -m tests.stress.kill_training SEED COUNT` prints how many kills there were in how many runs. Each run must end in the
 state, byte for byte, of the same run without interruption, and every snapshot that it said was written must be there. The
-metrics in its last folder must be, but for times, those of the run without interruption. Each process is forked from one that
-has imported everything, and goes through the command's own `main()`.
+metrics in its last folder must be, but for times, those of the run without interruption, and so must the curves in TensorBoard.
+Each process is forked from one that has imported everything, and goes through the command's own `main()`.
 """
 
 import json
@@ -19,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch  # noqa: F401 imported before the fork
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from runner.cli import job, run  # noqa: F401 imported before the fork
 from runner.metrics import read_metrics, read_result
@@ -35,6 +36,7 @@ BASE = (
     "threads=1",
     "metrics.every=4",
     "metrics.gradient_norm=true",
+    "logger=tensorboard",
 )
 AUTOSAVES = (["snapshotter.at_most_lost=null"], ["snapshotter.at_most_lost=0", "snapshotter.max_overhead=1"])
 """None, and as many as possible."""
@@ -103,6 +105,13 @@ def metrics_of(folder: Path) -> list[str]:
     return lines
 
 
+def curves_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Returns the curves of a run as TensorBoard shows them."""
+    (run,) = (folder / "outputs" / "tensorboard").iterdir()
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
 def lines_of(path: Path) -> list[str]:
     times = ("seconds", "samples_per_second")
     return [json.dumps({name: value for name, value in row.items() if name not in times}) for row in read_metrics(path)]
@@ -151,6 +160,8 @@ def main(seed: int, count: int) -> int:
                 raise Failure(f"run {found['runs']}, seed {run_seed}: {different}")
             if metrics_of(folder / "whole") != metrics_of(folder / "killed"):
                 raise Failure(f"run {found['runs']}, seed {run_seed}: other metrics")
+            if curves_of(folder / "whole") != curves_of(folder / "killed"):
+                raise Failure(f"run {found['runs']}, seed {run_seed}: other curves in TensorBoard")
         found["kills"] += kills
         found["runs"] += 1
     print(dict(found))
