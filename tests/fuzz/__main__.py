@@ -29,6 +29,7 @@ from pathlib import Path
 import networkx
 
 from runner.launcher import Launcher
+from runner.snapshots.codecs import CODECS
 from runner.snapshots.restoring.restore import restore
 from tests.fuzz.bases import FOLDER, TRUSTED, trees
 from tests.fuzz.changes import Changer
@@ -136,6 +137,8 @@ def warm() -> Tools:
     faulthandler.enable()
     import_all()
     zoneinfo.available_timezones()
+    for codec in CODECS.values():
+        codec.encode(b"", codec.default_level)
     graph = networkx.path_graph(3, networkx.DiGraph)  # it compiles a part of itself when it is first called
     assert networkx.shortest_path(graph, 0, 2) == [0, 1, 2] and networkx.has_path(graph, 0, 2)  # noqa: PT018
     here = os.getcwd()
