@@ -3,51 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from runner.checks import at_least
+from runner.errors import SnapshotMismatchError, SnapshotRefusedError, StateError
 from runner.graph import Pickleable, Workflow
+from runner.metrics.plain import number
 
 Row = dict[str, Any]
 """Texts and numbers by name."""
 
 MOST = 100_000
 """Rows of minibatches in a snapshot: the newest. They take 48 bytes each."""
+GATHERED = 1_000
+"""Rows of minibatches that are put into the array together."""
 COLUMNS = ("epoch", "minibatch")
 OPTIONAL = "gradient_norm"
 """What is left out of a row where it was not measured."""
+TAKEN = frozenset({"kind", "seconds", "samples_per_second"})
+"""Names in `metrics.jsonl` that no row gives itself."""
+WHOLE = 2.0**53
+"""Up to here, a fraction keeps whole numbers."""
 
 
 class Records(Pickleable):
     """What was measured of a run so far. It is state, so a run that goes on has the rows of all that came before.
 
     A unit has one as an attribute, and adds rows in the order of the run. How long things took is no state: it goes to the
-    listener alone.
+    listener alone. Numbers may be those of numpy, or tensors of one number.
 
     Attributes:
         epochs: a row for each epoch and split.
         every: minibatches of training in a row of their own; None for no such rows.
         gradient_norm: whether rows are to have the norm of the gradient.
         names: what is measured of minibatches.
-        minibatches: for each row of minibatches: the epoch, the minibatch, and what is named.
+        minibatches: for each row of minibatches: the epoch, the minibatch, and what is named. float64.
         listener_: gets each row, as `metrics.jsonl` has it.
     """
 
-    epochs: list[dict[str, str | float | None]]
-    every: int | None
-    gradient_norm: bool
-    names: list[str]
-    minibatches: np.ndarray
+    epochs: list[dict[str, str | bool | float | None]]
+    # Snapshots from before minibatches had rows lack these.
+    every: int | None = None
+    gradient_norm: bool = False
+    names: Sequence[str] = ()
+    minibatches: np.ndarray = np.empty((0, 0))
     listener_: Callable[[Row], None] | None
 
     def __init__(self) -> None:
         self.epochs = []
-        self.every = None
-        self.gradient_norm = False
-        self.names = []
+        self.configure(every=None, gradient_norm=False)
+        self.names = ()
         self.minibatches = np.empty((0, 0))
         super().__init__()
 
@@ -65,38 +74,94 @@ class Records(Pickleable):
         at_least("metrics.every", every, 1, "minibatches")
         self.every, self.gradient_norm = every, gradient_norm
 
-    def add_epoch(self, *, seconds: float | None = None, samples: int | None = None, **row: str | float | None) -> None:
-        """Adds a row: `epoch` and `split`, and what was measured.
+    def check_restored(self) -> None:
+        """Checks the rows that a snapshot has brought, whose attributes are of the declared types.
+
+        Raises:
+            SnapshotRefusedError: they are no rows.
+        """
+        if not all(map(_is_row, self.epochs)):
+            raise SnapshotRefusedError("its records have a row without epoch and split, or with a name that is taken")
+        texts = (text for row in self.epochs for text in (*row, *row.values()) if isinstance(text, str))
+        if not all(number(text) == text for text in (*texts, *self.names)):
+            raise SnapshotRefusedError("its records have a text that is none")
+        if len({*self.names, *COLUMNS, "split", *TAKEN}) != len(self.names) + len(COLUMNS) + 1 + len(TAKEN):
+            raise SnapshotRefusedError("its records name a number of minibatches twice, or by a name that is taken")
+        table = self.minibatches
+        if table.dtype != np.float64 or table.ndim != 2 or (len(table) and table.shape[1] != len(COLUMNS) + len(self.names)):
+            raise SnapshotRefusedError("its records have rows of minibatches that are not of the numbers that they name")
+        places = table[:, : len(COLUMNS)]
+        if not ((places >= 0) & (places <= WHOLE)).all():
+            raise SnapshotRefusedError("its records have rows of minibatches without an epoch or a minibatch")
+
+    def check_names(self, names: Collection[str]) -> None:
+        """Raises a SnapshotMismatchError if the rows of minibatches so far name something else than further ones will."""
+        if self.names and {*self.names} != {*names}:
+            raise SnapshotMismatchError(
+                f"the rows of minibatches in the snapshot have {', '.join(sorted(self.names))[:200]}, and the run would go on"
+                f" with {', '.join(sorted(names))}"
+            )
+
+    def add_epoch(
+        self,
+        *,
+        epoch: int,
+        split: str,
+        minibatch: int | None = None,
+        seconds: float | None = None,
+        samples: int | None = None,
+        **measured: Any,
+    ) -> None:
+        """Adds a row at the end of an epoch.
 
         Args:
+            epoch: from 1.
+            split: which samples were measured.
+            minibatch: minibatches of training so far.
             seconds: how long it took.
             samples: how many samples there were.
-            row: the row.
+            measured: numbers and texts.
+
+        Raises:
+            StateError: something is neither a number nor text, or has a name that is taken.
         """
+        placed = {"epoch": epoch} if minibatch is None else {"epoch": epoch, "minibatch": minibatch}
+        row = {name: _checked(name, value) for name, value in (placed | {"split": split} | measured).items()}
+        if not _is_row(row):
+            raise StateError(f"a row of the epoch {epoch!r} and the split {split!r} has a name that is taken, or no such place")
         self.epochs.append(row)
         self._tell("epoch", row, seconds, samples)
 
     def add_minibatches(
-        self, *, epoch: int, minibatch: int, seconds: float | None = None, samples: int | None = None, **measured: float
+        self, *, epoch: int, minibatch: int, seconds: float | None = None, samples: int | None = None, **measured: Any
     ) -> None:
-        """Adds a row of training between the ends of epochs; all of them name the same numbers."""
-        self.names = self.names or list(measured)
-        self.new_.append([epoch, minibatch, *(measured[name] for name in self.names)])
-        self._tell("minibatches", self._row(self.new_[-1]), seconds, samples)
+        """Adds a row of training between the ends of epochs; all of them name the same numbers.
+
+        Raises:
+            StateError: something is no number, or the row names others than those before.
+        """
+        self.names = self.names or tuple(measured)
+        if {*self.names} != measured.keys():
+            raise StateError(f"rows of minibatches have {', '.join(self.names)}, and now there are {', '.join(measured)}")
+        self.new_.append([int(epoch), int(minibatch), *(_fraction(name, measured[name]) for name in self.names)])
+        row = self._row(self.new_[-1])
+        if len(self.new_) >= GATHERED:
+            self._gather()
+        self._tell("minibatches", row, seconds, samples)
 
     def rows(self) -> Iterator[Row]:
         """Yields all rows so far, in their order, as `metrics.jsonl` has them. How long they took is not known any more."""
         self._gather()
         minibatches = iter([(int(row[0]), self._row(row)) for row in self.minibatches.tolist()])
-        number, row = next(minibatches, (math.inf, {}))
+        reached, row = next(minibatches, (math.inf, {}))
         for epoch in self.epochs:
-            while number < epoch["epoch"] or (number == epoch["epoch"] and epoch["split"] == "train"):  # type: ignore[operator]
+            while reached < epoch["epoch"] or (reached == epoch["epoch"] and epoch["split"] == "train"):  # type: ignore[operator]
                 yield _line("minibatches", row, None, None)
-                number, row = next(minibatches, (math.inf, {}))
+                reached, row = next(minibatches, (math.inf, {}))
             yield _line("epoch", epoch, None, None)
-        while number < math.inf:
+        while reached < math.inf:
             yield _line("minibatches", row, None, None)
-            number, row = next(minibatches, (math.inf, {}))
+            reached, row = next(minibatches, (math.inf, {}))
 
     def _row(self, values: list[float]) -> Row:
         epoch, minibatch, *measured = values
@@ -117,6 +182,26 @@ class Records(Pickleable):
             self.listener_(_line(kind, row, seconds, samples))
 
 
+def _checked(name: str, value: Any) -> str | bool | float | None:
+    plain: str | bool | float | None = number(value)
+    if not isinstance(plain, str | bool | int | float | NoneType):
+        raise StateError(f"the {name} of a row is {str(value)[:100]!r}, and must be a number or text")
+    return plain
+
+
+def _fraction(name: str, value: Any) -> float:
+    plain = _checked(name, value)
+    if plain is None or isinstance(plain, str):
+        raise StateError(f"the {name} of a row of minibatches is {value!r}, and must be a number")
+    return float(plain)
+
+
+def _is_row(row: Row) -> bool:
+    """Whether a row of numbers and texts is one of an epoch and split."""
+    places = type(row.get("epoch")) is int and type(row.get("minibatch")) in (int, NoneType)
+    return places and type(row.get("split")) is str and TAKEN.isdisjoint(row)
+
+
 def _line(kind: str, row: Row, seconds: float | None, samples: int | None) -> Row:
     speed = samples / seconds if samples and seconds else None
     return {"kind": kind, **row, "seconds": seconds and round(seconds, 4), "samples_per_second": speed and round(speed, 1)}
@@ -133,8 +218,17 @@ class Rows(list[Row]):
 
 
 def records_of(workflow: Workflow) -> Iterator[Records]:
-    """Yields the records that units of a workflow have."""
-    for unit in workflow.units:
-        yield from (value for value in vars(unit).values() if isinstance(value, Records))
+    """Yields the records that units of a workflow have, each once; a loop, since a snapshot may nest workflows deeply."""
+    seen: set[int] = set()
+    waiting = [iter(workflow.units)]
+    while waiting:
+        unit = next(waiting[-1], None)
+        if unit is None:
+            waiting.pop()
+            continue
+        for value in vars(unit).values():
+            if isinstance(value, Records) and id(value) not in seen:
+                seen.add(id(value))
+                yield value
         if isinstance(unit, Workflow):
-            yield from records_of(unit)
+            waiting.append(iter(unit.units))

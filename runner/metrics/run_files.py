@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
+from runner.metrics.plain import for_json
 from runner.metrics.records import Row, Rows
 
 METRICS = "metrics.jsonl"
@@ -14,17 +14,8 @@ RESULT = "result.json"
 
 
 def line(row: Row) -> str:
-    """Returns a row as a line of JSON, which has no infinite numbers: they are null."""
-    return json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def finite(values: Any) -> Any:
-    """Returns plain values with null in place of numbers that are not finite."""
-    if isinstance(values, dict):
-        return {name: finite(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [finite(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
+    """Returns a row as a line of JSON."""
+    return json.dumps(for_json(row), allow_nan=False) + "\n"
 
 
 def read_metrics(folder: str | Path) -> Rows:

@@ -139,8 +139,8 @@ class Decision(Unit):
         if not self.records.epochs:
             for epoch, errors in enumerate(self.history, 1):
                 for split, error in errors.items():
-                    row: dict[str, Any] = {"epoch": epoch, "split": split, self.metric.name: error}
-                    self.records.add_epoch(**row)
+                    row: dict[str, Any] = {self.metric.name: error}
+                    self.records.add_epoch(epoch=epoch, split=split, **row)
 
     def reconfigure(self, **changes: object) -> None:
         check_on_nan(changes.get("on_nan", self.on_nan))
@@ -149,6 +149,11 @@ class Decision(Unit):
         at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
         if self.history:
             self.complete <<= self._is_complete()
+
+    def check_records(self) -> None:
+        """Raises a SnapshotMismatchError if restored rows of minibatches name something else than the evaluator measures."""
+        measured = ("loss", self.metric.name) if self.evaluator.sums(TRAIN) else ()
+        self.records.check_names((*measured, "learning_rate", "gradient_norm"))
 
     def run(self) -> None:
         step = self.minibatch

@@ -141,6 +141,7 @@ class StandardWorkflow(Workflow):
             self.device_ = torch.device(self.launcher.device)
         super().initialize()
         self.evaluator.check_data(self.loader)
+        self.decision.check_records()
         if self.decision.on_nan == "rollback" and self.rollback is None:
             raise ConfigError(
                 "decision.on_nan=rollback puts the best weights back, which only a roll-back keeps: set"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.graph import Bool, Unit, Workflow
+from runner.metrics import records_of
 from runner.nn.loading.loader_types import LOADERS
 from runner.snapshots.capture.pickler import dump
 from runner.snapshots.constructors import SnapshotterToFile
@@ -111,6 +112,8 @@ def trees() -> dict[str, Any]:
     """Returns the pickles of all, as trees: of runs that have a way to go."""
     found = {}
     for name, workflow in {"nested": nested(), "flat": flat(), **networks()}.items():
+        for records in records_of(workflow):
+            records.configure(every=1, gradient_norm=True)
         workflow.initialize()
         workflow.run()
         if hasattr(workflow, "decision"):

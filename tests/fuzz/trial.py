@@ -13,6 +13,7 @@ from typing import Any
 
 from runner.errors import RunnerError
 from runner.launcher import Launcher
+from runner.loggers.metrics_file import MetricsFile
 from runner.snapshots.format.layout import HEADER_END, HEADER_START, Digest
 from runner.snapshots.restoring.restore import Restored, restore
 from tests.fuzz import headers
@@ -104,7 +105,7 @@ class Trial:
             self.resumption.go_on(restored, typed)
         self.phase = "look"
         look(restored)
-        self.launcher = Launcher(device="cpu")
+        self.launcher = Launcher(device="cpu", loggers=[MetricsFile(self.folder)])
         if rng.random() < 0.2:
             self.phase = "evaluate"
             self.launcher.attach(restored.workflow)

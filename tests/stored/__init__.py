@@ -1,7 +1,8 @@
 """Snapshots of each state of the format, which every later version restores and continues to the same bytes.
 
 `python -m tests.stored` writes the set of the current format into a folder such as `format2`. A set never changes again: a new
-version of the format, or a new class with a state, gets a further one.
+version of the format, or a new class with a state, gets a further one, which may have only some kinds: `python -m tests.stored
+format2_metrics measured`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from runner.graph import Bool, Repeater, Unit, Workflow
+from runner.metrics import records_of
 from runner.nn import StandardWorkflow
 from runner.snapshots.codecs import CODECS
 from runner.snapshots.snapshotter import Snapshotter
@@ -55,6 +57,14 @@ def network(store: Any, codec: str, *, layers: Any = DENSE, images: bool = False
         snapshotter_config={"store": store, "compression": codec},
         **settings,
     )
+
+
+def measured(store: Any, codec: str) -> Workflow:
+    """Returns a network whose minibatches have rows, with the norm of the gradient."""
+    workflow = network(store, codec)
+    for records in records_of(workflow):
+        records.configure(every=2, gradient_norm=True)
+    return workflow
 
 
 class Count(Unit):
@@ -144,6 +154,7 @@ KINDS: dict[str, tuple[Make, str]] = {
         ),
         "zst",
     ),
+    "measured": (measured, "gz"),
     "own": (own, "xz"),
     "nested": (lambda store, codec: own(store, codec, nested=True), "gz"),
 }

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,6 @@ from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores.file import FileStore
 from tests.servers import odbc_settings
 from tests.stored import DATABASE, HERE, KINDS, ROOT, Make, digests, processor
-
-FOLDER = HERE / f"format{FORMAT}"
 
 
 def ran(make: Make, codec: str, store: Any) -> tuple[Workflow, list[str]]:
@@ -37,24 +37,33 @@ def ran(make: Make, codec: str, store: Any) -> tuple[Workflow, list[str]]:
     return workflow, locations
 
 
-def write() -> None:
+def write(folder: Path, kinds: Iterable[str]) -> None:
+    """Writes some kinds into a new folder; `rows` is the database."""
     os.chdir(ROOT)
-    FOLDER.mkdir()
+    folder.mkdir()
     expected: dict[str, Any] = {"processor": processor()}
-    for name, (make, codec) in KINDS.items():
+    for name in kinds:
+        if name == "rows":
+            expected[name] = digests(_in_database(folder))
+            continue
+        make, codec = KINDS[name]
         workflow, locations = ran(make, codec, FileStore("tests/stored/made"))
         kept = Path(locations[len(locations) // 2 - 1])
-        shutil.copy(kept, FOLDER / f"{name}{''.join(kept.suffixes[-2:]) if codec != 'none' else '.pickle'}")
+        shutil.copy(kept, folder / f"{name}{''.join(kept.suffixes[-2:]) if codec != 'none' else '.pickle'}")
         expected[name] = digests(workflow)
-    session.ROW = 4096
-    with odbc_settings():
-        store = OdbcStore(f"DRIVER={{SQLite3}};Database={FOLDER / 'rows.db'}")
-        workflow, locations = ran(*DATABASE, store)
-        store.delete(*locations[:1], *locations[2:])
-        expected["rows"] = digests(workflow)
-    (FOLDER / "expected.json").write_text(json.dumps(expected, indent=0) + "\n")
+    (folder / "expected.json").write_text(json.dumps(expected, indent=0) + "\n")
     shutil.rmtree("tests/stored/made")
 
 
+def _in_database(folder: Path) -> Workflow:
+    session.ROW = 4096
+    with odbc_settings():
+        store = OdbcStore(f"DRIVER={{SQLite3}};Database={folder / 'rows.db'}")
+        workflow, locations = ran(*DATABASE, store)
+        store.delete(*locations[:1], *locations[2:])
+    return workflow
+
+
 if __name__ == "__main__":
-    write()
+    name, *chosen = sys.argv[1:] or [f"format{FORMAT}"]
+    write(HERE / name, chosen or [*KINDS, "rows"])

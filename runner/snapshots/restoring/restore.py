@@ -18,7 +18,7 @@ from runner.errors import (
     SnapshotRefusedError,
 )
 from runner.graph import Workflow
-from runner.metrics import Rows, records_of
+from runner.metrics import Records, Rows, records_of
 from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.reader import read_header, read_verified
@@ -174,6 +174,8 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
         workflow = policy.load(file, budget)
         if not isinstance(workflow, Workflow):
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
+        for records in records_of(workflow):
+            Records.check_restored(records)
         _provide_classes(workflow, policy)
         for snapshotter in snapshotters(workflow):
             type(snapshotter).restored_from(snapshotter, location, granted(snapshotter.place, snapshotter.mode, store))

@@ -1,11 +1,22 @@
+import io
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from torch.nn import functional
 
+from runner.errors import SnapshotMismatchError, SnapshotRefusedError, StateError
+from runner.graph import Workflow
+from runner.launcher import Launcher
+from runner.metrics import Records, records_of
 from runner.nn.loading.samples import TRAIN, VALIDATION
-from runner.snapshots.restoring.restore import restore
+from runner.snapshots.capture.pickler import dump
+from runner.snapshots.restoring.restore import Restored, restore
+from tests.fuzz.trial import written
 from tests.networks import extended, network, trained
 from tests.stored import HERE, ROOT
 
@@ -79,3 +90,118 @@ def test_nobody_knows_the_loss_of_an_epoch_that_began_before_it_was_recorded() -
     workflow.evaluator.reset(TRAIN)
     workflow.run()
     assert all(math.isfinite(row["loss"]) for row in workflow.decision.records.epochs)
+
+
+def changed(folder: Path, change: Callable[[Records], None]) -> Restored:
+    """Restores a snapshot of a run whose records somebody has changed."""
+    workflow = network(loader_config={"minibatch_size": 50}, decision_config={"max_epochs": 1})
+    workflow.decision.records.configure(every=1, gradient_norm=False)
+    Launcher(device="cpu").run(workflow)
+    workflow.decision.max_epochs = 2
+    assert len(list(workflow.decision.records.rows())) == 3
+    change(workflow.decision.records)
+    buffer = io.BytesIO()
+    dump(workflow, buffer)
+    return restore(written(folder / "hostile", buffer.getvalue()), trusted=["tests"])
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"epochs": [{"epoch": 1}]},
+        {"epochs": [{"split": "train"}]},
+        {"epochs": [{"epoch": 1.5, "split": "train"}]},
+        {"epochs": [{"epoch": "1", "split": "train"}]},
+        {"epochs": [{"epoch": 1, "split": 2}]},
+        {"epochs": [{"epoch": 1, "split": "train", "minibatch": "x"}]},
+        {"epochs": [{"epoch": 1, "split": "train", "kind": "epoch"}]},
+        {"epochs": [{"epoch": 1, "split": "train", "loss": [1]}]},
+        {"epochs": [{"epoch": 1, "split": "train", 5: 1}]},
+        {"names": ["loss", "loss", "x", "y"]},
+        {"names": ["loss", "error", "split", "y"]},
+        {"names": ["loss", "error", "epoch", "y"]},
+        {"epochs": [{"epoch": 1, "split": "\ud800"}]},
+        {"epochs": [{"epoch": 1, "split": "train", "\ud800": 1}]},
+        {"names": ["loss"]},
+        {"names": [b"loss", "error", "x", "y"]},
+        {"minibatches": np.ones((1, 6), np.float32)},
+        {"minibatches": np.ones((1, 6), complex)},
+        {"minibatches": np.ones(6)},
+        {"minibatches": np.ones((3, 2, 1))},
+        {"minibatches": np.full((1, 6), math.nan)},
+        {"minibatches": np.full((1, 6), math.inf)},
+        {"minibatches": np.full((1, 6), -1.0)},
+        {"every": "x"},
+    ],
+    ids=ascii,
+)
+def test_what_is_no_row_is_refused(state: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(SnapshotRefusedError) as caught:
+        changed(tmp_path, lambda records: vars(records).update(state))
+    assert "records" in str(caught.value).lower()
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_names_that_the_run_does_not_measure_are_refused_before_it_goes_on(tmp_path: Path) -> None:
+    restored = changed(tmp_path, lambda records: vars(records).update(names=["loss", "error", "learning_rate", "other"]))
+    with pytest.raises(SnapshotMismatchError, match="other"):
+        Launcher(device="cpu").run(restored.workflow)
+
+
+def test_a_snapshot_from_before_minibatches_had_rows_goes_on(tmp_path: Path) -> None:
+    def older(records: Records) -> None:
+        for name in ("every", "gradient_norm", "names", "minibatches"):
+            del vars(records)[name]
+
+    workflow = changed(tmp_path, older).workflow
+    workflow.decision.records.configure(every=1, gradient_norm=False)
+    Launcher(device="cpu").run(workflow)
+    rows = [(row["kind"], row["epoch"]) for row in workflow.decision.records.rows()]
+    assert rows == [("epoch", 1), ("epoch", 1), ("minibatches", 2), ("epoch", 2), ("epoch", 2)]
+
+
+def test_numbers_of_libraries_are_kept_as_plain_ones() -> None:
+    records = Records()
+    given = {"loss": torch.tensor(0.5), "error": np.float32(0.25), "right": np.int64(3), "best": np.bool_(True), "note": "x"}
+    records.add_epoch(epoch=np.int64(1), split="train", minibatch=torch.tensor(7), whole=2**80, nothing=None, **given)
+    (row,) = records.epochs
+    wanted = {"epoch": 1, "minibatch": 7, "split": "train", "whole": 2.0**80, "nothing": None}
+    assert row == wanted | {"loss": 0.5, "error": 0.25, "right": 3, "best": True, "note": "x"}
+    assert {type(value) for value in row.values()} == {int, str, float, bool, type(None)}
+    records.add_minibatches(epoch=1, minibatch=7, loss=torch.tensor([0.5]), error=np.float16(2))
+    assert [(row["loss"], row["error"]) for row in records.rows() if row["kind"] == "minibatches"] == [(0.5, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"loss": torch.ones(2)},
+        {"loss": [1]},
+        {"loss": 1j},
+        {"kind": "mine"},
+        {"epoch": "one"},
+        {"split": 1},
+        {"minibatch": 0.5},
+    ],
+    ids=ascii,
+)
+def test_what_no_row_can_have_is_refused_when_it_is_added(row: dict[str, Any]) -> None:
+    with pytest.raises(StateError):
+        Records().add_epoch(**{"epoch": 1, "split": "train"} | row)
+
+
+def test_rows_of_minibatches_name_the_same_numbers() -> None:
+    records = Records()
+    records.add_minibatches(epoch=1, minibatch=1, loss=1.0)
+    for row in ({"loss": 1.0, "error": 1.0}, {"error": 1.0}, {"loss": None}, {"loss": "high"}):
+        with pytest.raises(StateError):
+            records.add_minibatches(epoch=1, minibatch=2, **row)
+
+
+def test_records_are_found_however_deeply_workflows_stand_in_workflows() -> None:
+    outer = workflow = Workflow(name="outer")
+    for _ in range(3000):
+        workflow = Workflow(workflow)
+    workflow.records = Records()
+    Workflow(workflow).records = workflow.records
+    assert list(records_of(outer)) == [workflow.records]
