@@ -57,6 +57,6 @@ def choices(given: object, names: Iterable[object]) -> str:
     return f"{meant(given, names)}known: {known(names)}"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Returns the first line of a library's error message; the rest is usually about the library itself."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -12,17 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runner import signals
+from runner import passwords, signals
 from runner.checks import within
-from runner.config.flat import flattened
 from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
+from runner.flat import flattened
 from runner.graph import Workflow
 from runner.loggers.group import LoggerGroup
 from runner.loggers.logger import Logger, Run
 from runner.loggers.result import result_of
 from runner.metrics import records_of
+from runner.metrics.plain import for_json
 from runner.plots.canvas import Canvas
+from runner.text import shown
 
 
 class Launcher:
@@ -151,8 +153,8 @@ class Launcher:
             log_id=logged,
             identity=known.get("identity") or "",
             folder=self._folder,
-            parameters=flattened(known["config"]),
-            overrides=known["overrides"],
+            parameters={key: _harmless(f"{key}=", value) for key, value in flattened(known["config"]).items()},
+            overrides=[_harmless("", text) for text in known["overrides"]],
             seed=known["config"].get("seed"),
             versions=provenance.versions(),
         )
@@ -169,6 +171,9 @@ class Launcher:
             exit_code: returns that of the process, where the block raises no error.
             known: what else is to be in the result.
         """
+        if not self.loggers:
+            yield
+            return
         error: BaseException | None = None
         began = time.monotonic()
         self._begin_logging(workflow)
@@ -178,9 +183,8 @@ class Launcher:
             error = raised
             raise
         finally:
-            code = exit_code() if error is None else getattr(error, "exit_code", 1)
             seconds = time.monotonic() - began
-            self.loggers.finish(result_of(workflow, exit_code=code, seconds=seconds, error=error, **known))
+            self.loggers.finish(result_of(workflow, exit_code=exit_code, seconds=seconds, error=error, **known))
 
     def _run(self) -> None:
         assert self._workflow is not None
@@ -209,6 +213,13 @@ class Launcher:
             self._announced = True
             again = "another SIGINT or SIGTERM stops at once"
             print(f"{number.name}: stopping at the next safe point ({again})", file=sys.stderr, flush=True)
+
+
+def _harmless(key: str, value: Any) -> Any:
+    """Returns a setting as it may leave the process: plain, and without a password."""
+    if isinstance(value, list | tuple):
+        return [_harmless(key, item) for item in value]
+    return shown(passwords.redact(f"{key}{value}").removeprefix(key)) if isinstance(value, str) else for_json(value)
 
 
 def _resolve_device(device: str) -> str:

@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from runner import build, places, signals
+from runner import build, passwords, places, signals
 from runner import config as schema
 from runner.checks import known
 from runner.cli import authority, closing, conf_changes, console, overview, run_folder, run_identity, source
@@ -29,7 +29,7 @@ from runner.errors import ConfigError, RunError, RunnerError, SnapshotError, Sna
 from runner.graph import Workflow, random_state
 from runner.launcher import Launcher
 from runner.loggers import logger_types
-from runner.loggers.metrics_file import MetricsFile, write_result
+from runner.loggers.metrics_file import MetricsFile
 from runner.nn import StandardWorkflow
 from runner.plots.canvas import can_draw
 from runner.snapshots.claims import Claims
@@ -197,7 +197,8 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
     log.info("%s: %s", restored.location, workflow.scores_text(scores))
     if not run_folder.is_passing(HydraConfig.get().runtime.output_dir):
         best = {"status": "finished", "exit_code": 0, "mode": "evaluate", "scores": scores}
-        write_result(request.output_dir, best | {"snapshot": restored.location}, read_mode(node.snapshotter.mode))
+        best["snapshot"] = passwords.redact(restored.location)
+        MetricsFile(request.output_dir, read_mode(node.snapshotter.mode)).finish(best)
     return Outcome(next(iter(scores.values())))
 
 
@@ -237,7 +238,8 @@ def _exit_code(workflow: Workflow, launcher: Launcher, request: Request) -> int:
 
 def _logged(workflow: Workflow, launcher: Launcher, request: Request, seed: int | None) -> AbstractContextManager[None]:
     """Has the loggers log what is run in the block; `result.json` says how it ended, and what was asked for."""
-    known = {"seed": seed, "overrides": request.run_overrides, "conf": request.conf, "run_id": launcher.run_id}
+    overrides = list(map(passwords.redact, request.run_overrides))
+    known = {"seed": seed, "overrides": overrides, "conf": request.conf, "run_id": launcher.run_id}
     return launcher.logged(workflow, lambda: _exit_code(workflow, launcher, request), **known)
 
 

@@ -25,6 +25,9 @@ class LoggerGroup(Logger):
         self._loggers = list(loggers)
         self._begun = False
 
+    def __bool__(self) -> bool:
+        return bool(self._loggers)
+
     def begin(self, run: Run, rows: Sequence[Row]) -> None:
         self._begun = True
         self._each(lambda logger: logger.begin(run, rows))

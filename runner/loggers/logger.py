@@ -37,7 +37,7 @@ class Run:
     @property
     def id(self) -> str:
         """The run's id for a tracker, the same after each resume. Of what a snapshot says, only a digest gets into it."""
-        return hashlib.sha256(f"{self.log_id}/{self.identity}".encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{self.log_id}/{self.identity}".encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
 class Logger:

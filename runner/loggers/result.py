@@ -2,48 +2,76 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 from runner import passwords
+from runner.checks import first_line
 from runner.errors import RunnerError, with_notes
 from runner.graph import Workflow
-from runner.metrics import records_of
+from runner.metrics import Row, records_of
 from runner.snapshots.snapshotter import Snapshotter, snapshotters
+
+log = logging.getLogger(__name__)
 
 
 def result_of(
-    workflow: Workflow, *, exit_code: int, seconds: float, error: BaseException | None = None, **known: Any
+    workflow: Workflow,
+    *,
+    exit_code: Callable[[], int],
+    seconds: float,
+    error: BaseException | None = None,
+    **known: Any,
 ) -> dict[str, Any]:
-    """Returns what `result.json` says.
+    """Returns what `result.json` says. What nobody can tell is None, with a warning: it neither hides the error nor is one.
 
     Args:
         workflow: what has run.
-        exit_code: of the process.
+        exit_code: returns that of the process, where there is no error.
         seconds: how long this process has run it.
         error: what has ended it, if anything.
         known: what else is to be in it.
     """
-    written = snapshotters(workflow)
-    status = "failed" if error is not None else "finished" if workflow.complete else "stopped"
-    best = _best_epoch(workflow)
+    complete = error is None and _asked("status", lambda: workflow.complete)
+    code = getattr(error, "exit_code", 1) if error is not None else _asked("exit_code", exit_code)
     return {
-        "status": status,
-        "exit_code": exit_code,
-        "objective": workflow.objective,
-        "best_epoch": best,
-        "best": {
-            str(row["split"]): {name: value for name, value in row.items() if name not in ("epoch", "minibatch", "split")}
-            for records in records_of(workflow)
-            for row in records.epochs
-            if row.get("epoch") == best
-        },
-        "best_snapshot": passwords.redact(_best_snapshot(written) or "") or None,
-        "last_snapshot": next((passwords.redact(unit.last_location) for unit in written if unit.last_location), None),
+        "status": "failed" if error is not None else "finished" if complete else "stopped",
+        "exit_code": 1 if code is None else code,
+        "objective": _asked("objective", lambda: workflow.objective),
+        "best_epoch": _asked("best_epoch", lambda: _best_epoch(workflow)),
+        "best": _asked("best", lambda: _best(workflow)),
+        "best_snapshot": _asked("best_snapshot", lambda: _best_snapshot(snapshotters(workflow))),
+        "last_snapshot": _asked("last_snapshot", lambda: _last_snapshot(snapshotters(workflow))),
         "seconds": round(seconds, 3),
-        "error": None if error is None else passwords.redact(_text(error)),
+        "error": None if error is None else _asked("error", lambda: passwords.redact(_text(error))),
         **known,
     }
+
+
+def _asked(name: str, ask: Callable[[], Any]) -> Any:
+    """Returns what somebody is asked, who may be a class of the user's own or a store that is away."""
+    try:
+        return ask()
+    except (Exception, SystemExit) as error:
+        what = passwords.redact(f"{type(error).__name__}: {first_line(error)}")
+        log.warning("The result of the run lacks %s (%s)", name, what)
+        return None
+
+
+def _best(workflow: Workflow) -> dict[str, Row]:
+    best = _best_epoch(workflow)
+    return {
+        str(row["split"]): {name: value for name, value in row.items() if name not in ("epoch", "minibatch", "split")}
+        for records in records_of(workflow)
+        for row in records.epochs
+        if row.get("epoch") == best
+    }
+
+
+def _last_snapshot(written: list[Snapshotter]) -> str | None:
+    return next((passwords.redact(unit.last_location) for unit in written if unit.last_location), None)
 
 
 def _text(error: BaseException) -> str:
@@ -61,12 +89,8 @@ def _best_snapshot(written: list[Snapshotter]) -> str | None:
     for unit in written:
         if unit.last_location is None:
             continue
-        try:
-            entries = list(unit.store.list(runs=set(unit.runs)))
-        except (RunnerError, OSError):
-            continue
-        for entry in entries:
+        for entry in unit.store.list(runs=set(unit.runs)):
             score = entry.header.score
             if score is not None and math.isfinite(score) and not entry.header.autosave:
                 found.append((score, entry.header.epoch, entry.location))
-    return min(found)[2] if found else None
+    return passwords.redact(min(found)[2]) if found else None
