@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
 from runner import places
 from runner.cli.job import Outcome, failure
 from runner.errors import RunError, with_notes
+from runner.loggers.metrics_file import MetricsFile
+from runner.metrics.run_files import RESULT
+from runner.passwords import redact
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,8 @@ def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
         RunnerError: it has failed, which is in its log, too.
         SystemExit: a signal has stopped it, and so ends the sweep.
     """
+    result = Path(HydraConfig.get().runtime.output_dir, RESULT)
+    result.unlink(missing_ok=True)  # it would be of an earlier run
     try:
         outcome = run()
         if outcome.exit_code == RunError.exit_code:
@@ -36,6 +42,8 @@ def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
         config = HydraConfig.get()
         typed = " ".join(text.lstrip("+") for text in config.overrides.task)
         failures.append(f"job {config.job.num} ({typed}): {with_notes(told)}")
+        if not result.exists():  # it has failed before its run began
+            MetricsFile(result.parent).finish({"status": "failed", "exit_code": told.exit_code, "error": redact(str(told))})
         raise told from error
     if outcome.exit_code:
         raise SystemExit(outcome.exit_code)

@@ -44,6 +44,7 @@ def result_of(
         "best": _asked("best", lambda: _best(workflow)),
         "best_snapshot": _asked("best_snapshot", lambda: _best_snapshot(snapshotters(workflow))),
         "last_snapshot": _asked("last_snapshot", lambda: _last_snapshot(snapshotters(workflow))),
+        "snapshot_cost": _asked("snapshot_cost", lambda: _snapshot_cost(snapshotters(workflow))),
         "seconds": round(seconds, 3),
         "error": None if error is None else _asked("error", lambda: passwords.redact(_text(error))),
         **known,
@@ -72,6 +73,11 @@ def _best(workflow: Workflow) -> dict[str, Row]:
 
 def _last_snapshot(written: list[Snapshotter]) -> str | None:
     return next((passwords.redact(unit.last_location) for unit in written if unit.last_location), None)
+
+
+def _snapshot_cost(written: list[Snapshotter]) -> dict[str, Any] | None:
+    """Returns what the last snapshot of this process has cost, as the headers record it of all others."""
+    return next((unit.written_.figures() for unit in written if unit.written_ is not None), None)
 
 
 def _text(error: BaseException) -> str:

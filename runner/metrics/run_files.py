@@ -11,6 +11,8 @@ from runner.metrics.records import Row, Rows
 
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
+MOST_BYTES = 1 << 30
+"""Of a file that is read: what is larger was not written by a run."""
 
 
 def line(row: Row) -> str:
@@ -26,22 +28,27 @@ def read_metrics(folder: str | Path) -> Rows:
     path = Path(folder)
     path = path / METRICS if path.is_dir() else path
     rows = Rows()
-    if not path.is_file():
-        return rows
-    for text in path.read_bytes().split(b"\n"):
-        try:
-            row = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
+    for text in (_content(path) or b"").split(b"\n"):
+        if (row := _object(text)) is not None:
             rows.append(row)
     return rows
 
 
 def read_result(folder: str | Path) -> dict[str, Any] | None:
     """Returns what `result.json` in a run's folder says; None if the run has not ended, or was killed."""
+    return _object(_content(Path(folder) / RESULT) or b"")
+
+
+def _content(path: Path) -> bytes | None:
     try:
-        result = json.loads((Path(folder) / RESULT).read_bytes())
-    except (OSError, ValueError):
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= MOST_BYTES else None
+    except OSError:
         return None
-    return result if isinstance(result, dict) else None
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from runner.flat import flattened
+from runner.metrics.run_files import read_metrics, read_result
 from runner.snapshots.shelf.lineage import processes
 from runner.snapshots.stores.store import Entry, Store, ignore
 
@@ -45,7 +46,7 @@ class Files:
     def of(cls, folder: Path) -> Files:
         """Reads the files of a folder."""
         config = read_yaml(folder / ".hydra" / "config.yaml")
-        return cls(read_result(folder), read_metrics(folder), config, typed_overrides(folder), conf_of(folder))
+        return cls(read_result(folder) or {}, read_metrics(folder), config, typed_overrides(folder), conf_of(folder))
 
 
 def read_yaml(path: Path) -> Any:
@@ -55,29 +56,6 @@ def read_yaml(path: Path) -> Any:
         return None if text is None else yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError):
         return None
-
-
-def read_result(folder: Path) -> dict[str, Any]:
-    """Returns what `result.json` says; nothing if there is none that can be read."""
-    text = _text(folder / "result.json")
-    try:
-        found = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Returns the rows of `metrics.jsonl`; a last line that was cut short is left out."""
-    rows = []
-    for line in (_text(folder / "metrics.jsonl") or "").splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
 
 
 def typed_overrides(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from runner.metrics.run_files import read_result
 from runner.report import folder_files as files
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.store import Entry
@@ -113,7 +114,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _job(folder: Path) -> Job:
-    result, entries = files.read_result(folder), files.snapshots(FileStore(folder))
+    result, entries = read_result(folder) or {}, files.snapshots(FileStore(folder))
     header = entries[-1].header if entries else None
     metrics = header.metrics if header else {}
     objective = files.number(result.get("objective"))
@@ -132,7 +133,7 @@ def _job(folder: Path) -> Job:
         seconds=files.number(result.get("seconds")),
         error=str(error) if error else None,
         snapshot=str(named) if named else entries[-1].location if entries else None,
-        costs=_costs(entries, result.get("last_snapshot_cost")),
+        costs=_costs(entries, result.get("snapshot_cost")),
     )
 
 
