@@ -3,18 +3,21 @@
 import json
 import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pandas
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import VELES_RUN, Run
 
-SMALL = ("conf=mnist_small", "loader.train_size=200", "loader.validation_size=100", "decision.max_epochs=1", "plotters=false")
+SMALL = ("conf=mnist_small", "loader.train_size=200", "loader.validation_size=100", "plotters=false")
+SHORT = (*SMALL, "decision.max_epochs=1")
 
 
 def test_codecs_are_compared(veles_run: Run, tmp_path: Path) -> None:
-    output = veles_run("-m", *SMALL, "snapshotter.compression=gz,none,xz", "hydra.sweep.dir=sweep").stdout
+    output = veles_run("-m", *SHORT, "snapshotter.compression=gz,none,xz", "hydra.sweep.dir=sweep").stdout
     head, *rows = output[output.index("job  compression") :].splitlines()[:4]
     assert head.split("  ")[-1] == "status"
     assert [row.split()[:2] for row in rows] == [["0", "gz"], ["1", "none"], ["2", "xz"]]
@@ -35,7 +38,7 @@ def test_codecs_are_compared(veles_run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("quiet", [(), ("--quiet",)])
 def test_the_best_job_comes_first_and_those_that_fail_last(quiet: tuple[str, ...], veles_run: Run, tmp_path: Path) -> None:
     swept = ("loader.minibatch_size=0,10", "layers.out.learning_rate=1e-9,0.1")
-    done = veles_run(*quiet, "-m", *SMALL, *swept, "seed=1", "hydra.sweep.dir=sweep", "report=false", code=2)
+    done = veles_run(*quiet, "-m", *SHORT, *swept, "seed=1", "hydra.sweep.dir=sweep", "report=false", code=2)
     table = pandas.read_csv(tmp_path / "sweep" / "sweep.csv")
     assert sorted(table["job"][:2]) == [2, 3]
     assert table["objective"][0] < table["objective"][1]
@@ -47,3 +50,21 @@ def test_the_best_job_comes_first_and_those_that_fail_last(quiet: tuple[str, ...
     told = re.findall(r"^Best: job (\d) \(loader.minibatch_size=10 layers.out.learning_rate=(\S+)\)", done.stdout, re.MULTILINE)
     assert [(job, float(value)) for job, value in told] == ([] if quiet else [(best, rate)])
     assert not (tmp_path / "sweep" / "report.html").exists()
+
+
+def test_a_stopped_sweep_is_continued_by_the_command_that_it_prints(veles_run: Run, tmp_path: Path) -> None:
+    sweep = ("-m", *SMALL, "decision.max_epochs=60", "layers.fc1.learning_rate=0.1,0.2,0.3", "seed=1")
+    veles_run(*sweep, "hydra.sweep.dir=whole")
+    # The second job is stopped after its third epoch.
+    with subprocess.Popen([*VELES_RUN, *sweep], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout.readline, "")
+        for _ in range(60 + 3):
+            next(line for line in lines if line.startswith("Epoch "))
+        process.terminate()
+        output = "".join(lines)
+    assert process.returncode == 75
+    (command,) = re.findall("^Continue the sweep: veles-run (.*)$", output, re.MULTILINE)
+    veles_run(*shlex.split(command), "hydra.sweep.dir=again")
+    tables = [pandas.read_csv(tmp_path / name / "sweep.csv") for name in ("whole", "again")]
+    columns = ["job", "layers.fc1.learning_rate", "status", "objective", "best_epoch", "epochs"]
+    assert tables[0][columns].equals(tables[1][columns])
