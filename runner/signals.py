@@ -88,6 +88,21 @@ def in_a_hurry() -> bool:
     return _catcher is not None and bool(_catcher.came)
 
 
+def passed_on(number: signal.Signals, apart_from: Listener) -> bool:
+    """Notifies the listener as if a signal had come, from any thread; returns whether there was one.
+
+    Args:
+        number: the signal.
+        apart_from: a listener that is not to be notified.
+    """
+    catcher = _catcher
+    if catcher is None or catcher.settled or catcher.listener is apart_from:
+        return False
+    catcher.listener.on_signal(number)
+    catcher.listener.announce(number)
+    return True
+
+
 class _Catcher:
     """The handlers of this process, from their installation to `release()`."""
 

@@ -22,7 +22,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from runner import passwords
-from runner.cli import conf_files, output, run_folder
+from runner.cli import conf_files, output, run_folder, sweep_stop
 from runner.config import Config
 from runner.config.veles import translated
 from runner.config.yaml_texts import as_written
@@ -178,7 +178,7 @@ class PasswordsForJobs(Callback):
     """Gives the passwords to the processes in which a launcher runs the jobs of a sweep; the basic one starts none."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if not config.hydra.launcher._target_.endswith(".BasicLauncher"):
+        if sweep_stop.in_other_processes(config.hydra):
             passwords.hand_over()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

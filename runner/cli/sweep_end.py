@@ -6,16 +6,17 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from runner import shell
+from runner import shell, signals
 from runner.cli.console import is_quiet
 from runner.cli.shelf.printing import Column, say, table
+from runner.cli.sweep_stop import Passing, in_other_processes, passed_on
 from runner.errors import ConfigError, RunnerError
 from runner.report import sweep_files, write_report
 from runner.report.sweep_jobs import Job, Sweep, read_sweep
@@ -40,35 +41,48 @@ class Begun:
         folder: its folder.
         report: whether a report is wanted.
         command: what is typed to go on with it, if it is stopped.
+        passing: passes signals on to jobs in other processes; None if they run in this one.
     """
 
     folder: Path
     report: bool
     command: str
+    passing: Passing | None
 
 
 _begun: list[Begun] = []
+_passing = ExitStack()
 
 
 def begin(config: DictConfig) -> None:
-    """Notes that a sweep begins.
+    """Notes that a sweep begins. Jobs in other processes are told of signals from now on.
 
     Args:
         config: what Hydra tells its callbacks.
     """
+    folder = Path(config.hydra.sweep.dir)
     typed = [argument.lstrip("+") for argument in sys.argv[1:] if not argument.lstrip("+").startswith("snapshot=")]
     command = shell.join(["veles-run", *typed, "snapshot=auto"])
-    _begun.append(Begun(Path(config.hydra.sweep.dir), config.get("report") is not False, command))
+    passing = _passing.enter_context(passed_on(folder)) if in_other_processes(config.hydra) else None
+    _begun.append(Begun(folder, config.get("report") is not False, command, passing))
 
 
 def tell() -> None:
-    """Tells what the sweep of this process has come to, if there was one. It never raises an error of its own."""
-    while _begun:
-        begun = _begun.pop()
-        try:
-            _tell(begun)
-        except Exception as error:
-            log.warning("What the sweep has come to is not told (%s: %s)", type(error).__name__, shown(error))
+    """Tells what the sweep of this process has come to, if there was one. It raises no error of its own.
+
+    Raises:
+        SystemExit: a signal has stopped jobs in other processes.
+    """
+    if not _begun:
+        return
+    begun = _begun.pop()
+    _passing.close()
+    try:
+        _tell(begun)
+    except Exception as error:
+        log.warning("What the sweep has come to is not told (%s: %s)", type(error).__name__, shown(error))
+    if begun.passing is not None and begun.passing.number is not None:
+        raise SystemExit(signals.exit_code(begun.passing.number))
 
 
 def _tell(begun: Begun) -> None:

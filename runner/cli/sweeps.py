@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
 from runner import places
+from runner.cli import sweep_stop
 from runner.cli.job import Outcome, failure
 from runner.errors import RunError, with_notes
 from runner.loggers.metrics_file import MetricsFile
@@ -26,12 +28,18 @@ def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
 
     Raises:
         RunnerError: it has failed, which is in its log, too.
-        SystemExit: a signal has stopped it, and so ends the sweep.
+        SystemExit: a signal has stopped it, and so ends the sweep; in another process, the sweep is told otherwise.
     """
-    result = Path(HydraConfig.get().runtime.output_dir, RESULT)
+    config = HydraConfig.get()
+    result, sweep = Path(config.runtime.output_dir, RESULT), Path(config.sweep.dir)
     result.unlink(missing_ok=True)  # it would be of an earlier run
+    elsewhere = sweep_stop.in_other_processes(config)
+    if elsewhere and sweep_stop.stop_of(sweep) is not None:
+        MetricsFile(result.parent).finish({"status": "not begun"})
+        return None
     try:
-        outcome = run()
+        with sweep_stop.stopped_with_the_sweep(sweep) if elsewhere else nullcontext():
+            outcome = run()
         if outcome.exit_code == RunError.exit_code:
             raise RunError("a snapshot could not be written")
     except BaseException as error:
@@ -39,12 +47,11 @@ def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
             raise
         told = failure(error)
         log.error("%s", with_notes(told))
-        config = HydraConfig.get()
         typed = " ".join(text.lstrip("+") for text in config.overrides.task)
         failures.append(f"job {config.job.num} ({typed}): {with_notes(told)}")
         if not result.exists():  # it has failed before its run began
             MetricsFile(result.parent).finish({"status": "failed", "exit_code": told.exit_code, "error": redact(str(told))})
         raise told from error
-    if outcome.exit_code:
+    if outcome.exit_code and not elsewhere:
         raise SystemExit(outcome.exit_code)
     return outcome.error
