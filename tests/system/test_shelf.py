@@ -28,6 +28,7 @@ from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.spool import SpoolStore
 from runner.snapshots.stores.store import Entry, Store
 from tests import forked
+from tests.buckets import Bucket
 from tests.conftest import Run
 from tests.servers import KINDS, PASSWORD, Server, Servers, execute, seen_by_client
 from tests.stress import kill_shelf
@@ -102,9 +103,13 @@ def header(number: int, log: str, run: str, parent: Header | None = None, **valu
 
 
 @pytest.fixture(params=["file", *KINDS])
-def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Made]:
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Made:
     servers = None if request.param == "file" else request.getfixturevalue("servers")
-    made = Made(request.param, servers, tmp_path)
+    return with_history(Made(request.param, servers, tmp_path))
+
+
+def with_history(made: Made) -> Made:
+    """Adds two runs of one workflow, one of which was resumed, and one of another workflow."""
     first = header(1, "a", "a1")
     second = header(2, "a", "a1", first, previous={"uuid": first.uuid, "state": 1000, "stored": 100})
     resumed = header(3, "a", "a2", second, overrides=["decision.max_epochs=9"])
@@ -259,6 +264,8 @@ def test_wrong_usage_is_one_line(tmp_path: Path, shelf: Shelf) -> None:
         ["show", "text"],
         ["show", "latest"],
         ["ddl"],
+        ["deliver"],
+        ["deliver", "outputs"],
         ["ddl", "--system", "Orakel"],
         ["cp", "best", "--to", "backup", "--compression", "lzo"],
         ["cp", "best", "--to", "backup", "--compression", "gz", "--level", "99"],
@@ -336,6 +343,43 @@ def test_copies_are_the_same_byte_for_byte(made: Made, shelf: Shelf, servers: Se
     assert again.header == resumed
     for wrong in (["--compression", "rar"], ["--compression", "snappy", "--level", "3"], []):
         shelf("cp", "latest", *made.looked_in, *([] if not wrong else ["--to", "backup"]), *wrong, code=2)
+
+
+def test_each_command_in_a_bucket(tmp_path: Path, bucket: Bucket, shelf: Shelf) -> None:
+    made, there = with_history(Made("file", None, tmp_path)), ["--in", bucket.url]
+    first, second, resumed, branch, other = made.headers
+    data = {entry.header.uuid: Path(tmp_path, entry.location).read_bytes() for entry in made.all()}
+
+    def kept() -> list[bytes]:
+        return [body for key, body in bucket.objects().items() if ".pickle" in key and ".mark" not in key]
+
+    shelf("cp", "outputs", "--to", bucket.url)
+    assert sorted(kept()) == sorted(data.values())
+    assert listed(shelf("ls", bucket.url, "--json")) == [one.uuid for one in reversed(made.headers)]
+    assert json.loads(shelf("show", second.uuid[:8], *there, "--json").stdout)["stored"] == len(data[second.uuid])
+    location = shelf("best", bucket.url, "--workflow", "wine").stdout.strip()
+    assert json.loads(shelf("show", location, "--json").stdout)["uuid"] == other.uuid
+    assert len(json.loads(shelf("tree", bucket.url, "--json").stdout)) == 4
+    assert "5 snapshots, all good" in shelf("verify", bucket.url).stdout
+    assert "epoch" in shelf("diff", first.uuid[:8], second.uuid[:8], *there, code=1).stdout
+    shelf("why", "latest", *there)
+    assert "no code" in shelf("code", "latest", *there, code=2).stderr
+    shelf("tag", first.uuid[:8], "good", *there)
+    shelf("note", "tag:good", "ä", *there)
+    shelf("report", bucket.url, "--workflow", "mnist", "--run", first.log_id[:8])
+    assert first.time[:10] in (tmp_path / "report.html").read_text()
+    assert json.loads(shelf("deliver", bucket.url, "--json").stdout) == {"delivered": {}, "waiting": []}
+    shelf("cp", "tag:good", *there, "--to", "again", "--compression", "xz")
+    again = FileStore(tmp_path / "again")
+    assert [(entry.header, plain(again.open(entry.location))) for entry in again.list()] == [
+        (first, plain(iter([data[first.uuid]])))
+    ]
+    assert [mark.note for mark in again.marks().values()] == ["ä"]
+    shelf("rm", first.uuid[:8], *there, code=2)
+    shelf("rm", branch.uuid[:8], *there)
+    assert len(json.loads(shelf("prune", bucket.url, "--older-than", "1d", "--yes", "--json").stdout)) == 0  # all are needed
+    shelf("rm", *[one.uuid[:8] for one in (first, second, resumed, other)], *there, "--force")
+    assert bucket.objects() == {}
 
 
 def test_prune_keeps_what_is_needed(made: Made, shelf: Shelf) -> None:

@@ -51,10 +51,11 @@ def cp(
     table_name: options.Table = DEFAULT_TABLE,
     as_json: options.Json = False,
 ) -> None:
-    """Copies snapshots to another folder, database or codec, with their tags and notes.
+    """Copies snapshots.
 
-    What a snapshot holds stays the same byte for byte, its signature and its id included. One that is there already is not
-    copied again, so a copy that was interrupted may simply be repeated. A copy is there completely, or not at all.
+    They go to another folder, database or codec, with their tags, notes and code. What a snapshot holds stays the same byte for
+    byte, its signature and its id included. One that is there already is not copied again, so a copy that was interrupted may
+    simply be repeated. A copy is there completely, or not at all.
 
     \b
     veles-snapshots cp best --to backup
@@ -135,8 +136,8 @@ def rm(
 ) -> None:
     """Deletes the snapshots that are named.
 
-    One from which another run began, or that is tagged, is only deleted with --force; one of a run that is going on, never.
-    If any of them may not be deleted, none is.
+    One from which another run began, or that is tagged, is only deleted with --force; one of a run that is going on, never. If
+    any of them may not be deleted, none is.
 
     \b
     veles-snapshots rm 3fa1bc02 outputs/old/mnist_validation_9.00_train_8.00.5.pickle.gz
@@ -174,10 +175,11 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it. Without this, it only says what would be deleted.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Deletes snapshots of each run that no rule keeps; without --yes it only lists them.
+    """Deletes snapshots that no rule keeps.
 
-    With both --keep-best and --keep-last, a snapshot is kept if either rule keeps it. Always kept are the newest of each run,
-    those from which another run began, those that are tagged or have a note, and all of a run that is going on.
+    Without --yes it only lists them. The rules are for each run. With both --keep-best and --keep-last, a snapshot is kept if
+    either rule keeps it. Always kept are the newest of each run, those from which another run began, those that are tagged or
+    have a note, and all of a run that is going on.
 
     \b
     veles-snapshots prune outputs --keep-best 3 --keep-last 1
@@ -239,9 +241,10 @@ def tag(
     table_name: options.Table = DEFAULT_TABLE,
     as_json: options.Json = False,
 ) -> None:
-    """Gives a snapshot a tag, by which it can be named: `tag:TAG` here, and snapshot=tag:TAG for veles-run.
+    """Gives a snapshot a tag.
 
-    A tag is on one snapshot of a place at a time. The snapshot itself is not changed: what is written on it stands beside it.
+    By it, it can be named: `tag:TAG` here, and snapshot=tag:TAG for veles-run. A tag is on one snapshot of a place at a time.
+    The snapshot itself is not changed: what is written on it stands beside it.
 
     \b
     veles-snapshots tag best baseline
@@ -277,7 +280,7 @@ def note(
     table_name: options.Table = DEFAULT_TABLE,
     as_json: options.Json = False,
 ) -> None:
-    """Writes a note on a snapshot, or prints the one that it has.
+    """Writes a note on a snapshot, or prints it.
 
     \b
     veles-snapshots note latest 'before the data were cleaned'

@@ -28,10 +28,10 @@ def verify(
     key: options.Key = None,
     as_json: options.Json = False,
 ) -> None:
-    """Reads whole snapshots and checks them: codec, digest, length, header, and the structure of the pickle.
+    """Reads whole snapshots and checks them.
 
-    With --key, each must be signed with it. For a database, what waits in its spool is checked, too. The exit code is 1 if one
-    is not as it should be.
+    Checked are codec, digest, length, header, and the structure of the pickle. With --key, each must be signed with it. For a
+    database, what waits in its spool is checked, too. The exit code is 1 if one is not as it should be.
 
     \b
     veles-snapshots verify
@@ -53,7 +53,8 @@ def verify(
             ),
         )
         bad = sum(row["error"] is not None for row in rows)
-        say(f"{len(rows)} snapshots, {bad} of them bad" if bad else f"{len(rows)} snapshots, all good")
+        count = f"{len(rows)} snapshot{'' if len(rows) == 1 else 's'}"
+        say(f"{count}, {bad} of them bad" if bad else f"{count}, all good" if rows else "no snapshots")
     if any(row["error"] is not None for row in rows):
         raise typer.Exit(1)
 
@@ -84,21 +85,26 @@ def _checked(store: Store, location: str, key: Key | None) -> dict[str, Any]:
 
 
 def deliver(
-    odbc: Annotated[str, typer.Option("--odbc", help="The database: a connection string, or a data source's name.")],
+    place: Annotated[
+        str, typer.Argument(help="What they wait for: a URL such as 's3://BUCKET/FOLDER'. [that of --odbc]")
+    ] = ".",
+    odbc: options.Odbc = None,
     table_name: options.Table = DEFAULT_TABLE,
     spool: options.Spool = DEFAULT_SPOOL,
     as_json: options.Json = False,
 ) -> None:
-    """Delivers the snapshots that wait in a spool to their database, as the next run would do.
+    """Delivers the snapshots that wait in a spool.
 
-    Each is verified first, and removed from the spool once the database has confirmed that all of it is there. The exit code is
-    1 if one still waits.
+    The next run would do so, too. Each is verified first, and removed from the spool once the database has confirmed that all
+    of it is there. The exit code is 1 if one still waits.
 
     \b
-    veles-snapshots deliver --odbc 'DSN=runs' --spool outputs/spool
+    veles-snapshots deliver --odbc DSN=runs --spool outputs/spool
+    veles-snapshots deliver s3://bucket/runs
     """
-    store = options.shelf(".", odbc, table_name, spool).store
-    assert isinstance(store, SpoolStore)
+    store = options.shelf(place, odbc, table_name, spool).store
+    if not isinstance(store, SpoolStore):
+        raise ConfigError(f"no snapshots wait for {place!r}: name the database with --odbc, or the URL of a bucket")
     delivered, waiting = dict(store.deliver()), list(store.waiting)
     if as_json:
         dump({"delivered": delivered, "waiting": waiting})
@@ -123,7 +129,9 @@ def ddl(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Prints the SQL that creates the tables, for an administrator who creates them (snapshotter.create_table=false).
+    """Prints the SQL that creates the tables.
+
+    It is for an administrator who creates them: see snapshotter.create_table=false.
 
     \b
     veles-snapshots ddl --system PostgreSQL --table runs

@@ -26,10 +26,10 @@ def code(
     table_name: options.Table = DEFAULT_TABLE,
     as_json: options.Json = False,
 ) -> None:
-    """Lists the code that is kept with a snapshot, and how it differs from today's.
+    """Lists the code that made a snapshot.
 
-    That is the source of the modules of your own units, your conf file, and the git commit. Nothing of it is run; to run it,
-    see restore.code=snapshot. Today's files are looked for from the current folder.
+    It says how today's differs. What is kept is the source of the modules of your own units, your conf file, and the git
+    commit. Nothing of it is run; to run it, see restore.code=snapshot. Today's files are looked for from the current folder.
 
     \b
     veles-snapshots code latest --diff

@@ -100,9 +100,10 @@ def show(
     key: options.Key = None,
     as_json: options.Json = False,
 ) -> None:
-    """Shows what a snapshot holds: its header, configuration, versions, units by size, and arrays.
+    """Shows what a snapshot holds.
 
-    Nothing of the snapshot is run or built, whoever made it. All of it is read and verified first.
+    That is its header, configuration, versions, units by size, and arrays. Nothing of the snapshot is run or built, whoever
+    made it. All of it is read and verified first.
 
     \b
     veles-snapshots show outputs/mnist/2026-11-24/11-24-19-dfc837/mnist_current.5.pickle.gz
@@ -177,9 +178,10 @@ def best(
     older: options.Older = None,
     as_json: options.Json = False,
 ) -> None:
-    """Lists the best snapshot of each workflow: that with the lowest error, of equal ones the newest.
+    """Lists the best snapshot of each workflow.
 
-    With --workflow it prints the location alone, for scripts. The exit code is 2 if there is none.
+    That is the one with the lowest error, of equal ones the newest. With --workflow it prints the location alone, for scripts.
+    The exit code is 2 if there is none.
 
     \b
     veles-snapshots best
@@ -205,9 +207,10 @@ def tree(
     run: options.Run = "",
     as_json: options.Json = False,
 ) -> None:
-    """Shows which run was resumed from which, with its branches.
+    """Shows which run was resumed from which.
 
-    Each line is a process, with the id that its run has, and what it wrote. A process whose snapshots are all gone is not seen.
+    Branches are drawn below what they began from. Each line is a process, with the id that its run has, and what it wrote. A
+    process whose snapshots are all gone is not seen.
 
     \b
     veles-snapshots tree outputs --workflow mnist

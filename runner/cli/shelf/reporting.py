@@ -27,10 +27,11 @@ def report(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Writes report.html, one page with all that is known of a run or of a sweep, and prints its path.
+    """Writes a page about a run or a sweep.
 
-    Of a database or a URL, it is about the run with the newest snapshot; --workflow and --run choose another one, also below a
-    folder. What needs the state is read from the newest snapshot, which is restored as restore() does by default.
+    It is report.html, and has all that is known of it; its path is printed. Of a database or a URL, it is about the run with
+    the newest snapshot; --workflow and --run choose another one, also below a folder. What needs the state is read from the
+    newest snapshot, which is restored as restore() does by default.
 
     \b
     veles-snapshots report outputs/mnist/2026-11-24/11-24-19-dfc837

@@ -41,10 +41,11 @@ def diff(
     table_name: options.Table = DEFAULT_TABLE,
     as_json: options.Json = False,
 ) -> None:
-    """Compares two snapshots: configuration, metrics, versions, code, and each array.
+    """Compares two snapshots.
 
-    Of arrays that differ it gives the largest and the mean absolute difference, and the norm of the difference relative to
-    that of A. The exit code is 0 if nothing differs but when and where they were taken, and 1 otherwise.
+    Compared are configuration, metrics, versions, code, and each array. Of arrays that differ it gives the largest and the mean
+    absolute difference, and the norm of the difference relative to that of A. The exit code is 0 if nothing differs but when
+    and where they were taken, and 1 otherwise.
 
     \b
     veles-snapshots diff 3fa1bc02 latest
@@ -142,9 +143,10 @@ def why(
     table_name: options.Table = DEFAULT_TABLE,
     as_json: options.Json = False,
 ) -> None:
-    """Says what a resume from a snapshot, here and now, would do over, change, and refuse.
+    """Says what a resume would do, and refuse.
 
-    The exit code is 1 if it would be refused as it is; what to type is said.
+    That is what a resume from the snapshot, here and now, would do over, change, and refuse. The exit code is 1 if it would be
+    refused as it is; what to type is said.
 
     \b
     veles-snapshots why latest

@@ -13,7 +13,7 @@ from typing import Self
 from runner import passwords
 from runner.errors import ConfigError, SnapshotAmbiguousError, SnapshotError, SnapshotNotFoundError, StoreAwayError, StoreError
 from runner.snapshots.codecs import Buffer, Codec
-from runner.snapshots.format.header import Header
+from runner.snapshots.format.header import Header, Sharing
 from runner.snapshots.format.measured import Measured
 from runner.snapshots.odbc import pages, sqlite, strings
 from runner.snapshots.odbc.connection import Result, connect, folder_of
@@ -296,12 +296,13 @@ class OdbcStore(Store):
     ) -> Iterator[Entry]:
         """Yields the snapshots whose columns have certain values, newest first."""
         headers: dict[tuple[str, str], Header | SnapshotError] = {}
+        sharing = Sharing()
 
         def fetch(until: str, count: int) -> Sequence[Row]:
             headers.clear()
             with self._session("list", IMPATIENCE) as session:
                 found = self._newest(session, wanted, until, count, sorted(apart_from)[:RUNS_AT_A_TIME])
-                headers.update({(row.id, row.name): _header(session, row) for row in found})
+                headers.update({(row.id, row.name): _header(session, row, sharing) for row in found})
             return found
 
         for _, rows in groupby(pages.rows(fetch), key=lambda row: row.moment):
@@ -424,9 +425,9 @@ class OdbcStore(Store):
             yield Session(connection, self.table)
 
 
-def _header(session: Session, row: Row) -> Header | SnapshotError:
+def _header(session: Session, row: Row, sharing: Sharing) -> Header | SnapshotError:
     try:
-        return session.header(row)
+        return sharing.add(session.header(row))
     except SnapshotError as error:
         return error
 

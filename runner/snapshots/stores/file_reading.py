@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from runner.errors import SnapshotError, SnapshotNotFoundError
-from runner.snapshots.format.header import Header
+from runner.snapshots.format.header import Header, Sharing
 from runner.snapshots.format.reader import read_start
 from runner.snapshots.stores.file_errors import translated
 from runner.snapshots.stores.file_system import CLOCK_STEP
@@ -32,13 +32,13 @@ def newest_files(paths: Iterable[Path], unreadable: Unreadable = ignore) -> Iter
     So a header is the newest if no unread file is newer than it.
     """
     read: list[tuple[float, str, Entry]] = []
+    sharing = Sharing()
     for age, path, size in sorted(_aged(paths)):
         while read and read[0][0] <= age - CLOCK_STEP:
             yield heapq.heappop(read)[2]
         try:
             header, codec = read_start(blocks(path, HEADER_BLOCK))
-            entry = Entry(path, header, size, codec.name)
-            heapq.heappush(read, (-nanoseconds(entry.header), path, entry))
+            heapq.heappush(read, (-nanoseconds(header), path, Entry(path, sharing.add(header), size, codec.name)))
         except SnapshotNotFoundError:
             continue  # another process has just deleted it
         except SnapshotError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,18 +28,19 @@ class FileTree(FileStore):
             raise SnapshotNotFoundError(f"there is no folder {str(directory)!r}")
 
     def _paths(self) -> Iterator[Path]:
-        yield from (path for path in self._all() if may_be_snapshot(path.name))
+        yield from self._named(may_be_snapshot)
 
     def _marks(self) -> Iterator[Path]:
-        yield from (path for path in self._all() if is_mark(path.name))
+        yield from self._named(is_mark)
 
-    def _all(self) -> Iterator[Path]:
+    def _named(self, wanted: Callable[[str], bool]) -> Iterator[Path]:
+        """Yields the files with names that are wanted."""
         if not self.directory.is_dir():
-            yield from (self.directory, mark_of(self.directory))
+            yield from (path for path in (self.directory, mark_of(self.directory)) if wanted(path.name))
             return
         for folder, below, names in os.walk(self.directory, onerror=_tell):
             below[:] = [name for name in below if not name.startswith(".")]
-            yield from (Path(folder, name) for name in names)
+            yield from (Path(folder, name) for name in names if wanted(name))
 
     def kept_code(self, digest: str) -> bytes | None:
         folders = {path.parent for path in self._paths()}

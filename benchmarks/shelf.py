@@ -1,0 +1,209 @@
+"""veles-snapshots: its start, lists of many snapshots, and diff and cp of large ones.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.shelf [--megabytes 1000] [--files 10000] [--rows 100000] [--systems sqlite ...]
+
+Each command is a process of its own: its time is that of the whole process, and its memory the most that it had. The large
+snapshots hold float32 weights, normal with standard deviation 0.05, of which all differ. Reading and decoding is what `verify`
+does to both of them without a process. A plain copy of a file is read, written and synced; one into a database is an insert of
+the same bytes with pyodbc in rows of the same size, in one transaction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+import pyodbc
+
+from benchmarks.measure import print_table, seconds, verdict
+from benchmarks.odbc import BLOBS, header, plain_insert
+from benchmarks.snapshots.states import make_workflow
+from runner.snapshots.format.header import Header
+from runner.snapshots.format.layout import Digest, header_bytes
+from runner.snapshots.format.reader import verify
+from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.odbc.session import ROW, _facts, in_rows, sql_time
+from runner.snapshots.stores.file_reading import blocks
+from tests import servers
+
+FOLDERS = 100
+MEASURED = """
+import atexit, sys
+tell = lambda: print(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0], file=sys.stderr)
+atexit.register(tell)
+from runner.cli.shelf.app import main
+main()
+"""
+LIST = ("ls", "--all", "--json")
+
+
+def command(*arguments: str | Path, code: int = 0) -> tuple[float, float]:
+    """Runs a command; returns its seconds, and the most MB that it had."""
+    began = time.perf_counter()
+    texts = [sys.executable, "-c", MEASURED, *map(str, arguments)]
+    done = subprocess.run(texts, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    spent = time.perf_counter() - began
+    assert done.returncode == code, done.stderr
+    return spent, int(done.stderr.split()[-1]) / 1024
+
+
+def best(*arguments: str | Path, rounds: int, code: int = 0) -> tuple[float, float]:
+    """Runs a command several times; returns the least seconds and the most MB."""
+    found = [command(*arguments, code=code) for _ in range(rounds)]
+    return min(spent for spent, _ in found), max(memory for _, memory in found)
+
+
+def numbered(number: int) -> Header:
+    """Returns a header of a history of many runs, each of a hundred snapshots."""
+    day, second = divmod(number, 86_400)
+    moment = f"2026-{1 + day:02}-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.000000+00:00"
+    run = str(uuid.UUID(int=number // 100))
+    return replace(header(time=moment, epoch=number % 100, score=float(number % 97)), run_id=run, log_id=run)
+
+
+def write_files(folder: Path, count: int) -> None:
+    for number in range(count):
+        one, digest = numbered(number), Digest()
+        digest.update(begin := header_bytes(one) + b"\x80\x05N.")
+        path = folder / f"run{number % FOLDERS}" / f"mnist_{number}.5.pickle"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(begin + digest.trailer())
+
+
+def write_rows(odbc: str, count: int) -> None:
+    store = OdbcStore(odbc)
+    store.prepare()
+    with store._session("fill", 0) as session:
+        sql = session.sql
+    headers = [numbered(number) for number in range(count)]
+    with closing(pyodbc.connect(odbc)) as connection:
+        cursor = connection.cursor()
+        cursor.executemany(
+            sql.insert_header,
+            [(one.run_id, str(at), 0, one.to_json().encode(), *_facts(one)) for at, one in enumerate(headers)],
+        )
+        cursor.executemany(
+            sql.insert,
+            [(sql_time(one), one.run_id, one.log_id, "mnist", str(at), "", bytes(1000)) for at, one in enumerate(headers)],
+        )
+        connection.commit()
+
+
+def listing(folder: Path, files: int, rows: int, databases: Sequence[servers.Server], rounds: int) -> None:
+    (folder / "many").mkdir()
+    write_files(folder / "many", files)
+    table = []
+    for what, arguments, seconds_at_most, memory_at_most in (
+        ("--help", ["--help"], 0.3, 100),
+        (f"{files:,} files, all of them", [*LIST, folder / "many"], 1, 100),
+        (f"{files:,} files, the first page", ["ls", folder / "many"], 1, 100),
+    ):
+        spent, memory = best(*arguments, rounds=rounds)
+        table.append([what, verdict(spent, seconds_at_most), verdict(memory, memory_at_most)])
+    for database in databases:
+        for count in (files, rows):
+            write_rows(database.odbc, count)
+            for title, options in (("all of them", LIST), ("the first page", ("ls",))):
+                if title == "the first page" or count == files:
+                    spent, memory = best(*options, "--odbc", database.odbc, rounds=rounds)
+                    table.append([f"{count:,} rows of {database.kind}, {title}", verdict(spent, 1), verdict(memory, 100)])
+            servers.execute(database, "DROP TABLE veles", "DROP TABLE veles_chunks")
+    print_table("Listing", ("what", "s", "MB"), table)
+
+
+def large(folder: Path, megabytes: int, codec: str) -> list[str]:
+    """Writes two snapshots whose weights all differ."""
+    workflow, snapshotter = make_workflow(megabytes, folder, compression=codec, blocking=True)
+    found = []
+    for _ in range(2):
+        snapshotter.export()
+        found.append(str(snapshotter.last_location))
+        for weights in workflow["weights"].weights:
+            weights.mul_(1.01)
+    return found
+
+
+def differences(folder: Path, megabytes: int, codec: str, rounds: int) -> list[object]:
+    pair = large(folder / codec, megabytes, codec)
+    start = best("--help", rounds=rounds)[0]
+    read = min(seconds(lambda: [verify(blocks(path)) for path in pair]) for _ in range(rounds))
+    spent, memory = best("diff", *pair, code=1, rounds=rounds)
+    return [codec, f"{read:.1f}", f"{spent:.1f}", verdict(spent - start - read, 3), f"{memory:.0f}"]
+
+
+def copied_plainly(source: str, target: Path) -> None:
+    with open(source, "rb") as read, open(target, "wb") as written:
+        shutil.copyfileobj(read, written, 1 << 20)
+        written.flush()
+        os.fsync(written.fileno())
+    target.unlink()
+
+
+def copies(folder: Path, source: str, databases: Sequence[servers.Server], rounds: int) -> list[list[object]]:
+    size, table = Path(source).stat().st_size, []
+    places = {"files": ["--to", str(folder / "copy")]} | {one.kind: ["--to-odbc", one.odbc] for one in databases}
+    for kind, place in places.items():
+        database = next((one for one in databases if one.kind == kind), None)
+        memory = [0.0]
+
+        def plain(database: servers.Server | None = database) -> None:
+            if database is None:
+                copied_plainly(source, folder / "plain")
+                return
+            servers.execute(database, f"CREATE TABLE plain (number integer, data {BLOBS[database.kind]})")
+            plain_insert(database.odbc, [bytes(row) for row in in_rows(blocks(source), ROW)])
+
+        def ours(place: Sequence[str] = place, memory: list[float] = memory) -> None:
+            memory[0] = max(memory[0], command("cp", source, *place)[1])
+
+        times: dict[str, list[float]] = {"plain": [], "cp": []}
+        for _ in range(rounds):
+            times["plain"].append(seconds(plain))
+            times["cp"].append(seconds(ours))
+            if database is None:
+                shutil.rmtree(folder / "copy")
+            else:
+                servers.execute(database, "DROP TABLE plain", "DROP TABLE veles", "DROP TABLE veles_chunks")
+        least = {name: min(values) for name, values in times.items()}
+        ratio = verdict(least["cp"] / least["plain"], 1.2)
+        table.append(
+            [f"files to {kind}", f"{size / 1e6:.0f}", f"{least['plain']:.1f}", f"{least['cp']:.1f}", ratio, f"{memory[0]:.0f}"]
+        )
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--systems", nargs="+", default=["sqlite", "postgresql"])
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        stack.enter_context(servers.odbc_settings())
+        running = servers.Servers(stack)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="veles-benchmark-")))
+        databases = [running.database(kind, folder) for kind in arguments.systems]
+        listing(folder, arguments.files, arguments.rows, databases, arguments.rounds)
+        if arguments.megabytes:
+            rows = [differences(folder, arguments.megabytes, codec, arguments.rounds) for codec in ("none", "gz")]
+            columns = ("codec", "read and decode s", "diff s", "s beyond that", "MB")
+            print_table(f"diff of two of {arguments.megabytes} MB", columns, rows)
+            source = next(map(str, (folder / "gz").glob("*.pickle.gz")))
+            columns = ("cp", "MB encoded", "plain copy s", "cp s", "cp / plain copy", "MB of memory")
+            print_table(f"cp of one of {arguments.megabytes} MB", columns, copies(folder, source, databases, arguments.rounds))
+
+
+if __name__ == "__main__":
+    main()
