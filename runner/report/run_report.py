@@ -51,7 +51,9 @@ def run_report(folder: Path, workflow: Workflow | None, hurried: bool) -> dict[s
     """
     read, entries = files.Files.of(folder), _entries(folder, workflow, hurried)
     if not (read.result or read.metrics or read.config or entries or workflow):
-        raise ConfigError(f"{str(folder)!r} has nothing of a run: no snapshots, no result.json, no .hydra")
+        raise ConfigError(
+            f"{str(folder)!r} has nothing of a run: no snapshots, no result.json, no .hydra; name the folder of one"
+        )
     return _report(str(folder), read, entries, workflow, hurried)
 
 

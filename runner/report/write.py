@@ -66,6 +66,7 @@ def _write(folder: Path, text: str, mode: int) -> Path:
     path = folder / NAME
     temporary = folder / f".{NAME}.{os.getpid()}.tmp"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         temporary.touch(mode)
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         temporary.replace(path)

@@ -80,9 +80,12 @@ class KeptCode:
             SnapshotNotFoundError: there is none.
             SnapshotDamagedError: it is not the code that the header means.
         """
-        data = None if header.kept_code is None else store.kept_code(header.kept_code)
-        if data is None or header.kept_code is None:
-            raise SnapshotNotFoundError(f"no code is kept with the snapshot {header.uuid} in {store}")
+        if header.kept_code is None:
+            raise SnapshotNotFoundError(
+                f"no code was kept with snapshot {header.uuid}: there was none of your own, or snapshotter.keep_code=false"
+            )
+        if (data := store.kept_code(header.kept_code)) is None:
+            raise SnapshotNotFoundError(f"there is no code of snapshot {header.uuid} in {store} any more")
         return cls.unpacked(data, header.kept_code)
 
     @classmethod

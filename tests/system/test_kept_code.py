@@ -90,8 +90,10 @@ def shelf(folder: Path, *arguments: object, code: int = 0) -> str:
 def test_kept_told_extracted_and_run(project: Path, veles_run: Run) -> None:
     source = project / "mine" / "flow.py"
     before = source.read_text()
-    veles_run("conf=flow", "snapshotter.key=key")
+    veles_run("conf=flow", "snapshotter.key=key", "snapshotter.mode=0600")
     (kept,) = project.glob("snapshots/.*.code")  # once for all snapshots of the run
+    shelf(project, "tag", "latest", "newest")
+    assert {path.stat().st_mode & 0o777 for path in project.glob("snapshots/.*")} == {0o600}
     assert PASSWORD not in gzip.decompress(kept.read_bytes()).decode()
     listing = json.loads(shelf(project, "code", "latest", "--json"))
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True).stdout.strip()
@@ -107,6 +109,7 @@ def test_kept_told_extracted_and_run(project: Path, veles_run: Run) -> None:
     assert "not committed" in (project / "out" / "changes.diff").read_text()
     assert "exists" in shelf(project, "code", "latest", "--extract", "out", code=2)
     shelf(project, "cp", "latest", "--to", "copies")
+    assert {path.stat().st_mode & 0o777 for path in (project / "copies").iterdir()} == {0o600}
     assert "mine/flow.py" in shelf(project, "code", "latest", "--in", "copies")
 
     first = "snapshot=snapshots/flow_n_1.5.pickle.gz"

@@ -170,6 +170,10 @@ def test_looking(made: Made, shelf: Shelf) -> None:
     assert nodes[branch.run_id]["from_process"] == first.run_id
     assert nodes[branch.run_id]["branch"]
     assert nodes[other.run_id]["from_process"] is None
+    assert json.loads(shelf("diff", first.uuid[:8], second.uuid[:8], *made.looked_in, "--json", code=1).stdout)["place"] == {
+        "epoch": [1, 2]
+    }
+    shelf("why", "latest", *made.looked_in)
     drawn = shelf("tree", *made.place).stdout
     assert [line[:3] for line in drawn.splitlines() if line.startswith(("├", "└"))] == ["├─ ", "└─ "]
 
@@ -264,6 +268,9 @@ def test_wrong_usage_is_one_line(tmp_path: Path, shelf: Shelf) -> None:
         ["show", "text"],
         ["show", "latest"],
         ["ddl"],
+        ["ls", "--table", "x"],
+        ["cp", "best", "--to", "backup", "--to-table", "x"],
+        ["show", "x" * 5000],
         ["deliver"],
         ["deliver", "outputs"],
         ["ddl", "--system", "Orakel"],
@@ -277,7 +284,10 @@ def test_wrong_usage_is_one_line(tmp_path: Path, shelf: Shelf) -> None:
         done = shelf(*arguments, code=2)
         assert done.stderr.count("\n") == 1, arguments
         assert "snapshotter." not in done.stderr, "a key that nobody has typed"
+    assert "BAD" in shelf("verify", "text", code=1).stdout
     assert shelf("ls", "outputs", "--json").stdout.strip() == "[]"
+    shelf("ls", "--odbc", "DRIVER={SQLite3};Database=new.db")
+    assert not (tmp_path / "new.db").exists(), "who looks makes nothing"
     done = shelf("ls", "--nonsense", code=2)
     assert "No such option" in done.stderr
 

@@ -14,6 +14,7 @@ from runner import passwords
 from runner.cli.shelf import changing, checking, coding, looking, reporting, resuming
 from runner.cli.shelf.printing import finish
 from runner.errors import RunnerError
+from runner.text import shown
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
@@ -30,6 +31,11 @@ class _Commands(TyperGroup):
         except RunnerError as error:
             print(f"veles-snapshots: {passwords.redact(str(error))}", file=sys.stderr)
             ctx.exit(error.exit_code)
+        except OSError as error:  # what Python itself says of a name, such as that it is too long
+            if isinstance(error, BrokenPipeError):
+                raise
+            print(f"veles-snapshots: {shown(error.filename or 'system')}: {error.strerror or error}", file=sys.stderr)
+            ctx.exit(2)
         except RecursionError:
             print("veles-snapshots: a header nests its values too deeply to be shown", file=sys.stderr)
             ctx.exit(2)

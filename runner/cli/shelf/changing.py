@@ -25,7 +25,7 @@ from runner.snapshots.shelf.shelf import Shelf, own_store
 from runner.snapshots.shelf.wanted import moment
 from runner.snapshots.stores import whole_store
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.file_system import read_mode
+from runner.snapshots.stores.file_system import mode_like, read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME
 from runner.snapshots.stores.marks import LONGEST_NOTE, Mark, check_tag
 from runner.snapshots.stores.store import Entry, Store
@@ -45,7 +45,9 @@ def cp(
     compression: Annotated[str | None, typer.Option("--compression", "-c", help="Codec of the copies. [as they are]")] = None,
     level: Annotated[int | None, typer.Option("--level", help="Level of the codec. [the codec's own]")] = None,
     check: Annotated[bool, typer.Option("--verify", help="Verify each snapshot before it is copied.")] = False,
-    mode: Annotated[str | None, typer.Option("--mode", help="Permissions of new files, such as 0600. [the umask's]")] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", help="Permissions of new files, such as 0600. [those of the files]")
+    ] = None,
     place: options.In = ".",
     odbc: options.Odbc = None,
     table_name: options.Table = DEFAULT_TABLE,
@@ -76,10 +78,11 @@ def cp(
         if known is None:
             if check:
                 verify(source.open(entry.location))
+            like = _like(target, entry, source)
             if entry.header.kept_code not in with_code:
                 with_code.add(entry.header.kept_code)
-                _copy_code(entry.header.kept_code or "", source, target)
-            known = there[uuid] = copy(entry, source, target, codec, level)
+                _copy_code(entry.header.kept_code or "", source, like)
+            known = there[uuid] = copy(entry, source, like, codec, level)
             copied.append({"uuid": uuid, "from": entry.location, "to": known})
         elif not as_json:
             say(f"{short(uuid)} is there already")
@@ -91,6 +94,13 @@ def cp(
         dump(copied)
 
 
+def _like(target: Store, entry: Entry, source: Store) -> Store:
+    """Returns the target; in a folder, unless a mode was given, the copy of a file is for those whom that was for."""
+    if isinstance(target, FileStore) and target.mode is None and isinstance(source, FileStore):
+        return FileStore(target.directory, mode_like(entry.location))
+    return target
+
+
 def _copy_code(digest: str, source: Store, target: Store) -> None:
     if (code := source.kept_code(digest)) is not None:
         target.keep_code(digest, code)
@@ -99,6 +109,8 @@ def _copy_code(digest: str, source: Store, target: Store) -> None:
 def _target(to: str | None, to_odbc: str | None, to_table: str, mode: str | None) -> Store:
     if (to is None) is (to_odbc is None):
         raise ConfigError("say where to copy to with --to PLACE or --to-odbc CONNECTION")
+    if to_odbc is None and to_table != DEFAULT_TABLE:
+        raise ConfigError(f"--to-table={to_table} is a table in a database: name it with --to-odbc")
     if to is not None and "://" not in to:
         return FileStore(to, read_mode(mode, "--mode"))
     if mode is not None:
@@ -229,6 +241,8 @@ def _tell_deleted(entries: list[Entry], as_json: bool) -> None:
     else:
         for entry in entries:
             say(f"deleted: {entry.location}")
+        if not entries:
+            say("none was deleted")
 
 
 def tag(

@@ -220,6 +220,8 @@ def tree(
     if as_json:
         dump([_node(process) for process in found])
         return
+    if not found:
+        warn(f"There is no such snapshot in {shelf.store}")
     lines = [(text, process) for root in found if root.parent is None for text, process in _lines(root)]
     table(
         lines,

@@ -52,6 +52,8 @@ def shelf(place: str, odbc: str | None = None, table: str = DEFAULT_TABLE, spool
         SnapshotNotFoundError: there is no such place.
     """
     if odbc is None:
+        if table != DEFAULT_TABLE:
+            raise ConfigError(f"--table={table} is a table in a database: name it with --odbc")
         return Shelf.at(passwords.conceal(place) if "://" in place else place, spool)
     if place != ".":
         raise ConfigError(f"{place!r} and --odbc are two places: name one")

@@ -267,6 +267,8 @@ class OdbcStore(Store):
 
     def open(self, location: str) -> Iterator[bytes]:
         wanted = Location.parse(location)
+        if self._is_unmade():
+            raise SnapshotNotFoundError(f"there is no {self}")
         with self._session("read", IMPATIENCE) as session:
             if self._columns(session, session.sql.main) is None:
                 raise SnapshotNotFoundError(f"there is no {self}")
@@ -300,6 +302,8 @@ class OdbcStore(Store):
 
         def fetch(until: str, count: int) -> Sequence[Row]:
             headers.clear()
+            if self._is_unmade():
+                return []
             with self._session("list", IMPATIENCE) as session:
                 found = self._newest(session, wanted, until, count, sorted(apart_from)[:RUNS_AT_A_TIME])
                 headers.update({(row.id, row.name): _header(session, row, sharing) for row in found})
@@ -342,12 +346,16 @@ class OdbcStore(Store):
                 session.connection.commit()
 
     def kept_code(self, digest: str) -> bytes | None:
+        if self._is_unmade():
+            return None
         with self._session("read", IMPATIENCE) as session:
             if self._columns(session, session.sql.chunks) is None:
                 return None
             return session.fetch(session.sql.chunk, code_name(digest), CODE_NAME, CODE)
 
     def marks(self) -> Mapping[str, Mark]:
+        if self._is_unmade():
+            return {}
         with self._session("read", IMPATIENCE) as session:
             if self._columns(session, session.sql.chunks) is None:
                 return {}
@@ -418,6 +426,12 @@ class OdbcStore(Store):
 
     def _location(self, row: Row) -> Location:
         return Location(self.odbc, self.table, row.id, row.log_id, row.name)
+
+    def _is_unmade(self) -> bool:
+        """Whether it is a file of SQLite that is not there, which nobody who only looks should make."""
+        with suppress(ConfigError):  # it is told by what connects
+            return sqlite.is_missing(passwords.reveal(self.odbc), folder_of(self.odbc))
+        return False
 
     @contextmanager
     def _session(self, action: str, patience: float) -> Iterator[Session]:

@@ -39,6 +39,12 @@ def pinned(text: str, folder: Path) -> str:
     return _DATABASE.sub(lambda found: f"{found[1]}Database={folder / path}", text, count=1)
 
 
+def is_missing(text: str, folder: Path) -> bool:
+    """Whether a connection string names a file of SQLite that is not there: to connect would make it."""
+    path = parts(text).get("database") if is_sqlite(text) else None
+    return bool(path) and not (folder / str(path)).exists()
+
+
 def file_of(connection: Connection) -> Path:
     """Returns the file of an open database."""
     return Path(_main_file(connection.execute(_FILES).rows))

@@ -19,7 +19,7 @@ from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.stores.file_errors import WRITE, translated
 from runner.snapshots.stores.file_reading import blocks, nanoseconds, newest_files
-from runner.snapshots.stores.file_system import Files, missing, version
+from runner.snapshots.stores.file_system import Files, missing, mode_like, version
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.lock import locked
 from runner.snapshots.stores.marks import LIMIT, Mark
@@ -184,7 +184,8 @@ class FileStore(Store):
                     self.files.unlink(path)
                 self._sync(path.parent)
             else:
-                FileStore(path.parent, self.mode)._replace(path, mark.written())
+                mode = mode_like(location) if self.mode is None else self.mode
+                FileStore(path.parent, mode)._replace(path, mark.written())
 
     def _replace(self, path: Path, data: bytes) -> None:
         """Writes a small file in this folder, over the one that was there: after a crash, one of the two is there."""

@@ -13,13 +13,13 @@ from runner.snapshots.stores.location import SNAPSHOT_WORDS
 
 WRITE = "write to"
 
-_ELSEWHERE = "or choose another folder with snapshotter.directory=DIR; the existing snapshots stay where they are"
+_ELSEWHERE = "or choose another folder (for a run: snapshotter.directory=DIR); the existing snapshots stay where they are"
 _ADVICE = {
     errno.ENOSPC: f"make room there, {_ELSEWHERE}",
     errno.EDQUOT: f"make room within the quota, {_ELSEWHERE}",
     errno.EFBIG: f"raise the limit on the size of files (ulimit -f), {_ELSEWHERE}",
     errno.EROFS: f"mount it for writing, {_ELSEWHERE}",
-    errno.ENAMETOOLONG: "choose a shorter path with snapshotter.directory=DIR",
+    errno.ENAMETOOLONG: "choose a shorter path (for a run: snapshotter.directory=DIR)",
     errno.EACCES: f"allow this user to write there, {_ELSEWHERE}",
 }
 

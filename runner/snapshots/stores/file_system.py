@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from runner.errors import ConfigError
@@ -41,6 +43,13 @@ def no_wider(mode: int | None) -> int | None:
         return None
     os.umask(umask := os.umask(0o077))  # it can only be read by setting it
     return read_mode(mode & 0o777 & ~umask | 0o600)
+
+
+def mode_like(path: str | Path) -> int | None:
+    """Returns the permissions of a file, as far as the umask allows them; None, for the umask's, if it is not there."""
+    with suppress(OSError):
+        return no_wider(stat.S_IMODE(os.stat(path).st_mode))
+    return None
 
 
 def read_mode(mode: str | int | None, key: str = "snapshotter.mode") -> int | None:

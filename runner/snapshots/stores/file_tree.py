@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class FileTree(FileStore):
-    """A folder with all that is below it, or a single file. Hidden folders and links are passed over.
+    """A folder with all that is below it, or a single file, whatever its name. Hidden folders and links are passed over.
 
     Raises:
         SnapshotNotFoundError: there is no such folder.
@@ -28,17 +28,14 @@ class FileTree(FileStore):
             raise SnapshotNotFoundError(f"there is no folder {str(directory)!r}")
 
     def _paths(self) -> Iterator[Path]:
-        yield from self._named(may_be_snapshot)
+        return self._named(may_be_snapshot, _tell) if self.directory.is_dir() else iter([self.directory])
 
     def _marks(self) -> Iterator[Path]:
-        yield from self._named(is_mark)
+        return self._named(is_mark) if self.directory.is_dir() else iter([mark_of(self.directory)])
 
-    def _named(self, wanted: Callable[[str], bool]) -> Iterator[Path]:
-        """Yields the files with names that are wanted."""
-        if not self.directory.is_dir():
-            yield from (path for path in (self.directory, mark_of(self.directory)) if wanted(path.name))
-            return
-        for folder, below, names in os.walk(self.directory, onerror=_tell):
+    def _named(self, wanted: Callable[[str], bool], tell: Callable[[OSError], object] | None = None) -> Iterator[Path]:
+        """Yields the files with names that are wanted, and tells of folders that cannot be looked into."""
+        for folder, below, names in os.walk(self.directory, onerror=tell):
             below[:] = [name for name in below if not name.startswith(".")]
             yield from (Path(folder, name) for name in names if wanted(name))
 
