@@ -21,7 +21,7 @@ from runner.snapshots.stores.store import Store
 from runner.targets import TARGET, check_arguments, locate
 
 LAUNCH_KEYS = frozenset(
-    {"mode", "graph", "snapshot", "device", "threads", "plotters", "report", "logger", "loggers", "restore"}
+    ("mode", "graph", "snapshot", "data", "output", "device", "threads", "plotters", "report", "logger", "loggers", "restore")
 )
 """Keys that apply to a process, not to a run: they may differ each time a run is resumed."""
 

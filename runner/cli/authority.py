@@ -22,7 +22,7 @@ from runner.snapshots.stores import is_url
 from runner.snapshots.stores.file_system import no_wider, read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 
-PROCESS_KEYS = ("mode", "graph", "snapshot", "logger", "loggers", "restore")
+PROCESS_KEYS = ("mode", "graph", "snapshot", "data", "output", "logger", "loggers", "restore")
 """Keys of a process, which a snapshot's configuration has no say in."""
 PLACES = {
     "snapshotter.directory": "names a folder to write to",

@@ -84,6 +84,11 @@ def is_live() -> bool:
     return not is_quiet() and console.is_interactive and console.is_terminal and console.file.isatty()
 
 
+def to_stderr() -> None:
+    """Shows everything on standard error from now on: standard output is for something else."""
+    console.file = sys.stderr
+
+
 def is_quiet() -> bool:
     """Whether only warnings and errors are wanted."""
     return bool(os.environ.get(output.QUIET))

@@ -42,6 +42,7 @@ _HELP = """veles-run: runs a workflow from a conf file, and continues it from an
   veles-run mnist snapshot=latest              continue from the newest snapshot
   veles-run mnist seed=1 snapshot=auto         continue this very run, or start it: for jobs that are requeued
   veles-run mnist snapshot=FILE mode=evaluate  score a snapshot
+  veles-run snapshot=FILE mode=predict data=new.csv output=out.csv   predict
   veles-run mnist snapshotter.odbc=DSN         keep the snapshots in a database
   veles-run -m mnist loader.minibatch_size=50,100   run one after the other
 

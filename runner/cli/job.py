@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner import build, passwords, places, signals
 from runner import config as schema
 from runner.checks import known
-from runner.cli import authority, closing, conf_changes, console, overview, run_folder, run_identity, source
+from runner.cli import authority, closing, conf_changes, console, overview, run_folder, run_identity, source, using
 from runner.cli.parallel import check_alone
 from runner.cli.request import Request, job_part, relative
 from runner.cli.short_command import ShortCommand
@@ -42,6 +42,7 @@ from runner.snapshots.stores import spool
 from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import concealed
 from runner.snapshots.stores.store import Store
+from runner.use.sources import STANDARD
 
 log = logging.getLogger(__name__)
 
@@ -60,17 +61,23 @@ def run(node: DictConfig) -> Outcome:
     _stay_where_the_command_was_typed()
     request = Request.from_hydra()
     node = job_part(node)
+    schema.check_use(node.mode, node.snapshot, node.data, node.output)
+    if node.output == STANDARD:
+        console.to_stderr()
     taken_over = schema.let_optimizer_take_over(node, request.typed_keys)
     if node.snapshot:
         node.snapshot = concealed(node.snapshot).replace("${", "\\${")  # it is resolved already
     with Claims() as claims, kept_modules.apart():
         restored = source.find_snapshot(node, request, claims)
         if restored is None:
-            if node.mode is Mode.evaluate:
-                raise SnapshotNotFoundError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
+            if node.mode is not Mode.train:
+                what = f"mode={node.mode.value} needs a snapshot"
+                raise SnapshotNotFoundError(f"{what}: name it with snapshot=FILE or snapshot=latest")
             return _fresh(node, request, taken_over, claims)
         if node.graph:
             return _draw(restored.workflow, node.graph)
+        if node.mode is Mode.predict:
+            return Outcome(None, using.predict(restored, node, request))
         if node.mode is Mode.evaluate:
             return _evaluate(restored, node, request)
         return _resume(restored, node, request, claims)

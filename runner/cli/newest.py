@@ -87,7 +87,7 @@ class Search:
         self._named = build.snapshot_store(settings, "") if settings.odbc or settings.directory else None
         self._request = request
         self.name = request.workflow_name(node)
-        self.goes_on: bool = node.mode is not Mode.evaluate and not node.graph
+        self.goes_on: bool = node.mode is Mode.train and not node.graph
         self._latest: bool = node.snapshot == "latest"
         described = request.conf is not None or node.workflow[TARGET] is not None
         self.asked = Asked.by(node, self.name) if described else None

@@ -24,7 +24,7 @@ from runner.targets import TARGET
 NOT_OF_THE_JOB = ("hydra", "defaults")
 """Keys of Hydra's own."""
 NAME = "workflow.name"
-NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "restore")
+NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "data", "output", "restore")
 SEARCHED = ("snapshotter.directory", "snapshotter.odbc", "snapshotter.table", "snapshotter.create_table", "snapshotter.spool")
 """Keys that also say where `latest` and `auto` look for snapshots."""
 

@@ -27,6 +27,7 @@ class Mode(Enum):
 
     train = "train"
     evaluate = "evaluate"
+    predict = "predict"
 
 
 class Precision(Enum):
@@ -58,11 +59,16 @@ class Config:
     """The whole configuration of a run."""
 
     mode: Mode = Mode.train
-    """`train`, or `evaluate`: score a snapshot without training."""
+    """`train`; `evaluate`: score a snapshot without training; `predict`: write what it gives for new data."""
     graph: str | None = None
     """Draw the workflow into this file (.svg, .png, .pdf, .dot), and do no more."""
     snapshot: str | None = None
     """Snapshot to continue: a path, a URL, `latest`, `best`, `tag:NAME`, or `auto` (this run's newest, or a fresh start)."""
+    data: str | None = None
+    """New data for `mode=predict` and `mode=evaluate`: a file or a folder in the form of the training data, or `-` for CSV on
+    standard input."""
+    output: str | None = None
+    """What `mode=predict` writes: .csv, .parquet, .npz, or `-` for CSV on standard output; `mode=evaluate`: scores as .json."""
     seed: int | None = None
     """Seed of everything random. Default: drawn, shown, and kept in the snapshots."""
     device: str = "auto"
@@ -108,8 +114,26 @@ class Config:
         for key in asdict(WorkflowConfig()):
             if not isinstance(self.workflow.get(key), str | None):
                 raise ConfigError(f"workflow.{key}={self.workflow[key]!r} must be a text")
-        if self.mode is Mode.evaluate and not self.snapshot:
-            raise ConfigError("mode=evaluate scores a snapshot: name it with snapshot=FILE or snapshot=latest")
+        check_use(self.mode, self.snapshot, self.data, self.output)
+
+
+def check_use(mode: Mode, snapshot: str | None, data: str | None, output: str | None) -> None:
+    """Checks that a mode has the keys that it needs, and none that are for others.
+
+    Raises:
+        ConfigError: one is missing, or would count for nothing.
+    """
+    if mode is Mode.train:
+        for key, value in (("data", data), ("output", output)):
+            if value is not None:
+                raise ConfigError(f"{key}={value!r} is for mode=predict and mode=evaluate; a run reads what its loader says")
+        return
+    what = "scores a snapshot" if mode is Mode.evaluate else "needs a snapshot"
+    if not snapshot:
+        raise ConfigError(f"mode={mode.value} {what}: name it with snapshot=FILE or snapshot=latest")
+    for key, value in (("data=FILE or data=FOLDER", data), ("output=FILE.csv, .parquet or .npz, or output=-", output)):
+        if mode is Mode.predict and not value:
+            raise ConfigError(f"mode=predict needs {key}")
 
     @property
     def logger_names(self) -> list[str]:

@@ -18,7 +18,7 @@ LIMITS = ("decision.fail_iterations", "decision.max_epochs")
 """Keys that say when a run ends, and nothing else. A workflow of the user's own has its `limit` besides."""
 
 NOT_OF_THE_RUN = (
-    *("mode", "graph", "snapshot", "restore", "device", "threads", "plotters", "report"),
+    *("mode", "graph", "snapshot", "data", "output", "restore", "device", "threads", "plotters", "report"),
     *("metrics", "logger", "loggers", "snapshotter"),
 )
 """Sections that may change whenever a run goes on: what the process does, where, and with which snapshots."""

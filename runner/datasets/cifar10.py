@@ -27,17 +27,18 @@ def load(folder: str) -> tuple[tuple[Bytes, Bytes], tuple[Bytes, Bytes] | None]:
     path = check_folder("loader.data_dir", folder)
     if not list(path.glob("data_batch_*.bin")) and (path / "cifar-10-batches-bin").is_dir():
         path /= "cifar-10-batches-bin"
-    batches = [_read(file) for file in sorted(path.glob("data_batch_*.bin"))]
+    batches = [read(file) for file in sorted(path.glob("data_batch_*.bin"))]
     if not batches:
         raise ConfigError(
             f"loader.data_dir={folder!r} has no data_batch_1.bin to data_batch_5.bin, the binary version of CIFAR-10"
         )
     data, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     test = path / "test_batch.bin"
-    return (data, labels), _read(test) if test.is_file() else None
+    return (data, labels), read(test) if test.is_file() else None
 
 
-def _read(path: Path) -> tuple[Bytes, Bytes]:
+def read(path: Path) -> tuple[Bytes, Bytes]:
+    """Returns the images and labels of a batch; raises a ConfigError if it is none."""
     try:
         values = np.fromfile(path, np.uint8)
     except OSError as error:

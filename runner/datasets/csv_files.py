@@ -142,7 +142,6 @@ def _by_pyarrow(path: Path, found: Layout, textual: set[str]) -> Columns | None:
         return None
     try:
         import pyarrow
-        from pyarrow import csv
     except ImportError:
         return None
     text, number = pyarrow.string(), pyarrow.float64()
@@ -151,13 +150,7 @@ def _by_pyarrow(path: Path, found: Layout, textual: set[str]) -> Columns | None:
     try:
         with opened(path) as stream:
             file = _QuoteCounter(stream)
-            reader = csv.open_csv(
-                pyarrow.PythonFile(file, "r"),
-                read_options=csv.ReadOptions(column_names=found.names, skip_rows=int(found.header), block_size=BLOCK_BYTES),
-                parse_options=csv.ParseOptions(delimiter=found.delimiter, newlines_in_values=True),
-                convert_options=csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
-            )
-            for batch in reader:
+            for batch in _arrow_reader(file, found, types, newlines=True):
                 for column, cells in zip(columns.values(), batch.columns, strict=True):
                     if isinstance(column, Texts):
                         _extend(column, cells)
@@ -170,6 +163,55 @@ def _by_pyarrow(path: Path, found: Layout, textual: set[str]) -> Columns | None:
     finally:
         pyarrow.default_memory_pool().release_unused()
     return _finished(columns)
+
+
+def _arrow_reader(file: _QuoteCounter, found: Layout, types: dict[str, Any], newlines: bool = False) -> Any:
+    """Returns pyarrow's reader of the columns that have a type here; cells may have newlines in them, or not."""
+    import pyarrow
+    from pyarrow import csv
+
+    return csv.open_csv(
+        pyarrow.PythonFile(file, "r"),
+        read_options=csv.ReadOptions(column_names=found.names, skip_rows=int(found.header), block_size=BLOCK_BYTES),
+        parse_options=csv.ParseOptions(delimiter=found.delimiter, newlines_in_values=newlines),
+        convert_options=csv.ConvertOptions(
+            column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False
+        ),
+    )
+
+
+def arrow_batches(path: Path, found: Layout, names: Collection[str], texts: Collection[str]) -> Iterator[Columns | None]:
+    """Yields columns of a CSV file, some rows at a time, as far as pyarrow reads them without a doubt; None if that is all.
+
+    Quotes are left to Python: of one without an end, pyarrow does not tell.
+    """
+    if path.stat().st_size < LARGE or len(found.names) > WIDE or found.first_line != 1:
+        return
+    try:
+        import pyarrow
+    except ImportError:
+        return
+    try:
+        with opened(path) as stream:
+            file = _QuoteCounter(stream)
+            types = {name: pyarrow.string() if name in texts else pyarrow.float64() for name in names}
+            for batch in _arrow_reader(file, found, types):
+                if file.quotes:
+                    return
+                columns: Columns = {}
+                for name, cells in zip(names, batch.columns, strict=True):
+                    if name in texts:
+                        columns[name] = column = Texts()
+                        _extend(column, cells)
+                    else:
+                        columns[name] = cells.to_numpy()
+                yield columns
+            if not file.quotes:
+                yield None
+    except (pyarrow.ArrowException, ValueError):
+        return
+    finally:
+        pyarrow.default_memory_pool().release_unused()
 
 
 class _QuoteCounter:

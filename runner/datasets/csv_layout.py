@@ -79,23 +79,42 @@ def rows(path: Path, delimiter: str) -> Iterator[tuple[int, Row]]:
     Raises:
         ValueError: a row has another number of cells than the first one, a quote has no end, or a byte is not UTF-8.
     """
+    try:
+        for line, row in each_row(path, delimiter):
+            if isinstance(row, str):
+                raise ValueError(row)
+            yield line, row
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 ({_undecodable(path)}): save it as UTF-8") from error
+
+
+def each_row(path: Path, delimiter: str, errors: str = "strict") -> Iterator[tuple[int, Row | str]]:
+    """Yields the rows as `rows` does; in the place of one that is damaged, what is wrong with it.
+
+    Args:
+        path: the file.
+        delimiter: between the cells.
+        errors: what becomes of bytes that are not UTF-8, as for `open`.
+    """
     width, line = None, 0
     with opened(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors=errors, newline="")
         reader = csv.reader(text, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
-        try:
-            for row in reader:
-                line = reader.line_num
-                if not row:
-                    continue
-                width = width or len(row)
-                if len(row) != width:
-                    raise ValueError(f"line {line} has {_values(len(row))}, and the first line has {width}")
-                yield line, row
-        except csv.Error as error:
-            raise ValueError(f"the row that begins after line {line} is not CSV: {error}") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(f"it is not UTF-8 ({_undecodable(path)}): save it as UTF-8") from error
+        while True:
+            try:
+                for row in reader:
+                    line = reader.line_num
+                    if not row:
+                        continue
+                    width = width or len(row)
+                    if len(row) == width:
+                        yield line, row
+                    else:
+                        yield line, f"line {line} has {_values(len(row))}, and the first line has {width}"
+                return
+            except csv.Error as error:
+                begun, line = line, reader.line_num
+                yield line, f"the row that begins after line {begun} is not CSV: {error}"
 
 
 def _undecodable(path: Path) -> str:
@@ -113,12 +132,13 @@ def _values(count: int) -> str:
     return "1 value" if count == 1 else f"{count} values"
 
 
-def layout(path: Path, header: bool | None) -> Layout:
+def layout(path: Path, header: bool | None, *, damaged: bool = False) -> Layout:
     """Returns the layout of a CSV file.
 
     Args:
         path: the file.
         header: whether the first line has names, or None to find out.
+        damaged: whether rows may be, which are passed over then.
 
     Raises:
         ValueError: there is nothing in it, or two columns have one name.
@@ -126,7 +146,9 @@ def layout(path: Path, header: bool | None) -> Layout:
     delimiter = _delimiter(path)
     found: list[Row] = []
     first_line, complete = 0, True
-    for line, row in rows(path, delimiter):
+    for line, row in each_row(path, delimiter, "surrogateescape") if damaged else rows(path, delimiter):
+        if isinstance(row, str):
+            continue
         first_line = first_line or line
         found.append(row)
         if len(found) > SAMPLE_LINES and len(found) * len(row) > SAMPLE_CELLS:

@@ -29,7 +29,7 @@ def load_folder(folder: str) -> dict[str, Images]:
         ConfigError: a file is missing or of another format, or images and labels do not fit together.
     """
     path = check_folder("loader.data_dir", folder)
-    return {name: _load_set(path, name) for name in ("train", "t10k") if name == "train" or _find(path, name, "images", 3)}
+    return {name: _load_set(path, name) for name in ("train", "t10k") if name == "train" or find(path, name, "images", 3)}
 
 
 def parse_idx(data: bytes) -> Bytes:
@@ -53,7 +53,7 @@ def parse_idx(data: bytes) -> Bytes:
 def _load_set(folder: Path, name: str) -> Images:
     parts = []
     for kind, dimensions in (("images", 3), ("labels", 1)):
-        path = _find(folder, name, kind, dimensions)
+        path = find(folder, name, kind, dimensions)
         if path is None:
             raise ConfigError(f"loader.data_dir={str(folder)!r} has no {name}-{kind}-idx{dimensions}-ubyte, nor one with .gz")
         parts.append(_read(path, dimensions))
@@ -65,7 +65,7 @@ def _load_set(folder: Path, name: str) -> Images:
     return images
 
 
-def _find(folder: Path, name: str, kind: str, dimensions: int) -> Path | None:
+def find(folder: Path, name: str, kind: str, dimensions: int) -> Path | None:
     """Returns the file of a set; both spellings of its name are in use."""
     names = [f"{name}-{kind}{dot}idx{dimensions}-ubyte{end}" for dot in "-." for end in ("", ".gz")]
     return next((folder / file for file in names if (folder / file).is_file()), None)

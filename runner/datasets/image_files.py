@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,18 @@ def load(
     return _read_all(paths, grayscale, size), np.repeat(np.arange(len(classes)), [len(part) for part in files])
 
 
+def below(origin: str, path: Path) -> list[str]:
+    """Returns the images in a folder and below it, in alphabetical order; an image alone is its own.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    found = _files(str(path)) if path.is_dir() else [str(path)]
+    if not found:
+        raise ConfigError(f"{origin} has no images ({', '.join(sorted(ENDINGS))})")
+    return found
+
+
 def _counts(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in CLUTTER
 
@@ -92,7 +105,7 @@ def _files(folder: str) -> list[str]:
 
 
 def _read_all(paths: list[str], grayscale: bool, size: tuple[int, int] | None) -> Pixels:
-    read = _reader(grayscale, size)
+    read = reader(grayscale, size)
     first = read(paths[0])
     images = np.empty((len(paths), *first.shape), first.dtype)
     for number, path in enumerate(paths):
@@ -109,7 +122,7 @@ def _read_all(paths: list[str], grayscale: bool, size: tuple[int, int] | None) -
     return images
 
 
-def _reader(grayscale: bool, size: tuple[int, int] | None) -> Callable[[str], Pixels]:
+def reader(grayscale: bool, size: tuple[int, int] | None) -> Callable[[str], Pixels]:
     """Returns what reads the pixels of an image, of shape (3, height, width), or (height, width) in grayscale."""
     with needs("pillow", "loader.name='images'"):
         from PIL import Image

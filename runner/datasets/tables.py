@@ -46,6 +46,19 @@ class Table:
         """Returns where a cell is, for messages."""
         return f"{self.origin}, {self.row_name(row)}, column {column!r}"
 
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(next(iter(self.columns.values()), ()))
+
+    def taken(self, begin: int, end: int) -> Table:
+        """Returns some of the rows."""
+        columns: dict[str, Column] = {
+            name: column.taken(begin, end) if isinstance(column, Texts) else column[begin:end]
+            for name, column in self.columns.items()
+        }
+        return Table(self.origin, columns, lambda row: self.row_name(begin + row), self.index)
+
     def name(self, key: str, reference: Reference) -> str:
         """Returns the name of a column that a key refers to.
 
@@ -69,6 +82,11 @@ class Table:
         texts = Texts()
         texts.extend_coded([_text(value) for value in values.tolist()], codes)
         return texts
+
+
+def numbered(row: int) -> str:
+    """Returns how a row is named in files that have no lines."""
+    return f"row {row} (counted from 0)"
 
 
 def _text(value: object) -> str:
@@ -98,7 +116,7 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
         if ending in CSV_ENDINGS:
             columns, row_name = csv_files.read(path, texts, header)
         else:
-            columns, row_name = READERS[ending](path), lambda row: f"row {row} (counted from 0)"
+            columns, row_name = READERS[ending](path), numbered
     except ConfigError:
         raise
     except (*GZIP_ERRORS, ValueError, zipfile.BadZipFile) as error:
@@ -120,16 +138,66 @@ def _instead(path: Path, ending: str) -> str | None:
 
 
 def _parquet(path: Path) -> dict[str, Column]:
+    with _opened_parquet(path) as file:
+        table = file.read()
+    return {trimmed(name): _from_arrow(name, table[name]) for name in table.column_names}
+
+
+@contextmanager
+def _opened_parquet(path: Path) -> Iterator[Any]:
     with needs("pyarrow", "a .parquet file"):
         from pyarrow import ArrowException, parquet
     try:
         with parquet.ParquetFile(path) as file:
             if repeated := [name for name, count in Counter(file.schema_arrow.names).items() if count > 1]:
                 raise ValueError(f"it has two columns named {repeated[0]!r}")
-            table = file.read()
+            yield file
     except ArrowException as error:
         raise ValueError(first_line(error)) from error
-    return {trimmed(name): _from_arrow(name, table[name]) for name in table.column_names}
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Returns the names of the columns of a Parquet file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    with _opened_parquet(path) as file:
+        return [trimmed(name) for name in file.schema_arrow.names]
+
+
+def parquet_batches(path: Path, names: Collection[str], size: int) -> Iterator[tuple[dict[str, Column], int]]:
+    """Yields columns of a Parquet file, some rows at a time, and how many rows it has; empty cells are NaN, or empty texts.
+
+    Args:
+        path: the file.
+        names: the columns, as `parquet_names` has them.
+        size: rows at a time, at most.
+
+    Raises:
+        ValueError: it is damaged, or a column is neither of numbers nor of text.
+    """
+    with _opened_parquet(path) as file:
+        import pyarrow
+
+        wanted = [name for name in file.schema_arrow.names if trimmed(name) in names]
+        for batch in file.iter_batches(batch_size=size, columns=wanted):
+            table = pyarrow.Table.from_batches([batch])
+            columns = {trimmed(name): _from_arrow(name, _filled(table[name])) for name in wanted}
+            yield columns, file.metadata.num_rows
+
+
+def _filled(column: Any) -> Any:
+    """Returns a column of Arrow without empty cells."""
+    if not column.null_count:
+        return column
+    import pyarrow
+    from pyarrow import types
+
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)
+    cast = column.cast(kind)
+    return cast.cast(pyarrow.float64()).fill_null(float("nan")) if is_number else cast.fill_null("")
 
 
 def _index(path: Path) -> frozenset[str]:

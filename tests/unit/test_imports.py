@@ -31,7 +31,7 @@ FLOORS = (
     ("snapshots",),
     ("config", "datasets", "plots", "loggers"),
     ("nn",),
-    ("launcher", "build", "report"),
+    ("launcher", "build", "report", "use"),
     ("cli", "__main__", "__init__"),
 )
 """The rooms, from the ground up. A room imports from its own floor only within itself."""

@@ -20,6 +20,7 @@ class Signature:
         workflow: the name of the workflow that trained it.
         input_shape, output_shape: of one sample, and of what is given for it.
         input_dtype: of the samples that it was trained on, before they were normalized.
+        output_dtype: of what it gives.
         class_names: of the outputs, if they are probabilities of classes; else empty. Classes without names have numbers.
         feature_names: of the columns of a table, in the order of a sample's values; empty where the data are no table.
         target_names: of the outputs, if they are columns of a table; else empty.
@@ -29,6 +30,7 @@ class Signature:
     input_shape: tuple[int, ...]
     input_dtype: torch.dtype
     output_shape: tuple[int, ...]
+    output_dtype: torch.dtype
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,11 +125,24 @@ class TableLoader(FullBatchLoader):
         table = tables.load(f"loader.{key}", file, texts, header=self.header)
         if not self.feature_names:
             self._choose(table)
-        self._check_columns(table)
+        self.check_columns(table.origin, table.columns, index=table.index)
+        return self.read(table, first=key == "data_file")
+
+    def read(self, table: Table, *, first: bool = False, labeled: bool = True) -> Samples:
+        """Returns the samples in a table that has the columns of the first one, or some of its rows.
+
+        Args:
+            table: the table.
+            first: whether it is the training set, which says what labels there are.
+            labeled: whether labels and targets are read, too.
+
+        Raises:
+            ConfigError: a cell is not what its column has.
+        """
         for name in self.category_names:
             self._check_categories(table, name)
-        labels = None if self.label_name is None else self._labels(table, self.label_name, first=key == "data_file")
-        targets = self._joined(table, self.target_names)[0] if self.target_names else None
+        labels = self._labels(table, self.label_name, first=first) if labeled and self.label_name is not None else None
+        targets = self._joined(table, self.target_names)[0] if labeled and self.target_names else None
         data, self.begins_ = self._joined(table, self.feature_names)
         return Samples(data, labels, targets)
 
@@ -156,18 +169,30 @@ class TableLoader(FullBatchLoader):
         self.label_name, self.target_names, self.feature_names = label, targets, features
         self.category_names = {name: sorted(table.texts(name).names) for name in categories}
 
-    def _check_columns(self, table: Table) -> None:
-        """Raises a ConfigError if a table lacks columns that the first one had; tells of those that it has besides."""
-        needed = dict.fromkeys(
-            [*self.feature_names, *self.target_names, *([] if self.label_name is None else [self.label_name])]
-        )
-        missing = [name for name in needed if name not in table.columns]
-        extra = [name for name in table.columns if name not in needed and name not in FIRST_INDEX | table.index]
+    def answer_names(self) -> list[str]:
+        """Returns the names of the columns that have what the output should be."""
+        return [*self.target_names, *([] if self.label_name is None else [self.label_name])]
+
+    def check_columns(
+        self, origin: str, columns: Iterable[str], *, index: frozenset[str] = frozenset(), labeled: bool = True
+    ) -> None:
+        """Raises a ConfigError if a table lacks columns that the first one had; tells of those that it has besides.
+
+        Args:
+            origin: the table, for messages.
+            columns: the names of its columns.
+            index: those that number or name its rows.
+            labeled: whether it has to have those of labels and targets.
+        """
+        names, answers = list(columns), self.answer_names()
+        needed = dict.fromkeys([*self.feature_names, *(answers if labeled else ())])
+        missing = [name for name in needed if name not in names]
+        extra = [name for name in names if name not in {*needed, *answers} | FIRST_INDEX | index]
         besides = f", and has {some(extra)} besides" if extra else ""
         if missing:
-            raise ConfigError(f"{table.origin} lacks {some(missing)} of the first table's columns{besides}")
+            raise ConfigError(f"{origin} lacks {some(missing)} of the first table's columns{besides}")
         if extra and not self.columns:
-            log.warning("%s has columns that the first table has not; they are left out: %s", table.origin, some(extra))
+            log.warning("%s has columns that the first table has not; they are left out: %s", origin, some(extra))
 
     def _check_categories(self, table: Table, name: str) -> None:
         texts = table.texts(name)
@@ -222,8 +247,10 @@ class TableLoader(FullBatchLoader):
     def _features(self, table: Table, name: str) -> Array:
         column = table.columns[name]
         if name in self.category_names:
-            categories = self.category_names[name]
-            return np.eye(len(categories))[table.texts(name).renumbered(categories)]
+            codes = table.texts(name).renumbered(self.category_names[name])
+            features = np.zeros((len(codes), len(self.category_names[name])))
+            features[np.arange(len(codes)), codes] = 1
+            return features
         return _numbers(table, name, column) if isinstance(column, Texts) else column
 
 

@@ -95,7 +95,8 @@ def test_every_layer_computes_the_same_as_a_module(kind: str, number: int, dtype
         bench.forward.bias = None if bench.forward.bias is None else torch.rand_like(bench.forward.bias)
     bench.run()
     one = torch.ones((), dtype=torch.float64)
-    signature = Signature(workflow="w", input_shape=check.shape, input_dtype=dtype, output_shape=bench.forward.output_shape)
+    shapes = {"input_shape": check.shape, "output_shape": bench.forward.output_shape}
+    signature = Signature(workflow="w", input_dtype=dtype, output_dtype=dtype, **shapes)
     layers = {unit.name: as_module(unit) for unit in bench.forwards}
     model = Network(signature, Normalization(one, one - 1, dtype), layers)
     kept = inputs.clone()

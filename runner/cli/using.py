@@ -1,0 +1,166 @@
+"""`mode=predict`: a snapshot gives predictions of new data, of which nothing but their form has to be known."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from runner import signals
+from runner.checks import within
+from runner.cli import console, run_folder
+from runner.cli.request import Request, keys_of
+from runner.cores import MOST_THREADS
+from runner.errors import ConfigError
+from runner.launcher import Launcher
+from runner.nn import StandardWorkflow
+from runner.nn.inference.model import Network
+from runner.snapshots.restoring.restore import Restored
+from runner.snapshots.stores.file_system import read_mode
+from runner.use import sources, writers
+from runner.use.predicting import Tally, at_their_places, predictions
+
+log = logging.getLogger(__name__)
+
+MOST_TOLD = 20
+"""Samples that could not be read of which each has a line."""
+HEADER = "loader.header"
+"""The key of a run that says something of new data, too."""
+
+
+def predict(restored: Restored, node: DictConfig, request: Request) -> int:
+    """Writes predictions of `data` into `output`; returns the exit code, 1 if some of the data could not be read.
+
+    Raises:
+        ConfigError: a key that has nothing to do with it was typed, or the data are not what the network takes.
+        RunError: the output cannot be written.
+    """
+    began = time.monotonic()
+    writers.check_output(node.output)
+    if node.data != node.output and Path(node.data).resolve() == Path(node.output).resolve():
+        raise ConfigError(f"output={node.output!r} is the file that data names")
+    workflow, model = network_of(restored, node, request)
+    tally = Tally(told=_Teller())
+    with (
+        _stoppable() as stopping,
+        suppress(BrokenPipeError),
+        sources.opened(node.data, workflow.loader) as source,
+        writers.writer(node.output, model.signature, source.named) as writer,
+        progress(tally),
+    ):
+        for block, outputs in predictions(model, source, workflow.loader.minibatch_size, tally):
+            writer.write(writers.Rows(model.signature, at_their_places(block, outputs), block.names))
+            stopping.check()
+    took = time.monotonic() - began
+    where = "standard output" if node.output == sources.STANDARD else node.output
+    log.info("%d predictions by %s in %s (%.1f s)", tally.made, restored.location, where, took)
+    return told_failures(tally)
+
+
+def network_of(restored: Restored, node: DictConfig, request: Request) -> tuple[StandardWorkflow, Network]:
+    """Returns the restored workflow and its network, on the device that was asked for.
+
+    Raises:
+        ConfigError: it has no network, or a key was typed that cannot change.
+    """
+    workflow = restored.workflow
+    if not isinstance(workflow, StandardWorkflow):
+        raise ConfigError(f"mode={node.mode.value}: {workflow!r} is no network, which alone can be given data")
+    run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
+    for key in keys_of(request.scoring_overrides):
+        if key != HEADER:
+            raise ConfigError(
+                f"{key} cannot change with mode={node.mode.value} and data=..., which takes the snapshot as it is"
+            )
+    for key in ("plotters", "report"):
+        if node[key]:
+            raise ConfigError(f"{key}=true cannot be with mode={node.mode.value}, which makes none: leave it out")
+    if HEADER in request.typed_keys:
+        workflow.loader.score_with(header=node.loader.header)
+    launcher = Launcher(device=node.device)
+    launcher.attach(workflow)
+    model = restored.model()
+    within("threads", node.threads, 1, MOST_THREADS)
+    torch.set_num_threads(workflow.choose_threads(node.threads))
+    return workflow, model.to(launcher.device)
+
+
+def told_failures(tally: Tally) -> int:
+    """Says how many samples could not be read; returns the exit code."""
+    if not tally.failed:
+        return 0
+    what = "1 could not be read" if tally.failed == 1 else f"{tally.failed} could not be read"
+    log.error("%s of %d", what, tally.made + tally.failed)
+    return 1
+
+
+class _Teller:
+    """Warns of samples that could not be read, up to a number of them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, text: str) -> None:
+        self._count += 1
+        if self._count <= MOST_TOLD:
+            log.warning("%s", text)
+        elif self._count == MOST_TOLD + 1:
+            log.warning("Others that cannot be read have no line of their own")
+
+
+class _Stopping:
+    """Notes a signal; between two blocks the process ends."""
+
+    def __init__(self) -> None:
+        self._number: signal.Signals | None = None
+
+    def on_signal(self, number: signal.Signals) -> None:
+        """Notes it."""
+        self._number = number
+
+    def announce(self, number: signal.Signals) -> None:
+        """Says so."""
+        print(f"veles-run: {number.name}: stopping; nothing is kept", file=sys.stderr, flush=True)
+
+    def check(self) -> None:
+        """Ends the process if a signal has come."""
+        if self._number is not None:
+            raise SystemExit(signals.exit_code(self._number))
+
+
+@contextmanager
+def _stoppable() -> Iterator[_Stopping]:
+    stopping = _Stopping()
+    with signals.caught(stopping):
+        try:
+            yield stopping
+        except SystemExit:
+            signals.settle()
+            raise
+
+
+@contextmanager
+def progress(tally: Tally) -> Iterator[None]:
+    """Shows how far it has come while the block runs, if standard error is a terminal."""
+    if console.is_quiet() or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    def shown() -> Table:
+        line = Table.grid(padding=(0, 2))
+        line.add_row(ProgressBar(1.0, tally.done, width=40), f"{100 * tally.done:.0f} %", f"{tally.made:,} samples")
+        return line
+
+    with Live(console=Console(stderr=True), get_renderable=shown, transient=True, refresh_per_second=4):
+        yield

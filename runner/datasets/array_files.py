@@ -1,0 +1,92 @@
+"""Samples in files of arrays: numpy's .npy and .npz, IDX as MNIST has it, and the binary batches of CIFAR-10."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.checks import first_line, known
+from runner.datasets import cifar10, idx
+from runner.datasets.files import GZIP_ERRORS, foreign, gunzip
+from runner.errors import ConfigError
+
+Array = npt.NDArray[Any]
+
+DATA, LABELS, TARGETS = ("data", "samples", "x", "images"), ("labels", "label", "y"), ("targets", "target")
+"""What arrays in a .npz file are called."""
+SETS = ("t10k", "train")
+"""The sets that a folder of IDX files may have; the first one that is there is meant."""
+
+
+def idx_files(folder: Path) -> list[Path]:
+    """Returns the files of images in the IDX format that are in a folder."""
+    found = (idx.find(folder, name, "images", 3) for name in SETS)
+    return [path for path in found if path is not None]
+
+
+def load(origin: str, path: Path, labeled: bool) -> tuple[Array, Array | None]:
+    """Returns samples, of shape (samples, ...), and their labels or targets if they are asked for.
+
+    Arrays of a .npy file stay in the file until they are needed.
+
+    Raises:
+        ConfigError: the file is of another format, damaged, or has no labels where they are asked for.
+    """
+    if path.is_dir():
+        path = idx_files(path)[0]
+    name = path.name.lower()
+    try:
+        if name.endswith(".npy"):
+            data, labels = _npy(path), None
+        elif name.endswith(".npz"):
+            data, labels = _npz(path)
+        elif name.endswith(".bin"):
+            data, labels = cifar10.read(path)
+        else:
+            data, labels = _idx(origin, path, labeled)
+    except ConfigError:
+        raise
+    except (*GZIP_ERRORS, ValueError, MemoryError) as error:
+        raise ConfigError(f"{origin} cannot be read: {first_line(error)}") from error
+    if data.dtype.kind not in "biuf":
+        raise ConfigError(f"{origin} has values of type {data.dtype}, and not numbers")
+    if labeled and labels is None:
+        raise ConfigError(f"{origin} has no labels: name a .npz file with the arrays 'data' and 'labels'")
+    return data, labels if labeled else None
+
+
+def _npy(path: Path) -> Array:
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim < 2:
+        raise ValueError(f"it has {array.ndim} dimensions, of which the first one is that of samples")
+    return array
+
+
+def _npz(path: Path) -> tuple[Array, Array | None]:
+    with np.load(path, allow_pickle=False) as arrays:
+        names = {name.lower(): name for name in arrays.files}
+        found = [names[name] for name in DATA if name in names] or (arrays.files if len(arrays.files) == 1 else [])
+        if not found:
+            raise ValueError(f"its arrays are {known(arrays.files)}, and none is called {' or '.join(map(repr, DATA))}")
+        labels = [names[name] for name in (*LABELS, *TARGETS) if name in names]
+        return arrays[found[0]], arrays[labels[0]] if labels else None
+
+
+def _idx(origin: str, path: Path, labeled: bool) -> tuple[Array, Array | None]:
+    data = _parsed(path)
+    if data.ndim < 2:
+        raise ValueError(f"it has {data.ndim} dimensions, as labels have, and not images")
+    other = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    return data, _parsed(other) if labeled and other != path and other.is_file() else None
+
+
+def _parsed(path: Path) -> Array:
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        content = gunzip(content)
+    if content[:3] != b"\0\0\x08" and (told := foreign(content[:32])):
+        raise ValueError(told)
+    return idx.parse_idx(content)
