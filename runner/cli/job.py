@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner import build, passwords, places, signals
 from runner import config as schema
 from runner.checks import known
-from runner.cli import authority, closing, conf_changes, console, overview, run_folder, run_identity, source, using
+from runner.cli import authority, closing, conf_changes, console, overview, run_folder, run_identity, scoring, source, using
 from runner.cli.parallel import check_alone
 from runner.cli.request import Request, job_part, relative
 from runner.cli.short_command import ShortCommand
@@ -43,6 +43,7 @@ from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import concealed
 from runner.snapshots.stores.store import Store
 from runner.use.sources import STANDARD
+from runner.use.writers import check_output
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ def run(node: DictConfig) -> Outcome:
             return _draw(restored.workflow, node.graph)
         if node.mode is Mode.predict:
             return Outcome(None, using.predict(restored, node, request))
+        if node.mode is Mode.evaluate and node.data:
+            return Outcome(*scoring.evaluate(restored, node, request))
         if node.mode is Mode.evaluate:
             return _evaluate(restored, node, request)
         return _resume(restored, node, request, claims)
@@ -185,6 +188,8 @@ def _allow_changed_data(workflow: Workflow, allow: bool) -> None:
 def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome:
     workflow = restored.workflow
     run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
+    if node.output:
+        check_output(node.output, (".json",))
     if node.plotters:
         raise ConfigError("plotters=true cannot be with mode=evaluate, which draws nothing: leave it out")
     _allow_changed_data(workflow, node.restore.allow_changed_data)
@@ -201,12 +206,21 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
             f"mode=evaluate: the run of {restored.location!r} has no validation set to score it on (loader.validation_file,"
             " loader.validation_dir or loader.validation_ratio gives one)"
         )
-    log.info("%s: %s", restored.location, workflow.scores_text(scores))
+    _tell_scores(restored, node.output, scores)
     if not run_folder.is_passing(HydraConfig.get().runtime.output_dir):
         best = {"status": "finished", "exit_code": 0, "mode": "evaluate", "scores": scores}
         best["snapshot"] = passwords.redact(restored.location)
         MetricsFile(request.output_dir, read_mode(node.snapshotter.mode)).finish(best)
     return Outcome(next(iter(scores.values())))
+
+
+def _tell_scores(restored: Restored, output: str | None, scores: Mapping[str, float]) -> None:
+    workflow = restored.workflow
+    if output is not None:
+        details = scoring.of_evaluator(workflow, scores) if isinstance(workflow, StandardWorkflow) else {}
+        scoring.tell(details)
+        scoring.write(output, restored, details, None, errors=dict(scores))
+    log.info("%s: %s", restored.location, workflow.scores_text(scores))
 
 
 def _run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Config, claim: Callable[[Store], None]) -> Outcome:

@@ -47,9 +47,9 @@ def predict(restored: Restored, node: DictConfig, request: Request) -> int:
     if node.data != node.output and Path(node.data).resolve() == Path(node.output).resolve():
         raise ConfigError(f"output={node.output!r} is the file that data names")
     workflow, model = network_of(restored, node, request)
-    tally = Tally(told=_Teller())
+    tally = Tally(told=Teller())
     with (
-        _stoppable() as stopping,
+        stoppable() as stopping,
         suppress(BrokenPipeError),
         sources.opened(node.data, workflow.loader) as source,
         writers.writer(node.output, model.signature, source.named) as writer,
@@ -101,7 +101,7 @@ def told_failures(tally: Tally) -> int:
     return 1
 
 
-class _Teller:
+class Teller:
     """Warns of samples that could not be read, up to a number of them."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class _Teller:
             log.warning("Others that cannot be read have no line of their own")
 
 
-class _Stopping:
+class Stopping:
     """Notes a signal; between two blocks the process ends."""
 
     def __init__(self) -> None:
@@ -136,8 +136,9 @@ class _Stopping:
 
 
 @contextmanager
-def _stoppable() -> Iterator[_Stopping]:
-    stopping = _Stopping()
+def stoppable() -> Iterator[Stopping]:
+    """Within it a signal ends the process between two blocks."""
+    stopping = Stopping()
     with signals.caught(stopping):
         try:
             yield stopping

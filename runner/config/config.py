@@ -116,6 +116,11 @@ class Config:
                 raise ConfigError(f"workflow.{key}={self.workflow[key]!r} must be a text")
         check_use(self.mode, self.snapshot, self.data, self.output)
 
+    @property
+    def logger_names(self) -> list[str]:
+        """The names of `logger`, each once."""
+        return list(dict.fromkeys(self.logger if isinstance(self.logger, list) else [self.logger] if self.logger else []))
+
 
 def check_use(mode: Mode, snapshot: str | None, data: str | None, output: str | None) -> None:
     """Checks that a mode has the keys that it needs, and none that are for others.
@@ -134,11 +139,6 @@ def check_use(mode: Mode, snapshot: str | None, data: str | None, output: str | 
     for key, value in (("data=FILE or data=FOLDER", data), ("output=FILE.csv, .parquet or .npz, or output=-", output)):
         if mode is Mode.predict and not value:
             raise ConfigError(f"mode=predict needs {key}")
-
-    @property
-    def logger_names(self) -> list[str]:
-        """The names of `logger`, each once."""
-        return list(dict.fromkeys(self.logger if isinstance(self.logger, list) else [self.logger] if self.logger else []))
 
 
 def from_hydra(node: DictConfig) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,14 +23,14 @@ class Images(NamedTuple):
     labels: Bytes
 
 
-def load_folder(folder: str) -> dict[str, Images]:
-    """Returns the images of the sets `train` and `t10k` that are in a folder; `train` there must be.
+def load_folder(folder: str, names: Sequence[str] = ("train", "t10k")) -> dict[str, Images]:
+    """Returns the images of the sets `train` and `t10k` that are in a folder; the first of the names there must be.
 
     Raises:
         ConfigError: a file is missing or of another format, or images and labels do not fit together.
     """
     path = check_folder("loader.data_dir", folder)
-    return {name: _load_set(path, name) for name in ("train", "t10k") if name == "train" or find(path, name, "images", 3)}
+    return {name: _load_set(path, name) for name in names if name == names[0] or find(path, name, "images", 3)}
 
 
 def parse_idx(data: bytes) -> Bytes:

@@ -57,13 +57,13 @@ def write(path: Path, rows: int, columns: str = "a,b,color,kind") -> list[dict[s
     return found
 
 
-def trained(veles_run: Run, folder: Path, conf: str) -> str:
+def trained(veles_run: Run, folder: Path, conf: str, snapshots: str = "s") -> str:
     """Trains, takes the training data away, and returns the snapshot."""
     (folder / "conf").mkdir(exist_ok=True)
     (folder / "conf" / "c.yaml").write_text(conf)
     veles_run("conf=c", "seed=1")
     (folder / "tr.csv").unlink(missing_ok=True)
-    (found,) = (folder / "s").glob("c_current*")
+    (found,) = (folder / snapshots).glob("c_current*")
     return str(found)
 
 

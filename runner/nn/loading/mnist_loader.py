@@ -1,5 +1,6 @@
 """MNIST from the package, or another data set of its format from a folder."""
 
+from pathlib import Path
 from typing import Any
 
 from runner.datasets import idx, mnist
@@ -25,9 +26,13 @@ class MnistLoader(FullBatchLoader):
         super().__init__(workflow, **settings)
         self.data_dir = data_dir
 
+    @property
+    def has_validation_set(self) -> bool:
+        return self.data_dir is None or idx.find(Path(self.data_dir), "t10k", "images", 3) is not None
+
     def load_data(self) -> dict[int, Samples]:
         if self.data_dir is None:
             train, validation = mnist.load()
             return {TRAIN: Samples(*train), VALIDATION: Samples(*validation)}
-        sets = idx.load_folder(self.data_dir)
+        sets = idx.load_folder(self.data_dir, ("train", "t10k") if self.needs_training_set else ("t10k",))
         return {key: Samples(*sets[name]) for key, name in ((TRAIN, "train"), (VALIDATION, "t10k")) if name in sets}

@@ -1,0 +1,199 @@
+"""How good predictions are: every metric, for each class or each value."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.errors import ConfigError
+from runner.nn.evaluators.softmax import CONFUSION_LIMIT, LEAST
+from runner.nn.inference.model import Signature
+from runner.nn.loading.samples import Array
+from runner.text import shown
+
+Counts = npt.NDArray[np.int64]
+Told = dict[str, Any]
+"""What JSON can hold, by name."""
+
+
+def share(part: float, whole: float) -> float | None:
+    """Returns a share; None of nothing."""
+    return float(part / whole) if whole else None
+
+
+class ClassScores:
+    """Scores of a classification.
+
+    Args:
+        names: of the classes.
+
+    Attributes:
+        confusion: how often each class, a row, was given each answer, a column; None above 1,000 classes.
+        samples, answers, right: for each class how many samples it has, how often it was the answer, and rightly so.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = [shown(name) for name in names]
+        self.confusion: Counts | None = np.zeros((len(names), len(names)), np.int64) if len(names) <= CONFUSION_LIMIT else None
+        self.samples: Counts = np.zeros(len(names), np.int64)
+        self.answers, self.right = self.samples.copy(), self.samples.copy()
+        self._loss: float | None = 0.0
+
+    @classmethod
+    def of_confusion(cls, names: tuple[str, ...], confusion: Counts) -> ClassScores:
+        """Returns the scores that a confusion matrix tells."""
+        found = cls(names)
+        found.confusion, found._loss = confusion, None
+        found.samples, found.answers, found.right = confusion.sum(1), confusion.sum(0), confusion.diagonal()
+        return found
+
+    def add(self, outputs: Array, labels: Counts) -> None:
+        """Counts some more samples.
+
+        Raises:
+            ConfigError: a label is that of no class.
+        """
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.names):
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise ConfigError(f"the data have the label {wrong}, and the network has {len(self.names)} classes, from 0 on")
+        answers, size = outputs.argmax(1), len(self.names)
+        if self.confusion is not None:
+            self.confusion += np.bincount(labels * size + answers, minlength=size * size).reshape(size, size)
+        self.samples += np.bincount(labels, minlength=size)
+        self.answers += np.bincount(answers, minlength=size)
+        self.right += np.bincount(labels[labels == answers], minlength=size)
+        assert self._loss is not None
+        chosen = np.take_along_axis(outputs, labels[:, None], 1).astype(np.float64)
+        self._loss -= float(np.log(np.maximum(chosen, LEAST)).sum())
+
+    @property
+    def count(self) -> int:
+        """The number of samples."""
+        return int(self.samples.sum())
+
+    @property
+    def objective(self) -> float:
+        """The error in percent, as log lines have it; NaN without samples."""
+        right, count = int(self.right.sum()), self.count
+        return 100 * (count - right) / count if count else math.nan
+
+    def classes(self) -> list[Told]:
+        """Returns what is told of each class."""
+        found = []
+        counts = (values.tolist() for values in (self.samples, self.answers, self.right))
+        for name, samples, answers, right in zip(self.names, *counts, strict=True):
+            f1 = share(2 * right, samples + answers)
+            found.append(
+                {
+                    "name": name,
+                    "samples": samples,
+                    "answers": answers,
+                    "precision": share(right, answers),
+                    "recall": share(right, samples),
+                    "f1": f1,
+                }
+            )
+        return found
+
+    def told(self) -> Told:
+        """Returns all scores."""
+        classes = [item for item in self.classes() if item["samples"]]
+        return {
+            "samples": self.count,
+            "error": self.objective if self.count else None,
+            "accuracy": share(int(self.right.sum()), self.count),
+            "balanced_accuracy": _mean([item["recall"] for item in classes]),
+            "macro_f1": _mean([item["f1"] for item in classes]),
+            **({} if self._loss is None else {"loss": share(self._loss, self.count)}),
+            "classes": self.classes(),
+            "confusion": None if self.confusion is None else {"names": self.names, "matrix": self.confusion.tolist()},
+        }
+
+    def confused(self) -> list[tuple[str, str, int]]:
+        """Returns right class, answer and how often, of wrong answers, the most frequent first."""
+        if self.confusion is None:
+            return []
+        wrong = self.confusion - np.diag(self.confusion.diagonal())
+        order = np.argsort(-wrong, axis=None, kind="stable")[:10]
+        rows, columns = np.unravel_index(order, wrong.shape)
+        return [
+            (self.names[row], self.names[column], int(wrong[row, column]))
+            for row, column in zip(rows, columns, strict=True)
+            if wrong[row, column]
+        ]
+
+
+class ValueScores:
+    """Scores of values: root mean squared and mean absolute error, and the share of the variance that is explained.
+
+    Args:
+        names: of the values.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.count = 0
+        self._squares, self._distances, self._sums, self._of_squares = (np.zeros(len(names)) for _ in range(4))
+
+    def add(self, outputs: Array, targets: Array) -> None:
+        """Counts some more samples.
+
+        Raises:
+            ConfigError: the targets have another number of values.
+        """
+        if not len(outputs):
+            return
+        given = np.asarray(outputs, np.float64).reshape(len(outputs), -1)
+        wanted = np.asarray(targets, np.float64).reshape(len(targets), -1)
+        if given.shape != wanted.shape:
+            raise ConfigError(f"the data have {wanted.shape[1]} values for a sample, and the network gives {given.shape[1]}")
+        self.count += len(given)
+        self._squares += np.square(given - wanted).sum(0)
+        self._distances += np.abs(given - wanted).sum(0)
+        self._sums += wanted.sum(0)
+        self._of_squares += np.square(wanted).sum(0)
+
+    @property
+    def objective(self) -> float:
+        """The RMSE over all values; NaN without samples."""
+        return math.sqrt(self._squares.sum() / self.count / len(self.names)) if self.count else math.nan
+
+    def classes(self) -> list[Told]:
+        """Returns what is told of each value."""
+        spread = self._of_squares - np.square(self._sums) / max(1, self.count)
+        return [
+            {
+                "name": name,
+                "rmse": math.sqrt(square / self.count) if self.count else None,
+                "mae": share(distance, self.count),
+                "r2": 1 - float(square / around) if around > 0 else None,
+            }
+            for name, square, distance, around in zip(self.names, self._squares, self._distances, spread, strict=True)
+        ]
+
+    def told(self) -> Told:
+        """Returns all scores."""
+        values = self.count * len(self.names)
+        return {
+            "samples": self.count,
+            "rmse": self.objective if self.count else None,
+            "mae": share(self._distances.sum(), values),
+            "loss": share(self._squares.sum() / 2, self.count),
+            "values": self.classes(),
+        }
+
+
+Scores = ClassScores | ValueScores
+
+
+def _mean(values: list[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def scores_for(signature: Signature, names: list[str]) -> Scores:
+    """Returns empty scores for what a network gives; `names` are those of its values, if it gives values."""
+    return ClassScores(signature.class_names) if signature.class_names else ValueScores(names)

@@ -1,0 +1,85 @@
+"""`mode=evaluate data=...`: scores of new data are those of sklearn, in tables and as JSON."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from sklearn import metrics
+
+from tests.conftest import Run
+from tests.data import write_images
+from tests.system.test_predict import CONF, PICTURES, VALUES, read, trained, write
+
+CATEGORIES = "color,kind,b,a"
+
+
+def test_a_classification(veles_run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "va.csv", 70)
+    write(tmp_path / "tr.csv", 90)
+    snapshot = f"snapshot={trained(veles_run, tmp_path, CONF.replace('validation_ratio: 0.2', 'validation_file: va.csv'))}"
+    write(tmp_path / "tr.csv", 90)
+    own = veles_run(snapshot, "mode=evaluate", "output=own.json").stdout.splitlines()[-1]
+    (tmp_path / "tr.csv").unlink()
+    rows = write(tmp_path / "va.csv", 70, CATEGORIES)
+    done = veles_run(snapshot, "mode=evaluate", "data=va.csv", "output=out.json").stdout
+    assert done.splitlines()[-1].split()[-2:] == own.split()[-2:]  # the same samples, the same error
+    assert "\x1b" not in done
+    veles_run(snapshot, "mode=predict", "data=va.csv", "output=p.csv")
+    right, answers = [row["kind"].replace("\x1b", "\\x1b") for row in rows], [row["class"] for row in read(tmp_path / "p.csv")]
+    outputs = np.array([[*row.values()][2:] for row in read(tmp_path / "p.csv")], np.float64)
+    outputs /= outputs.sum(1, keepdims=True)
+    told = json.loads((tmp_path / "out.json").read_text())["splits"]["data"]
+    names = told["confusion"]["names"]
+    assert told["confusion"]["matrix"] == metrics.confusion_matrix(right, answers, labels=names).tolist()
+    precision, recall, f1, samples = metrics.precision_recall_fscore_support(right, answers, labels=names, zero_division=np.nan)
+    for number, item in enumerate(told["classes"]):
+        assert item["name"] == names[number]
+        assert item["samples"] == samples[number]
+        for key, value in (("precision", precision), ("recall", recall), ("f1", f1)):
+            assert item[key] is None or abs(item[key] - value[number]) < 1e-12
+    assert abs(told["loss"] - metrics.log_loss(right, outputs, labels=names)) < 1e-5
+    assert abs(told["balanced_accuracy"] - metrics.balanced_accuracy_score(right, answers)) < 1e-12
+    assert abs(told["macro_f1"] - metrics.f1_score(right, answers, average="macro")) < 1e-12
+    # An evaluation of the run's own set says the same.
+    found = json.loads((tmp_path / "own.json").read_text())
+    assert found["splits"]["validation"]["confusion"] == told["confusion"]
+    assert abs(found["errors"]["validation"] - told["error"]) < 1e-9
+    # Classes that the training set has not, and what is damaged.
+    lines = (tmp_path / "va.csv").read_text().splitlines()
+    (tmp_path / "va.csv").write_text("\n".join([*lines, "red,emu,1,2", "red,owl,x,2"]) + "\n")
+    done = veles_run(snapshot, "mode=evaluate", "data=va.csv", "output=out.json", code=1).stdout
+    assert any("line 72" in line and "emu" in line for line in done.splitlines())
+    assert json.loads((tmp_path / "out.json").read_text())["splits"]["data"] == told
+    assert "kind" in veles_run(snapshot, "mode=evaluate", "data=p.csv", code=2).stderr
+    assert "o.csv" in veles_run(snapshot, "mode=evaluate", "data=va.csv", "output=o.csv", code=2).stderr
+
+
+def test_values(veles_run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "tr.csv", 60)
+    snapshot = f"snapshot={trained(veles_run, tmp_path, VALUES)}"
+    rows = write(tmp_path / "new.csv", 40)
+    veles_run(snapshot, "mode=predict", "data=new.csv", "output=p.csv")
+    veles_run(snapshot, "mode=evaluate", "data=new.csv", "output=out.json")
+    told = json.loads((tmp_path / "out.json").read_text())["splits"]["data"]
+    for item in told["values"]:
+        right, given = ([float(row[item["name"]]) for row in table] for table in (rows, read(tmp_path / "p.csv")))
+        assert abs(item["r2"] - metrics.r2_score(right, given)) < 1e-6
+        assert abs(item["mae"] - metrics.mean_absolute_error(right, given)) < 1e-6
+        assert abs(item["rmse"] - metrics.mean_squared_error(right, given) ** 0.5) < 1e-6
+
+
+def test_images_and_autoencoders(veles_run: Run, tmp_path: Path) -> None:
+    write_images(tmp_path / "pics")
+    auto = PICTURES.replace("{out: {type: softmax", "{out: {type: all2all, output_sample_shape: 90") + "loss_function: mse\n"
+    for conf, folder in ((PICTURES, "classes"), (auto, "auto")):
+        snapshot = trained(veles_run, tmp_path, conf.replace("directory: s", f"directory: {folder}"), folder)
+        done = veles_run(f"snapshot={snapshot}", "mode=evaluate", "data=pics", "output=out.json").stdout
+        assert "pics" in done.splitlines()[-1]
+        told = json.loads((tmp_path / "out.json").read_text())["splits"]["data"]
+        assert told["samples"] == 16
+        if folder == "classes":
+            assert [item["samples"] for item in told["classes"]] == [8, 8]
+            assert told["confusion"]["names"] == ["cat", "dog"]
+    (tmp_path / "pics" / "dog").rename(tmp_path / "pics" / "emu")
+    named = veles_run(f"snapshot={next((tmp_path / 'classes').glob('*current*'))}", "mode=evaluate", "data=pics", code=2)
+    assert "emu" in named.stderr
