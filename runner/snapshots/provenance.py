@@ -127,19 +127,25 @@ def _conf(conf: str | None) -> tuple[str, str] | None:
 
 def _git(paths: Sequence[Path]) -> tuple[str | None, str]:
     """Returns the commit that the files were checked out from, and how they differ from it."""
-    folder = paths[0].parent if paths else Path.cwd()
-    # Nothing that the repository configures is run for it.
-    options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
-    outputs: list[str] = []
-    for arguments in (
-        ["rev-parse", "HEAD"],
-        ["diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--", *map(str, paths)],
-    ):
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *options, *arguments], capture_output=True, timeout=GIT_LIMIT, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            break
-        outputs.append(done.stdout.decode(errors="replace"))
-    return (outputs[0].strip(), passwords.redact(outputs[1])) if len(outputs) == 2 else (None, "")
+    commit = _answer(paths[0].parent if paths else Path.cwd(), "rev-parse", "HEAD")
+    if commit is None:
+        return None, ""
+    options = ("--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--")
+    changes = [_answer(path.parent, "diff", *options, str(path)) or "" for path in paths]
+    return commit.strip(), passwords.redact("".join(changes))
+
+
+@cache
+def _answer(folder: Path, *arguments: str) -> str | None:
+    """Returns what Git says, once in a process: the modules are in memory since it began. None if it says nothing.
+
+    Hooks, monitors and converters that the repository configures are not run for it, but the filters of its files are.
+    """
+    options = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *options, *arguments], capture_output=True, timeout=GIT_LIMIT, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace")
