@@ -6,6 +6,7 @@ file in the sweep's folder, for which the jobs look. They stop, too, when the pr
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -91,6 +92,8 @@ class _Before:
 def stopped_with_the_sweep(folder: Path) -> Iterator[None]:
     """Stops the job that the block runs when the sweep is stopped, as a signal would.
 
+    If the process is gone that has started this one, nobody is left to take the result, and this one ends, too.
+
     Args:
         folder: the sweep's.
     """
@@ -111,3 +114,6 @@ def stopped_with_the_sweep(folder: Path) -> Iterator[None]:
         finally:
             ended.set()
             thread.join()
+            if os.getppid() != parent:
+                logging.shutdown()
+                os._exit(signals.exit_code(signal.SIGTERM))
