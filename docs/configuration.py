@@ -133,6 +133,9 @@ SECTIONS = (
     ("decision", "decision.", training.DecisionConfig),
     ("metrics", "metrics.", training.MetricsConfig),
     ("TensorBoard", "loggers.tensorboard.", logging_to.TensorBoardConfig),
+    ("MLflow", "loggers.mlflow.", logging_to.MLflowConfig),
+    ("trackio", "loggers.trackio.", logging_to.TrackioConfig),
+    ("Weights & Biases", "loggers.wandb.", logging_to.WandBConfig),
     ("snapshotter", "snapshotter.", snapshots.SnapshotterConfig),
     ("restore", "restore.", snapshots.RestoreConfig),
 )

@@ -102,7 +102,7 @@ class Config:
     rollback: RollbackConfig = field(default_factory=RollbackConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     logger: Any = None
-    """What gets the metrics besides `metrics.jsonl`: `tensorboard`, a class of yours, or a list. It counts for one call."""
+    """Where metrics go besides `metrics.jsonl`, in this call: `tensorboard`, `mlflow`, `trackio`, `wandb`, a class, a list."""
     loggers: LoggersConfig = field(default_factory=LoggersConfig)
     snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
     restore: RestoreConfig = field(default_factory=RestoreConfig)

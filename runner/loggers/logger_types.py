@@ -25,7 +25,12 @@ class Entry(NamedTuple):
     package: str
 
 
-LOGGERS = {"tensorboard": Entry("runner.loggers.tensorboard:TensorBoard", "tensorboard")}
+LOGGERS = {
+    "tensorboard": Entry("runner.loggers.tensorboard:TensorBoard", "tensorboard"),
+    "mlflow": Entry("runner.loggers.mlflow:MLflow", "mlflow"),
+    "trackio": Entry("runner.loggers.trackio:Trackio", "trackio"),
+    "wandb": Entry("runner.loggers.wandb:WandB", "wandb"),
+}
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -6,8 +6,9 @@ import os
 import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from runner.loggers.logger import Run
 from runner.loggers.points import Point
@@ -31,6 +32,7 @@ class TensorBoard(Tracker):
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.folder = folder
+        self._file: BinaryIO | None = None
 
     def open(self, run: Run) -> Collection[tuple[str, int]]:
         from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
@@ -38,6 +40,7 @@ class TensorBoard(Tracker):
 
         folder = Path(self.folder) / f"{as_name(run.name)}-{run.id[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
+        self._drop_empty()
         there: set[tuple[str, int]] = set()
         for path in sorted(folder.glob("events.out.tfevents.*")):
             for event in LegacyEventFileLoader(str(path)).Load():
@@ -50,6 +53,14 @@ class TensorBoard(Tracker):
             self._describe(run)
         self._file.flush()
         return there
+
+    def _drop_empty(self) -> None:
+        """Closes the file of an attempt that has failed, and removes it if there was no room for anything."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            if not os.path.getsize(self._file.name):
+                os.unlink(self._file.name)
 
     def _describe(self, run: Run) -> None:
         """Writes what the run is: as text, and as the parameters by which TensorBoard compares runs."""
@@ -67,9 +78,11 @@ class TensorBoard(Tracker):
 
         for point in new:
             self._add(step=point.step, summary=scalar(point.name, point.value))
+        assert self._file is not None
         self._file.flush()
 
     def close(self, result: Mapping[str, Any]) -> None:
+        assert self._file is not None
         self._file.close()
 
     def _add(self, **event: Any) -> None:

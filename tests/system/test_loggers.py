@@ -1,48 +1,128 @@
 """Trackers get each step of a run once, read back with their own readers."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import pytest
+from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb.proto.wandb_internal_pb2 import Record
 
+from runner.loggers.wandb import pieces
 from runner.metrics import read_metrics, read_result
+from runner.snapshots.restoring.restore import restore
 from tests.conftest import Run
 
 ROOT = Path(__file__).parents[2]
 BASE = ("mnist_small", "loader.train_size=600", "loader.validation_size=200", "seed=7", "plotters=false", "report=false")
 
 
-def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+Curves = dict[str, list[tuple[int, float]]]
+
+
+def in_tensorboard(folder: Path) -> Curves:
     """Returns the curves of the one run in a folder of TensorBoard."""
     (run,) = folder.iterdir()
     events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    assert events.Tags()["tensors"] == ["parameters/text_summary"]
     return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
-def test_a_run_that_goes_on_is_one_run_in_tensorboard(veles_run: Run, tmp_path: Path) -> None:
-    keys = (*BASE, "metrics.every=4", "logger=tensorboard")
-    veles_run(*keys, "decision.max_epochs=4", "loggers.tensorboard.folder=whole", "hydra.run.dir=whole_run")
-    first = veles_run(*keys, "decision.max_epochs=2")
-    # The tracker loses what it got, so that the snapshot has to give it again; a torn file stays.
+def in_mlflow(database: Path, status: str = "FINISHED") -> Curves:
+    client = MlflowClient(f"sqlite:///{database}")
+    (run,) = client.search_runs(["1"])
+    assert run.info.status == status
+    assert (run.data.params["seed"], run.data.params["loader.train_size"]) == ("7", "600")
+    assert "metrics.every=4" in run.data.params["overrides"]
+    assert {"log_id", "version.torch"} <= run.data.tags.keys()
+    snapshots = client.list_artifacts(run.info.run_id, "snapshots")
+    assert {restore(client.download_artifacts(run.info.run_id, item.path)).header.epoch for item in snapshots} == {2, 3}
+    histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    return {name: sorted((metric.step, metric.value) for metric in history) for name, history in histories.items()}
+
+
+def in_trackio(folder: Path) -> Curves:
+    """Returns the curves as trackio's own reader has them, which knows its folder by the environment."""
+    program = (
+        "import json, trackio; from trackio.sqlite_storage import SQLiteStorage; (run,) = trackio.Api().runs('veles-run');"
+        "print(json.dumps([SQLiteStorage.get_logs('veles-run', run.name, run_id=run.id), run.config], default=str))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"TRACKIO_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows, config = json.loads(done.stdout)
+    assert (config["seed"], config["loader.train_size"]) == (7, 600)
+    names = {name for row in rows for name in row if "/" in name}
+    return {name: sorted((row["step"], row[name]) for row in rows if name in row) for name in names}
+
+
+def in_wandb(folder: Path) -> Curves:
+    """Returns the curves in all files of the one run, whose own steps rise from file to file."""
+    found: Curves = {}
+    files = sorted(folder.glob("offline-run-*/*.wandb"))
+    assert len({path.name for path in files}) == 1
+    records = [Record.FromString(data) for path in files for data in pieces(path.read_bytes())]
+    rows = [
+        {"/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+        for record in records
+        if record.HasField("history")
+    ]
+    assert [row["_step"] for row in rows] == [*range(len(rows))]
+    for row in rows:
+        for name in (name for name in row if "/" in name):
+            found.setdefault(name, []).append((row["minibatch"], row[name]))
+    return {name: sorted(points) for name, points in found.items()}
+
+
+def in_rows(folder: Path) -> Curves:
+    """Returns the curves that the rows of a run are."""
+    found: Curves = {}
+    for row in read_metrics(folder):
+        names = ("loss", "error", *(("learning_rate",) if row["split"] == "train" else ()))
+        for name in names:
+            split = row["split"] if row["kind"] == "epoch" else "minibatches"
+            found.setdefault(f"{name}/{split}", []).append((row["minibatch"], pytest.approx(row[name], rel=1e-6)))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own queries
+def test_a_run_that_goes_on_is_one_run_in_each_tracker(veles_run: Run, tmp_path: Path) -> None:
+    trackers = (
+        *("logger=[tensorboard,mlflow,trackio,wandb]", "loggers.trackio.folder=tio", "loggers.wandb.mode=offline"),
+        "loggers.mlflow.artifacts=true",
+    )
+    first = veles_run(*BASE, "metrics.every=4", *trackers, "decision.max_epochs=2", "hydra.run.dir=first")
+    assert re.search(r"Extend: .*logger=", first.stdout)
+    # One loses what it got, so that the snapshot has to give it again; a torn file stays. The others have what is replayed.
     (events,) = (tmp_path / "outputs" / "tensorboard").glob("*/events*")
     events.write_bytes(events.read_bytes()[:-700])
-    assert re.search(r"Extend: .*logger=tensorboard", first.stdout)
-    veles_run(*BASE, "snapshot=latest", "decision.max_epochs=4", "logger=tensorboard")
-    whole = curves(tmp_path / "whole")
-    assert {name: sorted(points) for name, points in curves(tmp_path / "outputs" / "tensorboard").items()} == whole
-    epochs = [row for row in read_metrics(tmp_path / "whole_run") if row["kind"] == "epoch" and row["split"] == "validation"]
-    assert [step for step, _ in whole["loss/validation"]] == [row["minibatch"] for row in epochs]
-    assert len(whole["loss/minibatches"]) == 10
+    snapshot = min((tmp_path / "first").glob("*.pickle*"), key=lambda path: restore(path).header.epoch)
+    assert restore(snapshot).header.epoch == 1
+    veles_run(f"snapshot={snapshot}", "decision.max_epochs=3", *trackers, "hydra.run.dir=second", "metrics.every=4")
+    wanted = in_rows(tmp_path / "second")
+    assert len(wanted["loss/minibatches"]) == 7
+    found = in_tensorboard(tmp_path / "outputs" / "tensorboard")
+    assert {name: sorted(points) for name, points in found.items()} == wanted
+    assert in_mlflow(tmp_path / "outputs" / "mlflow.db") == wanted
+    assert in_trackio(tmp_path / "tio") == wanted
+    assert in_wandb(tmp_path / "outputs" / "wandb") == wanted
 
 
-def test_a_changed_run_is_another_one_and_a_snapshot_names_no_logger(veles_run: Run, tmp_path: Path) -> None:
+def test_a_snapshot_names_no_logger(veles_run: Run, tmp_path: Path) -> None:
     veles_run(*BASE, "decision.max_epochs=1", "logger=tensorboard")
     (snapshot,) = tmp_path.glob("outputs/mnist_small/*/*/*_validation_*")
-    veles_run(f"snapshot={snapshot}", "decision.max_epochs=2", "layers.out.learning_rate=0.01", "logger=tensorboard")
-    assert len(list((tmp_path / "outputs" / "tensorboard").iterdir())) == 2
     before = sorted(tmp_path.glob("outputs/tensorboard/*/*"))
-    veles_run(f"snapshot={snapshot}", "decision.max_epochs=3")
+    veles_run(f"snapshot={snapshot}", "decision.max_epochs=2")
+    assert len(before) == 1
     assert sorted(tmp_path.glob("outputs/tensorboard/*/*")) == before
 
 

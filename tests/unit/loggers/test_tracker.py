@@ -53,6 +53,7 @@ def row(step: int, split: str = "validation") -> dict[str, Any]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker, "PAUSES", (0.01,))
     monkeypatch.setattr(tracker, "HURRY", 0.05)
+    monkeypatch.setattr(tracker, "STEP", 5.0)
 
 
 @pytest.fixture
@@ -86,7 +87,8 @@ def test_points_that_the_tracker_has_are_left_out() -> None:
     assert service.results == [{"status": "finished"}]
 
 
-def test_a_tracker_that_was_away_gets_all(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_tracker_that_was_away_gets_all(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker, "HURRY", 5.0)
     service = Service()
     service.away = 3
     service.begin(RUN, [row(1)])
@@ -96,6 +98,41 @@ def test_a_tracker_that_was_away_gets_all(caplog: pytest.LogCaptureFixture) -> N
     (told,) = caplog.messages
     assert "ConnectionError: nobody listens" in told
     assert "hunter2secret" not in told
+
+
+def test_rows_of_a_snapshot_are_delivered_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracker, "MOST", 50)
+    monkeypatch.setattr(tracker, "AT_ONCE", 20)
+    service = Service([Point("loss/validation", step, step / 2) for step in range(300, 350)])
+    service.begin(RUN, [row(step) for step in range(400)])
+    service.log(row(400))
+    service.finish({"status": "finished"})
+    assert sorted(point.step for point in service.points) == [*range(401)]
+    assert caplog.messages == []
+
+
+def test_the_end_of_a_run_waits_while_a_slow_tracker_gets_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(Service):
+        def write(self, new: Sequence[Point]) -> None:
+            time.sleep(0.05)
+            super().write(new)
+
+    monkeypatch.setattr(tracker, "AT_ONCE", 10)
+    monkeypatch.setattr(tracker, "STEP", 0.5)
+    service = Slow()
+    service.begin(RUN, [row(step) for step in range(200)])
+    service.finish({"status": "finished"})
+    assert len(service.points) == 200
+    assert caplog.messages == []
+
+
+def test_a_changed_run_is_another_one() -> None:
+    runs = [Run(name="n", log_id="id", identity=identity, folder=".") for identity in ("a", "b", "a")]
+    assert runs[0].id == runs[2].id != runs[1].id
 
 
 def test_a_slow_tracker_does_not_hold_the_run_up(slow: Service, caplog: pytest.LogCaptureFixture) -> None:
@@ -116,7 +153,9 @@ def test_a_full_tracker_is_told_once_and_what_waits_is_bounded(
     caplog.set_level(logging.WARNING)
     service = Service()
     service.full_after = 7
-    service.begin(RUN, [row(step) for step in range(1, 201)])
+    service.begin(RUN, [])
+    for step in range(1, 201):
+        service.log(row(step))
     service.finish({"status": "failed"})
     assert len(service.points) == 7
     assert len({point.step for point in service.points}) == 7
