@@ -5,11 +5,14 @@ import os
 import re
 import shlex
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
 
+from runner.snapshots.restoring.restore import restore
 from tests.conftest import VELES_RUN, Run
 
 SMALL = ("conf=mnist_small", "loader.train_size=200", "loader.validation_size=100", "plotters=false")
@@ -68,3 +71,35 @@ def test_a_stopped_sweep_is_continued_by_the_command_that_it_prints(veles_run: R
     tables = [pandas.read_csv(tmp_path / name / "sweep.csv") for name in ("whole", "again")]
     columns = ["job", "layers.fc1.learning_rate", "status", "objective", "best_epoch", "epochs"]
     assert tables[0][columns].equals(tables[1][columns])
+
+
+@pytest.mark.parametrize(
+    "launcher", [("joblib", "hydra.launcher.n_jobs=2"), ("submitit_local", "hydra.launcher.timeout_min=9")]
+)
+def test_jobs_in_other_processes_stop_with_the_sweep_and_go_on(
+    launcher: tuple[str, str], veles_run: Run, tmp_path: Path
+) -> None:
+    """The process that the sweep was started from is stopped alone; the jobs, which would go on for minutes, hear of it."""
+    sweep = ("-m", *SMALL, "decision.fail_iterations=9999", "layers.fc1.learning_rate=0.1,0.2", "seed=1")
+    elsewhere = (f"hydra/launcher={launcher[0]}", launcher[1], "decision.max_epochs=9999")
+    with subprocess.Popen([*VELES_RUN, *sweep, *elsewhere], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        while len(list(tmp_path.glob("multirun/*/*/*/*/metrics.jsonl"))) < 2:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.terminate()
+        output = process.communicate()[0]
+    assert process.returncode == 75
+    stopped = results(tmp_path)
+    assert [result["status"] for result in stopped] == ["stopped"] * 2
+    assert re.search("^Continue the sweep: veles-run .*hydra/launcher=", output, re.MULTILINE)
+    reached = [restore(tmp_path / result["last_snapshot"]).header for result in stopped]
+    limit = max(header.epoch for header in reached) + 2
+    veles_run(*sweep, f"decision.max_epochs={limit}", "snapshot=auto")
+    # Each has gone on from its own snapshot.
+    ends = [restore(tmp_path / result["last_snapshot"]).header for result in results(tmp_path)[2:]]
+    assert [(end.epoch, end.log_id) for end in ends] == [(limit, header.log_id) for header in reached]
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """Returns how the jobs have ended, sweep by sweep."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("multirun/*/*/*/*/result.json"))]
