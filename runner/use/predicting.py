@@ -63,7 +63,7 @@ def predictions(model: Network, source: Source, size: int, tally: Tally) -> Iter
         for text in block.wrong:
             tally.told(text)
         with torch.inference_mode():
-            parts = [model(_tensor(part).to(device)).cpu().numpy() for part in _parts(block.samples.data, size)]
+            parts = [model(as_tensor(part).to(device)).cpu().numpy() for part in _parts(block.samples.data, size)]
         outputs = np.concatenate(parts) if parts else np.empty((0, *model.signature.output_shape), np.float32)
         tally.made += len(outputs)
         tally.failed += block.count - len(outputs)
@@ -76,7 +76,7 @@ def _parts(data: Array, size: int) -> Iterator[Array]:
         yield data[begin : begin + size]
 
 
-def _tensor(data: Array) -> torch.Tensor:
+def as_tensor(data: Array) -> torch.Tensor:
     """Returns samples as torch has them, which does not know all types of numpy."""
     if data.dtype.kind == "u" and data.dtype.itemsize > 1:
         data = data.astype(np.int64)

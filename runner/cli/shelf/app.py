@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from runner import passwords
-from runner.cli.shelf import changing, checking, coding, looking, reporting, resuming
+from runner.cli.shelf import changing, checking, coding, exporting, looking, reporting, resuming
 from runner.cli.shelf.printing import finish
 from runner.errors import RunnerError
 from runner.text import shown
@@ -58,6 +58,7 @@ app = typer.Typer(
 COMMANDS = (
     *(looking.ls, looking.show, looking.best, looking.tree, checking.verify, resuming.diff, resuming.why, coding.code),
     *(changing.tag, changing.note, changing.cp, changing.rm, changing.prune, reporting.report, checking.deliver, checking.ddl),
+    exporting.export,
 )
 for command in COMMANDS:
     app.command()(command)

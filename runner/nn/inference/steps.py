@@ -167,7 +167,7 @@ class StochasticPool(Pool):
 
     def pooled(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         means = mean_of_windows(image, self.beyond, self.kernel, self.stride, self.absolute)
-        return means.view(len(image), *self.output_shape), None
+        return means.view(-1, *self.output_shape), None
 
 
 class Depool(nn.Module):

@@ -165,5 +165,5 @@ def gathered(image: Tensor, indices: Tensor) -> Tensor:
 
 def scattered(values: Tensor, indices: Tensor, shape: Shape) -> Tensor:
     """Returns images of the shape (channels, height, width) with the values, added up, at the given positions."""
-    planes = values.new_zeros((len(values), shape[0], shape[1] * shape[2]))
-    return planes.scatter_add_(2, indices.flatten(2), values.flatten(2)).view(len(values), *shape)
+    planes = values.new_zeros((values.shape[0], shape[0], shape[1] * shape[2]))
+    return planes.scatter_add_(2, indices.flatten(2), values.flatten(2)).view(-1, *shape)

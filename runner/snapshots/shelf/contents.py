@@ -33,12 +33,15 @@ class Array:
         dtype: its data type, by numpy's or torch's name.
         shape: its shape.
         content: the memory that it shows, which it may share with others.
+        offset, strides: of a tensor, in elements: which of the memory it shows. None of an array.
     """
 
     path: str
     dtype: str
     shape: tuple[int, ...]
     content: Content
+    offset: int = 0
+    strides: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -217,7 +220,9 @@ def _array(path: str, item: Any) -> Array | None:
     name, arguments = item.maker.name, item.arguments
     if name == "runner.pickled.tensor" and len(arguments) == 7:
         content = _first_content(arguments[0])
-        return None if content is None else Array(path, _text(arguments[1]), _shape(arguments[3]), content)
+        offset = arguments[2] if type(arguments[2]) is int and _is_short(arguments[2]) else -1
+        shape, strides = _shape(arguments[3]), _shape(arguments[4])
+        return None if content is None else Array(path, _text(arguments[1]), shape, content, offset, strides)
     if name in _NUMPY and len(arguments) >= 3 and isinstance(arguments[0], Content):
         return Array(path, _dtype(arguments[1]), _shape(arguments[2]), arguments[0])
     if (
