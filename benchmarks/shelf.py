@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.shelf [--megabytes 1000] [--files 10000] [--rows 100000] [--systems sqlite ...]
 
-Each command is a process of its own: its time is that of the whole process, and its memory the most that it had. The large
-snapshots hold float32 weights, normal with standard deviation 0.05, of which all differ. Reading and decoding is what `verify`
-does to both of them without a process. A plain copy of a file is read, written and synced; one into a database is an insert of
-the same bytes with pyodbc in rows of the same size, in one transaction.
+Each command is a process of its own: its time is that of the whole process, and its memory the most that it had. The files of
+the list have newer times than their headers, as after a copy, so that all must be read. The large snapshots hold float32
+weights, normal with standard deviation 0.05, of which all differ. Reading and decoding is what `verify` does to both of them
+without a process. A plain copy of a file is read, written and synced; one into a database is an insert of the same bytes with
+pyodbc in rows of the same size, in one transaction.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyodbc
@@ -38,8 +39,9 @@ from tests import servers
 
 FOLDERS = 100
 MEASURED = """
-import atexit, sys
-tell = lambda: print(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0], file=sys.stderr)
+import atexit, os, sys
+peak = lambda: open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]
+tell = lambda: print(peak(), sum(os.times()[:2]), file=sys.stderr)
 atexit.register(tell)
 from runner.cli.shelf.app import main
 main()
@@ -47,20 +49,30 @@ main()
 LIST = ("ls", "--all", "--json")
 
 
-def command(*arguments: str | Path, code: int = 0) -> tuple[float, float]:
-    """Runs a command; returns its seconds, and the most MB that it had."""
+@dataclass(frozen=True)
+class Cost:
+    """What a command took: seconds, those of the processor, and the most MB that it had."""
+
+    seconds: float
+    processor: float
+    memory: float
+
+
+def command(*arguments: str | Path, code: int = 0) -> Cost:
+    """Runs a command."""
     began = time.perf_counter()
     texts = [sys.executable, "-c", MEASURED, *map(str, arguments)]
     done = subprocess.run(texts, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     spent = time.perf_counter() - began
     assert done.returncode == code, done.stderr
-    return spent, int(done.stderr.split()[-1]) / 1024
+    peak, processor = done.stderr.split()[-2:]
+    return Cost(spent, float(processor), int(peak) / 1024)
 
 
-def best(*arguments: str | Path, rounds: int, code: int = 0) -> tuple[float, float]:
+def best(*arguments: str | Path, rounds: int, code: int = 0) -> Cost:
     """Runs a command several times; returns the least seconds and the most MB."""
     found = [command(*arguments, code=code) for _ in range(rounds)]
-    return min(spent for spent, _ in found), max(memory for _, memory in found)
+    return Cost(min(one.seconds for one in found), min(one.processor for one in found), max(one.memory for one in found))
 
 
 def numbered(number: int) -> Header:
@@ -102,23 +114,23 @@ def write_rows(odbc: str, count: int) -> None:
 def listing(folder: Path, files: int, rows: int, databases: Sequence[servers.Server], rounds: int) -> None:
     (folder / "many").mkdir()
     write_files(folder / "many", files)
-    table = []
-    for what, arguments, seconds_at_most, memory_at_most in (
-        ("--help", ["--help"], 0.3, 100),
-        (f"{files:,} files, all of them", [*LIST, folder / "many"], 1, 100),
-        (f"{files:,} files, the first page", ["ls", folder / "many"], 1, 100),
-    ):
-        spent, memory = best(*arguments, rounds=rounds)
-        table.append([what, verdict(spent, seconds_at_most), verdict(memory, memory_at_most)])
+    table = [_listed("--help", ["--help"], 0.3, rounds)]
+    table.append(_listed(f"{files:,} files, all of them", [*LIST, folder / "many"], 1, rounds))
+    table.append(_listed(f"{files:,} files, the first page", ["ls", folder / "many"], 1, rounds))
     for database in databases:
-        for count in (files, rows):
-            write_rows(database.odbc, count)
-            for title, options in (("all of them", LIST), ("the first page", ("ls",))):
-                if title == "the first page" or count == files:
-                    spent, memory = best(*options, "--odbc", database.odbc, rounds=rounds)
-                    table.append([f"{count:,} rows of {database.kind}, {title}", verdict(spent, 1), verdict(memory, 100)])
-            servers.execute(database, "DROP TABLE veles", "DROP TABLE veles_chunks")
-    print_table("Listing", ("what", "s", "MB"), table)
+        place = ["--odbc", database.odbc]
+        write_rows(database.odbc, files)
+        table.append(_listed(f"{files:,} rows of {database.kind}, all of them", [*LIST, *place], 1, rounds))
+        servers.execute(database, "DROP TABLE veles", "DROP TABLE veles_chunks")
+        write_rows(database.odbc, rows)
+        table.append(_listed(f"{rows:,} rows of {database.kind}, the first page", ["ls", *place], 1, rounds))
+        servers.execute(database, "DROP TABLE veles", "DROP TABLE veles_chunks")
+    print_table("Listing", ("what", "s", "s of the processor", "MB"), table)
+
+
+def _listed(what: str, arguments: Sequence[str | Path], target: float, rounds: int) -> list[str]:
+    cost = best(*arguments, rounds=rounds)
+    return [what, verdict(cost.seconds, target), f"{cost.processor:.2f}", verdict(cost.memory, 100)]
 
 
 def large(folder: Path, megabytes: int, codec: str) -> list[str]:
@@ -135,10 +147,10 @@ def large(folder: Path, megabytes: int, codec: str) -> list[str]:
 
 def differences(folder: Path, megabytes: int, codec: str, rounds: int) -> list[object]:
     pair = large(folder / codec, megabytes, codec)
-    start = best("--help", rounds=rounds)[0]
+    start = best("--help", rounds=rounds).seconds
     read = min(seconds(lambda: [verify(blocks(path)) for path in pair]) for _ in range(rounds))
-    spent, memory = best("diff", *pair, code=1, rounds=rounds)
-    return [codec, f"{read:.1f}", f"{spent:.1f}", verdict(spent - start - read, 3), f"{memory:.0f}"]
+    cost = best("diff", *pair, code=1, rounds=rounds)
+    return [codec, f"{read:.1f}", f"{cost.seconds:.1f}", verdict(cost.seconds - start - read, 3), f"{cost.memory:.0f}"]
 
 
 def copied_plainly(source: str, target: Path) -> None:
@@ -164,7 +176,7 @@ def copies(folder: Path, source: str, databases: Sequence[servers.Server], round
             plain_insert(database.odbc, [bytes(row) for row in in_rows(blocks(source), ROW)])
 
         def ours(place: Sequence[str] = place, memory: list[float] = memory) -> None:
-            memory[0] = max(memory[0], command("cp", source, *place)[1])
+            memory[0] = max(memory[0], command("cp", source, *place).memory)
 
         times: dict[str, list[float]] = {"plain": [], "cp": []}
         for _ in range(rounds):

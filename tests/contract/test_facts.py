@@ -1,8 +1,10 @@
 """The companion table says in columns what a header says, so that a company's own tools can ask for it."""
 
+import gzip
 import logging
 import shutil
 import sqlite3
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -114,6 +116,16 @@ def test_accounts_that_may_not_alter_tables_use_them_as_they_are(
     assert b"".join(store.open(location)) == b"".join(content(one))
     with pytest.raises(StoreAccessError):
         OdbcStore(odbc, "other").prepare()
+
+
+def test_what_is_copied_is_not_decoded_without_end(tmp_path: Path, odbc_folder: Path) -> None:
+    bomb, one = gzip.compress(bytes(1 << 28), 1), header("run_bomb")
+    store = OdbcStore(f"DRIVER={{SQLite3}};Database={tmp_path / 'rows.db'}")
+    store.prepare()
+    tracemalloc.start()
+    store.put(one, codecs.find("gz"), [bomb])
+    assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    tracemalloc.stop()
 
 
 def test_the_stored_database_of_today_is_migrated(tmp_path: Path, odbc_folder: Path) -> None:

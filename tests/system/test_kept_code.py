@@ -104,6 +104,10 @@ def test_kept_told_extracted_and_run(project: Path, veles_run: Run) -> None:
     ]
     source.write_text(before.replace("first", "second"))
     assert '-            file.write("first\\n")' in shelf(project, "code", "latest", "--diff")
+    assert (
+        '-            file.write("first\\n")'
+        in json.loads(shelf(project, "code", "latest", "--diff", "--json"))["files"][1]["diff"]
+    )
     shelf(project, "code", "latest", "--extract", "out")
     assert (project / "out" / "mine" / "flow.py").read_text() == before
     assert "not committed" in (project / "out" / "changes.diff").read_text()

@@ -21,6 +21,7 @@ from runner.snapshots import codecs
 from runner.snapshots.claims import Claims
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import Digest, header_bytes
+from runner.snapshots.kept_code import KeptCode
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.stores import whole_store
@@ -181,6 +182,7 @@ def test_looking(made: Made, shelf: Shelf) -> None:
     page = (made.folder / told["report"]).read_text()
     assert all(one.time[:19].replace("T", " ") in page for one in (first, second, resumed))
     assert branch.time[:19].replace("T", " ") not in page
+    assert PASSWORD not in page
     shelf("report", *made.place, "--workflow", "none", code=2)
 
 
@@ -295,8 +297,12 @@ def test_wrong_usage_is_one_line(tmp_path: Path, shelf: Shelf) -> None:
 def test_names_from_snapshots_cannot_reach_the_terminal(tmp_path: Path, shelf: Shelf) -> None:
     made = Made("file", None, tmp_path)
     evil = "\x1b[2Jwine\u202e\n\x07"
-    made.add(replace(header(1, "a", "a1"), workflow=evil, overrides=[evil], metrics={evil: 1.0}, config={evil: {evil: evil}}))
-    for arguments in (["ls"], ["show", "latest"], ["tree"], ["best"], ["verify"]):
+    code = KeptCode({"a.py": f"{evil}\ud800"}, {"a": "a.py"}, ("a.yaml", evil), evil, evil, (evil,))
+    fields = {"workflow": evil, "overrides": [evil], "metrics": {evil: 1.0}, "config": {evil: {evil: evil}}}
+    made.add(one := replace(header(1, "a", "a1"), kept_code=code.digest, **fields))
+    made.store(one.log_id).keep_code(code.digest, code.packed())
+    shown = [["ls"], ["show", "latest"], ["tree"], ["best"], ["verify"], ["why", "latest"], ["code", "latest"]]
+    for arguments in (*shown, ["code", "latest", "--diff"], ["code", "latest", "--extract", "out"]):
         text = shelf(*arguments).stdout
         assert not {"\x1b", "\u202e", "\x07"} & {*text}, arguments
         assert all(character.isprintable() for character in text.replace("\n", ""))

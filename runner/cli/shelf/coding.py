@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,15 +39,12 @@ def code(
     kept = KeptCode.of(entry.header, store)
     if extract is not None:
         _extract(kept, extract)
-    rows = [
-        {"file": file, "module": module, "size": len(kept.files[file].encode()), "now": _now(kept.files[file], module)}
-        for module, file in kept.modules.items()
-    ]
+    rows = [_row(kept, file, module, diff) for module, file in kept.modules.items()]
     if as_json:
         dump({"files": rows, "conf": kept.conf and kept.conf[0], "commit": kept.commit, "left_out": list(kept.left_out)})
     elif diff:
-        for module, file in kept.modules.items():
-            for line in difference(kept.files[file], _today(module) or "", file):
+        for row in rows:
+            for line in row["diff"]:
                 say(line)
     else:
         table(
@@ -64,14 +61,13 @@ def code(
             say(f"left out, since there was no room: {name}")
 
 
-def _today(module: str) -> str | None:
-    path = source_of(module)
-    return None if path is None else path.read_bytes().decode(errors="replace")
-
-
-def _now(kept: str, module: str) -> str:
-    today = _today(module)
-    return "not found" if today is None else "the same" if today == kept else counted(kept, today)
+def _row(kept: KeptCode, file: str, module: str, diff: bool) -> dict[str, Any]:
+    """Returns what is told of a file: its size, and how today's differs, in a word or line by line."""
+    text, path = kept.files[file], source_of(module)
+    today = None if path is None else path.read_bytes().decode(errors="replace")
+    now = "not found" if today is None else "the same" if today == text else counted(text, today)
+    row = {"file": file, "module": module, "size": len(text.encode(errors="replace")), "now": now}
+    return {**row, "diff": list(difference(text, today or "", file))} if diff else row
 
 
 def _extract(kept: KeptCode, folder: Path) -> None:
@@ -84,7 +80,7 @@ def _extract(kept: KeptCode, folder: Path) -> None:
         for name, text in texts.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8", newline="") as file:
+            with path.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 file.write(text)
     except FileExistsError as error:
         raise ConfigError(f"{str(folder)!r} exists: name a new folder") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import math
 import platform
 import sys
@@ -198,9 +197,11 @@ def _changes(header: Header) -> Iterator[str]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # it takes as long as all else that the commands import
+
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None
 
 

@@ -8,7 +8,11 @@ from contextlib import suppress
 from runner.errors import SnapshotError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Buffer, Codec
-from runner.snapshots.format.layout import length_in
+from runner.snapshots.codecs.budget import Budget
+from runner.snapshots.format.layout import TRAILER_SIZE, length_in
+
+LONGEST = 64 << 20
+"""Bytes that a last part may decode to. What is copied need not be ours: a megabyte may decode to a thousand."""
 
 
 class Measured:
@@ -32,6 +36,9 @@ class Measured:
     @property
     def state(self) -> int | None:
         """Bytes of the plain stream without its trailer; None if the last part was not a whole member."""
+        end = b""
         with suppress(SnapshotError):
-            return length_in(b"".join(codecs.decode(self._codec, [self._last])))
+            for plain in codecs.decode(self._codec, [self._last], Budget(LONGEST)):
+                end = (end + plain)[-TRAILER_SIZE:]
+            return length_in(end)
         return None

@@ -14,7 +14,8 @@ from runner.snapshots.shelf.outline import Content, Items, Made, Name, Pairs, Pa
 
 DEEPEST = 12
 """Containers within one another that are looked into for arrays, and workflows within one another."""
-MOST_ARRAYS = 1_000_000
+MOST_ARRAYS = 200_000
+"""Arrays that are told of. A reference to one takes two bytes in a pickle, and a description some hundreds."""
 LONGEST_PATH = 300
 """Characters of the path of an array: each array has its own, and a key in it may be of any length."""
 
@@ -127,6 +128,7 @@ class _Units:
 
     def __init__(self) -> None:
         self._counted: set[int] = set()
+        self._left = MOST_ARRAYS
         self._workflows: set[int] = set()
 
     def of(self, workflow: Any, above: str = "", depth: int = 0) -> Iterator[Described]:
@@ -154,7 +156,8 @@ class _Units:
         for path, item in self._walk(name[:LONGEST_PATH], state):
             array = _array(path, item)
             content = item if array is None else array.content
-            if array is not None and len(unit.arrays) < MOST_ARRAYS:
+            if array is not None and self._left:
+                self._left -= 1
                 unit.arrays.append(array)
             if isinstance(content, Content) and content.number not in self._counted:
                 self._counted.add(content.number)
