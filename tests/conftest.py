@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import random
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import forked
+from tests import forked, temporary
 from tests.buckets import Bucket, close_connections, new_bucket, s3
 from tests.servers import KINDS, Server, Servers, odbc_settings
 
@@ -24,6 +25,14 @@ def pytest_configure(config: pytest.Config) -> None:
     # Before the other processes that run tests are started: they are given the same seed.
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)
+    if not hasattr(config, "workerinput"):
+        temporary.begin()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Else each collection of garbage, of which tests and their forks make many, looks through all modules and tests.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 VELES_RUN = (sys.executable, "-m", "runner")
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["runner.cli.run", "runner.cli.job", "runner.cli.shelf.app"])
+_context.set_forkserver_preload(["tests.preloaded"])
 
 MAINS = {"veles-run": "runner.cli.run:main", "veles-snapshots": "runner.cli.shelf.app:main"}
 """The functions that the commands call."""
