@@ -195,7 +195,8 @@ class Rows:
             self.good[codec] = location, rows
             self._clear()
 
-    tables = ("veles", "veles_chunks")
+    tables = {"veles": 6, "veles_chunks": 3}
+    """The tables, and which column of theirs has the bytes."""
 
     def _clear(self) -> None:
         for table in self.tables:
@@ -204,19 +205,19 @@ class Rows:
     def damage(self, rng: random.Random) -> tuple[Store, str]:
         location, tables = self.good[rng.choice(list(CODECS))]
         rows = {table: [list(row) for row in rows] for table, rows in tables.items()}
-        table = rng.choice((self.tables[0], *[self.tables[1]] * 3))
+        table, data = rng.choices(list(self.tables.items()), (1, 3))[0]
         chosen = rng.randrange(len(rows[table]))
         row = rows[table][chosen]
         kind = rng.random()
         if kind < 0.8:
-            row[-1] = rng.choice(DAMAGES)(rng, row[-1])
+            row[data] = rng.choice(DAMAGES)(rng, row[data])
         elif kind < 0.9:
             del rows[table][chosen]
         elif table == "veles_chunks":
             other = rng.choice(rows[table])
-            row[-1], other[-1] = other[-1], row[-1]
+            row[data], other[data] = other[data], row[data]
         else:
-            row[-1] = rng.choice((*MANIFESTS, rows["veles_chunks"][-1][-1]))
+            row[data] = rng.choice((*MANIFESTS, rows["veles_chunks"][-1][self.tables["veles_chunks"]]))
         self.database.execute("BEGIN")
         self._clear()
         for name, values in rows.items():
