@@ -14,7 +14,7 @@ from tests.conftest import VELES_RUN, Run
 from tests.states import differences, state_of
 from tests.system.test_resume import final_snapshot
 
-SMALL = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=200", "seed=7")
+SMALL = ("conf=mnist_small", "loader.train_size=120", "loader.validation_size=60", "seed=7")
 IN_FOLDER = "snapshotter.directory=snapshots"
 BACK = "-400d"
 

@@ -4,54 +4,43 @@ import ast
 import random
 import subprocess
 import sys
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-PROCESSES = 2
 
-
-def run(module: str, count: int, rng: random.Random, *arguments: str) -> tuple[set[int], Counter[str]]:
-    """Runs a test in several processes; returns their exit codes, and the sum of what they print."""
-
-    def block(seed: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", module, str(seed), str(count // PROCESSES), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
-
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        seeds = [rng.randrange(2**32) for _ in range(PROCESSES)]
-        done = list(pool.map(block, seeds))
-    total: Counter[str] = Counter()
-    for seed, process in zip(seeds, done, strict=True):
-        assert process.stdout, f"python -m {module} {seed} {count // PROCESSES}\n{process.stderr[-3000:]}"
-        assert not process.stderr, f"python -m {module} {seed} {count // PROCESSES}\n{process.stdout}{process.stderr[-3000:]}"
-        total.update(ast.literal_eval(process.stdout.splitlines()[-1]))
-    return {process.returncode for process in done}, total
+def run(module: str, count: int, rng: random.Random, *arguments: str) -> tuple[int, dict[str, int]]:
+    """Runs a test in a process of its own; returns its exit code, and what it prints."""
+    words = [module, str(rng.randrange(2**32)), str(count), *arguments]
+    command = [sys.executable, "-m", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.stdout, f"python -m {' '.join(words)}\n{done.stderr[-3000:]}"
+    assert not done.stderr, f"python -m {' '.join(words)}\n{done.stdout}{done.stderr[-3000:]}"
+    found: dict[str, int] = ast.literal_eval(done.stdout.splitlines()[-1])
+    return done.returncode, found
 
 
 def test_killed_writers_lose_nothing_that_was_acknowledged(rng: random.Random) -> None:
-    codes, found = run("tests.stress.kill_writer", 600, rng)
-    assert codes == {0}, found
-    assert found["kills"] == 600
+    code, found = run("tests.stress.kill_writer", 200, rng)
+    assert code == 0, found
+    assert found["kills"] == 200
     assert found["acknowledged"] > found["kills"]
     assert found["unreadable"] == found["lost"] == 0
 
 
 def test_writers_that_write_in_place_do(rng: random.Random) -> None:
     """The control: the kills hit."""
-    codes, found = run("tests.stress.kill_writer", 100, rng, "control")
-    assert codes == {1}
+    code, found = run("tests.stress.kill_writer", 60, rng, "control")
+    assert code == 1
     assert found["unreadable"] > 0
     assert found["lost"] > 0
 
 
 def test_killed_runs_end_as_if_they_had_not_been(rng: random.Random) -> None:
-    codes, found = run("tests.stress.kill_training", 20, rng)
-    assert codes == {0}
-    assert found["kills"] == 20
+    code, found = run("tests.stress.kill_training", 10, rng)
+    assert code == 0
+    assert found["kills"] == 10
 
 
 def test_damaged_snapshots_are_refused(rng: random.Random) -> None:
-    codes, found = run("tests.stress.damage", 8_000, rng)
-    assert codes == {0}
-    assert found["refused"] > 6_000
+    code, found = run("tests.stress.damage", 3_000, rng)
+    assert code == 0
+    assert found["refused"] > 2_000

@@ -3,14 +3,12 @@
 import random
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.hostile import samples
 from tests.mutate import NOWHERE
 
-COUNT = 50_000
-PROCESSES = 2
+COUNT = 20_000
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -19,14 +17,10 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_mutants_trip_nothing(rng: random.Random) -> None:
-    seeds = [rng.randrange(2**32) for _ in range(PROCESSES)]
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        done = list(pool.map(lambda seed: run(seed, COUNT // PROCESSES), seeds))
-    for seed, process in zip(seeds, done, strict=True):
-        assert process.returncode == 0, (
-            f"python -m tests.mutate {seed} {COUNT}\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}"
-        )
-        assert "'loaded'" in process.stdout
+    seed = rng.randrange(2**32)
+    process = run(seed, COUNT)
+    assert process.returncode == 0, f"python -m tests.mutate {seed} {COUNT}\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}"
+    assert "'loaded'" in process.stdout
 
 
 def test_the_audit_hook_has_teeth() -> None:
