@@ -3,6 +3,7 @@
 import functools
 import inspect
 import types
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from runner.errors import SnapshotRefusedError, StateError
@@ -71,7 +72,22 @@ def check_names(cls: type, state: object, *, links: frozenset[str] = frozenset()
             raise SnapshotRefusedError(f"the state of a {cls.__name__} sets {name[:100]!r}, which is in no snapshot")
 
 
-_PLAIN = (types.MemberDescriptorType, types.GetSetDescriptorType, functools.cached_property)
+class Offered:
+    """A property of a class whose name instances may have for an attribute of their own, as those of a user's subclass may.
+
+    Args:
+        method: computes it.
+    """
+
+    def __init__(self, method: Callable[[Any], Any]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else self._method(instance)
+
+
+_PLAIN = (types.MemberDescriptorType, types.GetSetDescriptorType, functools.cached_property, Offered)
 """Descriptors that leave the value to the instance."""
 
 

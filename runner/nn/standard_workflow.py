@@ -16,7 +16,9 @@ from runner.config import layer_sides, normalized_layers
 from runner.errors import ConfigError
 from runner.graph import Repeater, Unit, Workflow
 from runner.graph.outlook import Outlook
+from runner.graph.pickleable import Offered
 from runner.graph.restored_state import goes_on
+from runner.metrics import Rows
 from runner.nn import overriding
 from runner.nn.decision import Decision
 from runner.nn.evaluators.evaluator import Evaluator
@@ -252,6 +254,11 @@ class StandardWorkflow(Workflow):
 
     def scores_text(self, scores: Mapping[str, float]) -> str:
         return self.decision.metric.line(scores)
+
+    @Offered
+    def history(self) -> Rows:
+        """What was measured so far: a row for each epoch and split, which `to_pandas()` makes a table."""
+        return Rows(self.decision.records.epochs)
 
     @property
     def network_units(self) -> list[Unit]:

@@ -66,8 +66,10 @@ def network_of(workflow: str, loader: FullBatchLoader, layers: Sequence[Unit], c
                 " is more than one layer after the other cannot be a module by itself"
             )
         unit.initialize()
-        if not unit.name or "." in unit.name or (key := _key(unit.name)) in made:
-            raise SnapshotMismatchError(f"a layer has the name {unit.name[:100]!r}: it is empty, has a dot, or another has it")
+        if not unit.name.isprintable() or not unit.name or "." in unit.name or (key := _key(unit.name)) in made:
+            raise SnapshotMismatchError(
+                f"a layer has the name {unit.name[:100]!r}: it is empty, has a dot or what no terminal shows, or is another's"
+            )
         made[key] = as_module(unit)
         previous = unit
     _tie(layers, list(made.values()))

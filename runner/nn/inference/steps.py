@@ -17,6 +17,7 @@ from runner.nn.layers.image_shapes import as_images
 from runner.nn.layers.normalization import sum_of_neighbors
 from runner.nn.layers.pooling import gathered, scattered
 from runner.nn.layers.stochastic_pooling import mean_of_windows
+from runner.text import shown
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
@@ -34,11 +35,20 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 """`ACTIVATIONS`, out of place; the input is multiplied by its gain first."""
 
 
+class Step(nn.Module):
+    """A layer, which is shown with the shapes of what it has learned, and with its settings."""
+
+    def extra_repr(self) -> str:
+        learned = {name: "x".join(map(str, value.shape)) for name, value in (*self.named_parameters(recurse=False),)}
+        settings = {name: value for name, value in vars(self).items() if name[0] != "_" and name != "training"}
+        return ", ".join(f"{name}={shown(value)}" for name, value in (learned | settings).items())
+
+
 def _parameter(value: Tensor | None) -> nn.Parameter | None:
     return None if value is None else nn.Parameter(value)
 
 
-class Dense(nn.Module):
+class Dense(Step):
     """A fully connected layer: `weights` of shape (outputs, inputs), `bias` of shape (outputs,) or None."""
 
     def __init__(self, weights: Tensor, bias: Tensor | None, activation: str) -> None:
@@ -57,7 +67,7 @@ class Dense(nn.Module):
         return FUNCTIONS[self.activation](linear)
 
 
-class Convolution(nn.Module):
+class Convolution(Step):
     """A convolution of images of `image_shape`: `weights` of shape (kernels, channels / groups, ky, kx), `bias` or None."""
 
     def __init__(
@@ -87,7 +97,7 @@ class Convolution(nn.Module):
         return FUNCTIONS[self.activation](output if gain == 1 else output * gain)
 
 
-class Deconvolution(nn.Module):
+class Deconvolution(Step):
     """The transpose of a convolution, from images of `shape` back to those of `image_shape`; `bias` or None."""
 
     def __init__(
@@ -120,7 +130,7 @@ class Deconvolution(nn.Module):
         return output if self.bias is None else output + self.bias.view(-1, 1, 1)
 
 
-class Pool(nn.Module):
+class Pool(Step):
     """Pooling of images of `image_shape`; windows may extend beyond the right and bottom margins."""
 
     def __init__(self, image_shape: Shape, kernel: Pair, stride: Pair) -> None:
@@ -170,7 +180,7 @@ class StochasticPool(Pool):
         return means.view(-1, *self.output_shape), None
 
 
-class Depool(nn.Module):
+class Depool(Step):
     """Puts values back to where the pooling `places` took its own from, in images of `shape`."""
 
     def __init__(self, places: str, input_shape: Shape, shape: Shape) -> None:
@@ -181,7 +191,7 @@ class Depool(nn.Module):
         return scattered(as_images(values, self.input_shape), indices, self.shape)
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Step):
     """Batch normalization with the statistics of the training: `mean` and `variance` of shape (channels,)."""
 
     mean: Tensor
@@ -199,7 +209,7 @@ class BatchNorm(nn.Module):
         return functional.batch_norm(values, self.mean, self.variance, self.weights, self.bias, False, 0.0, self.epsilon)
 
 
-class LocalResponseNorm(nn.Module):
+class LocalResponseNorm(Step):
     """Local response normalization over `n` neighboring channels of images of `shape`."""
 
     def __init__(self, shape: Shape, alpha: float, beta: float, k: float, n: int) -> None:
@@ -212,7 +222,7 @@ class LocalResponseNorm(nn.Module):
         return image * scale.pow(-self.beta)
 
 
-class Activation(nn.Module):
+class Activation(Step):
     """An activation function from `FUNCTIONS`."""
 
     def __init__(self, activation: str) -> None:
@@ -224,7 +234,7 @@ class Activation(nn.Module):
         return FUNCTIONS[self.activation](values if gain == 1 else values * gain)
 
 
-class SinCos(nn.Module):
+class SinCos(Step):
     """The cosine at even positions of a sample, and the sine at odd ones."""
 
     def forward(self, values: Tensor) -> Tensor:
@@ -233,7 +243,7 @@ class SinCos(nn.Module):
         return torch.where(even, flat.cos(), flat.sin()).view(values.shape)
 
 
-class Factor(nn.Module):
+class Factor(Step):
     """Values times a constant."""
 
     def __init__(self, factor: float) -> None:
@@ -244,7 +254,7 @@ class Factor(nn.Module):
         return values * self.factor
 
 
-class Cut(nn.Module):
+class Cut(Step):
     """Images of `image_shape` without rows and columns at their margins, from (left, top) on, in `shape`."""
 
     def __init__(self, image_shape: Shape, left: int, top: int, shape: Shape) -> None:
@@ -256,14 +266,14 @@ class Cut(nn.Module):
         return as_images(values, self.image_shape)[:, :, self.top : self.top + rows, self.left : self.left + columns]
 
 
-class Unchanged(nn.Module):
+class Unchanged(Step):
     """The values as they are, which is what dropout does in evaluation."""
 
     def forward(self, values: Tensor) -> Tensor:
         return values
 
 
-class Taking(nn.Module):
+class Taking(Step):
     """A module of torch that takes values of one type."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:

@@ -49,6 +49,11 @@ class Restored:
     header: Header
     store: Store
 
+    def __repr__(self) -> str:
+        header = self.header
+        score = "" if header.score is None else f", error {header.score:g}"
+        return f"Restored({self.location!r}: {self.workflow!r}, epoch {header.epoch}{score})"
+
     @property
     def history(self) -> Rows:
         """What was measured before the snapshot: a row for each epoch and split, as in `metrics.jsonl`."""
