@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner import shell
 from runner.cli.overrides import SECTIONS, as_override
 from runner.cli.request import Request
-from runner.cli.run_identity import Asked
+from runner.config import Identity, from_hydra
 from runner.config.identity import LIMITS
 from runner.targets import TARGET
 
@@ -65,10 +65,10 @@ class ShortCommand:
             node = self.node.copy()
             for key, value in keys.items():
                 OmegaConf.update(node, key, value, force_add=True)
-            asked, without = Asked.by(node, self.name), self.identity["identity_without"]
-            if "seed" in without and asked.seed not in (None, self.seed):
+            config, without = from_hydra(node), self.identity["identity_without"]
+            if "seed" in without and config.seed not in (None, self.seed):
                 return False
-            return bool(asked.identity.digest(without) == self.identity["identity"])
+            return bool(Identity.of(config, self.name).digest(without) == self.identity["identity"])
         return False
 
 
