@@ -17,7 +17,20 @@ from runner.graph.links import Link
 from runner.snapshots.unpickling.allowed import Allowed
 from tests import own
 from tests.canonical import canonical
-from tests.hostile.assemble import EMPTY_DICT, EMPTY_TUPLE, MEMOIZE, NONE, call, instance, mapping, named, number, text, whole
+from tests.hostile.assemble import (
+    EMPTY_DICT,
+    EMPTY_TUPLE,
+    MEMOIZE,
+    NONE,
+    call,
+    framed,
+    instance,
+    mapping,
+    named,
+    number,
+    text,
+    whole,
+)
 from tests.objects import CALLABLES, NUMPY, PLAIN, TORCH
 from tests.unit.snapshots.test_unpickler import dumps, loads
 
@@ -51,6 +64,13 @@ def test_torchs_own_form_of_tensors() -> None:
         assert torch.equal(restored, value)
         assert restored.is_conj() == value.is_conj()
         assert vars(restored) == vars(value)
+
+
+@pytest.mark.parametrize("home", ["pathlib", "pathlib._local"])
+def test_paths_of_every_python(home: str) -> None:
+    """Those of Python 3.13 say that they are from another module."""
+    restored = loads(framed(call(f"{home}:PurePosixPath", text("a"), text("b")) + b"."))
+    assert restored == pathlib.PurePosixPath("a/b")
 
 
 def test_sharing_stays() -> None:

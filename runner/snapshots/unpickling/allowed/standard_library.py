@@ -41,6 +41,8 @@ _FACTORIES = (
 """What a defaultdict may make its values with."""
 _ZONES = (datetime.timezone, zoneinfo.ZoneInfo)
 _PATHS: tuple[type, ...] = (pathlib.PurePosixPath, pathlib.PureWindowsPath, type(pathlib.Path()))
+_HOMES_OF_PATHS = ("pathlib", "pathlib._local")
+"""The modules that paths say they are from; the latter in Python 3.13, whose snapshots others read, too."""
 _SIGNALS = [value for value in vars(decimal).values() if isinstance(value, type) and issubclass(value, ArithmeticError)]
 
 
@@ -201,8 +203,8 @@ TABLE: Table = (
             Entry(cls=uuid.UUID, new=True, build=_build_uuid),
             Entry(cls=random.Random, call=exact(random.Random), build=_build_random),
             Entry(cls=array.array),
-            *(_path(cls) for cls in _PATHS),
         ]
     )
+    | {(home, cls.__qualname__): _path(cls) for home in _HOMES_OF_PATHS for cls in _PATHS}
 )
 """Every name of Python's library that a snapshot may use."""
