@@ -44,9 +44,11 @@ class Passing:
         self._folder = folder
 
     def on_signal(self, number: signal.Signals) -> None:
+        """Notes the signal, by which the process will end."""
         self.number = self.number or number
 
     def announce(self, number: signal.Signals) -> None:
+        """Leaves the file for the jobs."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / STOP).write_text(f"{number.value}")
         print(f"veles-run: {number.name}: the jobs that run take a snapshot and stop", file=sys.stderr)

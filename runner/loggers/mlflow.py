@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from runner.loggers.logger import Run
 from runner.loggers.points import Point
 from runner.loggers.tracker import Tracker, snapshots_in
 
+SQLITE = "sqlite:///"
 TAG = "veles_run.id"
 ENDS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 PARAMETERS = 100
@@ -61,8 +64,8 @@ class MLflow(Tracker):
 
     def _uri(self) -> str:
         uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///outputs/mlflow.db"
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        if uri.startswith(SQLITE):
+            _make_database(Path(uri.removeprefix(SQLITE)))
         return uri
 
     def _experiment(self) -> str:
@@ -73,8 +76,8 @@ class MLflow(Tracker):
             return str(found.experiment_id)
         try:
             place = None
-            if (uri := self._uri()).startswith("sqlite:///"):  # whose default is a folder where the command was typed
-                place = f"{Path(uri.removeprefix('sqlite:///')).absolute()}.artifacts"
+            if (uri := self._uri()).startswith(SQLITE):  # whose default is a folder where the command was typed
+                place = f"{Path(uri.removeprefix(SQLITE)).absolute()}.artifacts"
             return str(self._client.create_experiment(self.experiment, artifact_location=place))
         except MlflowException:  # another run has just made it
             found = self._client.get_experiment_by_name(self.experiment)
@@ -103,6 +106,25 @@ class MLflow(Tracker):
             if path.name not in {Path(item.path).name for item in self._client.list_artifacts(self._id, "snapshots")}:
                 self._client.log_artifact(self._id, str(path), "snapshots")
         self._client.set_terminated(self._id, ENDS[result["status"]])
+
+
+def _make_database(path: Path) -> None:
+    """Makes the database, which appears complete or not at all: MLflow could never open one whose maker was killed."""
+    if path.exists():
+        return
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder:
+        MlflowClient(f"{SQLITE}{folder}/mlflow.db").search_experiments(max_results=1)
+        whole = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        shutil.copyfile(f"{folder}/mlflow.db", whole)
+    try:
+        os.link(whole, path)
+    except FileExistsError:  # of another run, which was quicker
+        pass
+    finally:
+        whole.unlink()
 
 
 def _name(key: str) -> str:

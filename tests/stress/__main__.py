@@ -24,6 +24,7 @@ class Test:
     """How many in all, unless given."""
     block: int
     """How many in one process."""
+    arguments: tuple[str, ...] = ()
 
 
 TESTS = {
@@ -32,6 +33,9 @@ TESTS = {
     "kill-training": Test("tests.stress.kill_training", "kill a run that trains, and resume it to its end", 1_000, 50),
     "kill-shelf": Test(
         "tests.stress.kill_shelf", "kill veles-snapshots within cp, rm, prune and tag, so often each", 1_000, 100
+    ),
+    "kill-logged": Test(
+        *("tests.stress.kill_training", "the same, with all trackers", 100, 50), ("tensorboard", "mlflow", "trackio", "wandb")
     ),
     "lose-work": Test("tests.stress.lose_work", "kill a run that may lose a second, and measure what it loses", 1_000, 50),
     "stop-training": Test(
@@ -73,7 +77,7 @@ def _figure(value: int | list[float]) -> str:
 
 
 def run_block(test: Test, seed: int, count: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", test.module, str(seed), str(count)]
+    command = [sys.executable, "-m", test.module, str(seed), str(count), *test.arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

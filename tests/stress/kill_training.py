@@ -1,9 +1,10 @@
 """Kills `veles-run` while it trains, each time at a random moment, and resumes it until it ends.
 
-`python -m tests.stress.kill_training SEED COUNT` prints how many kills there were in how many runs. Each run must end in the
-state, byte for byte, of the same run without interruption, and every snapshot that it said was written must be there. The
-metrics in its last folder must be, but for times, those of the run without interruption, and so must the curves in TensorBoard.
-Each process is forked from one that has imported everything, and goes through the command's own `main()`.
+`python -m tests.stress.kill_training SEED COUNT [TRACKER ...]` prints how many kills there were in how many runs. Each run must
+end in the state, byte for byte, of the same run without interruption, and every snapshot that it said was written must be
+there. The metrics in its last folder must be, but for times, those of the run without interruption, and the curves in the
+trackers must be these rows. Each process is forked from one that has imported everything, and goes through the command's own
+`main()`.
 """
 
 import gc
@@ -12,20 +13,24 @@ import os
 import random
 import re
 import select
+import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch  # noqa: F401 imported before the fork
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from runner.cli import job, run  # noqa: F401 imported before the fork
 from runner.metrics import read_metrics, read_result
 from runner.snapshots.codecs import CODECS
 from tests.states import differences, state_of
+from tests.trackers import in_mlflow, in_rows, in_tensorboard, in_trackio, in_wandb
 
 BASE = (
     "conf=mnist_small",
@@ -35,14 +40,12 @@ BASE = (
     "layers.fc1.gradient_momentum=0.5",
     "decision.max_epochs=8",
     "threads=1",
-    "metrics.every=4",
-    "metrics.gradient_norm=true",
-    "logger=tensorboard",
 )
+MEASURED = ("metrics.every=4", "metrics.gradient_norm=true")
 AUTOSAVES = (["snapshotter.at_most_lost=null"], ["snapshotter.at_most_lost=0", "snapshotter.max_overhead=1"])
 """None, and as many as possible."""
 LONGEST = 1.2
-"""Of the time that an uninterrupted run takes, how long one lives at most."""
+"""Of the time that an uninterrupted run takes, how long one lives at most; each tracker needs half of it again."""
 
 
 class Failure(AssertionError):
@@ -101,16 +104,11 @@ def metrics_of(folder: Path) -> list[str]:
     if len(lines) != len(last.read_bytes().splitlines()):
         raise Failure(f"a line of {last} is no row")
     for path in killed_runs:
-        if read_result(path.parent) is not None or lines[: len(lines_of(path))] != lines_of(path):
+        # One that has ended may have left something for its trackers to the next one.
+        ended = read_result(path.parent) is not None
+        if lines[: len(lines) if ended else len(lines_of(path))] != lines_of(path):
             raise Failure(f"{path} is not how {last} begins")
     return lines
-
-
-def curves_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Returns the curves of a run as TensorBoard shows them."""
-    (run,) = (folder / "outputs" / "tensorboard").iterdir()
-    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
-    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
 def lines_of(path: Path) -> list[str]:
@@ -118,57 +116,92 @@ def lines_of(path: Path) -> list[str]:
     return [json.dumps({name: value for name, value in row.items() if name not in times}) for row in read_metrics(path)]
 
 
-def whole_run(folder: Path, seed: int) -> tuple[dict[str, bytes], float]:
+def whole_run(folder: Path, seed: int, keys: Sequence[str] = ()) -> tuple[dict[str, bytes], float]:
     """Runs without interruption; returns the final state, and how long it took."""
     folder.mkdir()
     output = folder / "output"
     began = time.monotonic()
-    if killed(start(folder, [*BASE, f"seed={seed}"], output), 600):
+    if killed(start(folder, [*BASE, *keys, f"seed={seed}"], output), 600):
         raise Failure("the uninterrupted run did not end")
     return state_of(folder / acknowledged(output)[-1]), time.monotonic() - began
 
 
-def interrupted_run(folder: Path, seed: int, rng: random.Random, longest: float, kills: int) -> tuple[dict[str, bytes], int]:
+def interrupted_run(
+    folder: Path, seed: int, keys: Sequence[str], rng: random.Random, longest: float, kills: int
+) -> tuple[dict[str, bytes], int]:
     """Runs, is killed and resumed; returns the final state, and how many kills there were."""
     folder.mkdir()
     output = folder / "output"
     done = 0
     while True:
         codec = f"snapshotter.compression={rng.choice(list(CODECS))}"
-        process = start(folder, [*BASE, f"seed={seed}", "snapshot=auto", codec, *rng.choice(AUTOSAVES)], output)
+        process = start(folder, [*BASE, *keys, f"seed={seed}", "snapshot=auto", codec, *rng.choice(AUTOSAVES)], output)
         alive = killed(process, rng.uniform(0, longest) if done < kills else 600)
         written = acknowledged(output)
         lasting = [location for location in written if "autosave" not in location or location == written[-1]]
         if missing := [location for location in lasting if not (folder / location).is_file()]:
             raise Failure(f"acknowledged and lost: {missing}")
-        if not alive:
+        if not alive and "has not got all" not in output.read_text():
             break
         done += 1
     last = re.findall(r" snapshot=(\S+)", output.read_text())[-1]
     return state_of(folder / last), done
 
 
-def main(seed: int, count: int) -> int:
+def check_curves(name: str, folder: Path, project: str) -> None:
+    """Compares the curves in a tracker with the rows of the same run."""
+    outputs = folder / "outputs"
+    last = max(folder.glob("outputs/*/*/*/metrics.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    wanted = in_rows(read_metrics(last))
+    found = {
+        "tensorboard": lambda: in_tensorboard(outputs / "tensorboard"),
+        "mlflow": lambda: in_mlflow(outputs / "mlflow.db")[0],
+        "trackio": lambda: in_trackio(project)[0],
+        "wandb": lambda: in_wandb(outputs / "wandb"),
+    }[name]()
+    if name == "tensorboard":  # which has single precision
+        wanted = {curve: [(step, float(np.float32(value))) for step, value in points] for curve, points in wanted.items()}
+    if found != wanted:
+        wrong = {curve for curve in found.keys() | wanted.keys() if found.get(curve) != wanted.get(curve)}
+        raise Failure(
+            f"{name} has other curves in {folder}: {[(curve, found.get(curve), wanted.get(curve)) for curve in wrong]}"
+        )
+
+
+def main(seed: int, count: int, trackers: Sequence[str] = ()) -> int:
     rng = random.Random(seed)
     gc.freeze()  # a collection would copy all that is shared with this process
     found = Counter(kills=0, runs=0)
-    while found["kills"] < count:
-        run_seed = rng.randrange(2**32)
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            whole, seconds = whole_run(folder / "whole", run_seed)
-            state, kills = interrupted_run(folder / "killed", run_seed, rng, LONGEST * seconds, count - found["kills"])
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["TRACKIO_DIR"] = f"{name}/trackio"
+        for package in {"mlflow", "trackio"} & {*trackers}:  # before the fork
+            import_module(package)
+        while found["kills"] < count:
+            project, run_seed = f"run-{found['runs']}", rng.randrange(2**32)
+            folder = Path(name, project)
+            folder.mkdir()
+            keys = [
+                *MEASURED,
+                f"logger=[{','.join(trackers)}]",
+                "loggers.wandb.mode=offline",
+                f"loggers.trackio.project={project}",
+            ]
+            whole, seconds = whole_run(folder / "whole", run_seed, MEASURED)
+            state, kills = interrupted_run(
+                folder / "killed", run_seed, keys, rng, LONGEST * (1 + len(trackers) / 2) * seconds, count - found["kills"]
+            )
             if different := differences(whole, state):
                 raise Failure(f"run {found['runs']}, seed {run_seed}: {different}")
             if metrics_of(folder / "whole") != metrics_of(folder / "killed"):
                 raise Failure(f"run {found['runs']}, seed {run_seed}: other metrics")
-            if curves_of(folder / "whole") != curves_of(folder / "killed"):
-                raise Failure(f"run {found['runs']}, seed {run_seed}: other curves in TensorBoard")
-        found["kills"] += kills
-        found["runs"] += 1
+            for tracker in trackers:
+                check_curves(tracker, folder / "killed", project)
+            found["kills"] += kills
+            found["runs"] += 1
+            shutil.rmtree(folder)
     print(dict(found))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

@@ -9,89 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from wandb.proto.wandb_internal_pb2 import Record
 
-from runner.loggers.wandb import pieces
 from runner.metrics import read_metrics, read_result
 from runner.snapshots.restoring.restore import restore
 from tests.conftest import Run
+from tests.trackers import Curves, in_mlflow, in_rows, in_tensorboard, in_wandb
 
 ROOT = Path(__file__).parents[2]
 BASE = ("mnist_small", "loader.train_size=600", "loader.validation_size=200", "seed=7", "plotters=false", "report=false")
-
-
-Curves = dict[str, list[tuple[int, float]]]
-
-
-def in_tensorboard(folder: Path) -> Curves:
-    """Returns the curves of the one run in a folder of TensorBoard."""
-    (run,) = folder.iterdir()
-    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
-    assert events.Tags()["tensors"] == ["parameters/text_summary"]
-    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
-
-
-def in_mlflow(database: Path, status: str = "FINISHED") -> Curves:
-    client = MlflowClient(f"sqlite:///{database}")
-    (run,) = client.search_runs(["1"])
-    assert run.info.status == status
-    assert (run.data.params["seed"], run.data.params["loader.train_size"]) == ("7", "600")
-    assert "metrics.every=4" in run.data.params["overrides"]
-    assert {"log_id", "version.torch"} <= run.data.tags.keys()
-    snapshots = client.list_artifacts(run.info.run_id, "snapshots")
-    assert {restore(client.download_artifacts(run.info.run_id, item.path)).header.epoch for item in snapshots} == {2, 3}
-    histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-    return {name: sorted((metric.step, metric.value) for metric in history) for name, history in histories.items()}
-
-
-def in_trackio(folder: Path) -> Curves:
-    """Returns the curves as trackio's own reader has them, which knows its folder by the environment."""
-    program = (
-        "import json, trackio; from trackio.sqlite_storage import SQLiteStorage; (run,) = trackio.Api().runs('veles-run');"
-        "print(json.dumps([SQLiteStorage.get_logs('veles-run', run.name, run_id=run.id), run.config], default=str))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"TRACKIO_DIR": str(folder)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows, config = json.loads(done.stdout)
-    assert (config["seed"], config["loader.train_size"]) == (7, 600)
-    names = {name for row in rows for name in row if "/" in name}
-    return {name: sorted((row["step"], row[name]) for row in rows if name in row) for name in names}
-
-
-def in_wandb(folder: Path) -> Curves:
-    """Returns the curves in all files of the one run, whose own steps rise from file to file."""
-    found: Curves = {}
-    files = sorted(folder.glob("offline-run-*/*.wandb"))
-    assert len({path.name for path in files}) == 1
-    records = [Record.FromString(data) for path in files for data in pieces(path.read_bytes())]
-    rows = [
-        {"/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-        for record in records
-        if record.HasField("history")
-    ]
-    assert [row["_step"] for row in rows] == [*range(len(rows))]
-    for row in rows:
-        for name in (name for name in row if "/" in name):
-            found.setdefault(name, []).append((row["minibatch"], row[name]))
-    return {name: sorted(points) for name, points in found.items()}
-
-
-def in_rows(folder: Path) -> Curves:
-    """Returns the curves that the rows of a run are."""
-    found: Curves = {}
-    for row in read_metrics(folder):
-        names = ("loss", "error", *(("learning_rate",) if row["split"] == "train" else ()))
-        for name in names:
-            split = row["split"] if row["kind"] == "epoch" else "minibatches"
-            found.setdefault(f"{name}/{split}", []).append((row["minibatch"], pytest.approx(row[name], rel=1e-6)))
-    return found
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own queries
@@ -108,13 +33,34 @@ def test_a_run_that_goes_on_is_one_run_in_each_tracker(veles_run: Run, tmp_path:
     snapshot = min((tmp_path / "first").glob("*.pickle*"), key=lambda path: restore(path).header.epoch)
     assert restore(snapshot).header.epoch == 1
     veles_run(f"snapshot={snapshot}", "decision.max_epochs=3", *trackers, "hydra.run.dir=second", "metrics.every=4")
-    wanted = in_rows(tmp_path / "second")
+    wanted = in_rows(read_metrics(tmp_path / "second"))
     assert len(wanted["loss/minibatches"]) == 7
-    found = in_tensorboard(tmp_path / "outputs" / "tensorboard")
-    assert {name: sorted(points) for name, points in found.items()} == wanted
-    assert in_mlflow(tmp_path / "outputs" / "mlflow.db") == wanted
-    assert in_trackio(tmp_path / "tio") == wanted
+    rounded = {name: [(step, pytest.approx(value, rel=1e-6)) for step, value in points] for name, points in wanted.items()}
+    assert in_tensorboard(tmp_path / "outputs" / "tensorboard") == rounded
     assert in_wandb(tmp_path / "outputs" / "wandb") == wanted
+    check_mlflow(tmp_path / "outputs" / "mlflow.db", wanted)
+    check_trackio(tmp_path / "tio", wanted)
+
+
+def check_mlflow(database: Path, wanted: Curves) -> None:
+    curves, run = in_mlflow(database)
+    assert curves == wanted
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["seed"], run.data.params["loader.train_size"]) == ("7", "600")
+    assert "metrics.every=4" in run.data.params["overrides"]
+    assert {"log_id", "version.torch"} <= run.data.tags.keys()
+    snapshots = Path(run.info.artifact_uri, "snapshots").iterdir()
+    assert {restore(path).header.epoch for path in snapshots} == {2, 3}
+
+
+def check_trackio(folder: Path, wanted: Curves) -> None:
+    """Trackio is told its folder by the environment, when it is imported."""
+    program = "import json; from tests.trackers import in_trackio; print(json.dumps(in_trackio('veles-run')))"
+    known = os.environ | {"TRACKIO_DIR": str(folder)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=known, capture_output=True, text=True, check=True)
+    curves, config = json.loads(done.stdout)
+    assert {name: [tuple(point) for point in points] for name, points in curves.items()} == wanted
+    assert (config["seed"], config["loader.train_size"], config["versions"].keys() >= {"torch"}) == (7, 600, True)
 
 
 def test_a_snapshot_names_no_logger(veles_run: Run, tmp_path: Path) -> None:

@@ -51,14 +51,6 @@ def test_a_run_has_rows_and_a_result(veles_run: Run, tmp_path: Path) -> None:
     assert [{**row} for row in last.history] == [{name: row[name] for name in row if name != "kind"} for row in epochs]
 
 
-def test_the_weights_do_not_depend_on_what_is_measured(veles_run: Run, tmp_path: Path) -> None:
-    for name, keys in (("plain", ()), ("measured", ("metrics.every=3", "metrics.gradient_norm=true"))):
-        veles_run(*BASE[:-1], f"hydra.run.dir={name}", "decision.max_epochs=2", *keys)
-    plain, measured = (restore(tmp_path / read_result(tmp_path / name)["last_snapshot"]) for name in ("plain", "measured"))
-    assert plain.workflow.forwards[0].weights.equal(measured.workflow.forwards[0].weights)
-    assert plain.header.identity == measured.header.identity
-
-
 def test_a_run_that_goes_on_elsewhere_has_all_rows(veles_run: Run, tmp_path: Path) -> None:
     """The folder of the first part is gone, and what was measured changes on the way."""
     veles_run(*BASE, "decision.max_epochs=4", "metrics.every=4")

@@ -48,6 +48,7 @@ SAME = [
     ["decision.fail_iterations=7"],
     ["decision.max_epochs=null", "decision.fail_iterations=null"],
     ["snapshotter.keep_last=2", "snapshotter.compression=xz", "snapshotter.directory=elsewhere"],
+    ["metrics.every=3", "metrics.gradient_norm=true", "logger=tensorboard", "loggers.tensorboard.folder=elsewhere"],
     ["device=cpu", "threads=3", "plotters=false"],
     ["mode=train", "snapshot=auto", "restore.allow_changed_data=true"],
     ["seed=5"],

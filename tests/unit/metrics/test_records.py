@@ -205,3 +205,13 @@ def test_records_are_found_however_deeply_workflows_stand_in_workflows() -> None
     workflow.records = Records()
     Workflow(workflow).records = workflow.records
     assert list(records_of(outer)) == [workflow.records]
+
+
+def test_the_weights_do_not_depend_on_what_is_measured() -> None:
+    plain, measured = trained(), network()
+    measured.decision.records.configure(every=2, gradient_norm=True)
+    measured.initialize()
+    measured.run()
+    assert len(list(measured.decision.records.rows())) > len(plain.decision.records.epochs)
+    for layer in ("fc1", "out"):
+        assert plain[layer].weights.equal(measured[layer].weights)
