@@ -80,8 +80,17 @@ class _Shown:
 
 
 def is_live() -> bool:
-    """Whether somebody looks at a terminal on which lines can be drawn again."""
-    return not is_quiet() and console.is_interactive and console.is_terminal and console.file.isatty()
+    """Whether somebody looks at a terminal on which lines can be drawn again.
+
+    A notebook's `!command` has a terminal, but shows each drawing below the one before. Its kernel is known by the environment.
+    """
+    return (
+        not is_quiet()
+        and "JPY_PARENT_PID" not in os.environ
+        and console.is_interactive
+        and console.is_terminal
+        and console.file.isatty()
+    )
 
 
 def to_stderr() -> None:

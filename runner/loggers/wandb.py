@@ -55,7 +55,7 @@ class WandB(Tracker):
             id=run.id,
             name=run.name,
             resume="allow",
-            mode="offline" if self.mode == "offline" else "online",
+            mode=self.mode,  # type: ignore[arg-type] # the environment's may be any
             dir=str(self.folder),
             config={**run.parameters, **known},
             settings=wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True),

@@ -175,8 +175,9 @@ class StandardWorkflow(Workflow):
     def current_step(self) -> tuple[str, int, int]:
         if not self.control.running and self.snapshotter is not None and (written := self.snapshotter.finishing):
             return "Writing the last snapshot", *written
-        epoch, epochs = self.loader.epoch_number + 1, self.decision.max_epochs
-        return f"Epoch {epoch}/{epochs}" if epochs else f"Epoch {epoch}", self.loader.position, self.loader.steps
+        loader, epochs, ended = self.loader, self.decision.max_epochs, bool(self.decision.complete)
+        epoch, position = (loader.epoch_number, loader.steps) if ended else (loader.epoch_number + 1, loader.position)
+        return f"Epoch {epoch}/{epochs}" if epochs else f"Epoch {epoch}", position, loader.steps
 
     @property
     @goes_on

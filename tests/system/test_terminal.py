@@ -106,6 +106,13 @@ def test_a_terminal_without_colors_and_letters(tmp_path: Path) -> None:
     assert any(re.match(r"( +1/2 .* \* +|)\+ ", line) for line in lines)
 
 
+def test_a_cell_of_a_notebook_gets_lines(tmp_path: Path) -> None:
+    """Its kernel gives a command a terminal, but shows each drawing below the one before."""
+    sent, lines = at_terminal(tmp_path, 80, *SMALL, "decision.max_epochs=2", JPY_PARENT_PID="1")
+    assert "\x1b[2K" not in sent
+    assert sum(line.startswith("Epoch ") for line in lines) == 2
+
+
 def test_quiet_runs_say_nothing_but_in_their_log(tmp_path: Path, veles_run: Run) -> None:
     done = veles_run(*SMALL, "decision.max_epochs=1", "-q", "hydra.run.dir=piped")
     assert (done.stdout, done.stderr) == ("", "")

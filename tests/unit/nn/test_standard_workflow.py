@@ -247,3 +247,8 @@ def test_a_limit_that_is_set_by_hand_extends_a_complete_run(caplog: pytest.LogCa
     workflow.decision.max_epochs = 4
     Launcher(device="cpu").run(workflow)
     assert workflow.decision.history == whole.decision.history
+
+
+def test_a_complete_run_stands_at_the_end_of_its_last_epoch() -> None:
+    workflow = trained()
+    assert workflow.current_step == ("Epoch 3/3", workflow.loader.steps, workflow.loader.steps)
