@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -46,6 +47,8 @@ def app(config: DictConfig) -> float | None:
     """Runs one job; returns the best validation error, for Hydra's sweepers to minimize."""
     from runner.cli import job, sweeps
 
+    gc.freeze()
+    gc.enable()  # which `runner.__main__` has turned off
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return sweeps.job_of_a_sweep(lambda: job.run(config))
     try:
