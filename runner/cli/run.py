@@ -242,9 +242,9 @@ def _unknown_key(key: str, section: Any) -> str:
     names = [item.name for item in fields(section)]
     by_name = {other.rpartition(".")[2]: other for other in reversed(all_keys())}
     short = [other for other in by_name if is_short(name, other)]
-    close_by = [name] if name in by_name else get_close_matches(name, by_name, 1, 0.8) or short
-    elsewhere = by_name[close_by[0]] if close_by else ""
-    close = (name not in by_name and meant(name, names)) or (elsewhere and f"did you mean {elsewhere!r}? ")
+    close_by = [name] if name in by_name else get_close_matches(name, [*by_name, *names], 1, 0.8) or short
+    elsewhere = by_name.get(close_by[0]) if close_by and close_by[0] not in names else None
+    close = f"did you mean {elsewhere!r}? " if elsewhere else meant(name, names)
     return f"{key!r} is not a key; {close}known there: {known(names)}"
 
 

@@ -14,7 +14,6 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from runner.cli import conf_files
-from runner.metrics.run_files import METRICS, RESULT
 from runner.snapshots.stores.file_system import of_folder
 
 _kept: set[str] = set()
@@ -57,6 +56,8 @@ def discard(folder: str) -> None:
 
     Only one that this process has named is removed: any other may hold what earlier runs have left.
     """
+    from runner.metrics.run_files import METRICS, RESULT
+
     path = Path(folder)
     if folder in _kept or not is_passing(folder):
         return

@@ -34,7 +34,7 @@ CASES = {
     "train size above the data": (["loader.train_size=60001"], "loader.train_size=60001 is more than the 60000 samples"),
     "unknown device": (["device=foo"], "device='foo' is not a device; known: auto, cpu, cuda, cuda:N"),
     "negative seed": (["seed=-1"], "seed=-1 must be between 0 and 2^32 - 1"),
-    "mode": (["mode=foo"], "mode=foo; Invalid value 'foo', expected one of [train, evaluate]"),
+    "mode": (["mode=foo"], "mode=foo; Invalid value 'foo', expected one of [train, evaluate, predict]"),
     "layer of a wrong name": (
         ["layers.fc9.learning_rate=1"],
         "layers.fc9 has no type: did you mean 'fc1'? give layers.fc9.type, or name one of the",
