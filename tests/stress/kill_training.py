@@ -27,8 +27,10 @@ import numpy as np
 import torch  # noqa: F401 imported before the fork
 
 from runner.cli import job, run  # noqa: F401 imported before the fork
+from runner.loggers.logger import Run
 from runner.metrics import read_metrics, read_result
 from runner.snapshots.codecs import CODECS
+from runner.snapshots.restoring.restore import header_of
 from tests.states import differences, state_of
 from tests.trackers import in_mlflow, in_rows, in_tensorboard, in_trackio, in_wandb
 
@@ -149,15 +151,21 @@ def interrupted_run(
 
 
 def check_curves(name: str, folder: Path, project: str) -> None:
-    """Compares the curves in a tracker with the rows of the same run."""
+    """Compares the curves in a tracker with the rows of the same run.
+
+    One that was killed before its first snapshot is another run there: nothing of it could go on.
+    """
     outputs = folder / "outputs"
     last = max(folder.glob("outputs/*/*/*/metrics.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     wanted = in_rows(read_metrics(last))
+    snapshot = max(outputs.glob("*/*/*/*.pickle*"), key=lambda path: path.stat().st_mtime_ns)
+    header = header_of(snapshot)
+    run_id = Run(name=header.workflow, log_id=header.log_id, identity=header.identity or "", folder="").id
     found = {
-        "tensorboard": lambda: in_tensorboard(outputs / "tensorboard"),
-        "mlflow": lambda: in_mlflow(outputs / "mlflow.db")[0],
-        "trackio": lambda: in_trackio(project)[0],
-        "wandb": lambda: in_wandb(outputs / "wandb"),
+        "tensorboard": lambda: in_tensorboard(outputs / "tensorboard", run_id),
+        "mlflow": lambda: in_mlflow(outputs / "mlflow.db", run_id)[0],
+        "trackio": lambda: in_trackio(project, run_id)[0],
+        "wandb": lambda: in_wandb(outputs / "wandb", run_id),
     }[name]()
     if name == "tensorboard":  # which has single precision
         wanted = {curve: [(step, float(np.float32(value))) for step, value in points] for curve, points in wanted.items()}
