@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import ConcatDataset, Dataset, StackDataset, Subset, TensorDataset
 
 from runner import places
@@ -143,7 +144,7 @@ def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
         dataset = cls(**arguments)
         count = len(dataset)
         for index in range(count):
-            items.append(dataset[index])
+            items.append(_kept(dataset[index]))
             if index == 0:
                 _check_memory(key, items, count)
     except ConfigError:
@@ -164,6 +165,15 @@ def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
         return Samples(data)
     # A whole number is a class, anything else is what the output shall be.
     return Samples(data, second[0]) if second[0].ndim == 1 and second[0].dtype.kind in "iu" else Samples(data, None, second[0])
+
+
+def _kept(item: Any) -> Any:
+    """Returns an item with arrays of its own: a data set may fill the same ones again for the next item."""
+    if isinstance(item, tuple | list):
+        return [*map(_kept, item)]
+    if isinstance(item, torch.Tensor):
+        return item.clone()
+    return item.copy() if isinstance(item, np.ndarray) else item
 
 
 def _check_memory(key: str, first: list[Any], count: int) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runner.checks import at_least, choices, known
+from runner.checks import LARGEST_INTEGER, at_least, choices, known
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Bool, Workflow, random_state
 from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.core.random_stream import Stream
+from runner.nn.loading import rounding
 from runner.nn.loading.labels import whole
 from runner.nn.loading.minibatches import Minibatch, epoch
 from runner.nn.loading.normalizers import NORMALIZERS, Normalizer, normalized
@@ -227,7 +228,7 @@ class FullBatchLoader(NetworkUnit):
             if value.labels is not None
         }
         self.targets_ = {
-            key: self._mapped(key, value.targets, UNCHANGED, self.dtype).to(device)
+            key: self._mapped(key, value.targets, UNCHANGED, self.dtype, targets=True).to(device)
             for key, value in samples.items()
             if value.targets is not None
         } or self.data_
@@ -260,22 +261,44 @@ class FullBatchLoader(NetworkUnit):
     def _label_words(self, labels: Iterable[int]) -> list[int | str]:
         return [self.label_names[label] if self.label_names else label for label in labels]
 
-    def _mapped(self, key: int, data: Array, normalizer: Normalizer, dtype: torch.dtype | None = None) -> Tensor:
+    def _mapped(
+        self, key: int, data: Array, normalizer: Normalizer, dtype: torch.dtype | None = None, *, targets: bool = False
+    ) -> Tensor:
         """Returns normalised data in the precision of the run.
 
         Raises:
-            ConfigError: a value is beyond what the precision can hold.
+            ConfigError: a value is beyond what the precision can hold, or it makes one of different ones.
         """
         dtype = dtype or self.sample_dtype
         if not dtype.is_floating_point:
+            if data.dtype == np.uint64 and data.max() > LARGEST_INTEGER:
+                raise ConfigError(f"the {SPLIT_NAMES[key]} samples have the value {data.max()}, which is beyond 2^63 - 1")
             return torch.from_numpy(data.astype(np.int64))
+        if (index := rounding.inexact(data)) is not None:
+            raise ConfigError(
+                f"the {SPLIT_NAMES[key]} sample {index[0]} (counted from 0) has the value {data[index]}"
+                f"{self._value_name(index[1:], targets)}, which float64 cannot hold: whole numbers are exact up to 2^53"
+            )
         result = normalized(data, normalizer, dtype)
+        precision = str(self.dtype).removeprefix("torch.")
         if (index := first_not_finite(result.numpy())) is not None:
             raise ConfigError(
                 f"the {SPLIT_NAMES[key]} sample {index[0]} (counted from 0) has the value {data[index]}, which is too large for"
-                f" {str(self.dtype).removeprefix('torch.')}: scale it, or set precision=float64"
+                f" {precision}: scale it, or set precision=float64"
+            )
+        scaled = any(isinstance(factor, Tensor) for factor in normalizer) or normalizer != UNCHANGED
+        if found := rounding.merged(data, result, scaled=scaled):
+            place, low, high = found
+            raise ConfigError(
+                f"the {SPLIT_NAMES[key]} {'targets' if targets else 'samples'} have the values {low} and"
+                f" {high}{self._value_name(place, targets)}, which {precision} cannot tell apart:"
+                " set precision=float64, or scale them"
             )
         return result
+
+    def _value_name(self, place: tuple[int, ...], targets: bool) -> str:
+        """Returns which value of a sample, or of a target, is meant, for messages."""
+        return f" at {list(place)}" if place else ""
 
     def run(self) -> None:
         if self.position == 0:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -21,15 +23,18 @@ from runner.graph import Workflow
 from runner.nn.loading.labels import known_names
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.normalizers import Normalizer
+from runner.nn.loading.rounding import inexact, merged_by_reader
 from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples, first_not_finite
 
 log = logging.getLogger(__name__)
 
-FIRST_INDEX = frozenset({"", "Unnamed: 0"})
-"""Names under which pandas writes the index of a table as the first column of a CSV file."""
+_INDEX = re.compile(r"|Unnamed: 0(\.\d+)?")
+"""Names under which pandas writes the index of a table as a column of a CSV file: one more each time that it reads its own."""
 
 MISSING = frozenset({"NA", "N/A", "n/a", "<NA>", "#N/A", "NULL", "null", "None", "?"})
 """Names that other programs write, or read, for values that are missing."""
+
+BEYOND_EXACT = "whole numbers are exact up to 2^53: leave the column out (loader.columns), or subtract a number from it"
 
 BLOCK_ROWS = 4096
 
@@ -98,6 +103,7 @@ class TableLoader(FullBatchLoader):
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.begins_: dict[str, int] = {}
+        self.target_begins_: dict[str, int] = {}
 
     def default_normalization(self, train: Array) -> str:
         # Columns have units of their own. A range would let one outlier flatten all other values of its column.
@@ -142,7 +148,9 @@ class TableLoader(FullBatchLoader):
         for name in self.category_names:
             self._check_categories(table, name)
         labels = self._labels(table, self.label_name, first=first) if labeled and self.label_name is not None else None
-        targets = self._joined(table, self.target_names)[0] if labeled and self.target_names else None
+        targets = None
+        if labeled and self.target_names:
+            targets, self.target_begins_ = self._joined(table, self.target_names)
         data, self.begins_ = self._joined(table, self.feature_names)
         return Samples(data, labels, targets)
 
@@ -153,7 +161,8 @@ class TableLoader(FullBatchLoader):
         features = [table.name("loader.columns", column) for column in self.columns]
         if not features:
             features = [name for name in table.columns if name != label and name not in targets]
-            index = [name for number, name in enumerate(table.columns) if _is_index(table, number, name)]
+            leading = takewhile(_INDEX.fullmatch, table.columns)
+            index = [*leading, *(name for name in table.columns if name in table.index)]
             for name in [name for name in index if name in features]:
                 log.warning("%s: the column %r is an index, so it is left out (loader.columns can name it)", table.origin, name)
                 features.remove(name)
@@ -187,7 +196,7 @@ class TableLoader(FullBatchLoader):
         names, answers = list(columns), self.answer_names()
         needed = dict.fromkeys([*self.feature_names, *(answers if labeled else ())])
         missing = [name for name in needed if name not in names]
-        extra = [name for name in names if name not in {*needed, *answers} | FIRST_INDEX | index]
+        extra = [name for name in names if name not in {*needed, *answers} | index and not _INDEX.fullmatch(name)]
         besides = f", and has {some(extra)} besides" if extra else ""
         if missing:
             raise ConfigError(f"{origin} lacks {some(missing)} of the first table's columns{besides}")
@@ -240,9 +249,11 @@ class TableLoader(FullBatchLoader):
                 for (name, part), width in zip(parts.items(), widths, strict=True):
                     joined[rows, begins[name] : begins[name] + width] = part[rows].reshape(-1, width)
         if (index := first_not_finite(joined)) is not None:
-            column = max((begin, name) for name, begin in begins.items() if begin <= index[1])[1]
-            raise ConfigError(f"{table.cell(index[0], column)}: {joined[index]} is not finite")
+            raise ConfigError(f"{table.cell(index[0], _column_at(begins, index[1]))}: {joined[index]} is not finite")
         return joined, begins
+
+    def _value_name(self, place: tuple[int, ...], targets: bool) -> str:
+        return f" in column {_column_at(self.target_begins_ if targets else self.begins_, place[0])!r}"
 
     def _features(self, table: Table, name: str) -> Array:
         column = table.columns[name]
@@ -251,11 +262,18 @@ class TableLoader(FullBatchLoader):
             features = np.zeros((len(codes), len(self.category_names[name])))
             features[np.arange(len(codes)), codes] = 1
             return features
-        return _numbers(table, name, column) if isinstance(column, Texts) else column
+        if isinstance(column, Texts):
+            return _numbers(table, name, column)
+        if (index := inexact(column)) is not None:
+            raise ConfigError(f"{table.cell(index[0], name)}: float64 cannot hold {column[index]}; {BEYOND_EXACT}")
+        if merged_by_reader(column):
+            raise ConfigError(f"{table.origin}: float64 cannot tell the numbers of the column {name!r} apart; {BEYOND_EXACT}")
+        return column
 
 
-def _is_index(table: Table, number: int, name: str) -> bool:
-    return (number == 0 and name in FIRST_INDEX) or name in table.index
+def _column_at(begins: Mapping[str, int], place: int) -> str:
+    """Returns the name of the column that a place in a joined row comes from; of a single one that keeps its shape, its own."""
+    return list(begins)[-1] if len(begins) == 1 else max((begin, name) for name, begin in begins.items() if begin <= place)[1]
 
 
 def _numbers(table: Table, name: str, column: Texts) -> Array:

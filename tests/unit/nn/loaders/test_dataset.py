@@ -35,6 +35,7 @@ ITEMS = {
     "arrays of whole targets": ([(row, row) for row in TOKENS], TOKENS, None, TOKENS),
     "mixed": ([(1, 0), (2.5, 0), (3, 0)], np.array([[1.0], [2.5], [3.0]]), np.array([0, 0, 0]), None),
     "views": ([(torch.tensor(POINTS).t()[0][:2], 0), (torch.arange(8.0)[::4], 1)], [[0.0, 2.0], [0.0, 4.0]], [0, 1], None),
+    "negated": ([(torch.tensor([1 + 2j]).conj().imag, 0)] * 2, np.full((2, 1), -2, "f4"), [0, 0], None),
     "expanded": ([(torch.ones(1).expand(3), 0)] * 2, np.ones((2, 3), "f4"), [0, 0], None),
     "transposed": ([(torch.tensor(POINTS).t(), 0)] * 2, [POINTS.T] * 2, [0, 0], None),
     "backwards": ([(row[::-1], 0) for row in POINTS], POINTS[:, ::-1], [0, 0, 0], None),
@@ -187,6 +188,41 @@ def test_items_are_read_as_by_numpy(kind: str, monkeypatch: pytest.MonkeyPatch) 
             assert np.array_equal(np.signbit(found), np.signbit(expected))
 
 
+class Reused(torch.utils.data.Dataset):
+    """Rows in a buffer that each of them is written into."""
+
+    def __init__(self, kind: str) -> None:
+        self.buffer = {"array": np.zeros(2), "tensor": torch.zeros(2), "list": [0.0, 0.0]}[kind]
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[object, int]:
+        self.buffer[0], self.buffer[1] = index, 2 * index
+        return self.buffer, index
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "list"])
+def test_a_buffer_may_be_used_again(kind: str) -> None:
+    samples = DatasetLoader(LoggedWorkflow(), seed=1, train={"_target_": f"{__name__}.Reused", "kind": kind}).load_data()
+    assert samples[TRAIN].data.tolist() == [[0, 0], [1, 2], [2, 4]]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([2**24, 2**24 + 1, 0], "16777216 and 16777217 at \\[0\\], which float32 cannot tell apart: set precision=float64"),
+        ([1, 2**60 + 1, 0], "sample 1 .* has the value 1152921504606846977 at \\[0\\], which float64 cannot hold"),
+    ],
+)
+def test_whole_numbers_that_would_become_one_are_refused(
+    values: list[int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data.Listed, "items", [(np.array([value, 1]), 0) for value in values])
+    with pytest.raises(ConfigError, match=message):
+        loader("tests.data.Listed").initialize()
+
+
 class Odd(torch.utils.data.Dataset):
     """Three points; one thing about it is wrong."""
 
@@ -261,7 +297,6 @@ def test_samples_without_values_are_refused(sample: object, monkeypatch: pytest.
         (lambda index: (Image.new(["RGB", "L", "L"][index], (3, 2)), 0), "that of item 1 has the shape .2, 3., "),
         (lambda index: (torch.eye(2).to_sparse(), 0), "Listed fails at item 1 .*sparse"),
         (lambda index: (torch.empty(2, device="meta"), 0), "the sample of item 0 is no array: .*meta"),
-        (lambda index: (torch.ones(2, dtype=torch.cfloat).conj().imag, 0), "the sample of item 0 is no array: .*negative"),
         (lambda index: (torch.zeros(2, dtype=torch.float8_e5m2), 0), "the sample of item 0 is no array: .*Float8"),
         (
             lambda index: (np.ma.masked_array([1.0, 2.0], [index == 1, 0]), 0),

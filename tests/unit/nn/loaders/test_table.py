@@ -277,3 +277,47 @@ def test_a_steady_clock_is_learned(written) -> None:
         decision_config={"max_epochs": 30},
     )
     assert workflow.decision.history[-1]["train"] < 3
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "message"),
+    [
+        ("x,y\n1,1700000000\n2,1700000001\n", {"targets": ["y"]}, "in column 'y', which float32 cannot tell apart"),
+        ("x,a,y\n1,0,5e8\n2,1,500000001\n", {"targets": ["a", "y"]}, "in column 'y', which float32 cannot tell apart"),
+        ("x,z,label\n1,1e9,0\n2,1000000001,1\n", {"label": "label", "normalization": "none"}, "in column 'z', which float32"),
+        ("x,label\n9007199254740992,0\n9007199254740993,1\n", {"label": 1}, "numbers of the column 'x' apart"),
+        ("x,y\n1,-4611686018427387905\n1,-4611686018427387904\n", {"targets": [1]}, "numbers of the column 'y' apart"),
+    ],
+)
+def test_values_that_would_become_one_are_refused(content: str, settings: dict, message: str, written) -> None:
+    with pytest.raises(ConfigError, match=message):
+        loader(written(content), **settings).initialize()
+
+
+@pytest.mark.parametrize(
+    ("content", "settings"),
+    [
+        ("x,y\n1,1700000000\n2,1700086400\n3,1731536000\n", {"targets": ["y"]}),  # days of a year, a minute apart at worst
+        ("x,y\n1,0.1\n2,0.10000000001\n3,0.2\n", {"targets": ["y"]}),
+        ("x,label\n1700000000,0\n1700000001,1\n", {"label": 1}),  # scaled before it is rounded
+        ("x,label\n9007199254740994,0\n1e30,1\n", {"label": 1}),
+        ("x,label\n5,0\n5,1\n", {"label": 1}),
+    ],
+)
+def test_values_that_stay_apart_are_taken(content: str, settings: dict, written) -> None:
+    loader(written(content), **settings).initialize()
+
+
+def test_whole_numbers_of_a_parquet_file_that_float64_cannot_hold(tmp_path: Path) -> None:
+    path = str(tmp_path / "t.parquet")
+    pandas.DataFrame({"x": [1, 2**53 + 1], "z": [0, 1], "label": [0, 1]}).to_parquet(path)
+    with pytest.raises(ConfigError, match=r"row 1 .* column 'x': float64 cannot hold 9007199254740993"):
+        loader(path, label="label").load_data()
+
+
+@pytest.mark.parametrize("header", ["", "Unnamed: 0", ",Unnamed: 0", "Unnamed: 0.1,Unnamed: 0", ",Unnamed: 0.1,Unnamed: 0"])
+def test_all_indices_that_pandas_has_written_are_left_out(header: str, written) -> None:
+    count = header.count(",") + 1
+    made = loader(written(f"{header},x,label\n" + "".join(f"{'7,' * count}1.5,{row % 2}\n" for row in range(4))), label="label")
+    made.initialize()
+    assert made.feature_names == ["x"]
