@@ -47,7 +47,7 @@ MEASURED = ("metrics.every=4", "metrics.gradient_norm=true")
 AUTOSAVES = (["snapshotter.at_most_lost=null"], ["snapshotter.at_most_lost=0", "snapshotter.max_overhead=1"])
 """None, and as many as possible."""
 LONGEST = 1.2
-"""Of the time that an uninterrupted run takes, how long one lives at most; each tracker needs half of it again."""
+"""Of the time that an uninterrupted run takes, how long one lives at most; each tracker needs an eighth of it again."""
 
 
 class Failure(AssertionError):
@@ -196,7 +196,7 @@ def main(seed: int, count: int, trackers: Sequence[str] = ()) -> int:
             ]
             whole, seconds = whole_run(folder / "whole", run_seed, MEASURED)
             state, kills = interrupted_run(
-                folder / "killed", run_seed, keys, rng, LONGEST * (1 + len(trackers) / 2) * seconds, count - found["kills"]
+                folder / "killed", run_seed, keys, rng, LONGEST * (1 + len(trackers) / 8) * seconds, count - found["kills"]
             )
             if different := differences(whole, state):
                 raise Failure(f"run {found['runs']}, seed {run_seed}: {different}")
