@@ -20,10 +20,13 @@ from runner.flat import is_reference
 from runner.graph import Workflow
 from runner.nn import StandardWorkflow, overriding
 from runner.snapshots.restoring.restore import Restored
+from runner.targets import TARGET
 from runner.text import shown
 
 log = logging.getLogger(__name__)
 
+OPTIMIZERS = {"optimizer", f"optimizer.{TARGET}"}
+"""Keys that choose an optimizer, which takes the place of settings of the layers."""
 SHOWN = 12
 """Keys that a message names at most."""
 
@@ -63,6 +66,22 @@ def keep(before: DictConfig, restored: Restored) -> None:
             OmegaConf.update(before, key, had[key])
 
 
+def check(before: DictConfig, now: DictConfig, request: Request) -> None:
+    """Checks what was typed over a snapshot's configuration where it would be refused under a key that was not typed.
+
+    Raises:
+        ConfigError: another optimizer would take the place of what updates the weights, or a default counts for no layer.
+    """
+    was, target = (authority.flat(node).get(f"optimizer.{TARGET}") for node in (before, now))
+    if target != was:
+        has = f"optimizer.{TARGET}={was}" if was else "the gradient descent of its layers"
+        raise ConfigError(
+            f"optimizer.{TARGET}={target}: what updates the weights is fixed once the network is built, so it cannot change on"
+            f" resume; the run has {has}: leave it out, or start a fresh run without snapshot="
+        )
+    schema.checked_layers(now, request.typed_keys)
+
+
 def tell(before: DictConfig, call: DictConfig, restored: Restored, request: Request) -> None:
     """Warns of keys that the conf file of this call has otherwise than the run, and says how to have those that can change.
 
@@ -85,7 +104,7 @@ def tell(before: DictConfig, call: DictConfig, restored: Restored, request: Requ
             f"{shown(key)} is {_text(key, said, written)} there, and {_text(key, has, kept)} in the run" for key in keys[:SHOWN]
         ]
         more = [f"{len(keys) - SHOWN} more"] if len(keys) > SHOWN else []
-        typable = [key for key in keys[:SHOWN] if _can_change(restored.workflow, key)]
+        typable = [key for key in keys[:SHOWN] if key in said and _can_change(restored.workflow, key)]
         commands = " ".join(_override(key, written.get(key, said.get(key))) for key in typable)
         log.warning(
             "What conf=%s or the environment says is not what the run has, which it keeps: %s.%s%s",
@@ -103,6 +122,9 @@ def _can_change(workflow: Workflow, key: str) -> bool:
 def _is_expected(key: str, said: dict[str, Any], typed: set[str]) -> bool:
     if key.partition(".")[0] in PROCESS_KEYS or (key == "seed" and said.get(key) is None):
         return True
+    section, _, name = key.rpartition(".")
+    if section.startswith("layers.") and ({"layer_defaults", f"layer_defaults.{name}"} & typed or OPTIMIZERS & typed):
+        return True  # it follows from what was typed
     return any(f"{key}.".startswith(f"{other}.") for other in typed)
 
 

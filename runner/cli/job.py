@@ -47,6 +47,9 @@ from runner.use.writers import check_output
 
 log = logging.getLogger(__name__)
 
+CHECKED_AT_ONCE = ("decision", "metrics", "snapshotter")
+"""Sections that need no data to be checked."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -92,6 +95,7 @@ def _fresh(node: DictConfig, request: Request, taken_over: list[str], claims: Cl
         loader = GlobalHydra.instance().config_loader()
         raise ConfigError(f"conf=NAME says what to run; known: {known(loader.get_group_options('conf'))}")
     config = schema.from_hydra(node)
+    schema.checked_layers(node, request.typed_keys)
     build.check_seed(config.seed)
     drawn = config.seed is None
     node.seed = config.seed = _drawn_seed(request) if config.seed is None else config.seed
@@ -135,6 +139,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     conf_changes.keep(before, restored)
     conf_changes.tell(before, node, restored, request)
     now = source.overridden(before, request.run_overrides, node)
+    conf_changes.check(before, now, request)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
     now.logger, now.loggers = node.logger, node.loggers
     now.seed = before.seed if now.seed is None else now.seed  # any will do
@@ -157,6 +162,8 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
         console.print_changes(changes)
     _warn_of_new_code(restored)
     if workflow.complete:
+        if any(key.partition(".")[0] not in CHECKED_AT_ONCE for key in changes):
+            launcher.prepare(workflow)  # nothing runs, but what was typed is wrong here, too, if it would be there
         return _already_complete(restored, launcher, request, config.seed)
     commands = Commands(request, ShortCommand(node, request, workflow.name, identity, config.seed))
     return _run(workflow, launcher, commands, config, claim)
@@ -174,7 +181,7 @@ def _already_complete(restored: Restored, launcher: Launcher, request: Request, 
         log.info("The run is complete")
     else:
         log.info("The run is complete: it has reached %s=%d", *workflow.limit)
-        log.info("Extend it: %s", request.extension(location, workflow.extension))
+        log.info("Extend it: %s", request.extension(location, workflow.extension, whole=True))
         if workflow.extension_note is not None:
             log.info("%s", workflow.extension_note)
     return Outcome(workflow.objective, exit_code)

@@ -116,9 +116,19 @@ class Request:
         conf = [as_override("conf", self.conf)] if self.conf else []
         return shell.join(["veles-run", *conf, as_override("snapshot", location), *self.restore_overrides])
 
-    def extension(self, location: str, keys: Mapping[str, int]) -> str:
-        """Returns the command that has a complete run go on, with keys that say how far."""
-        return " ".join([self.continuation(location), *(f"{key}={value}" for key, value in keys.items())])
+    def extension(self, location: str, keys: Mapping[str, int], *, whole: bool = False) -> str:
+        """Returns the command that has a complete run go on, with keys that say how far.
+
+        Args:
+            location: the snapshot.
+            keys: what says how far.
+            whole: whether the snapshot lacks what was typed, since nothing has run with it.
+        """
+        started = self.continuation(location)
+        typed = [text.lstrip("+") for text in self.typed if _section(text) not in NOT_OF_THE_RUN and _key(text) not in keys]
+        known = self.restore_overrides
+        further = [text for text in typed if text not in known] if whole else []
+        return " ".join([started, *map(shell.quote, further), *(f"{key}={value}" for key, value in keys.items())])
 
 
 def keys_of(overrides: Sequence[str]) -> list[str]:

@@ -174,18 +174,23 @@ def _settle_sections(node: DictConfig, prefix: str = "") -> None:
             _settle_sections(section, f"{prefix}{key}.")
 
 
-def checked_layers(config: Any) -> dict[str, dict[str, Any]]:
+def checked_layers(config: Any, typed: Collection[str] = ()) -> dict[str, dict[str, Any]]:
     """Returns the normalized layers of a configuration, which `layers` or `mcdnnic_topology` describes.
 
+    Args:
+        config: the configuration.
+        typed: the keys that were typed; those of `layer_defaults` have to count for a layer.
+
     Raises:
-        ConfigError: both do, or a layer is wrong.
+        ConfigError: both describe them, or a layer is wrong.
     """
     layers = config.layers
     if config.mcdnnic_topology:
         if layers:
             raise ConfigError("layers and mcdnnic_topology both describe the network: take one of them away")
         layers = mcdnnic_layers(config.mcdnnic_topology, config.mcdnnic_parameters)
-    return normalized_layers(layers, config.layer_defaults)
+    named = [key for key in config.layer_defaults if {"layer_defaults", f"layer_defaults.{key}"} & set(typed)]
+    return normalized_layers(layers, config.layer_defaults, named)
 
 
 def settle_layers(config: Any) -> None:

@@ -88,6 +88,25 @@ def test_a_limit_that_was_passed_is_extended_beyond_what_is_done(limit: str, vel
     assert "Epoch 7" in veles_run(*shlex.split(command), "plotters=false").stdout
 
 
+def test_what_is_typed_on_a_complete_run_is_checked_and_part_of_the_command(veles_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "c.yaml").write_text(CONF + "layer_defaults: {learning_rate: 0.1}\n")  # each layer has its own
+    ended = re.findall(r"^Snapshot written: (\S+) ", veles_run("conf=c", "seed=1").stdout, re.MULTILINE)[-1]
+    complete = ("conf=c", f"snapshot={ended}")
+    done = veles_run(*complete, "layers.fc1.learning_rate=0.5", "layer_defaults.weights_decay=0.25", "decision.on_nan=ignore")
+    again = typed("Extend it", done.stdout, tmp_path)
+    for key, value in {"layers.fc1.learning_rate": 0.5, "layers.out.weights_decay": 0.25, "decision.on_nan": "ignore"}.items():
+        assert re.search(rf"{re.escape(key)} .* {value} ", again)
+    assert "Epoch 4: " in again
+    for wrong, message in {
+        "loader.data_file=none.csv": "loader.data_file='none.csv' is not a file",
+        "optimizer=adamw": "optimizer._target_=torch.optim.AdamW: what updates the weights is fixed",
+        "layer_defaults.learning_rate=1": "layer_defaults.learning_rate changes nothing: each layer has its own",
+    }.items():
+        output = veles_run(*complete, wrong, code=2)
+        assert message in output.stderr
+        assert "What conf=c" not in output.stdout
+
+
 def test_a_policy_that_no_key_extends_is_told(veles_run: Run) -> None:
     typed = ["lr_adjuster.policy=arbitrary_step", "lr_adjuster.lrs_with_lengths=[[1,1],[0,1]]"]
     output = veles_run("conf=c", *typed).stdout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -22,7 +22,9 @@ ARROWS = ("->", "<-")
 """Where VELES's form has the settings of the forward and of the backward side."""
 
 
-def normalized_layers(layers: Any, defaults: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+def normalized_layers(
+    layers: Any, defaults: Mapping[str, Any] | None = None, typed: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
     """Returns checked layers by name, from first to last, each as a flat mapping of its settings.
 
     All settings of the forward side are there; of the backward side only those that are given, since an optimizer may take
@@ -33,10 +35,11 @@ def normalized_layers(layers: Any, defaults: Mapping[str, Any] | None = None) ->
     Args:
         layers: the layers, by name or in VELES's form.
         defaults: settings for each layer that takes them and has none of its own.
+        typed: those of them that were typed, and so have to count for a layer; others may be overridden everywhere.
 
     Raises:
-        ConfigError: a default counts for no layer; a layer is of an unknown type, or of one that means something else in
-            VELES's form; or it has an unknown key or a wrong value.
+        ConfigError: no layer takes a default, or one that was typed counts for none; a layer is of an unknown type, or of one
+            that means something else in VELES's form; or it has an unknown key or a wrong value.
     """
     if isinstance(layers, DictConfig | ListConfig):
         layers = OmegaConf.to_container(layers)
@@ -49,10 +52,11 @@ def normalized_layers(layers: Any, defaults: Mapping[str, Any] | None = None) ->
             raise ConfigError(f"layers.{name} has no type: {meant(name, others)}give layers.{name}.type{among}")
     left = dict(defaults or {})
     result = {str(name): _layer(str(name), settings, defaults or {}, left) for name, settings in layers.items()}
-    if left:
-        raise ConfigError(
-            f"layer_defaults.{min(left)} changes nothing: no layer takes it, or each has its own: layers.NAME.{min(left)}"
-        )
+    keys = {key for settings in result.values() for side in LAYER_CONFIGS[settings["type"]] for key in _names(side)}
+    if unused := [key for key in left if key in typed or key not in keys]:
+        why = f"each layer has its own: layers.NAME.{min(unused)}" if min(unused) in keys else "no layer takes it"
+        close = "" if min(unused) in keys else meant(min(unused), keys)
+        raise ConfigError(f"layer_defaults.{min(unused)} changes nothing: {f'{why}; {close}'.rstrip('; ')}")
     return result
 
 
