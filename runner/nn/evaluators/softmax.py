@@ -12,6 +12,7 @@ from torch import Tensor
 from runner.errors import ConfigError
 from runner.graph import Linked, Workflow
 from runner.nn.evaluators.evaluator import Evaluator, Metric
+from runner.nn.loading.labels import LABELS_FROM
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import SPLIT_NAMES
 
@@ -70,9 +71,7 @@ class SoftmaxEvaluator(Evaluator):
 
     def check_data(self, loader: FullBatchLoader) -> None:
         if not loader.labels_:
-            raise ConfigError(
-                f"loss_function=softmax needs labels, and {loader!r} has none: name loader.label, or use loss_function=mse"
-            )
+            raise ConfigError(f"loss_function=softmax needs labels, and {loader!r} has none: {LABELS_FROM}")
         highest = max(int(labels.max()) for labels in loader.labels_.values())
         if highest >= self.classes_:
             raise ConfigError(

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
+from runner.errors import ConfigError
 from runner.graph import Linked, Workflow
 from runner.nn.layers.activation_functions import ACTIVATIONS
 from runner.nn.layers.weighted import WeightedForward, WeightedGradient
+from runner.nn.loading.labels import LABELS_FROM
 
 
 class All2All(WeightedForward):
@@ -52,6 +54,11 @@ class All2All(WeightedForward):
     def initialize(self) -> None:
         self.function_ = ACTIVATIONS[self.activation]
         if not self.output_shape and "label_count" in self.links():
+            if not self.label_count:
+                raise ConfigError(
+                    f"layers.{self.name} has an output for each label, and the data have no labels: {LABELS_FROM}, and"
+                    f" layers.{self.name}.output_sample_shape"
+                )
             self.output_shape = (self.label_count,)
         outputs = math.prod(self.output_shape)
         self.initialize_parameters((outputs, math.prod(self.input_shape)), outputs)

@@ -66,12 +66,24 @@ class Module(Forward):
         refused = f"layers.{self.name} ({type(self.module).__name__}) does not take samples of {self.input_shape}"
         try:
             with torch.no_grad():
-                shape = tuple(self.module(samples).shape)
+                result = self.module(samples)
         except Exception as error:
             raise ConfigError(f"{refused}: {places.told(error)}") from error
+        if (fault := self._fault(result)) is not None:
+            raise ConfigError(f"layers.{self.name} ({type(self.module).__name__}) {fault}")
+        shape = tuple(result.shape)
         if shape[:1] != (SAMPLES,):
             raise ConfigError(f"{refused}: it makes {shape} of {SAMPLES} of them")
         return shape[1:]
+
+    def _fault(self, result: object) -> str | None:
+        """Returns what is wrong with what the module has returned, if anything."""
+        if not isinstance(result, Tensor):
+            what = f"a {type(result).__name__} of {len(result)}" if isinstance(result, tuple | list) else type(result).__name__
+            return f"returns {what} instead of a tensor: forward() must end with one, such as return x"
+        if result.dtype != self.dtype:
+            return f"returns values of {result.dtype}, and the run has {self.dtype}: end forward() with .to(x.dtype), or so"
+        return None
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self.module.state_dict())
@@ -85,6 +97,8 @@ class Module(Forward):
                 self.result_: Tensor = self.module(self.leaf_)
             except Exception as error:
                 raise self._failed(len(self.leaf_), error) from error
+        if not isinstance(self.result_, Tensor) or self.result_.dtype != self.dtype:
+            raise RunError(f"layers.{self.name} ({type(self.module).__name__}) {self._fault(self.result_)}")
         self.output_ = self.result_.detach()
 
     def _failed(self, samples: int, error: Exception) -> RunError:
@@ -110,6 +124,11 @@ class ModuleGradient(WeightedGradient):
     def run(self) -> None:
         forward = self.forward
         error = self.err_output_.reshape(forward.result_.shape)
+        if not forward.result_.requires_grad:
+            raise RunError(
+                f"layers.{forward.name} ({type(forward.module).__name__}) gives a result without a gradient: forward() must not"
+                " use torch.no_grad(), .detach(), .item() or numpy on the way to it"
+            )
         forward.result_.backward(error)  # type: ignore[no-untyped-call]
         leaf, forward.result_ = forward.leaf_, forward.output_
         if self.needs_err_input:
@@ -134,4 +153,8 @@ def _made(name: str, seed: int, settings: Mapping[str, Any]) -> torch.nn.Module:
             raise ConfigError(f"layers.{name}: {settings['_target_']} cannot be made: {places.told(error)}") from error
     if not isinstance(module, torch.nn.Module):
         raise ConfigError(f"layers.{name}._target_={settings['_target_']} is not a torch.nn.Module")
+    if "_parameters" not in vars(module):
+        raise ConfigError(
+            f"layers.{name}: {settings['_target_']} does not call super().__init__() in its __init__: begin with it"
+        )
     return module

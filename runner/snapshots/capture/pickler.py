@@ -121,11 +121,30 @@ def _culprit(workflow: Workflow, error: Exception) -> str:
         for name, value in vars(unit).items():
             if name.endswith("_") or name == "units":
                 continue
-            try:
-                Probe(io.BytesIO()).dump(value)
-            except Exception as cause:
-                return (
-                    f"{unit!r}.{name} cannot be pickled ({cause}): rename the attribute to '{name}_' to leave it out of"
-                    " snapshots, and create it in init_unpickled()"
+            if (cause := _failure(value)) is not None:
+                within = _within(value)
+                advice = (
+                    "leave it out in its __getstate__(), or make it where it is used"
+                    if within
+                    else f"rename the attribute to '{name}_' to leave it out of snapshots, and create it in init_unpickled()"
                 )
+                return f"{unit!r}.{name}{within} cannot be pickled ({cause}): {advice}"
     return f"{workflow!r} cannot be pickled: {error}"
+
+
+def _failure(value: Any) -> Exception | None:
+    """Returns why a value cannot be pickled, or None."""
+    try:
+        Probe(io.BytesIO()).dump(value)
+    except Exception as error:
+        return error
+    return None
+
+
+def _within(value: Any) -> str:
+    """Returns where in a `torch.nn.Module` the value is that cannot be pickled, such as `.encoder.activation`."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.nn.Module):
+        return ""
+    parts = {**{key: part for key, part in vars(value).items() if key != "_modules"}, **dict(value.named_children())}
+    return next((f".{name}{_within(part)}" for name, part in parts.items() if _failure(part) is not None), "")

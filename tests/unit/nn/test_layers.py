@@ -2,6 +2,7 @@
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from runner.config import normalized_layers
 from runner.config.layers.schema import LAYER_CONFIGS
-from runner.errors import ConfigError
+from runner.errors import ConfigError, RunnerError
 from runner.graph import Bool
 from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.layers.activation_functions import ACTIVATIONS
@@ -20,7 +21,8 @@ from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.loading.loader_types import LOADERS
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.loading.samples import TRAIN, Samples
-from tests.networks import BlobsLoader, network
+from tests.networks import LAYERS as BLOBS
+from tests.networks import BlobsLoader, network, trained
 from tests.units import Holder, LoggedWorkflow
 
 SAMPLES, INPUTS, OUTPUTS = 7, (3, 5), 4
@@ -243,3 +245,50 @@ def test_all_settings_of_the_backward_side_can_change_later(kind: str) -> None:
     gradient.reconfigure(learning_rate_bias=0.1, gradient_momentum_bias=0.0, weights_decay_bias=None, l1_vs_l2_bias=0.5)
     step = gradient.steps["bias"]
     assert (step.rate, step.momentum, step.decay, step.l1) == (0.1, 0.0, 0.125, 0.5)
+
+
+class Faulty(torch.nn.Module):
+    """A layer of which one thing is wrong."""
+
+    def __init__(self, wrong: str) -> None:
+        if wrong == "init":
+            return
+        super().__init__()
+        self.wrong = wrong
+        self.inner = torch.nn.Linear(6, 3)
+        if wrong == "lambda":
+            self.inner.shift = lambda x: x
+
+    def forward(self, x: torch.Tensor) -> object:
+        y = self.inner(x.flatten(1))
+        return {"none": None, "pair": (y, y), "double": y.double(), "int": y.long(), "detached": y.detach()}.get(self.wrong, y)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("init", r"layers.mine: tests.unit.nn.test_layers.Faulty does not call super\(\).__init__\(\)"),
+        ("none", r"layers.mine \(Faulty\) returns NoneType instead of a tensor"),
+        ("pair", r"layers.mine \(Faulty\) returns a tuple of 2 instead of a tensor"),
+        ("double", r"layers.mine \(Faulty\) returns values of torch.float64, and the run has torch.float32"),
+        ("int", r"layers.mine \(Faulty\) returns values of torch.int64"),
+        ("detached", r"layers.mine \(Faulty\) gives a result without a gradient"),
+        ("lambda", r"Module\('mine'\).module.inner.shift cannot be pickled"),
+    ],
+)
+def test_what_is_wrong_with_a_layer_of_ones_own_names_it(wrong: str, message: str, tmp_path: Path) -> None:
+    layers = {"mine": {"_target_": f"{__name__}.Faulty", "wrong": wrong}, "out": BLOBS["out"]}
+    with pytest.raises(RunnerError, match=message):
+        trained(tmp_path, layers=layers)
+
+
+def test_outputs_that_labels_would_give_need_labels() -> None:
+    layers = {"out": {"type": "softmax", "learning_rate": 0.1}}
+    with pytest.raises(
+        ConfigError, match=r"layers.out has an output for each label, and the data have no labels: loader.label="
+    ):
+        trained(
+            loader_name="dataset",
+            loader_config={"train": {"_target_": "tests.data.Points", "size": 9, "value": True}},
+            layers=layers,
+        )
