@@ -24,14 +24,19 @@ def of(error: BaseException) -> str | None:
         return _place(first.filename, first.lineno)
     chain = (first, error) if first is not error else (error,)
     frames = [frame for part in chain for frame in reversed(traceback.extract_tb(part.__traceback__))]
-    own = (frame for frame in frames if not frame.filename.startswith(("<", *_FOREIGN)))
+    own = (frame for frame in frames if _is_own(frame.filename))
     return next((_place(frame.filename, frame.lineno or 0) for frame in own), None)
 
 
 def is_users(error: BaseException) -> bool:
     """Whether the user's own code has raised an error: `sys.exit()` in a module of theirs is not ours."""
     frames = traceback.extract_tb(cause(error).__traceback__)
-    return bool(frames) and not frames[-1].filename.startswith(("<", *_FOREIGN))
+    return bool(frames) and _is_own(frames[-1].filename)
+
+
+def _is_own(file: str) -> bool:
+    """Whether a file is the user's; Cython calls its sources by names such as `pyarrow/error.pxi`, which are nowhere."""
+    return not file.startswith(("<", *_FOREIGN)) and Path(file).is_file()
 
 
 def told(error: BaseException) -> str:

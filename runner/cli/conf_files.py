@@ -65,7 +65,7 @@ def is_group(key: str) -> bool:
 
 def groups() -> list[str]:
     """Returns the names of the groups."""
-    return sorted({path.name for place in _folders(CONF) for path in place.glob("*/")})
+    return sorted({path.name for place in _folders(CONF) for path in place.glob("*/") if path.name.isidentifier()})
 
 
 def options(group: str) -> list[str]:

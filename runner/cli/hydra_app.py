@@ -16,6 +16,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -140,6 +141,8 @@ class ConfFolder(FileConfigSource):
             result = super().load_config(file)
         except UnicodeDecodeError as error:
             raise ConfigError(f"{self._normalize_file_name(file)} is not UTF-8 text ({error}): save it as UTF-8") from error
+        except OSError as error:
+            raise ConfigError(f"{self._normalize_file_name(file)} cannot be read: {error.strerror}") from error
         if not isinstance(result.config, DictConfig):
             raise ConfigError(f"{self._normalize_file_name(file)} is a list: a conf file has keys, KEY: VALUE")
         if config_path.startswith("conf/") and result.header.get("package") is None:
@@ -201,6 +204,7 @@ def register() -> None:
     store.store(name="config", node=App)
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
     store.store(group="hydra/hydra_logging", name="veles", node=_HYDRA_LOGGING, package="hydra.hydra_logging")
+    JobReturn.return_value = JobReturn.return_value.getter(_return_value)  # type: ignore[attr-defined,method-assign]
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
     # Resolvers reach the processes in which a launcher runs jobs, with what they hold.
@@ -208,6 +212,13 @@ def register() -> None:
     seed = secrets.randbits(32)
     OmegaConf.register_new_resolver("quiet_level", lambda: "WARNING" if os.environ.get(output.QUIET) else "INFO", replace=True)
     OmegaConf.register_new_resolver("sweep_seed", lambda: seed, replace=True)
+
+
+def _return_value(returned: JobReturn) -> Any:
+    """Returns what a job has returned, or raises what it has failed with; Hydra's own also prints a line."""
+    if returned.status is JobStatus.FAILED:
+        raise returned._return_value
+    return returned._return_value
 
 
 def _conceal_connection(config: DictConfig) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -39,6 +40,10 @@ _HINT = (
     "a password on the command line is seen by whoever lists processes, and is not kept with the run;"
     " DSN=name or '${oc.env:VELES_ODBC}' in its place is not"
 )
+_NO_PRIMARY = ("-cp", "-cn", "--config-path", "--config-name")
+"""Flags of Hydra that name a primary configuration, which is the program's own here."""
+_LAUNCHERS = {"joblib": "hydra-joblib-launcher", "submitit": "hydra-submitit-launcher"}
+"""Packages of Hydra's launchers, by how the names of these begin."""
 _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 
 
@@ -53,8 +58,8 @@ def app(config: DictConfig) -> float | None:
         return sweeps.job_of_a_sweep(lambda: job.run(config))
     try:
         outcome = job.run(config)
-    except (HydraException, OmegaConfBaseException):
-        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SystemExit(_report(error)) from error  # of any other exception, Hydra says more than the one line
     except BaseException as error:
         if not isinstance(error, Exception) and not places.is_users(error):  # a signal has ended the start
             raise
@@ -89,7 +94,8 @@ def main() -> None:
         sys.exit(_report(error))
     except RecursionError as error:  # Hydra follows defaults until it can no more; what a job raises does not come here
         conf = next((argument for argument in sys.argv if argument.startswith("conf=")), "the conf file")
-        told = ConfigError(f"{conf} has a defaults list that leads back to it, or is nested too deeply")
+        or_alias = "; *NAME of YAML, too, may be within what it names"
+        told = ConfigError(f"{conf} has a defaults list that leads back to it, or is nested too deeply{or_alias}")
         sys.exit(_report(told.with_traceback(error.__traceback__)))
     finally:
         for failure in output.untold():
@@ -114,6 +120,8 @@ def _arguments(typed: Sequence[str]) -> list[str]:
     if any("--version".startswith(flag) for flag in typed if flag.startswith("--v")):
         print(f"veles-run {version('veles-runner')}")
         raise SystemExit(0)
+    if wrong := next((flag for flag in typed if flag.partition("=")[0] in _NO_PRIMARY), None):
+        raise ConfigError(f"{wrong} is not for veles-run: conf files are in conf/ of this folder, or are named by their path")
     flags = _flags([part for parts in overrides.split(typed) for part in parts])
     arguments = overrides.normalize(typed)
     if flags.shell_completion and any(argument.startswith("query=") for argument in arguments):
@@ -180,6 +188,13 @@ def _missing(error: MissingConfigException) -> str:
     group, _, name = str(error.missing_cfg_file).partition("/")
     if name.endswith(conf_files.SUFFIXES) and group == conf_files.CONF:
         return f"there is no file {name!r}, neither here nor in conf/"
+    if group == "hydra":
+        choice = f"{group}/{name.replace('/', '=', 1)}"
+        packages = [package for start, package in _LAUNCHERS.items() if name.startswith(f"launcher/{start}")]
+        missing = f"pip install {packages[0]}" if packages else f"known: {known(error.options or ())}"
+        return f"{choice} is not installed: {missing}"
+    if Path(conf_files.CONF, f"{name}.yml").is_file() and group == conf_files.CONF:
+        return f"conf={name} is not known; conf/{name}.yml is called with its ending: veles-run {name}.yml"
     by_whom = re.match(r"In '([^']*)'", str(error))
     where = f" ({by_whom[1]} has it in its defaults)" if by_whom and by_whom[1] != "config" else ""
     if group != conf_files.CONF and not conf_files.is_group(group):
@@ -218,9 +233,30 @@ def _message(error: Exception) -> str:
         return f"{error.strerror or error}{where} (the run's folder is hydra.run.dir)"
     if isinstance(cause, OmegaConfBaseException) and re.match(r"In '", str(error)):
         return _with_choice_meant(f"{_file(error, cause.full_key)}{cause.full_key or 'a key'}: {_refused(cause)}")
+    if isinstance(cause, OmegaConfBaseException) and (typed := _of_override(str(error), cause)):
+        return typed
+    if found := re.match(r"Could not delete from config. '([^']*)' does not exist", str(error)):
+        return f"~{found[1]}: {found[1]} is not set, so there is nothing to take away"
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]
     told = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOT_FOR_PEOPLE)]
     return _with_choice_meant("; ".join(told).removeprefix("Error merging override "))
+
+
+def _of_override(message: str, cause: OmegaConfBaseException) -> str | None:
+    """Says what is wrong with what was typed, where OmegaConf speaks of its own classes."""
+    found = re.match(r"Error merging override (\+*~?([^=]*)=?(.*))", message)
+    if found is None:
+        return None
+    typed, key, value = found.groups()
+    reason = str(cause)
+    is_section = any(other.startswith(f"{key}.") for other in all_keys())
+    if "is not a ListConfig, list or tuple" in reason:
+        return f"{typed}: {key} is a list: {key}=[{value}]"
+    if "does not support deletion" in reason:
+        return f"{typed}: {key} always has a value, so it cannot be taken away: {key}=null unsets it, where nothing is a value"
+    if is_section and ("is not a subclass of" in reason or "is not Optional" in reason):
+        return f"{typed}: {key} is a section with keys of its own: {key}.KEY=VALUE"
+    return f"{typed}: {key} needs a value, and null is none" if "is not Optional" in reason else None
 
 
 def _file(error: Exception, key: Any) -> str:

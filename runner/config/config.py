@@ -154,7 +154,8 @@ def from_hydra(node: DictConfig) -> Config:
         odbc, node.snapshotter.odbc = node.snapshotter._get_node("odbc")._value(), None
         config: Config = OmegaConf.to_object(node)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise ConfigError(first_line(error)) from error
+        key = f"{error.full_key}: " if error.full_key and error.full_key not in first_line(error) else ""
+        raise ConfigError(f"{key}{first_line(error)}") from error
     settle_layers(config)
     check_optimizer(config.optimizer, config.layers)
     config.snapshotter.odbc = odbc

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runner.checks import choices
 from runner.errors import ConfigError
@@ -38,12 +40,25 @@ class SnapshotterConfig(SnapshotterSettings):
         check_table(self.table)
         if self.directory is not None and self.directory.startswith(SCHEME):
             raise ConfigError(f"snapshotter.directory={self.directory!r} is a database: name it with snapshotter.odbc")
+        for key in ("directory", "spool"):
+            _check_folder(f"snapshotter.{key}", getattr(self, key))
         read_mode(self.mode)
 
     @property
     def permissions(self) -> int | None:
         """The permissions of `mode`."""
         return read_mode(self.mode)
+
+
+def _check_folder(key: str, folder: str | None) -> None:
+    """Raises a ConfigError for a folder that cannot be made, or is not what it looks like."""
+    if not folder or "://" in folder:
+        return
+    if folder.startswith("~"):
+        raise ConfigError(f"{key}={folder!r} begins with ~, for which only a shell puts a folder: type {key}=$HOME/...")
+    for path in (Path(folder), *Path(folder).parents):
+        if os.path.exists(path) and not os.path.isdir(path):  # these take a name that is too long for one that is not there
+            raise ConfigError(f"{key}={folder!r} is not a folder: {str(path)!r} is a file")
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from runner.checks import at_least, choices
+from runner.checks import LARGEST, at_least, choices, within
 from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.errors import ConfigError
 
@@ -54,10 +54,13 @@ class LearningRateConfig:
         for name in ("step", "period"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"lr_adjuster.{name}={value} must be at least 1 ({self.unit})")
+        for name in ("gamma", "power", "floor"):
+            within(f"lr_adjuster.{name}", getattr(self, name), -LARGEST)
         for pair in self.lrs_with_lengths or ():
             numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(number, int | float) for number in pair)
             if not numbers or pair[1] < 1:
                 raise ConfigError(f"lr_adjuster.lrs_with_lengths has {pair!r}, which is not a pair [factor, {self.unit}]")
+            within("lr_adjuster.lrs_with_lengths: a factor", pair[0], -LARGEST)
 
     @property
     def unit(self) -> str:

@@ -130,6 +130,8 @@ def reader(grayscale: bool, size: tuple[int, int] | None) -> Callable[[str], Pix
         from runner.datasets import pixels
 
     def read(path: str) -> Pixels:
+        if os.path.exists(path) and not os.path.isfile(path):  # of a pipe, an open may never end
+            raise ConfigError(f"{path!r} cannot be read as an image: it is not a regular file")
         try:
             # Nothing but these: for others, such as EPS, pillow starts a program.
             with _warnings_of(path), Image.open(path, formats=FORMATS) as image:

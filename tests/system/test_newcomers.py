@@ -56,6 +56,7 @@ class Flow(Workflow):
     "words.csv": "a,b,label\n1,2,x\n3,four,y\n",
     "ragged.csv": "a,b,label\n1,2,x\n3,4\n",
     "empty.csv": "",
+    "cut.parquet": "PAR1 and no more",
     "conf/indent.yaml": "loader:\n  name: mnist\n layers: {}\n",
     "conf/tab.yaml": "loader:\n\tname: mnist\n",
     "conf/octal.yaml": "loader:\n  minibatch_size: 020\n",
@@ -73,6 +74,9 @@ class Flow(Workflow):
     "conf/british.yaml": "defaults: [mnist_small, optimiser: adamw, _self_]\n",
     "conf/round.yaml": "defaults: [mnist_small, round, _self_]\n",
     "conf/alias.yaml": "layers: &a [*a]\n",
+    "conf/short.yml": "seed: 1\n",
+    "conf/.git/config.yaml": "seed: 1\n",
+    "conf/refers.yaml": "defaults: [mnist_small, _self_]\ndecision: {max_epochs: '${nothing}'}\n",
     "conf/nolist.yaml": "defaults: mnist_small\n",
     "conf/latin.yaml": "caf\udce9: 1\n",
     "conf/five.yaml": "layers: 5\n",
@@ -116,7 +120,18 @@ CASES = {
     (SMALL, "decision.max_epochs="): "decision.max_epochs=; Value ''",
     (SMALL, "decision.max_epochs=0"): "decision.max_epochs=0 must be at least 1",
     (SMALL, "decision.max_epochs=1,2"): "--multirun",
-    (SMALL, "decision=5"): "decision=5",
+    (SMALL, "decision=5"): "decision=5: decision is a section with keys of its own: decision.KEY=VALUE",
+    (SMALL, "decision=null"): "decision=null: decision is a section",
+    (SMALL, "loader.categories=zip"): "loader.categories is a list: loader.categories=[zip]",
+    (SMALL, "~loader.validation_file"): "loader.validation_file is not set",
+    (SMALL, "~loader.name"): "loader.name always has a value, so it cannot be taken away",
+    (SMALL, "lr_adjuster.policy=exp", "lr_adjuster.gamma=inf"): "lr_adjuster.gamma=inf must be between",
+    (SMALL, "snapshotter.directory=words.csv/a"): "snapshotter.directory='words.csv/a' is not a folder: 'words.csv' is a file",
+    (SMALL, "snapshotter.directory=~/a"): "snapshotter.directory='~/a' begins with ~",
+    (SMALL, "hydra/launcher=jobs"): "hydra/launcher=jobs is not installed: known: basic",
+    (SMALL, "--config-path", "conf"): "--config-path is not for veles-run",
+    ("short",): "conf/short.yml is called with its ending: veles-run short.yml",
+    ("refers",): "decision.max_epochs: Interpolation key 'nothing' not found",
     (SMALL, "layers.fc1.learning_rate=fast"): "layers.fc1.learning_rate='fast' is wrong",
     (SMALL, "layers.fc1.type=dense"): "layers.fc1.type='dense' is not a type of layer",
     (SMALL, "layers.out.output_sample_shape=5"): "the labels go up to 9",
@@ -146,6 +161,7 @@ CASES = {
     (SMALL, "optimizer=adamw", "optimizer.learning_rate=0.1"): "unexpected keyword argument 'learning_rate'; did you mean 'lr'",
     (SMALL, "lr=0.1"): "'lr' is not a key; did you mean 'layers.NAME.learning_rate'",
     (SMALL, "layers.fc1.lr=0.1"): "did you mean 'learning_rate'",
+    (SMALL, "optimizer=adamw", "optimizer.lr=fast"): "optimizer.lr='fast' is a text",
     (SMALL, "optimizer=adamw", "layers.fc1.learning_rate=0.1"): "layers.fc1.learning_rate has no meaning beside",
     # snapshots
     (SMALL, "snapshot=nope.pickle.gz"): "there is no snapshot 'nope.pickle.gz'",
@@ -155,13 +171,14 @@ CASES = {
     ("snapshot=words.csv",): "it is not a snapshot of veles-run",
     (SMALL, "snapshot=latest"): "there is no snapshot of 'mnist_small'",
     (SMALL, "mode=evaluate"): "name it with snapshot=FILE",
-    (SMALL, "mode=test"): "expected one of [train, evaluate]",
+    (SMALL, "mode=test"): "expected one of [train, evaluate, predict]",
     # files
     (*TABLE, "loader.data_file=none.csv"): "loader.data_file='none.csv' is not a file (in '",
     (*TABLE, "loader.data_file=words.csv"): "'words.csv', line 3, column 'b': 'four' is not a number",
     (*TABLE, "loader.data_file=ragged.csv"): "line 3 has 2 values",
     (*TABLE, "loader.data_file=empty.csv"): "it has no rows",
     (*TABLE, "loader.data_file=words.csv", "loader.label=lable"): "did you mean 'label'",
+    (*TABLE, "loader.data_file=cut.parquet"): "loader.data_file='cut.parquet' cannot be read: ",
     TABLE: "needs loader.data_file",
     (SMALL, "loader.name=images", "loader.data_dir=none"): "loader.data_dir='none' is not a folder",
     (SMALL, "hydra.run.dir=words.csv"): "'words.csv' (the run's folder is hydra.run.dir)",
@@ -183,7 +200,7 @@ CASES = {
     ("value",): "conf/value.yaml:3: decision.max_epochs: Value 'five'",
     ("base",): "did you mean 'mnist_small'",
     ("group",): "optimizer=adamz is not known",
-    ("british",): "'optimiser' is not a config group; did you mean 'optimizer'",
+    ("british",): "'optimiser' is not a config group; did you mean 'optimizer'? known: optimizer (",
     ("round",): "conf=round has a defaults list that leads back to it",
     ("alias",): "conf=alias has a defaults list that leads back to it, or is nested too deeply",
     ("nolist",): "defaults must be a list",
@@ -218,8 +235,8 @@ IN_OWN_CODE = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("newcomer")
-    (folder / "conf").mkdir()
     for name, text in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     return folder
 

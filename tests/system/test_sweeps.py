@@ -42,6 +42,7 @@ def test_codecs_are_compared(veles_run: Run, tmp_path: Path) -> None:
 def test_the_best_job_comes_first_and_those_that_fail_last(quiet: tuple[str, ...], veles_run: Run, tmp_path: Path) -> None:
     swept = ("loader.minibatch_size=0,10", "layers.out.learning_rate=1e-9,0.1")
     done = veles_run(*quiet, "-m", *SHORT, *swept, "seed=1", "hydra.sweep.dir=sweep", "report=false", code=2)
+    assert all(line.startswith("veles-run: job ") for line in done.stderr.splitlines())
     table = pandas.read_csv(tmp_path / "sweep" / "sweep.csv")
     assert sorted(table["job"][:2]) == [2, 3]
     assert table["objective"][0] < table["objective"][1]

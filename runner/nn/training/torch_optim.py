@@ -105,7 +105,9 @@ def made(cls: type[torch.optim.Optimizer], parameter: Tensor, settings: dict[str
     except (TypeError, ValueError) as error:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         hint = f"; {choices(unknown[1], [*inspect.signature(cls).parameters][1:])}" if unknown else ""
-        raise ConfigError(f"optimizer: {name} refuses its settings: {first_line(error)}{hint}") from error
+        found = [f"optimizer.{key}={value!r}" for key, value in settings.items() if isinstance(value, str)]
+        texts = f" ({', '.join(found)} is a text)" if found else ""
+        raise ConfigError(f"optimizer: {name} refuses its settings: {first_line(error)}{hint}{texts}") from error
     if "lr" not in optimizer.param_groups[0]:
         raise ConfigError(f"optimizer._target_={name} has no learning rate 'lr'")
     return optimizer

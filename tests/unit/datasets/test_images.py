@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import struct
 import sys
 import zlib
@@ -281,6 +282,7 @@ def test_odd_images_are_resized_as_by_pillow(kind: str, tmp_path: Path) -> None:
 
 WRONG: dict[str, tuple[str, Callable[[Path], object]]] = {
     "no image": ("cannot be read as an image", lambda path: path.write_bytes(b"no image")),
+    "a pipe": ("it is not a regular file", os.mkfifo),
     "empty": ("cannot be read as an image: it is empty", lambda path: path.write_bytes(b"")),
     "a pointer": ("git lfs pull", lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\nsize 1\n")),
     "a web page": ("it is a web page", lambda path: path.write_bytes(b"\n<html><body>404</body></html>")),
