@@ -20,7 +20,19 @@ from omegaconf import DictConfig, OmegaConf
 from runner import build, passwords, places, signals
 from runner import config as schema
 from runner.checks import known
-from runner.cli import authority, closing, conf_changes, console, overview, run_folder, run_identity, scoring, source, using
+from runner.cli import (
+    authority,
+    closing,
+    conf_changes,
+    console,
+    overview,
+    run_folder,
+    run_identity,
+    scoring,
+    source,
+    using,
+    without_effect,
+)
 from runner.cli.parallel import check_alone
 from runner.cli.request import Request, job_part, relative
 from runner.cli.short_command import ShortCommand
@@ -96,6 +108,7 @@ def _fresh(node: DictConfig, request: Request, taken_over: list[str], claims: Cl
         raise ConfigError(f"conf=NAME says what to run; known: {known(loader.get_group_options('conf'))}")
     config = schema.from_hydra(node)
     schema.checked_layers(node, request.typed_keys)
+    without_effect.check(node, request.typed_keys)
     build.check_seed(config.seed)
     drawn = config.seed is None
     node.seed = config.seed = _drawn_seed(request) if config.seed is None else config.seed
@@ -199,6 +212,8 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
         check_output(node.output, (".json",))
     if node.plotters:
         raise ConfigError("plotters=true cannot be with mode=evaluate, which draws nothing: leave it out")
+    if node.report and "report" in request.typed_keys:
+        raise ConfigError("report=true cannot be with mode=evaluate, which writes no report: leave it out")
     _allow_changed_data(workflow, node.restore.allow_changed_data)
     if typed := request.scoring_overrides:
         before = source.snapshot_config(restored, node, request)

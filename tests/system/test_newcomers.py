@@ -148,6 +148,10 @@ CASES = {
     ("conf=true",): "conf=true is not known",
     ("conf=null",): "conf=null is not known",
     ("conf=1.5",): "conf=1.5 is not known",
+    (SMALL, "restore.trust=full"): "restore.trust is for a snapshot that is restored, and there is none",
+    (SMALL, "snapshotter.table=runs"): "snapshotter.table changes nothing without snapshotter.odbc",
+    (SMALL, "rollback.lr_minus=0.5"): "rollback.lr_minus changes nothing without rollback.fail_iterations",
+    (SMALL, "loader.split_seed=1"): "loader.split_seed changes nothing without loader.validation_ratio",
     # optimizers
     (SMALL, "optimizer=adamz"): "optimizer=adamz is not known; did you mean 'adam'",
     (SMALL, "optimizer=null"): "optimizer=null is not known",
