@@ -35,7 +35,7 @@ def test_writers_that_write_in_place_do(rng: random.Random) -> None:
 
 
 def test_killed_runs_end_as_if_they_had_not_been(rng: random.Random) -> None:
-    code, found = run("tests.stress.kill_training", 10, rng, "tensorboard", "trackio")
+    code, found = run("tests.stress.kill_training", 10, rng, "tensorboard")
     assert code == 0
     assert found["kills"] == 10
 
