@@ -95,7 +95,9 @@ def run(node: DictConfig) -> Outcome:
         if node.mode is Mode.predict:
             return Outcome(None, using.predict(restored, node, request))
         if node.mode is Mode.evaluate and node.data:
-            return Outcome(*scoring.evaluate(restored, node, request))
+            error, exit_code = scoring.evaluate(restored, node, request)
+            _keep_scores(restored, node, request, {"data": error}, exit_code)
+            return Outcome(error, exit_code)
         if node.mode is Mode.evaluate:
             return _evaluate(restored, node, request)
         return _resume(restored, node, request, claims)
@@ -229,11 +231,25 @@ def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome
             " loader.validation_dir or loader.validation_ratio gives one)"
         )
     _tell_scores(restored, node.output, scores)
-    if not run_folder.is_passing(HydraConfig.get().runtime.output_dir):
-        best = {"status": "finished", "exit_code": 0, "mode": "evaluate", "scores": scores}
-        best["snapshot"] = passwords.redact(restored.location)
-        MetricsFile(request.output_dir, read_mode(node.snapshotter.mode)).finish(best)
+    _keep_scores(restored, node, request, scores)
     return Outcome(next(iter(scores.values())))
+
+
+def _keep_scores(
+    restored: Restored, node: DictConfig, request: Request, scores: Mapping[str, float], exit_code: int = 0
+) -> None:
+    """Writes the result of an evaluation where its folder stays, as that of a job of a sweep does."""
+    if run_folder.is_passing(HydraConfig.get().runtime.output_dir):
+        return
+    result = {
+        "status": "finished",
+        "exit_code": exit_code,
+        "mode": "evaluate",
+        "objective": next(iter(scores.values())),
+        "scores": scores,
+        "snapshot": passwords.redact(restored.location),
+    }
+    MetricsFile(request.output_dir, read_mode(node.snapshotter.mode)).finish(result)
 
 
 def _tell_scores(restored: Restored, output: str | None, scores: Mapping[str, float]) -> None:

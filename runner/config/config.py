@@ -109,6 +109,10 @@ class Config:
 
     def __post_init__(self) -> None:
         within("threads", self.threads, 1, MOST_THREADS)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if str(item.type).startswith("dict[") and not isinstance(value, dict) and value is not None:
+                raise ConfigError(f"{item.name}={value!r} is a single value, and the section has keys below it")
         if not all(isinstance(name, str) for name in self.logger_names):
             raise ConfigError(f"logger={self.logger!r} is a name, or a list of names: logger=[tensorboard]")
         for key in asdict(WorkflowConfig()):

@@ -56,6 +56,18 @@ def test_the_best_job_comes_first_and_those_that_fail_last(quiet: tuple[str, ...
     assert not (tmp_path / "sweep" / "report.html").exists()
 
 
+def test_snapshots_are_compared_on_other_data(veles_run: Run, tmp_path: Path) -> None:
+    veles_run("-m", *SHORT, "seed=1,2", "hydra.sweep.dir=sweep")
+    snapshots = [f"sweep/{job}/mnist_small_current.5.pickle.gz" for job in "01"]
+    scored = ("-m", f"snapshot={','.join(snapshots)}", "mode=evaluate", "loader.validation_size=300", "hydra.sweep.dir=scored")
+    output = veles_run(*scored).stdout
+    told = {path: float(error) for path, error in re.findall(r"^(\S+): validation ([\d.]+) %$", output, re.MULTILINE)}
+    table = pandas.read_csv(tmp_path / "scored" / "sweep.csv")
+    assert dict(zip(table["snapshot"], table["objective"].round(2), strict=True)) == told
+    assert sorted(told) == snapshots
+    assert list(table["objective"]) == sorted(told.values())
+
+
 def test_a_stopped_sweep_is_continued_by_the_command_that_it_prints(veles_run: Run, tmp_path: Path) -> None:
     sweep = ("-m", *SMALL, "decision.max_epochs=60", "layers.fc1.learning_rate=0.1,0.2,0.3", "seed=1")
     veles_run(*sweep, "hydra.sweep.dir=whole")

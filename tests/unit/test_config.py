@@ -295,6 +295,12 @@ def test_a_section_refers_to_nothing_but_such_a_section(key: str, reference: str
         from_hydra(node)
 
 
+@pytest.mark.parametrize("key", ["workflow", "layer_defaults", "optimizer", "mcdnnic_parameters"])
+def test_a_section_is_no_single_value(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{key}=3 is a single value, and the section has keys below it$"):
+        Config(**{key: 3})
+
+
 def test_a_section_may_refer_to_a_section_of_its_kind() -> None:
     node = OmegaConf.structured(Config(layers={"out": {"type": "softmax", "output_sample_shape": 3}}))
     node.workflow["mine"] = {"learning_rate": 0.5}
