@@ -418,6 +418,7 @@ def test_prune_keeps_what_is_needed(made: Made, shelf: Shelf) -> None:
     assert json.loads(shelf("prune", *made.place, *rules, "--yes").stdout) == []
     assert listed(shelf("prune", *made.place, "--older-than", "1d", "--json")) == [extra[0].uuid]
     shelf("prune", *made.place, code=2)
+    shelf("prune", *made.place, "--keep-best", "0", "--yes", code=2)
 
 
 def test_rm_leaves_what_is_needed_or_in_use(made: Made, shelf: Shelf) -> None:

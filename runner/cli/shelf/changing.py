@@ -197,7 +197,7 @@ def prune(
     veles-snapshots prune outputs --keep-best 3 --keep-last 1
     veles-snapshots prune --odbc DSN=runs --older-than 30d --yes
     """
-    if keep_best is None and keep_last is None and older_than is None:
+    if not (keep_best or keep_last or older_than):
         raise ConfigError("say what is to be kept: --keep-best N, --keep-last N, --older-than AGE")
     shelf = options.shelf(place, odbc, table_name)
     wanted = options.wanted(workflow, run, None, None, None)
