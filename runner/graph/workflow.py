@@ -154,12 +154,20 @@ class Workflow(Unit):
 
     @property
     def restored_from_snapshot(self) -> bool:
-        return self.restored_ if self.workflow is None else self.workflow.restored_from_snapshot
+        return self._outermost.restored_
 
     @property
     def launcher(self) -> Any:
         """The service that runs the outermost workflow, or None; it is in no snapshot."""
-        return self.launcher_ if self.workflow is None else self.workflow.launcher
+        return self._outermost.launcher_
+
+    @property
+    def _outermost(self) -> Workflow:
+        """The workflow around all others; a loop, since they may be nested as deep as one likes."""
+        workflow = self
+        while workflow.workflow is not None:
+            workflow = workflow.workflow
+        return workflow
 
     @property
     def units_in_dependency_order(self) -> list[Unit]:

@@ -51,6 +51,7 @@ def check_sound(workflow: Workflow, made: Iterable[Any], callables: bool = True)
         SnapshotRefusedError: an attribute is not of its type, or the graph is none.
     """
     objects = list({id(item): item for item in made}.values())  # a unit of a declared class is noted twice
+    _check_above(workflow)
     units = list(all_units(workflow))
     _check_units(units, objects)
     for unit in units:
@@ -77,6 +78,19 @@ def all_units(workflow: Workflow) -> Iterator[Unit]:
             check(type(unit.__dict__.get("units")) is list, "a workflow has no list of units")
             check(all(isinstance(item, Unit) for item in unit.units), "a workflow has something other than units")
             waiting.extend(unit.units)
+
+
+def _check_above(workflow: Workflow) -> None:
+    """Checks that the workflows that a workflow is in come to an end; one that is nested may be the one that is restored."""
+    seen: set[int] = set()
+    above: object = workflow
+    while above is not None:
+        check(
+            isinstance(above, Workflow) and id(above) not in seen,
+            "a workflow is in something other than a workflow, or in itself",
+        )
+        seen.add(id(above))
+        above = vars(above).get("workflow")
 
 
 def _check_units(units: list[Unit], objects: list[Any]) -> None:

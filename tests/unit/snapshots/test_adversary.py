@@ -20,6 +20,7 @@ from runner.errors import ConfigError, SnapshotRefusedError, StateError
 from runner.graph import Workflow
 from runner.snapshots.restoring.grants import folder_is_granted
 from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.soundness import check_sound
 from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.hostile.assemble import (
     BUILD,
@@ -246,3 +247,14 @@ def test_a_restore_by_hand_may_be_the_first_to_import_torch() -> None:
     script = f"from runner import restore; import sys; assert 'torch' not in sys.modules; restore({str(stored)!r})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_workflow_that_is_in_itself_is_refused() -> None:
+    """Whoever looks for the outermost workflow would never come to an end."""
+    outer = Workflow(name="outer")
+    inner = Workflow(outer, "inner")
+    check_sound(inner, [])
+    outer.workflow = inner
+    for workflow in (outer, inner):
+        with pytest.raises(SnapshotRefusedError, match="a workflow is in something other than a workflow, or in itself"):
+            check_sound(workflow, [])
