@@ -41,8 +41,8 @@ def _best(search: Search) -> str:
     for entry in _entries(search):
         if of_any is not None and entry.header.workflow != of_any.header.workflow:
             raise SnapshotAmbiguousError(
-                f"snapshot=best: {search.where()} has snapshots of {of_any.header.workflow!r} and of {entry.header.workflow!r},"
-                " whose errors cannot be compared: say which with conf=NAME"
+                f"snapshot=best: in {search.where()} are snapshots of {of_any.header.workflow!r} and of"
+                f" {entry.header.workflow!r}, whose errors cannot be compared: say which with conf=NAME"
             )
         of_any = best_of([one for one in (of_any, entry) if one is not None]) or of_any
         if search.asked is not None and search.asked.is_of(entry.header):

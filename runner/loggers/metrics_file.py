@@ -16,6 +16,7 @@ from runner.loggers.logger import Logger, Run
 from runner.metrics.plain import for_json
 from runner.metrics.records import MOST, Row
 from runner.metrics.run_files import METRICS, RESULT, line
+from runner.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -97,15 +98,9 @@ class MetricsFile(Logger):
 
 
 def _write(path: Path, data: bytes, mode: int | None) -> None:
-    """Writes a file, which appears complete or not at all."""
+    """Writes a file that survives a power failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666 if mode is None else mode & 0o666)
-        with open(number, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(number)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, 0o666 if mode is None else mode & 0o666) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -14,6 +14,7 @@ import numpy as np
 
 from runner.plots.pictures import Curves, Matrix, Tiles
 from runner.text import as_name, shown
+from runner.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,12 +65,8 @@ def paint(picture: Any, path: Path) -> None:
         figure.suptitle(shown(picture.title), fontsize=11, parse_math=False)
     PAINTERS[type(picture)](figure, picture)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(temporary, format="png", dpi=DPI)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=DPI)
 
 
 def _curves(figure: Figure, picture: Curves) -> None:

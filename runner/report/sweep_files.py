@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from runner import passwords
 from runner.report.sweep_jobs import Job, Sweep
+from runner.whole_file import whole_file
 
 CSV, JSON = "sweep.csv", "sweep.json"
 
@@ -40,8 +39,9 @@ def write_files(sweep: Sweep, restore_seconds: Mapping[str, float]) -> None:
     for job, row in zip(sweep.ranked, rows, strict=True):
         name, *values = row.values()
         writer.writerow([name, *(job.typed.get(key, "") for key in sweep.varied), *values])
-    _write(sweep.folder / CSV, text.getvalue())
-    _write(sweep.folder / JSON, json.dumps(whole, indent=2) + "\n")
+    for name, content in ((CSV, text.getvalue()), (JSON, json.dumps(whole, indent=2) + "\n")):
+        with whole_file(sweep.folder / name) as file:
+            file.write_text(passwords.redact(content), encoding="utf-8", errors="backslashreplace")
 
 
 def _row(job: Job, restore_seconds: float | None) -> dict[str, Any]:
@@ -61,12 +61,3 @@ def _row(job: Job, restore_seconds: float | None) -> dict[str, Any]:
         "restore_seconds": restore_seconds,
         "error": job.error,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(passwords.redact(text), encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

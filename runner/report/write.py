@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 
 from runner.errors import ConfigError
@@ -15,6 +13,7 @@ from runner.report.sweep_jobs import is_sweep
 from runner.report.sweep_report import sweep_report
 from runner.snapshots.format.header import Header
 from runner.snapshots.stores.store import Store
+from runner.whole_file import whole_file
 
 NAME = "report.html"
 """The file, in the folder that it is of."""
@@ -64,17 +63,12 @@ def write_stored(to: Path, store: Store, newest: Header) -> Path:
 
 def _write(folder: Path, text: str, mode: int) -> Path:
     path = folder / NAME
-    temporary = folder / f".{NAME}.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.touch(mode)
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
+        with whole_file(path, mode) as file:
+            file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return path
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -22,6 +22,7 @@ from runner.nn.inference.model import Signature
 from runner.nn.loading.samples import Array
 from runner.text import shown
 from runner.use.sources import STANDARD
+from runner.whole_file import whole_file
 
 
 class Rows:
@@ -178,8 +179,13 @@ WRITERS: dict[str, Any] = {".csv": CsvWriter, ".parquet": ParquetWriter, ".npz":
 """By the ending of a file's name what writes it."""
 
 
-def check_output(output: str, endings: Sequence[str] = tuple(WRITERS)) -> str:
-    """Returns the ending of the name of an output; standard output is CSV.
+def check_output(output: str, endings: Sequence[str] = tuple(WRITERS), option: str = "output=") -> str:
+    """Returns the ending of the name of an output; standard output has the first one.
+
+    Args:
+        output: the file, or `-`.
+        endings: those that are known.
+        option: what was typed before it, for messages.
 
     Raises:
         ConfigError: it is none that can be written, or its folder is not there.
@@ -188,11 +194,11 @@ def check_output(output: str, endings: Sequence[str] = tuple(WRITERS)) -> str:
         return endings[0]
     path = Path(output)
     if path.suffix.lower() not in endings:
-        raise ConfigError(f"output={output!r} is of no known format; known: {known(endings)}, or {STANDARD}")
+        raise ConfigError(f"{option}{output!r} is of no known format; known: {known(endings)}, or {STANDARD}")
     if path.is_dir():
-        raise ConfigError(f"output={output!r} is a folder: name a file")
+        raise ConfigError(f"{option}{output!r} is a folder: name a file")
     if not path.parent.is_dir():
-        raise ConfigError(f"output={output!r} cannot be written: there is no folder {str(path.parent)!r}")
+        raise ConfigError(f"{option}{output!r} cannot be written: there is no folder {str(path.parent)!r}")
     return path.suffix.lower()
 
 
@@ -208,16 +214,8 @@ def written(output: str) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
         return
-    path = Path(output)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with _told(repr(output)):
-            with partial.open("wb") as file:
-                yield file
-            partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with _told(repr(output)), whole_file(Path(output)) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 @contextmanager

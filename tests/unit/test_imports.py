@@ -18,6 +18,7 @@ FLOORS = (
         "places",
         "text",
         "shell",
+        "whole_file",
         "pickled",
         "signals",
         "cores",

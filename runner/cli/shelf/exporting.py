@@ -51,7 +51,7 @@ def export(
     """
     from runner.use.writers import check_output
 
-    check_output(to, (".safetensors", ".pt", ".pt2", ".onnx"))
+    check_output(to, (".safetensors", ".pt", ".pt2", ".onnx"), "--to ")
     link = Path(snapshot).is_symlink()  # such as `..._current.5.pickle.gz`, which leads to the newest
     entry, store = options.shelf(place, odbc, table_name).find(str(Path(snapshot).resolve()) if link else snapshot)
     secret = options.secret(key)
