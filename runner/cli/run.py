@@ -26,11 +26,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from runner import passwords, places
-from runner.checks import choices, is_short, known, meant
+from runner.checks import choices, first_line, is_short, known, meant
 from runner.cli import completion, conf_files, groups, hydra_app, keys_help, output, overrides, run_folder
 from runner.cli.parallel import check_alone
 from runner.config.schema_keys import all_keys
-from runner.errors import ConfigError, RunnerError, with_notes
+from runner.errors import ConfigError, RunError, RunnerError, with_notes
 from runner.text import shown_lines
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,12 @@ def main() -> None:
         run_folder.name_runs(sys.argv[1:])
         try:
             app()
+        except (RunnerError, HydraException, OmegaConfBaseException, OSError, ValueError):
+            raise
+        except Exception as error:
+            if (launchers := _of_launcher(error)) is None:
+                raise
+            raise launchers from error
         finally:
             _tell_sweep()
     except (RunnerError, HydraException, OmegaConfBaseException, OSError, ValueError, yaml.YAMLError) as error:
@@ -169,6 +175,14 @@ def _report(error: Exception) -> int:
         for text in _failed_jobs() or [with_notes(error, _message(error))]:
             print(f"veles-run: {passwords.redact(shown_lines(text))}", file=sys.stderr)
     return error.exit_code if isinstance(error, RunnerError) else 2
+
+
+def _of_launcher(error: Exception) -> RunError | None:
+    """Returns an error as one of the launcher that runs jobs in other processes, of which one may have been killed."""
+    sweep_end = sys.modules.get("runner.cli.sweep_end")
+    if sweep_end is None or not sweep_end.is_elsewhere():
+        return None
+    return RunError(f"hydra/launcher has failed ({type(error).__name__}): {first_line(error)}")
 
 
 def _tell_sweep() -> None:

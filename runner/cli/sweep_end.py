@@ -67,6 +67,11 @@ def begin(config: DictConfig) -> None:
     _begun.append(Begun(folder, config.get("report") is not False, command, passing))
 
 
+def is_elsewhere() -> bool:
+    """Whether a sweep is under way whose jobs run in other processes."""
+    return bool(_begun) and _begun[-1].passing is not None
+
+
 def tell() -> None:
     """Tells what the sweep of this process has come to, if there was one. It raises no error of its own.
 

@@ -128,7 +128,7 @@ def _job(folder: Path) -> Job:
             result.get("status") or ("finished" if header and header.complete else "stopped" if header else "no snapshot")
         ),
         objective=files.number(metrics.get("best")) if objective is None else objective,
-        best_epoch=best if isinstance(best, int) else None,
+        best_epoch=best if type(best) is int else None,
         epochs=header.epoch if header else None,
         seconds=files.number(result.get("seconds")),
         error=str(error) if error else None,

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -111,6 +112,24 @@ def test_jobs_in_other_processes_stop_with_the_sweep_and_go_on(
     # Each has gone on from its own snapshot.
     ends = [restore(tmp_path / result["last_snapshot"]).header for result in results(tmp_path)[2:]]
     assert [(end.epoch, end.log_id) for end in ends] == [(limit, header.log_id) for header in reached]
+
+
+def test_a_process_of_jobs_that_is_killed_is_told_in_one_line(tmp_path: Path) -> None:
+    sweep = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *SMALL, "decision.fail_iterations=9999", "seed=1,2")
+    command = [*VELES_RUN, *sweep, "decision.max_epochs=9999"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while len(list(tmp_path.glob("multirun/*/*/*/*/*.pickle.gz"))) < 2:
+            assert process.poll() is None
+            time.sleep(0.1)
+        jobs = subprocess.run(
+            ["pgrep", "-P", f"{process.pid}", "-f", "LokyProcess"], capture_output=True, text=True, check=True
+        )
+        os.kill(int(jobs.stdout.split()[0]), signal.SIGKILL)
+        output, errors = process.communicate()
+    assert process.returncode == 1
+    assert [line for line in errors.splitlines() if line.startswith("veles-run: hydra/launcher has failed (TerminatedWorker")]
+    assert "Traceback" not in errors
+    assert re.search("^Continue the sweep: ", output, re.MULTILINE)
 
 
 def results(folder: Path) -> list[dict[str, Any]]:
