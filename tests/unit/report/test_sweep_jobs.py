@@ -1,0 +1,28 @@
+"""What the folders of jobs say is taken for what it is, whoever has written into them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.report.sweep_jobs import Costs, read_sweep
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"best_epoch": True, "objective": "1", "seconds": "x", "snapshot_cost": [1]},
+        {"best_epoch": 1.5, "objective": [1], "seconds": None, "snapshot_cost": {"state": "many", "pause": [1]}},
+        {"best_epoch": {}, "objective": None, "seconds": float("inf"), "snapshot_cost": "none"},
+        [],
+        "text",
+    ],
+)
+def test_a_result_that_is_none(result: Any, tmp_path: Path) -> None:
+    (tmp_path / "0" / ".hydra").mkdir(parents=True)
+    (tmp_path / "0" / "result.json").write_text(json.dumps(result))
+    (job,) = read_sweep(tmp_path).jobs
+    assert (job.objective, job.best_epoch, job.seconds) == (None, None, None)
+    assert job.costs == Costs(None, None, None, None)
+    assert read_sweep(tmp_path).best is None
