@@ -25,10 +25,10 @@ from runner.cli import (
     closing,
     conf_changes,
     console,
+    evaluating,
     overview,
     run_folder,
     run_identity,
-    scoring,
     source,
     using,
     without_effect,
@@ -51,11 +51,9 @@ from runner.snapshots.restoring import kept_modules
 from runner.snapshots.restoring.restore import Restored
 from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores import spool
-from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import concealed
 from runner.snapshots.stores.store import Store
 from runner.use.sources import STANDARD
-from runner.use.writers import check_output
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +92,8 @@ def run(node: DictConfig) -> Outcome:
             return _draw(restored.workflow, node.graph)
         if node.mode is Mode.predict:
             return Outcome(None, using.predict(restored, node, request))
-        if node.mode is Mode.evaluate and node.data:
-            error, exit_code = scoring.evaluate(restored, node, request)
-            _keep_scores(restored, node, request, {"data": error}, exit_code)
-            return Outcome(error, exit_code)
         if node.mode is Mode.evaluate:
-            return _evaluate(restored, node, request)
+            return Outcome(*evaluating.evaluate(restored, node, request))
         return _resume(restored, node, request, claims)
 
 
@@ -170,7 +164,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
             snapshotter.branch()  # another run, which must not delete the snapshots of this one
     launcher = _launcher(config, now, request, identity, restored.header)
     launcher.attach(workflow)
-    _allow_changed_data(workflow, config.restore.allow_changed_data)
+    source.allow_changed_data(workflow, config.restore.allow_changed_data)
     log.info("Resuming from %s (%s)", restored.location, _position(restored.header))
     changes = build.reconfigure(workflow, was, config, request.output_dir)
     if changes:
@@ -200,65 +194,6 @@ def _already_complete(restored: Restored, launcher: Launcher, request: Request, 
         if workflow.extension_note is not None:
             log.info("%s", workflow.extension_note)
     return Outcome(workflow.objective, exit_code)
-
-
-def _allow_changed_data(workflow: Workflow, allow: bool) -> None:
-    if isinstance(workflow, StandardWorkflow):
-        workflow.loader.allow_changed_data_ = allow
-
-
-def _evaluate(restored: Restored, node: DictConfig, request: Request) -> Outcome:
-    workflow = restored.workflow
-    run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
-    if node.output:
-        check_output(node.output, (".json",))
-    if node.plotters:
-        raise ConfigError("plotters=true cannot be with mode=evaluate, which draws nothing: leave it out")
-    if node.report and "report" in request.typed_keys:
-        raise ConfigError("report=true cannot be with mode=evaluate, which writes no report: leave it out")
-    _allow_changed_data(workflow, node.restore.allow_changed_data)
-    if typed := request.scoring_overrides:
-        before = source.snapshot_config(restored, node, request)
-        now = source.overridden(before, typed, node)
-        build.check_scorable(workflow, source.differing(before, now))
-        if changes := build.score_with(workflow, schema.from_hydra(before), schema.from_hydra(now)):
-            console.print_changes(changes)
-    Launcher(device=node.device, threads=node.threads).prepare(workflow)
-    scores = workflow.evaluate()
-    if not scores:
-        raise ConfigError(
-            f"mode=evaluate: the run of {restored.location!r} has no validation set to score it on (loader.validation_file,"
-            " loader.validation_dir or loader.validation_ratio gives one)"
-        )
-    _tell_scores(restored, node.output, scores)
-    _keep_scores(restored, node, request, scores)
-    return Outcome(next(iter(scores.values())))
-
-
-def _keep_scores(
-    restored: Restored, node: DictConfig, request: Request, scores: Mapping[str, float], exit_code: int = 0
-) -> None:
-    """Writes the result of an evaluation where its folder stays, as that of a job of a sweep does."""
-    if run_folder.is_passing(HydraConfig.get().runtime.output_dir):
-        return
-    result = {
-        "status": "finished",
-        "exit_code": exit_code,
-        "mode": "evaluate",
-        "objective": next(iter(scores.values())),
-        "scores": scores,
-        "snapshot": passwords.redact(restored.location),
-    }
-    MetricsFile(request.output_dir, read_mode(node.snapshotter.mode)).finish(result)
-
-
-def _tell_scores(restored: Restored, output: str | None, scores: Mapping[str, float]) -> None:
-    workflow = restored.workflow
-    if output is not None:
-        details = scoring.of_evaluator(workflow, scores) if isinstance(workflow, StandardWorkflow) else {}
-        scoring.tell(details)
-        scoring.write(output, restored, details, None, errors=dict(scores))
-    log.info("%s: %s", restored.location, workflow.scores_text(scores))
 
 
 def _run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Config, claim: Callable[[Store], None]) -> Outcome:

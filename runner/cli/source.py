@@ -18,6 +18,8 @@ from runner.cli.overrides import is_choice
 from runner.cli.request import Request
 from runner.config import Config
 from runner.errors import ConfigError, SnapshotMismatchError
+from runner.graph import Workflow
+from runner.nn import StandardWorkflow
 from runner.snapshots.claims import Claims
 from runner.snapshots.restoring.restore import Restored, restore_with
 from runner.snapshots.restoring.trust import Policy
@@ -147,3 +149,9 @@ def overridden(node: DictConfig, overrides: list[str], call: DictConfig) -> Dict
         except OmegaConfBaseException as error:
             raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
     return result
+
+
+def allow_changed_data(workflow: Workflow, allow: bool) -> None:
+    """Lets a restored network have other data than those that it was trained on, or not."""
+    if isinstance(workflow, StandardWorkflow):
+        workflow.loader.allow_changed_data_ = allow

@@ -1,0 +1,91 @@
+"""`mode=evaluate`: how good a snapshot is, on other data or on the sets of its own run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from runner import build, passwords
+from runner import config as schema
+from runner.cli import console, run_folder, scoring, source
+from runner.cli.request import Request
+from runner.errors import ConfigError
+from runner.launcher import Launcher
+from runner.loggers.metrics_file import MetricsFile
+from runner.nn import StandardWorkflow
+from runner.snapshots.restoring.restore import Restored
+from runner.snapshots.stores.file_system import read_mode
+from runner.use import writers
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[float, int]:
+    """Scores a snapshot on `data`, or on the sets of its own run; returns its error, and the exit code.
+
+    Raises:
+        ConfigError: a key that has nothing to do with it was typed, or there is nothing to score it on.
+        RunError: the output cannot be written.
+    """
+    if node.data:
+        error, exit_code = scoring.evaluate(restored, node, request)
+        scores: Mapping[str, float] = {"data": error}
+    else:
+        scores, exit_code = _own_scores(restored, node, request), 0
+    _keep_scores(restored, node, request, scores, exit_code)
+    return next(iter(scores.values())), exit_code
+
+
+def _own_scores(restored: Restored, node: DictConfig, request: Request) -> Mapping[str, float]:
+    """Returns the errors of a snapshot on the sets of its own run, with what was typed for the loader."""
+    workflow = restored.workflow
+    run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
+    if node.output:
+        writers.check_output(node.output, (".json",))
+    if node.plotters:
+        raise ConfigError("plotters=true cannot be with mode=evaluate, which draws nothing: leave it out")
+    if node.report and "report" in request.typed_keys:
+        raise ConfigError("report=true cannot be with mode=evaluate, which writes no report: leave it out")
+    source.allow_changed_data(workflow, node.restore.allow_changed_data)
+    if typed := request.scoring_overrides:
+        before = source.snapshot_config(restored, node, request)
+        now = source.overridden(before, typed, node)
+        build.check_scorable(workflow, source.differing(before, now))
+        if changes := build.score_with(workflow, schema.from_hydra(before), schema.from_hydra(now)):
+            console.print_changes(changes)
+    Launcher(device=node.device, threads=node.threads).prepare(workflow)
+    scores = workflow.evaluate()
+    if not scores:
+        raise ConfigError(
+            f"mode=evaluate: the run of {restored.location!r} has no validation set to score it on (loader.validation_file,"
+            " loader.validation_dir or loader.validation_ratio gives one)"
+        )
+    _tell_scores(restored, node.output, scores)
+    return scores
+
+
+def _keep_scores(restored: Restored, node: DictConfig, request: Request, scores: Mapping[str, float], exit_code: int) -> None:
+    """Writes the result of an evaluation where its folder stays, as that of a job of a sweep does."""
+    if run_folder.is_passing(HydraConfig.get().runtime.output_dir):
+        return
+    result = {
+        "status": "finished",
+        "exit_code": exit_code,
+        "mode": "evaluate",
+        "objective": next(iter(scores.values())),
+        "scores": scores,
+        "snapshot": passwords.redact(restored.location),
+    }
+    MetricsFile(request.output_dir, read_mode(node.snapshotter.mode)).finish(result)
+
+
+def _tell_scores(restored: Restored, output: str | None, scores: Mapping[str, float]) -> None:
+    workflow = restored.workflow
+    if output is not None:
+        details = scoring.of_evaluator(workflow, scores) if isinstance(workflow, StandardWorkflow) else {}
+        scoring.tell(details)
+        scoring.write(output, restored, details, None, errors=dict(scores))
+    log.info("%s: %s", restored.location, workflow.scores_text(scores))
