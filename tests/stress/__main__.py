@@ -42,8 +42,10 @@ TESTS = {
         "tests.stress.stop_training", "stop a run by signals in pipelines and shells, and resume it", 600, 50
     ),
     "damage": Test("tests.stress.damage", "restore damaged snapshots, from files and a database", 1_000_000, 5_000),
-    "cut-database": Test("tests.stress.cut_database", "break connections to databases, and kill the servers", 2_000, 100),
-    "kill-database": Test("tests.stress.kill_database", "kill writers to databases, and the servers", 1_000, 50),
+    "cut-database": Test(
+        "tests.stress.databases", "break connections to databases, and kill the servers", 2_000, 100, ("cut",)
+    ),
+    "kill-database": Test("tests.stress.databases", "kill writers to databases, and the servers", 1_000, 50, ("kill",)),
     "cut-bucket": Test("tests.stress.cut_bucket", "break connections to a bucket, and kill its writers", 2_000, 50),
 }
 
