@@ -60,10 +60,11 @@ def snapshot(number: int, rng: random.Random) -> tuple[Header, bytes]:
 
 def killed(arguments: list[str], output: Path, delay: float) -> tuple[list[str], bool, float]:
     """Runs a command and kills it after a time; returns the whole lines that it printed, whether it had ended, and its time."""
+    output.write_text("")  # it may be killed before it has opened it
     child = os.fork()
     if not child:
         try:
-            descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            descriptor = os.open(output, os.O_WRONLY)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
             sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 it lives as long as the process
