@@ -109,7 +109,8 @@ def postgresql() -> Iterator[Server]:
         _run(init, user=user, cwd=folder)
         port = free_port()
         command = [binaries / "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", folder]
-        with Process(list(map(str, command)), folder, folder / "log", user) as process:
+        # When it is killed, pieces of shared memory stay behind for ever.
+        with Process(list(map(str, command)), folder, folder / "log", user, end=signal.SIGQUIT) as process:
             environment = os.environ | {"PGPASSWORD": PASSWORD}
             create = [binaries / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", USER, DATABASE]
             _run(create, env=environment)
@@ -204,20 +205,33 @@ def _private_folder(user: str) -> Iterator[tuple[Path, str | None]]:
 
 
 class Process:
-    """A server with all its processes. At the end its data are thrown away, so it is killed and need not put them in order."""
+    """A server with all its processes. At the end its data are thrown away, so it need not put them in order.
+
+    Args:
+        command: what starts it.
+        folder: its own.
+        log: the file for what it prints.
+        user: who runs it.
+        end: the signal that ends it without putting its data in order.
+    """
 
     running: ClassVar[set[int]] = set()
     """The process ids of all that run."""
 
-    def __init__(self, command: list[str], folder: Path, log: Path, user: str | None) -> None:
-        self._command, self._folder, self._log, self._user = command, folder, log, user
+    def __init__(self, command: list[str], folder: Path, log: Path, user: str | None, end: int = signal.SIGKILL) -> None:
+        self._command, self._folder, self._log, self._user, self._end = command, folder, log, user, end
 
     def __enter__(self) -> "Process":
         self.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.kill()
+        self._process.send_signal(self._end)
+        try:
+            self._process.wait(START_LIMIT)
+            self.running.discard(self._process.pid)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def start(self) -> None:
         """Starts it, and waits until it says to be ready in the way of systemd's services."""
