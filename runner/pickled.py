@@ -131,9 +131,11 @@ def storage(data: bytes | bytearray, device: str) -> torch.UntypedStorage:
     """Makes a torch storage from bytes. If this machine does not have the device, the storage is on the CPU."""
     import torch
 
+    from runner.storages import bytes_of
+
     # Copied to memory that torch has allocated, since results of BLAS may depend on its alignment.
     memory = torch.empty(len(data), dtype=torch.uint8)
-    memory.numpy().data[:] = data
+    bytes_of(memory.untyped_storage())[:] = data
     return on_device(memory, device)
 
 

@@ -7,7 +7,6 @@ and prints the names of those that trip the hook.
 """
 
 import faulthandler
-import io
 import os
 import pickle
 import pickletools
@@ -30,6 +29,7 @@ from runner.snapshots.unpickling.allowed import Allowed
 from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.hostile import samples
 from tests.objects import OBJECTS
+from tests.placing import placed
 
 SEED_SIZE = 4_000
 """Bytes of the largest pickle that is mutated: small ones give more mutants a second."""
@@ -161,7 +161,7 @@ MUTATIONS = (flip, flip, replace_opcode, delete, repeat, splice, splice, swap, s
 
 def outcome(data: bytes) -> str:
     try:
-        value = Unpickler(io.BufferedReader(io.BytesIO(data)), Allowed(("tests.own",))).load()
+        value = Unpickler(placed(data), Allowed(("tests.own",))).load()
         del value
     except (SnapshotRefusedError, SnapshotMismatchError) as error:
         return type(error).__name__

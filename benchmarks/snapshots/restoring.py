@@ -19,7 +19,7 @@ import gzip, pickle, sys, time
 kind, path = sys.argv[1:]
 import torch
 from runner.nn import StandardWorkflow
-from runner.snapshots.restore import restore
+from runner.snapshots.restoring.restore import restore
 import benchmarks.snapshots.states
 began = time.perf_counter()
 if kind == "ours": restore(path, trusted=["benchmarks"])

@@ -45,7 +45,7 @@ def declared(cls: type) -> dict[str, Declared]:
         if owner.__module__.partition(".")[0] == "runner":
             for name, hint in _hints(owner).items():
                 if get_origin(hint) is not ClassVar and hint is not ClassVar:
-                    found[name] = _declared(hint, found.get(name))
+                    found[name] = _declared(hint, name in found and found[name].linked)
     return found
 
 
@@ -67,11 +67,11 @@ def required(cls: type) -> dict[str, Declared]:
     return {name: kind for name, kind in own.items() if name not in given}
 
 
-def _declared(hint: Any, before: Declared | None) -> Declared:
+@functools.cache
+def _declared(hint: Any, linked: bool) -> Declared:
     marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     plain = get_args(hint)[0] if marks else hint
-    linked = LINKED in marks or (before is not None and before.linked)
-    return Declared(_text(plain), check_of(plain), linked, plain is Any)
+    return Declared(_text(plain), check_of(plain), linked or LINKED in marks, plain is Any)
 
 
 @functools.cache

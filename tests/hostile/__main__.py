@@ -4,7 +4,6 @@
 `python -m tests.hostile FOLDER stock` loads those that fire with Python's own unpickler, each in a child process.
 """
 
-import io
 import json
 import os
 import pickle
@@ -18,6 +17,7 @@ from typing import Any
 
 from tests.hostile import Sample, samples
 from tests.hostile.assemble import dtype, tensor, whole
+from tests.placing import placed
 
 MEMORY = 256 << 20
 SECONDS = 1.0
@@ -28,7 +28,7 @@ def load_restricted(data: bytes) -> Any:
     from runner.snapshots.unpickling.allowed import Allowed
     from runner.snapshots.unpickling.unpickler import Unpickler
 
-    return Unpickler(io.BufferedReader(io.BytesIO(data)), Allowed(TRUSTED)).load()
+    return Unpickler(placed(data), Allowed(TRUSTED)).load()
 
 
 def limit(more: int) -> None:

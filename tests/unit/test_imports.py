@@ -25,6 +25,7 @@ FLOORS = (
         "passwords",
         "targets",
         "memory",
+        "storages",
         "thread_pool",
     ),
     ("graph",),

@@ -10,6 +10,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 from runner import pickled
+from runner.storages import bytes_of
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +29,11 @@ def reduce_storage(storage: torch.UntypedStorage) -> Any:
     """Returns how to recreate a storage. Its bytes go into the pickle without an intermediate copy."""
     import torch
 
+    if storage.device.type == "cpu":
+        return pickled.storage, (pickle.PickleBuffer(bytes_of(storage)), "cpu")
     view = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
-    data: Any = view.cpu().numpy()
-    return pickled.storage, (pickle.PickleBuffer(data), str(storage.device))
+    copy: Any = view.cpu().numpy()
+    return pickled.storage, (pickle.PickleBuffer(copy), str(storage.device))
 
 
 def reduce_generator(generator: torch.Generator) -> Any:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, BinaryIO, cast
 
 from runner import cores
 from runner.errors import SnapshotDamagedError
@@ -16,7 +14,8 @@ from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
 from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.format.header import Header
-from runner.snapshots.format.layout import TRAILER_SIZE, Digest, header_size, parse_header
+from runner.snapshots.format.layout import TRAILER_SIZE, header_size, parse_header
+from runner.snapshots.format.placing import Placed, place
 from runner.snapshots.format.seal import SIGNATURE_SIZE, Seal
 from runner.snapshots.format.signing_keys import Key
 
@@ -42,16 +41,11 @@ def read_start(blocks: Iterable[bytes]) -> tuple[Header, Codec]:
     return _begun(codecs.decode(codec, _small(blocks)))[0], codec
 
 
-def read_verified(
-    open_blocks: Callable[[], Iterator[bytes]], key: Key | None = None, budget: Budget | None = None
-) -> tuple[Header, BinaryIO]:
-    """Decodes and verifies a whole snapshot; returns its header and its pickle as a file to read once.
-
-    A compressed stream is held in memory, and freed as the file is read. One that is not is read a second time, which costs
-    less, and its digest is taken again: the end of the file is an error if anything has changed.
+def read_verified(blocks: Iterator[bytes], key: Key | None = None, budget: Budget | None = None) -> tuple[Header, Placed]:
+    """Decodes and verifies a whole snapshot; returns its header and its pickle, laid out in memory.
 
     Args:
-        open_blocks: gives the encoded snapshot, from its beginning.
+        blocks: the encoded snapshot.
         key: it must be signed with; any snapshot will do without one.
         budget: what it may decode to.
 
@@ -60,22 +54,11 @@ def read_verified(
         SnapshotRefusedError: it is not signed with the key.
         SnapshotMismatchError: of a newer format, which may have another digest, too.
     """
-    budget = budget or Budget()
-    with closed(open_blocks()) as opened:
+    with closed(blocks) as opened:
         codec, blocks = _detected(opened)
-        if codec.prefix or key is not None:
-            held: deque[memoryview] = deque()
-            header, stream = _begun(_decoded_ahead(codec, blocks, budget))
-            _verify(stream, key, held.append)
-            parts = _freed(held)
-        else:
-            header, stream = _begun(codecs.decode(codec, blocks, budget))
-            trailer = _verify(stream, None, len)
-            again = codecs.unpadded(codec, open_blocks())
-            parts = _verified_again(codecs.decode(codec, again), trailer)
-    file = io.BufferedReader(_Parts(parts), 1 << 16)
-    file.read(header_size(file.peek(8)[:8]))
-    return header, cast(BinaryIO, file)
+        with closed(_decoded_ahead(codec, blocks, budget or Budget())) as decoded:
+            header, size, stream = _begun(decoded)
+            return header, place(_verifying(stream, key), size)
 
 
 def verify(blocks: Iterator[bytes], key: Key | None = None) -> Header:
@@ -112,7 +95,7 @@ def plain_stream(blocks: Iterator[bytes], key: Key | None = None) -> Iterator[tu
     with closed(blocks) as opened:
         codec, blocks = _detected(opened)
         with closed(_decoded_ahead(codec, blocks, Budget(_UNLIMITED))) as decoded:
-            header, stream = _begun(decoded)
+            header, _, stream = _begun(decoded)
             yield header, _verifying(stream, key)
 
 
@@ -126,30 +109,20 @@ def closed(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
             blocks.close()
 
 
-def _begun(stream: Iterator[bytes]) -> tuple[Header, Iterator[bytes]]:
-    """Reads the header at the beginning of a plain stream; returns it, and the whole stream."""
+def _begun(stream: Iterator[bytes]) -> tuple[Header, int, Iterator[bytes]]:
+    """Reads the header at the beginning of a plain stream; returns it, its size, and the whole stream."""
     start, taken = bytearray(), []
     for part in stream:
         taken.append(part)
         for piece in _small([part]):
             start += piece
             if len(start) >= 8 and len(start) >= (size := header_size(start)):
-                return parse_header(start[:size]), chain(taken, stream)
+                return parse_header(start[:size]), size, chain(taken, stream)
     raise SnapshotDamagedError("it is truncated: it ends within its header")
 
 
-def _verify(stream: Iterable[bytes], key: Key | None, keep: Callable[[memoryview], object]) -> bytes:
-    """Verifies a plain stream; passes on all of it but the trailer, and returns that."""
-    parts = _verifying(stream, key)
-    while True:
-        try:
-            keep(next(parts))
-        except StopIteration as end:
-            return bytes(end.value)
-
-
-def _verifying(stream: Iterable[bytes], key: Key | None) -> Generator[memoryview, None, bytes]:
-    """Yields a plain stream but for the trailer, which it returns; what is wrong is an error before the last part."""
+def _verifying(stream: Iterable[bytes], key: Key | None) -> Iterator[memoryview]:
+    """Yields a plain stream but for the trailer; what is wrong is an error before the last part."""
     seal = Seal(key)
     parts = _HeldBack(stream, SIGNATURE_SIZE + TRAILER_SIZE)
     for part in parts:
@@ -159,22 +132,6 @@ def _verifying(stream: Iterable[bytes], key: Key | None) -> Generator[memoryview
     end, trailer = parts.tail[:-TRAILER_SIZE], parts.tail[-TRAILER_SIZE:]
     seal.check(end, trailer)
     yield memoryview(end)
-    return trailer
-
-
-def _freed(held: deque[memoryview]) -> Iterator[memoryview]:
-    while held:
-        yield held.popleft()
-
-
-def _verified_again(stream: Iterable[bytes], trailer: bytes) -> Iterator[memoryview]:
-    digest = Digest()
-    parts = _HeldBack(stream, TRAILER_SIZE)
-    for part in parts:
-        digest.update(part)
-        yield part
-    if not parts.tail == digest.trailer() == trailer:
-        raise SnapshotDamagedError("it has changed while it was read")
 
 
 def _small(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -187,14 +144,14 @@ def _small(blocks: Iterable[bytes]) -> Iterator[bytes]:
 def _decoded_ahead(codec: Codec, blocks: Iterator[bytes], budget: Budget) -> Iterator[bytes]:
     """Yields the plain stream; members are read and decoded ahead in other threads.
 
-    A stream of one block is not worth the threads. From the first piece on that turns out to end within a member, the rest is
-    decoded in one go.
+    A stream of one block, or one that is not compressed, is not worth the threads. From the first piece on that turns out to
+    end within a member, the rest is decoded in one go.
     """
     first, second = next(blocks, b""), next(blocks, b"")
-    if not second:
-        yield from codecs.decode(codec, [first], budget)
-        return
     blocks = chain([first, second], blocks)
+    if not second or not codec.prefix:
+        yield from codecs.decode(codec, blocks, budget)
+        return
     workers = cores.usable()
     ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()
     with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
@@ -248,30 +205,3 @@ class _HeldBack:
             body = max(0, len(part) - self._size)
             yield memoryview(part)[:body]
             self.tail = part[body:]
-
-
-class _Parts(io.RawIOBase):
-    """Parts of a stream as one file to read once."""
-
-    def __init__(self, parts: Iterator[memoryview]) -> None:
-        super().__init__()
-        self._parts = parts
-        self._part = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        target = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(target):
-            if not self._part:
-                following = next(self._parts, None)
-                if following is None:
-                    break
-                self._part = following
-            part = self._part[: len(target) - done]
-            target[done : done + len(part)] = part
-            self._part = self._part[len(part) :]
-            done += len(part)
-        return done

@@ -169,7 +169,7 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
     with _Located(location):
         try:
             budget = Budget(policy.max_bytes)
-            header, file = read_verified(lambda: store.open(location), policy.secret, budget)
+            header, file = read_verified(store.open(location), policy.secret, budget)
         except SnapshotMismatchError as error:
             if listed:
                 raise SnapshotDamagedError(f"its header is not the one that is listed: {error}") from error

@@ -6,13 +6,14 @@ import logging
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
 from runner.checks import at_least, choices
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.memory import without_garbage_collection
 from runner.snapshots.codecs.budget import Budget
+from runner.snapshots.format.placing import Placed
 from runner.snapshots.format.seal import SIGNATURE_SIZE, is_signature
 from runner.snapshots.format.signing_keys import Key, read_key
 from runner.snapshots.settings import Trust
@@ -72,7 +73,7 @@ class Policy:
         elif self.key is not None:
             raise ConfigError(f"restore.key is for restore.trust=signed: restore.trust={mode.value} looks at no signature")
 
-    def load(self, file: BinaryIO, budget: Budget | None = None) -> Any:
+    def load(self, file: Placed, budget: Budget | None = None) -> Any:
         """Loads the pickle of a snapshot whose digest, and for `signed` whose signature, were found right.
 
         Args:
@@ -104,7 +105,7 @@ class Policy:
             return None
         return find(module, cls).cls
 
-    def _restricted(self, file: BinaryIO, budget: Budget | None) -> Any:
+    def _restricted(self, file: Placed, budget: Budget | None) -> Any:
         allowed = Allowed(self.trusted, self.renamed)
         value = Unpickler(file, allowed, budget).load()
         if isinstance(value, Workflow):
@@ -115,7 +116,7 @@ class Policy:
 class _Renaming(pickle.Unpickler):
     """Python's own unpickler, which finds renamed classes."""
 
-    def __init__(self, file: BinaryIO, renamed: Mapping[str, str]) -> None:
+    def __init__(self, file: Placed, renamed: Mapping[str, str]) -> None:
         super().__init__(file)
         self._renamed = renamed
 

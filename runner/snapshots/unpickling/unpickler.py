@@ -9,25 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct
-from typing import Any, BinaryIO
+from typing import Any
 
 from runner.errors import SnapshotError, SnapshotMismatchError, SnapshotRefusedError
 from runner.snapshots.codecs.budget import Budget
+from runner.snapshots.format.placing import FRAME_LIMIT, Placed
 from runner.snapshots.unpickling.allowed import Allowed
 from runner.snapshots.unpickling.allowed.containers import set_items
 from runner.snapshots.unpickling.allowed.entries import Name
 from runner.snapshots.unpickling.opcodes import COUNTED, FIXED, HANDLERS, LARGE, LONG4, check_memoized, long4_size
+from runner.storages import bytes_of
 
 NESTING_LIMIT = 2_000
 """Containers within one another; Python's own pickler stops at about 500."""
-FRAME_LIMIT = 4 << 20
-"""Bytes of a frame; picklers close theirs at 64 KiB."""
-BLOCK = 64 << 20
-"""Memory that is taken before the stream has shown that it has as many bytes."""
 GROWTH_STEP = 1 << 20
 """Bytes of the stream after which the memory is looked at: no more than a hundred times as much can have been taken."""
 STORAGE = "runner.pickled.storage"
-"""The function whose buffers are read into memory of torch's own, without a copy."""
+"""The function whose buffers become memory of tensors as they lie there."""
 UNFRAMED_LIMIT = 16
 """Opcodes in a row outside of frames; picklers leave at most four bytes so."""
 
@@ -46,7 +44,7 @@ class Unpickler:
         budget: what its objects may take.
     """
 
-    def __init__(self, file: BinaryIO, allowed: Allowed, budget: Budget | None = None) -> None:
+    def __init__(self, file: Placed, allowed: Allowed, budget: Budget | None = None) -> None:
         self.file = file
         self.allowed = allowed
         self.budget = budget or Budget()
@@ -130,7 +128,7 @@ class Unpickler:
             raise SnapshotRefusedError(f"{_reason(error)}, at byte {self.base + pos} of its pickle") from error
 
     def _refill(self, data: bytes, pos: int) -> bytes:
-        """Returns the next frame, or opcode outside of frames, with an end mark behind; builds large buffers itself."""
+        """Returns the next frame, or opcode outside of frames, with an end mark behind; takes large arguments as they lie."""
         if pos != len(data) - 1:
             raise SnapshotRefusedError("opcode 0x00 is not one that protocol 5 writers emit")
         self.base += pos
@@ -188,38 +186,12 @@ class Unpickler:
         return data
 
     def _argument(self, size: int, convert: Callable[[bytes], object]) -> Any:
-        """Reads an argument that stands outside of frames."""
-        return self._buffer(size) if convert is bytearray else convert(self._read(size))
-
-    def _buffer(self, size: int) -> Any:
-        """Reads a buffer into its place: that of a storage, if one is to be made of it, or a bytearray."""
-        if self.stack and type(self.stack[-1]) is Name and self.stack[-1].text == STORAGE:
-            return self._storage_memory(size)
-        # Memory is taken as the stream shows that it has the bytes.
-        buffer = bytearray(min(size, BLOCK))
-        filled = 0
-        while True:
-            with memoryview(buffer) as view:
-                self._fill(view, filled, size)
-            filled = len(buffer)
-            if filled == size:
-                return buffer
-            buffer.extend(bytes(min(size - filled, filled)))
-
-    def _storage_memory(self, size: int) -> Any:
-        import torch
-
-        if size > BLOCK:
-            self.budget.check_growth(size)
-        memory = torch.empty(size, dtype=torch.uint8)
-        self._fill(memoryview(memory.numpy()), 0, size)  # type: ignore[arg-type]
-        return memory
-
-    def _fill(self, view: memoryview, filled: int, size: int) -> None:
-        while filled < len(view) and (count := self.file.readinto(view[filled:])):  # type: ignore[attr-defined]
-            filled += count
-        if filled < len(view):
-            raise SnapshotRefusedError(f"it ends within a buffer that claims {size} bytes")
+        """Returns an argument that stands outside of frames."""
+        placed = self.file.take(size) if convert is bytearray else None
+        if placed is None:
+            return convert(self._read(size))
+        of_storage = self.stack and type(self.stack[-1]) is Name and self.stack[-1].text == STORAGE
+        return placed if of_storage or type(placed) is bytearray else bytearray(bytes_of(placed.untyped_storage()))
 
     def pop_mark(self) -> list[Any]:
         """Takes what stands on the stack above the last mark."""

@@ -1,7 +1,6 @@
 """Attacks that once succeeded, each with what lies next to it."""
 
 import copyreg
-import io
 import pickle
 import random
 import subprocess
@@ -39,6 +38,7 @@ from tests.hostile.assemble import (
     whole,
 )
 from tests.own import Bound, Doubler
+from tests.placing import placed
 from tests.workflows import holding, restored
 
 ENDLESS = call("builtins:range", number(0), number(10**15), number(1))
@@ -46,7 +46,7 @@ RECURRENT = (torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN)
 
 
 def load(data: bytes) -> Any:
-    return Unpickler(io.BytesIO(data), Allowed()).load()
+    return Unpickler(placed(data), Allowed()).load()
 
 
 def refused(body: bytes, message: str) -> None:

@@ -1,7 +1,6 @@
 """Names, calls and states at the edges of what is allowed."""
 
 import collections
-import io
 import pathlib
 import pickle
 import warnings
@@ -32,6 +31,7 @@ from tests.hostile.assemble import (
     whole,
 )
 from tests.objects import CALLABLES, NUMPY, PLAIN, TORCH
+from tests.placing import placed
 from tests.unit.snapshots.test_unpickler import dumps, loads
 
 UNTYPED = (
@@ -227,7 +227,7 @@ def test_memo_of_a_name() -> None:
 def test_reading_stops_behind_the_pickle() -> None:
     from runner.snapshots.unpickling.unpickler import Unpickler
 
-    file = io.BufferedReader(io.BytesIO(dumps([1, 2]) + b"rest"))
+    file = placed(dumps([1, 2]) + b"rest")
     assert Unpickler(file, Allowed()).load() == [1, 2]
     assert file.read() == b"rest"
 

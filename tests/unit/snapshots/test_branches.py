@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError, StateError
+from runner.memory import resident
 from runner.snapshots.capture.pickler import StatePickler
 from runner.snapshots.codecs.budget import Budget
+from runner.snapshots.format.placing import BLOCK
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.unpickling.allowed import Allowed, key_budget
-from runner.snapshots.unpickling.unpickler import BLOCK, Unpickler
+from runner.snapshots.unpickling.unpickler import Unpickler
 from tests import own
 from tests.hostile.assemble import (
     BUILD,
@@ -40,12 +42,13 @@ from tests.hostile.assemble import (
     text,
     whole,
 )
+from tests.placing import placed
 from tests.workflows import holding
 
 
 def load(content: bytes, budget: Budget | None = None, **renamed: str) -> Any:
     allowed = Allowed(("tests.own",), {f"tests.own.{old}": f"tests.own.{new}" for old, new in renamed.items()})
-    return Unpickler(io.BufferedReader(io.BytesIO(content)), allowed, budget).load()
+    return Unpickler(placed(content), allowed, budget).load()
 
 
 def refuses(body: bytes, match: str) -> None:
@@ -115,11 +118,15 @@ def test_fused_optimizers() -> None:
     assert torch.equal(state["exp_avg"], optimizer.state[parameter]["exp_avg"])
 
 
-def test_a_storage_is_not_believed_to_be_larger_than_the_budget() -> None:
-    body = named("runner.pickled:storage") + MARK
+@pytest.mark.parametrize("size", [1, BLOCK + 1, 1 << 50, (1 << 64) - 1])
+@pytest.mark.parametrize("what", ["runner.pickled:storage", "numpy:dtype"])
+def test_a_buffer_is_not_believed_to_have_the_bytes_that_it_claims(what: str, size: int) -> None:
+    body = named(what) + MARK
     frame = b"\x80\x05\x95" + struct.pack("<Q", len(body)) + body
-    with pytest.raises(SnapshotRefusedError, match=r"more than restore\.max_bytes"):
-        load(frame + b"\x96" + struct.pack("<Q", BLOCK + 1), Budget(1 << 20))
+    before = resident()
+    with pytest.raises(SnapshotRefusedError, match=rf"it ends within {size} bytes that it claims"):
+        load(frame + b"\x96" + struct.pack("<Q", size), Budget())
+    assert resident() - before < 2 * BLOCK
 
 
 def test_what_a_unit_names_is_looked_up_in_trusted_modules(tmp_path: Path) -> None:

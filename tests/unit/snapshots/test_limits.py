@@ -1,6 +1,5 @@
 """What decodes to too much is refused early, and a size that is a lie is not believed."""
 
-import io
 import pickle
 import re
 import sqlite3
@@ -28,6 +27,7 @@ from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.unpickling.allowed import Allowed, key_budget
 from runner.snapshots.unpickling.unpickler import Unpickler
+from tests.placing import placed
 from tests.stress.damage import peak_memory
 from tests.unit.snapshots.stores.test_file import header
 from tests.workflows import stored
@@ -77,8 +77,8 @@ def test_what_expands_more_than_any_snapshot_is_refused_when_little_of_it_is_dec
     data = bytes(row.encode(resigned(header_bytes(header()) + bytes(SLACK + (64 << 20))), 9))
     assert len(data) * RATIO < 64 << 20
     with pytest.raises(SnapshotRefusedError, match=r"more than a snapshot of \d+ bytes may .*restore\.max_bytes"):
-        read_verified(lambda: iter([data]))
-    read_verified(lambda: iter([data]), None, Budget(2 * SLACK))
+        read_verified(iter([data]))
+    read_verified(iter([data]), None, Budget(2 * SLACK))
 
 
 def test_all_members_share_one_budget() -> None:
@@ -99,7 +99,7 @@ def test_small_containers_cannot_take_all_memory() -> None:
     sets = b"\x8f\x94" * (1 << 19)
     frames = [b"\x95" + len(part).to_bytes(8, "little") + part for part in (b"(", *[sets] * 4, b"t.")]
     with pytest.raises(SnapshotRefusedError, match=r"its objects take more than restore\.max_bytes"):
-        Unpickler(io.BytesIO(b"\x80\x05" + b"".join(frames)), Allowed(), Budget(64 << 20)).load()
+        Unpickler(placed(b"\x80\x05" + b"".join(frames)), Allowed(), Budget(64 << 20)).load()
 
 
 def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_a_header_that_lies_about_its_length(change: int, codec: str) -> None:
     row = CODECS[codec]
     data = bytes(row.encode(resigned(good[:3] + size.to_bytes(4, "little") + good[7:]), row.default_level))
     with pytest.raises(SnapshotDamagedError, match=r"its header|ends within its header|begin with a header"):
-        read_verified(lambda: iter([data]))
+        read_verified(iter([data]))
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -144,7 +144,7 @@ def test_a_trailer_that_lies_about_the_length(length: int, codec: str) -> None:
     assert len(wrong) == len(plain)
     row = CODECS[codec]
     with pytest.raises(SnapshotDamagedError, match="the digest of its content is not the one in its trailer"):
-        read_verified(lambda: iter([bytes(row.encode(wrong, row.default_level))]))
+        read_verified(iter([bytes(row.encode(wrong, row.default_level))]))
 
 
 def gz_size(data: bytes) -> bytes:
@@ -187,7 +187,7 @@ def test_a_member_that_lies_about_its_size(codec: str, lie: Callable[[bytes], by
     wrong = lie(data)
     assert wrong != data
     with pytest.raises(SnapshotDamagedError, match=f"it is damaged: {codec} says|it is truncated within a member"):
-        read_verified(lambda: iter([wrong]))
+        read_verified(iter([wrong]))
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_keys_that_were_chosen_to_meet_in_a_hash_table(make: Callable[..., Any],
     monkeypatch.setattr(key_budget, "FREE_SECONDS", 0.05)  # a smaller file will do
     monkeypatch.setattr(key_budget, "SECONDS_OF_KEY", 1e-6)
     with pytest.raises(SnapshotRefusedError, match="chosen to meet"):
-        Unpickler(io.BytesIO(pickle.dumps(make(meeting(16)), 5)), Allowed()).load()
+        Unpickler(placed(pickle.dumps(make(meeting(16)), 5)), Allowed()).load()
 
 
 def meeting_in_a_set(bits: int) -> list[int]:
@@ -302,10 +302,10 @@ def test_keys_that_were_chosen_to_meet_in_a_set(before: bytes, after: bytes, mon
     keys = b"".join(b"\x8a\x08" + number.to_bytes(8, "little") for number in meeting_in_a_set(17))
     pickled = before + keys + after + b"."
     with pytest.raises(SnapshotRefusedError, match="chosen to meet"):
-        Unpickler(io.BytesIO(b"\x80\x05\x95" + len(pickled).to_bytes(8, "little") + pickled), Allowed()).load()
+        Unpickler(placed(b"\x80\x05\x95" + len(pickled).to_bytes(8, "little") + pickled), Allowed()).load()
 
 
 @pytest.mark.parametrize("shift", [0, 13, 32])
 def test_keys_that_meet_by_chance_are_taken(shift: int) -> None:
     value = {number << shift: None for number in range(100_000)}
-    assert Unpickler(io.BytesIO(pickle.dumps((value, frozenset(value)), 5)), Allowed()).load() == (value, frozenset(value))
+    assert Unpickler(placed(pickle.dumps((value, frozenset(value)), 5)), Allowed()).load() == (value, frozenset(value))

@@ -11,6 +11,7 @@ from runner.snapshots.unpickling.allowed import Allowed
 from runner.snapshots.unpickling.unpickler import Unpickler
 from tests.canonical import canonical
 from tests.objects import OBJECTS
+from tests.placing import placed
 
 TRUSTED = ("tests.own",)
 
@@ -22,7 +23,7 @@ def dumps(value: Any) -> bytes:
 
 
 def loads(data: bytes, trusted: tuple[str, ...] = TRUSTED) -> Any:
-    return Unpickler(io.BufferedReader(io.BytesIO(data)), Allowed(trusted)).load()
+    return Unpickler(placed(data), Allowed(trusted)).load()
 
 
 def test_there_are_enough() -> None:
