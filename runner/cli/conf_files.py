@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf._utils import get_yaml_loader
-
 SUFFIXES = (".yaml", ".yml")
 CONF = "conf"
 
@@ -76,22 +73,6 @@ def options(group: str) -> list[str]:
 def is_option(group: str, name: str) -> bool:
     """Whether a group has a file of that name."""
     return any((place / f"{name}.yaml").is_file() for place in _folders(group))
-
-
-def line_of(config_path: str, key: str) -> str:
-    """Returns a conf file as the place of a message, with the line of a key where the file has it: `conf/mine.yaml:7`."""
-    files = ((root, file(config_path, str(root))) for root in (Path.cwd(), bundled()))
-    places = (Path(root, name if name.endswith(SUFFIXES) else f"{name}.yaml") for root, name in files)
-    path = next((path for path in places if path.is_file()), None)
-    if path is None:
-        return config_path
-    node, line = yaml.compose(path.read_text(encoding="utf-8"), Loader=get_yaml_loader()), 0
-    for name in key.split("."):
-        found = [pair for pair in getattr(node, "value", ()) if isinstance(pair, tuple) and pair[0].value == name]
-        if not found:
-            break
-        line, node = found[0][0].start_mark.line + 1, found[0][1]
-    return f"{os.path.relpath(path)}:{line}" if line else os.path.relpath(path)
 
 
 def _folders(group: str) -> Iterator[Path]:

@@ -21,12 +21,13 @@ from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import GrammarParseError
 
 from runner import passwords
 from runner.cli import conf_files, output, run_folder, sweep_stop
 from runner.config import Config
 from runner.config.veles import translated
-from runner.config.yaml_texts import as_written
+from runner.config.yaml_texts import as_written, check_references
 from runner.errors import ConfigError
 from runner.snapshots.stores.location import concealed
 from runner.text import shown
@@ -143,6 +144,9 @@ class ConfFolder(FileConfigSource):
             raise ConfigError(f"{self._normalize_file_name(file)} is not UTF-8 text ({error}): save it as UTF-8") from error
         except OSError as error:
             raise ConfigError(f"{self._normalize_file_name(file)} cannot be read: {error.strerror}") from error
+        except GrammarParseError:
+            check_references(Path(self.path) / self._normalize_file_name(file))
+            raise
         if not isinstance(result.config, DictConfig):
             raise ConfigError(f"{self._normalize_file_name(file)} is a list: a conf file has keys, KEY: VALUE")
         if config_path.startswith("conf/") and result.header.get("package") is None:

@@ -24,6 +24,7 @@ from runner.cli import (
     authority,
     closing,
     conf_changes,
+    conf_places,
     console,
     evaluating,
     overview,
@@ -74,7 +75,11 @@ def run(node: DictConfig) -> Outcome:
     check_alone(os.environ)
     _stay_where_the_command_was_typed()
     request = Request.from_hydra()
-    node = job_part(node)
+    with conf_places.told(request.typed):
+        return _job(job_part(node), request)
+
+
+def _job(node: DictConfig, request: Request) -> Outcome:
     schema.check_use(node.mode, node.snapshot, node.data, node.output)
     if node.output == STANDARD:
         console.to_stderr()

@@ -23,11 +23,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationResolutionError, OmegaConfBaseException
 
 from runner import passwords, places
 from runner.checks import choices, first_line, is_short, known, meant
-from runner.cli import completion, conf_files, groups, hydra_app, keys_help, output, overrides, run_folder
+from runner.cli import completion, conf_files, conf_places, groups, hydra_app, keys_help, output, overrides, run_folder
 from runner.cli.parallel import check_alone
 from runner.config.schema_keys import all_keys
 from runner.errors import ConfigError, RunError, RunnerError, with_notes
@@ -251,6 +251,8 @@ def _message(error: Exception) -> str:
         return typed
     if found := re.match(r"Could not delete from config. '([^']*)' does not exist", str(error)):
         return f"~{found[1]}: {found[1]} is not set, so there is nothing to take away"
+    if isinstance(error, InterpolationResolutionError):
+        return f"{error.full_key}: {first_line(error)}"
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]
     told = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOT_FOR_PEOPLE)]
     return _with_choice_meant("; ".join(told).removeprefix("Error merging override "))
@@ -276,7 +278,7 @@ def _of_override(message: str, cause: OmegaConfBaseException) -> str | None:
 def _file(error: Exception, key: Any) -> str:
     """Returns the conf file that Hydra could not take, with the line of the key, for the start of a message."""
     found = re.match(r"In '([^']+/[^']*)'", str(error))
-    return f"{conf_files.line_of(found[1], str(key or ''))}: " if found else ""
+    return f"{conf_places.line_of(found[1], str(key or ''))}: " if found else ""
 
 
 def _refused(cause: OmegaConfBaseException) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import grammar_parser
 from omegaconf._utils import get_yaml_loader
+from omegaconf.errors import GrammarParseError
 
+from runner.checks import first_line
 from runner.config.schema_keys import Kind, kind
 from runner.errors import ConfigError
 
@@ -31,11 +36,40 @@ def as_written(content: Any, path: str | Path) -> Any:
     try:
         return _as_written(content, root, "")
     except _Disguised as error:
-        mark, written = error.node.start_mark, error.node.value
+        written = error.node.value
         raise ConfigError(
-            f"{path}:{mark.line + 1}:{mark.column + 1}: YAML takes {written} for the number {error.value}: write"
+            f"{_place(path, error.node)}: YAML takes {written} for the number {error.value}: write"
             f" {error.value}, or '{written}' for a text"
         ) from None
+
+
+def check_references(path: str | Path) -> None:
+    """Raises a ConfigError if a `${...}` in a conf file is not written as a reference is."""
+    root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=get_yaml_loader())
+    for node in _texts(root):
+        try:
+            grammar_parser.parse(node.value)
+        except GrammarParseError as error:
+            raise ConfigError(
+                f"{_place(path, node)}: {node.value!r} is not a reference, such as ${{KEY}} or ${{oc.env:NAME}}"
+                f" ({first_line(error)}); \\${{ begins a text"
+            ) from error
+
+
+def _place(path: str | Path, node: yaml.Node) -> str:
+    mark = node.start_mark
+    return f"{os.path.relpath(path)}:{mark.line + 1}:{mark.column + 1}"
+
+
+def _texts(node: yaml.Node | None) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.MappingNode):
+        for _, below in node.value:
+            yield from _texts(below)
+    elif isinstance(node, yaml.SequenceNode):
+        for below in node.value:
+            yield from _texts(below)
 
 
 class _Disguised(Exception):

@@ -77,6 +77,14 @@ class Flow(Workflow):
     "conf/short.yml": "seed: 1\n",
     "conf/.git/config.yaml": "seed: 1\n",
     "conf/refers.yaml": "defaults: [mnist_small, _self_]\ndecision: {max_epochs: '${nothing}'}\n",
+    "conf/unset.yaml": "defaults: [mnist_small, _self_]\nlayers:\n  fc1:\n    learning_rate: ${oc.env:VELES_NO_SUCH}\n",
+    "conf/circle.yaml": "defaults: [mnist_small, _self_]\nloader:\n  minibatch_size: ${loader.minibatch_size}\n",
+    "conf/half.yaml": "defaults: [mnist_small, _self_]\nloader:\n  minibatch_size: ${oops\n",
+    "conf/resolver.yaml": "defaults: [mnist_small, _self_]\nmode: ${no.such:1}\n",
+    "conf/inherits.yaml": "defaults: [refers, _self_]\nseed: 1\n",
+    "conf/optimizer/mine.yaml": "_target_: torch.optim.SGD\nlr: ${rate}\n",
+    "conf/listed.yaml": "loader: {name: wine}\nlayers:\n- {type: softmax, learning_rate: '${rate}'}\n",
+    "conf/zero.yaml": "defaults: [mnist_small, _self_]\ndecision:\n  fail_iterations: 3\n  max_epochs: 0\n",
     "conf/nolist.yaml": "defaults: mnist_small\n",
     "conf/latin.yaml": "caf\udce9: 1\n",
     "conf/five.yaml": "layers: 5\n",
@@ -131,7 +139,16 @@ CASES = {
     (SMALL, "hydra/launcher=jobs"): "hydra/launcher=jobs is not installed: known: basic",
     (SMALL, "--config-path", "conf"): "--config-path is not for veles-run",
     ("short",): "conf/short.yml is called with its ending: veles-run short.yml",
-    ("refers",): "decision.max_epochs: Interpolation key 'nothing' not found",
+    ("refers",): "decision.max_epochs: Interpolation key 'nothing' not found (conf/refers.yaml:2)",
+    ("unset",): "Environment variable 'VELES_NO_SUCH' not found\" (conf/unset.yaml:4)",
+    ("circle",): "loader.minibatch_size: Recursive interpolation detected (conf/circle.yaml:3)",
+    ("half",): "veles-run: conf/half.yaml:3:19: '${oops' is not a reference",
+    ("resolver",): "mode: Unsupported interpolation type no.such (conf/resolver.yaml:2)",
+    ("inherits",): "(conf/refers.yaml:2)",
+    (SMALL, "optimizer=mine"): "optimizer.lr: Interpolation key 'rate' not found (conf/optimizer/mine.yaml:2)",
+    ("listed",): "not found (conf/listed.yaml:2)",
+    ("zero",): "decision.max_epochs=0 must be at least 1 (epochs) (conf/zero.yaml:4)",
+    ("zero", "decision.max_epochs=${nothing}"): "decision.max_epochs: Interpolation key 'nothing' not found",
     (SMALL, "layers.fc1.learning_rate=fast"): "layers.fc1.learning_rate='fast' is wrong",
     (SMALL, "layers.fc1.type=dense"): "layers.fc1.type='dense' is not a type of layer",
     (SMALL, "layers.out.output_sample_shape=5"): "the labels go up to 9",
@@ -155,7 +172,7 @@ CASES = {
     # optimizers
     (SMALL, "optimizer=adamz"): "optimizer=adamz is not known; did you mean 'adam'",
     (SMALL, "optimizer=null"): "optimizer=null is not known",
-    (SMALL, "optimizer="): "optimizer= chooses no option; known: adam, adamw, sgd",
+    (SMALL, "optimizer="): "optimizer= chooses no option; known: adam, adamw, mine, sgd",
     (SMALL, "optimizer=[adam]"): "optimizer=[adam] chooses no option",
     (SMALL, "optimizer=${name}"): "optimizer=${name} chooses no option",
     (SMALL, "optimizer=adam,"): "optimizer= is not known",
@@ -252,6 +269,7 @@ def test_a_mistake_is_one_line(arguments: tuple[str, ...], folder: Path, veles_r
     assert line.startswith("veles-run: ")
     assert CASES[arguments] in line
     assert "hydra.cc" not in line
+    assert not any("max_epochs" in text for text in arguments) or ".yaml" not in line  # no file has said what was typed
     assert done.stdout == ""
     assert not (folder / "outputs" / SMALL).exists()
 
