@@ -11,7 +11,7 @@ from runner.cli.newest import Search
 from runner.cli.request import Request
 from runner.errors import SnapshotAmbiguousError, SnapshotNotFoundError
 from runner.snapshots.restoring.restore import tell_unreadable
-from runner.snapshots.shelf.wanted import best_of
+from runner.snapshots.shelf.wanted import Ranking
 from runner.snapshots.stores import newest_first
 from runner.snapshots.stores.location import TAG
 from runner.snapshots.stores.marks import check_tag
@@ -36,23 +36,28 @@ def named_location(node: DictConfig, request: Request) -> str:
 
 def _best(search: Search) -> str:
     """Returns the best snapshot of the run that the command describes; without any, of all runs of the workflow."""
-    of_run: Entry | None = None
-    of_any: Entry | None = None
+    of_run, of_any, first = Ranking(), Ranking(), None
     for entry in _entries(search):
-        if of_any is not None and entry.header.workflow != of_any.header.workflow:
+        if entry.header.score is None:
+            continue
+        first = first or entry
+        if entry.header.workflow != first.header.workflow:
             raise SnapshotAmbiguousError(
-                f"snapshot=best: in {search.where()} are snapshots of {of_any.header.workflow!r} and of"
+                f"snapshot=best: in {search.where()} are snapshots of {first.header.workflow!r} and of"
                 f" {entry.header.workflow!r}, whose errors cannot be compared: say which with conf=NAME"
             )
-        of_any = best_of([one for one in (of_any, entry) if one is not None]) or of_any
+        of_any.add(entry)
         if search.asked is not None and search.asked.is_of(entry.header):
-            of_run = best_of([one for one in (of_run, entry) if one is not None])
-    found = of_run or of_any
-    if found is None or found.header.score is None:
+            of_run.add(entry)
+    ranking = of_any if of_run.best is None else of_run
+    if ranking.best is None:
         raise SnapshotNotFoundError(f"snapshot=best: there is no snapshot with an error of {_what(search)} in {search.where()}")
-    if of_run is None and search.asked is not None:
-        log.info("snapshot=best: there is no snapshot of this run; taking the best of all runs of %r", found.header.workflow)
-    return found.location
+    if of_run.best is None and search.asked is not None:
+        workflow = ranking.best.header.workflow
+        log.info("snapshot=best: there is no snapshot of this run; taking the best of all runs of %r", workflow)
+    if ranking.left_out is not None:
+        log.info("snapshot=best: %s", ranking.left_out)
+    return ranking.best.location
 
 
 def _tagged(search: Search, tag: str) -> str:

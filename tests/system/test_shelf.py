@@ -140,7 +140,7 @@ def test_looking(made: Made, shelf: Shelf) -> None:
     ):
         assert listed(shelf("ls", *made.place, "--json", *options)) == [one.uuid for one in expected], options
     lines = shelf("ls", *made.place).stdout.splitlines()
-    assert lines[0].startswith("id        time (UTC)           workflow  epoch  error  codec")
+    assert lines[0].startswith("id        time (UTC)           workflow  epoch  error  split")
     assert [line.split()[0] for line in lines[1:]] == [identity[:8] for identity in newest_first]
 
     rows = {row["uuid"]: row for row in json.loads(shelf("ls", *made.place, "--json").stdout)}
@@ -317,6 +317,35 @@ def test_numbers_that_are_none_are_never_the_best(tmp_path: Path, shelf: Shelf) 
     for arguments in (["ls"], ["tree"], ["show", "latest"], ["verify"]):
         shelf(*arguments)
         json.loads(shelf(*arguments, "--json").stdout, parse_constant=pytest.fail)  # such as NaN, which is not JSON
+
+
+def test_errors_of_different_splits_are_not_compared(tmp_path: Path, shelf: Shelf, veles_run: Run) -> None:
+    made = Made("file", None, tmp_path)
+    trained = [header(number, "t", f"t{number}", score=0.1 * number, metrics={"train": 0.1 * number}) for number in (1, 2)]
+    for one in trained:
+        made.add(one)
+    assert listed(shelf("best", "--json")) == [trained[0].uuid]
+    assert shelf("best").stderr == ""
+
+    validated = [header(number, "v", "v", score=5.0, metrics={"train": 0.1, "validation": 5.0}) for number in (4, 3)]
+    own = header(5, "o", "o", score=0.01, metrics={"loss": 0.01})
+    unscored = header(6, "u", "u", score=None, workflow="wine")
+    locations = [made.add(one) for one in (*validated, own, unscored)]
+    done = shelf("best", "--json")
+    assert listed(done) == [validated[0].uuid]  # the newer of two with equal errors
+    assert done.stderr.count("\n") == 1
+    assert "leaves out 3 snapshots" in done.stderr
+    assert json.loads(shelf("show", "best", "--json").stdout)["uuid"] == validated[0].uuid
+    assert {row["uuid"]: row["split"] for row in json.loads(shelf("ls", "--json").stdout)} == {
+        **{one.uuid: "train" for one in trained},
+        **{one.uuid: "validation" for one in validated},
+        own.uuid: None,
+        unscored.uuid: None,
+    }
+    assert "left out" not in shelf("best", "--metric", "validation<9").stderr
+    for conf in ("mnist", "mnist_small"):  # the other one has no snapshot
+        done = veles_run(f"conf={conf}", "snapshot=best", code=2)
+        assert ("leaves out 3 snapshots" in done.stdout) == (str(Path(locations[0]).name) in done.stderr) == (conf == "mnist")
 
 
 def test_every_command_says_what_it_does(shelf: Shelf) -> None:

@@ -28,7 +28,7 @@ from runner.errors import SnapshotError, SnapshotNotFoundError
 from runner.flat import flattened
 from runner.snapshots.shelf.contents import Contents, read_contents
 from runner.snapshots.shelf.lineage import Process, processes
-from runner.snapshots.shelf.shelf import bests
+from runner.snapshots.shelf.shelf import rankings
 from runner.snapshots.shelf.wanted import best_of
 from runner.snapshots.stores.location import DEFAULT_TABLE
 from runner.snapshots.stores.marks import Mark
@@ -180,17 +180,22 @@ def best(
 ) -> None:
     """Lists the best snapshot of each workflow.
 
-    That is the one with the lowest error, of equal ones the newest. With --workflow it prints the location alone, for scripts.
-    The exit code is 2 if there is none.
+    That is the one with the lowest error, of equal ones the newest. Errors of a validation set are not compared with those of
+    training sets: where there are any of the first, they alone count. With --workflow it prints the location alone, for
+    scripts. The exit code is 2 if there is none.
 
     \b
     veles-snapshots best
     veles-run snapshot="$(veles-snapshots best outputs --workflow mnist)" mode=evaluate
     """
     shelf = options.shelf(place, odbc, table_name)
-    found = bests(shelf.entries(options.wanted(workflow, run, metric, newer, older)))
+    ranked = rankings(shelf.entries(options.wanted(workflow, run, metric, newer, older)))
+    found = {name: one.best for name, one in ranked.items() if one.best is not None}
     if not found:
         raise SnapshotNotFoundError(f"there is no such snapshot with an error in {shelf.store}")
+    for name, one in ranked.items():
+        if one.left_out is not None:
+            warn(f"The best of {name!r}: {one.left_out}")
     if as_json:
         dump(list(rows_of(found.values(), shelf.marks)))
     elif workflow is not None:

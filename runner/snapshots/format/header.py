@@ -18,6 +18,8 @@ FORMAT = 2
 """The version of the format that this version writes: see docs/format.md."""
 OLDEST = 2
 """The oldest format that can be read. Format 1, which named classes by their modules, was never released."""
+SPLITS = ("validation", "train")
+"""The splits of which a score may be the error; that of the validation set says more."""
 
 
 def utc_now(after: str | None = None) -> str:
@@ -92,6 +94,11 @@ class Header:
     """When it was taken: ISO 8601, UTC, microseconds."""
     format: int = FORMAT
     """Version of the snapshot format."""
+
+    @property
+    def split(self) -> str | None:
+        """The split whose error the score is; None if there is no score, or it is something else."""
+        return next((name for name in SPLITS if self.score is not None and self.metrics.get(name) == self.score), None)
 
     def to_json(self) -> str:
         """Returns the header as JSON text."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.errors import SnapshotAmbiguousError, SnapshotError, SnapshotNotFoundError
 from runner.snapshots.format.reader import read_start
-from runner.snapshots.shelf.wanted import Wanted, best_of
+from runner.snapshots.shelf.wanted import Ranking, Wanted
 from runner.snapshots.stores import store_of, whole_store
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_tree import FileTree
@@ -87,7 +87,7 @@ class Shelf:
             case "latest":
                 found = list(self.entries())[:1]
             case "best":
-                found = list(bests(self.entries()).values())
+                found = [one.best for one in rankings(self.entries()).values() if one.best is not None]
             case _ if name.startswith(TAG):
                 found = self.tagged(name.removeprefix(TAG))
             case _ if _ID.fullmatch(name):
@@ -105,13 +105,12 @@ class Shelf:
         return found[0]
 
 
-def bests(entries: Iterator[Entry]) -> dict[str, Entry]:
-    """Returns the best snapshot of each workflow: errors of different ones cannot be compared."""
-    by_workflow: dict[str, Entry] = {}
+def rankings(entries: Iterator[Entry]) -> dict[str, Ranking]:
+    """Returns the rankings of each workflow's snapshots that have a score: errors of different ones cannot be compared."""
+    by_workflow: dict[str, Ranking] = {}
     for entry in entries:
-        before = by_workflow.get(entry.header.workflow)
-        if (best := best_of([entry] if before is None else [before, entry])) is not None:
-            by_workflow[entry.header.workflow] = best
+        if entry.header.score is not None:
+            by_workflow.setdefault(entry.header.workflow, Ranking()).add(entry)
     return by_workflow
 
 

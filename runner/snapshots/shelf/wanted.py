@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runner.errors import ConfigError
-from runner.snapshots.format.header import Header
+from runner.snapshots.format.header import SPLITS, Header
 from runner.snapshots.stores.store import Entry
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -97,7 +98,48 @@ def moment(text: str, now: datetime | None = None) -> str:
         raise ConfigError(f"{text!r} is neither an age (90m, 12h, 7d, 2w) nor a date (2026-11-24, 2026-11-24T18:00)") from None
 
 
-def best_of(entries: Sequence[Entry]) -> Entry | None:
-    """Returns the snapshot with the lowest error, of equal ones the newest, as `keep_best` counts; None if none has one."""
-    scored = [entry for entry in entries if entry.header.score is not None]
-    return min(scored, key=lambda entry: entry.header.score or 0.0, default=None)
+class Ranking:
+    """Finds the best of snapshots that are given newest first. Errors of different splits are never compared.
+
+    Where runs with a validation set are among them, one of theirs is the best: a training error is low for the reason alone
+    that the network has seen the samples.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._bests: dict[str | None, Entry] = {}
+        self._counts = Counter[str | None]()
+        for entry in entries:
+            self.add(entry)
+
+    def add(self, entry: Entry) -> None:
+        """Takes a snapshot into account; one without a score is none of them."""
+        score, split = entry.header.score, entry.header.split
+        if score is None:
+            return
+        self._counts[split] += 1
+        before = self._bests.get(split)
+        if before is None or score < (before.header.score or 0.0):
+            self._bests[split] = entry
+
+    @property
+    def best(self) -> Entry | None:
+        """The snapshot with the lowest error, of equal ones the newest, as `keep_best` counts; None if none has one."""
+        return next((self._bests[split] for split in _COMPARED if split in self._bests), None)
+
+    @property
+    def left_out(self) -> str | None:
+        """What the best was not compared with, for people; None if it was with all."""
+        if self.best is None or len(self._bests) < 2:
+            return None
+        split = self.best.header.split
+        count = self._counts.total() - self._counts[split]
+        which = {"validation": "validation", "train": "training"}.get(str(split), "")
+        return f"only errors of the {which} set are compared, which leaves out {count} snapshot{'' if count == 1 else 's'}"
+
+
+_COMPARED = (*SPLITS, None)
+
+
+def best_of(entries: Iterable[Entry]) -> Entry | None:
+    """Returns the best of snapshots that are given newest first; None if none has a score."""
+    return Ranking(entries).best
