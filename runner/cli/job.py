@@ -58,6 +58,8 @@ from runner.use.sources import STANDARD
 
 log = logging.getLogger(__name__)
 
+_TRACEBACK = "traceback: "
+"""How the note on an error begins that says where its traceback is."""
 CHECKED_AT_ONCE = ("decision", "metrics", "snapshotter")
 """Sections that need no data to be checked."""
 
@@ -74,6 +76,7 @@ def run(node: DictConfig) -> Outcome:
     """Runs the job."""
     check_alone(os.environ)
     _stay_where_the_command_was_typed()
+    run_folder.check_log_name()
     request = Request.from_hydra()
     with conf_places.told(request.typed):
         return _job(job_part(node), request)
@@ -250,7 +253,7 @@ def failure(error: BaseException) -> RunnerError:
     place = places.of(error)
     if isinstance(error, RunnerError):
         is_foreign = error.__cause__ is not None and (place is not None or isinstance(error, RunError))
-        if hasattr(error, "__notes__") or not is_foreign:
+        if not is_foreign or any(note.startswith(_TRACEBACK) for note in getattr(error, "__notes__", ())):
             return error
     told = error if isinstance(error, RunnerError) else RunError(f"the run has failed: {places.told(error)}")
     if place and place not in str(told):
@@ -258,7 +261,7 @@ def failure(error: BaseException) -> RunnerError:
     log.error("%s", told, exc_info=error, extra=console.IN_FILE_ONLY)
     config = HydraConfig.get()
     run_folder.keep(config.runtime.output_dir)
-    told.add_note(f"traceback: {relative(config.runtime.output_dir)}/{config.job.name}.log")
+    told.add_note(f"{_TRACEBACK}{relative(config.runtime.output_dir)}/{config.job.name}.log")
     return told
 
 

@@ -40,8 +40,8 @@ _HINT = (
     "a password on the command line is seen by whoever lists processes, and is not kept with the run;"
     " DSN=name or '${oc.env:VELES_ODBC}' in its place is not"
 )
-_NO_PRIMARY = ("-cp", "-cn", "--config-path", "--config-name")
-"""Flags of Hydra that name a primary configuration, which is the program's own here."""
+_NOT_HERE = ("-cp", "-cn", "-cd", "--config-path", "--config-name", "--config-dir")
+"""Flags of Hydra that name a primary configuration, which is the program's own, or a folder, which printed commands lack."""
 _LAUNCHERS = {"joblib": "hydra-joblib-launcher", "submitit": "hydra-submitit-launcher"}
 """Packages of Hydra's launchers, by how the names of these begin."""
 _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
@@ -126,7 +126,7 @@ def _arguments(typed: Sequence[str]) -> list[str]:
     if any("--version".startswith(flag) for flag in typed if flag.startswith("--v")):
         print(f"veles-run {version('veles-runner')}")
         raise SystemExit(0)
-    if wrong := next((flag for flag in typed if flag.partition("=")[0] in _NO_PRIMARY), None):
+    if wrong := next((flag for flag in typed if flag.partition("=")[0] in _NOT_HERE), None):
         raise ConfigError(f"{wrong} is not for veles-run: conf files are in conf/ of this folder, or are named by their path")
     flags = _flags([part for parts in overrides.split(typed) for part in parts])
     arguments = overrides.normalize(typed)

@@ -14,7 +14,11 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from runner.cli import conf_files
+from runner.errors import ConfigError
 from runner.snapshots.stores.file_system import of_folder
+
+LONGEST = 200
+"""Bytes of a log's name."""
 
 _kept: set[str] = set()
 
@@ -39,6 +43,13 @@ def _name(arguments: Sequence[str]) -> str:
     snapshot = re.match(r"(?:.*/)?([^/]+?)_(?:validation|train|current)[_.][^/]*$", typed.get("snapshot", ""))
     name = ",".join(map(conf_files.title, confs)) or typed.get("workflow._target_", "").rpartition(".")[2]
     return re.sub(r"[^\w.,+-]+", "_", name or (snapshot[1] if snapshot else "snapshot"))[:80].lstrip(".") or "_"
+
+
+def check_log_name() -> None:
+    """Raises a ConfigError if the log, which has the name of Hydra's job, would not be a file in the run's folder."""
+    name = HydraConfig.get().job.name
+    if not name or Path(name).name != name or not name.isprintable() or len(name.encode()) > LONGEST:
+        raise ConfigError(f"hydra.job.name={name!r} is the name of the run's log, and must be that of a file: a word")
 
 
 def keep(folder: str) -> None:

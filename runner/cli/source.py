@@ -136,9 +136,12 @@ def overridden(node: DictConfig, overrides: list[str], call: DictConfig) -> Dict
     """
     result = node.copy()
     for override in OverridesParser.create().parse_overrides(overrides):
+        key = override.key_or_group
         if override.is_delete():
-            raise ConfigError(f"{override.input_line}: what a snapshot has cannot be taken away")
-        key, value = override.key_or_group, override.value()
+            if OmegaConf.select(result, key):  # a run that was typed without something does not have it
+                raise ConfigError(f"{override.input_line}: what a snapshot has cannot be taken away")
+            continue
+        value = override.value()
         if is_choice(key, str(value)):
             if key not in call:
                 raise ConfigError(f"{override.input_line}: a group that is no key cannot be over a snapshot: type the keys")

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from runner.checks import first_line
 from runner.datasets.files import check_folder, foreign, needs, some
+from runner.datasets.texts import check_apart
 from runner.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,12 @@ Pixels = npt.NDArray[Any]
 
 ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+CLUTTER = frozenset(
+    {
+        *("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found"),
+        *("@eadir", "@__thumb", "#recycle", "#snapshot"),  # of network storage; its previews are images, too
+    }
+)
 """What systems leave in folders, besides hidden files."""
 
 
@@ -47,6 +53,13 @@ def find(key: str, folder: str) -> dict[str, list[str]]:
     if empty := [name for name, paths in found.items() if not paths]:
         log.warning("%s=%r: folders without images are not classes: %s", key, folder, some(empty))
     return {name: paths for name, paths in found.items() if paths}
+
+
+def check_classes(where: str, found: Iterable[str], known: Collection[str]) -> None:
+    """Raises a ConfigError if a class is not one of the training set's."""
+    if unknown := sorted(set(found) - set(known)):
+        check_apart(where, known, unknown)
+        raise ConfigError(f"{where} has a class {unknown[0]!r}, which the training set has not")
 
 
 def load(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runner.datasets.cell_numbers import is_number
+from runner.errors import ConfigError
 
 Codes = npt.NDArray[np.int64]
 
@@ -23,6 +25,28 @@ def trimmed(text: str) -> str:
     while not text.isascii() and (inner := text.strip(INVISIBLE).strip()) != text:
         text = inner
     return text
+
+
+def check_apart(where: str, known: Iterable[str], new: Iterable[str]) -> None:
+    """Raises a ConfigError if a new name looks like another one, and is not.
+
+    They differ in white space, or in how Unicode composes a letter: `é` is one character, or two. A Mac makes two of it in the
+    names of files, and a person sees no difference.
+
+    Args:
+        where: what has the names, for the message.
+        known: names that are there already.
+        new: further ones.
+    """
+    seen = {_as_seen(name): name for name in known}
+    for name in new:
+        other = seen.setdefault(_as_seen(name), name)
+        if other != name:
+            raise ConfigError(f"{where}: {name!a} and {other!a} look the same: give them one name, or names that differ")
+
+
+def _as_seen(name: str) -> str:
+    return unicodedata.normalize("NFC", trimmed(name))
 
 
 class Texts:

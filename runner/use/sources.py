@@ -255,8 +255,7 @@ def _labeled_images(origin: str, path: Path, loader: FullBatchLoader) -> tuple[l
         raise ConfigError(f"{origin} is a file: images with labels are in a folder for each class")
     by_class = image_files.find("data", str(path))
     known = loader.label_names or [str(number) for number in range(loader.label_count)]
-    if unknown := sorted(by_class.keys() - set(known)):
-        raise ConfigError(f"{origin} has a class {unknown[0]!r}, which the training set has not")
+    image_files.check_classes(origin, by_class, known)
     files = [file for name in known for file in by_class.get(name, ())]
     return files, np.repeat(np.arange(len(known)), [len(by_class.get(name, ())) for name in known])
 

@@ -138,6 +138,8 @@ CASES = {
     (SMALL, "snapshotter.directory=~/a"): "snapshotter.directory='~/a' begins with ~",
     (SMALL, "hydra/launcher=jobs"): "hydra/launcher=jobs is not installed: known: basic",
     (SMALL, "--config-path", "conf"): "--config-path is not for veles-run",
+    (SMALL, "--config-dir", "conf"): "--config-dir is not for veles-run",
+    (SMALL, "hydra.job.name=../x"): "hydra.job.name='../x' is the name of the run's log",
     ("short",): "conf/short.yml is called with its ending: veles-run short.yml",
     ("refers",): "decision.max_epochs: Interpolation key 'nothing' not found (conf/refers.yaml:2)",
     ("unset",): "Environment variable 'VELES_NO_SUCH' not found\" (conf/unset.yaml:4)",
@@ -286,6 +288,6 @@ def test_a_mistake_in_ones_own_code_has_its_place_and_a_traceback(
     (line,) = done.stderr.splitlines()
     assert IN_OWN_CODE[arguments] in line
     (log,) = tmp_path.glob("outputs/*/*/*/veles-run.log")
-    assert f"(traceback: {log.relative_to(tmp_path)})" in line
+    assert f"traceback: {log.relative_to(tmp_path)})" in line
     assert "Traceback (most recent call last)" in log.read_text()
     assert "Traceback" not in done.stdout

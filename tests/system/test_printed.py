@@ -107,6 +107,19 @@ def test_what_is_typed_on_a_complete_run_is_checked_and_part_of_the_command(vele
         assert "What conf=c" not in output.stdout
 
 
+def test_a_run_without_something_goes_on_without_it(veles_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "c.yaml").write_text(CONF + "layer_defaults: {weights_decay: 0.1}\n")
+    without = ("conf=c", "~layers.fc1", "~layer_defaults", "seed=1")
+    veles_run(*without)
+    again = veles_run(*without, "snapshot=auto", "decision.max_epochs=4")
+    assert "Resuming from" in again.stdout
+    assert "Epoch 4: " in again.stdout
+    whole = veles_run(*without, "snapshot=latest", "decision.max_epochs=4").stdout
+    assert "Epoch 8: " in typed("Extend it", whole, tmp_path)
+    ended = re.findall(r"^Snapshot written: (\S+) ", again.stdout, re.MULTILINE)[-1]
+    assert "~layers.out: what a snapshot has" in veles_run("conf=c", f"snapshot={ended}", "~layers.out", code=2).stderr
+
+
 def test_a_policy_that_no_key_extends_is_told(veles_run: Run) -> None:
     typed = ["lr_adjuster.policy=arbitrary_step", "lr_adjuster.lrs_with_lengths=[[1,1],[0,1]]"]
     output = veles_run("conf=c", *typed).stdout

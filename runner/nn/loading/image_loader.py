@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from runner.datasets import image_files
-from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn.loading.labels import known_names
 from runner.nn.loading.loader import FullBatchLoader
@@ -52,14 +51,11 @@ class ImagesLoader(FullBatchLoader):
         samples = {}
         if self.needs_training_set:
             found = image_files.find("loader.data_dir", self.data_dir)
-            self.label_names = known_names(self.label_names, found)
+            self.label_names = known_names(f"loader.data_dir={self.data_dir!r}", self.label_names, found)
             samples[TRAIN] = self._load(found)
         if self.validation_dir is not None:
             found = image_files.find("loader.validation_dir", self.validation_dir)
-            if unknown := sorted(found.keys() - set(self.label_names)):
-                raise ConfigError(
-                    f"loader.validation_dir={self.validation_dir!r} has a class {unknown[0]!r}, which the training set has not"
-                )
+            image_files.check_classes(f"loader.validation_dir={self.validation_dir!r}", found, self.label_names)
             samples[VALIDATION] = self._load(found)
         return samples
 

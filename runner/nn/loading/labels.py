@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runner.datasets.files import some
+from runner.datasets.texts import check_apart
 from runner.errors import ConfigError
 from runner.nn.loading.samples import Array
 
@@ -23,9 +24,19 @@ LARGEST = 10_000_000
 """The largest label: there is an output for each one up to it."""
 
 
-def known_names(names: list[str], found: Iterable[str]) -> list[str]:
-    """Returns the names of labels, each in the place of its number: those known so far, then new ones in alphabetical order."""
+def known_names(where: str, names: list[str], found: Iterable[str]) -> list[str]:
+    """Returns the names of labels, each in the place of its number: those known so far, then new ones in alphabetical order.
+
+    Args:
+        where: what has the names, for messages.
+        names: those known so far.
+        found: those in the training set.
+
+    Raises:
+        ConfigError: a new one looks like another.
+    """
     new = sorted(set(found) - set(names))
+    check_apart(where, names, new)
     if names and new:
         log.warning("The data have new labels, numbered after the others: %s", some(new))
     return names + new

@@ -17,7 +17,7 @@ from runner.datasets import tables
 from runner.datasets.cell_numbers import is_number, parsed
 from runner.datasets.files import some
 from runner.datasets.tables import Reference, Table
-from runner.datasets.texts import Texts
+from runner.datasets.texts import Texts, check_apart
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn.loading.labels import known_names
@@ -170,13 +170,16 @@ class TableLoader(FullBatchLoader):
             raise ConfigError(f"{table.origin} has no columns for the data besides label and targets")
         if label in features:
             raise ConfigError(f"loader.columns has {label!r}, which is the label: the answer cannot be part of the data")
-        if repeated := [name for name, count in Counter(features).items() if count > 1]:
-            raise ConfigError(f"loader.columns has {repeated[0]!r} twice")
         categories = [table.name("loader.categories", column) for column in self.categories]
+        for key, names in (("columns", features), ("targets", targets), ("categories", categories)):
+            if repeated := [name for name, count in Counter(names).items() if count > 1]:
+                raise ConfigError(f"loader.{key} has {repeated[0]!r} twice")
         if others := [name for name in categories if name not in features]:
             raise ConfigError(f"loader.categories: {others[0]!r} is not one of the columns of the data: {some(features)}")
         self.label_name, self.target_names, self.feature_names = label, targets, features
         self.category_names = {name: sorted(table.texts(name).names) for name in categories}
+        for name, texts in self.category_names.items():
+            check_apart(f"{table.origin}, column {name!r}", (), texts)
 
     def answer_names(self) -> list[str]:
         """Returns the names of the columns that have what the output should be."""
@@ -223,11 +226,14 @@ class TableLoader(FullBatchLoader):
         texts = table.texts(name)
         _refuse_empty(table, name, texts)
         if not self.label_names and (numbers := parsed(texts.names)) is not None:
+            if first:
+                _tell_equal(table, name, texts.names, numbers)
             return _whole_numbers(table, name, numbers[texts.codes])
         fresh = self.fingerprint is None
         if first and (self.label_names or fresh):
-            self.label_names = known_names(self.label_names, texts.names)
+            self.label_names = known_names(f"{table.origin}, column {name!r}", self.label_names, texts.names)
         if unknown := [text for text in texts.names if text not in self.label_names]:
+            check_apart(f"{table.origin}, column {name!r}", self.label_names, unknown)
             what = f"known: {some(self.label_names)}" if self.label_names else "its labels are whole numbers"
             raise ConfigError(
                 f"{table.cell(texts.row_of(unknown[0]), name)}: the label {unknown[0]!r} is not in the training set; {what}"
@@ -316,3 +322,13 @@ def _whole_numbers(table: Table, name: str, labels: npt.NDArray[Any]) -> npt.NDA
             " predicted are loader.targets"
         )
     return numbers
+
+
+def _tell_equal(table: Table, name: str, texts: list[str], numbers: npt.NDArray[Any]) -> None:
+    """Says which labels are written differently and yet the same number: `01` may mean something else than `1`."""
+    seen: dict[Any, str] = {}
+    for text, number in zip(texts, numbers.tolist(), strict=True):
+        other = seen.setdefault(number, text)
+        if other != text:
+            log.warning("%s: the labels %r and %r of the column %r are the same number", table.origin, other, text, name)
+            return

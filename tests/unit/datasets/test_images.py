@@ -363,7 +363,9 @@ def test_shades_of_grey_and_sizes(tmp_path: Path) -> None:
 def test_hidden_files_and_clutter_are_no_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = data.write_images(tmp_path, size=2)
     expected = load(str(folder), CLASSES)
-    for clutter in (".ipynb_checkpoints/1.png", "cat/.ipynb_checkpoints/1.png", "__MACOSX/cat/1.png", "cat/._1.png"):
+    hidden = (".ipynb_checkpoints/1.png", "cat/.ipynb_checkpoints/1.png", "__MACOSX/cat/1.png", "cat/._1.png")
+    storage = ("@eaDir/1.png", "cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", "#recycle/1.png", "$RECYCLE.BIN/1.png")
+    for clutter in (*hidden, *storage, "lost+found/1.png", "System Volume Information/1.png"):
         (folder / clutter).parent.mkdir(parents=True, exist_ok=True)
         (folder / clutter).write_bytes((folder / "cat" / "1.png").read_bytes())
     for name in (".DS_Store", "Thumbs.db", "desktop.ini"):

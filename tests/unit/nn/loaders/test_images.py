@@ -1,5 +1,6 @@
 import pickle
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,26 @@ def test_a_class_that_the_training_set_has_not_is_named(tmp_path: Path) -> None:
     made = ImagesLoader(LoggedWorkflow(), seed=1, data_dir=str(folder), validation_dir=str(validation))
     with pytest.raises(ConfigError, match=r"loader.validation_dir='.*validation' has a class 'wolf'"):
         made.initialize()
+
+
+def test_names_that_look_the_same_are_one_class_or_refused(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    for number, other in enumerate((decomposed, f"{composed} ", f"{composed}\u200b")):
+        folder, validation = (data.write_images(tmp_path / f"{name}{number}", size=2) for name in ("train", "validation"))
+        (folder / "cat").rename(folder / composed)
+        (validation / "cat").rename(validation / other)
+        settings = {"seed": 1, "data_dir": str(folder)}
+        with pytest.raises(ConfigError, match=r"loader.validation_dir=.* look the same"):
+            ImagesLoader(LoggedWorkflow(), validation_dir=str(validation), **settings).initialize()
+
+        made = ImagesLoader(LoggedWorkflow(), **settings)
+        made.initialize()
+        assert made.label_names == ["dog", composed]
+        shutil.copytree(folder / composed, folder / other)
+        with pytest.raises(ConfigError, match=r"loader.data_dir=.*'\\xe9'.* look the same"):
+            ImagesLoader(LoggedWorkflow(), **settings).initialize()
+        made.label_names.append(other)  # a run of a time when they were two goes on
+        restored = pickle.loads(pickle.dumps(made.workflow))["loader"]
+        restored.allow_changed_data_ = True
+        restored.initialize()
+        assert restored.label_names == ["dog", composed, other]

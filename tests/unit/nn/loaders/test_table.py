@@ -1,5 +1,6 @@
 import pickle
 import random
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,8 @@ def test_arrays_keep_their_shape(tmp_path: Path) -> None:
         ({"label": "a", "columns": ["b"]}, "line 2, column 'a': the label 0.345.* is not a whole number"),
         ({"label": "kind", "columns": ["a", 2]}, "loader.columns has 'kind', which is the label"),
         ({"columns": ["a", 0]}, "loader.columns has 'a' twice"),
+        ({"targets": ["a", "a"]}, "loader.targets has 'a' twice"),
+        ({"categories": ["kind", 2]}, "loader.categories has 'kind' twice"),
         ({"columns": [True]}, "loader.columns: True is not a column"),
         ({"targets": ["kind"], "columns": ["a"]}, "line 2, column 'kind': 'no' is not a number"),
         ({"targets": ["a", "b", "kind", "y"]}, "no columns for the data besides label and targets"),
@@ -321,3 +324,24 @@ def test_all_indices_that_pandas_has_written_are_left_out(header: str, written) 
     made = loader(written(f"{header},x,label\n" + "".join(f"{'7,' * count}1.5,{row % 2}\n" for row in range(4))), label="label")
     made.initialize()
     assert made.feature_names == ["x"]
+
+
+def test_labels_that_look_the_same_are_refused(written) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    with pytest.raises(ConfigError, match=r"column 'label'.* look the same"):
+        loader(written(f"a,label\n1,{composed}\n2,{decomposed}\n"), label="label").initialize()
+    with pytest.raises(ConfigError, match=r"column 'kind'.* look the same"):
+        loader(written(f"kind,label\n{composed},x\n{decomposed},y\n"), label="label", categories=["kind"]).initialize()
+    train, other = (written(f"a,label\n1,{text}\n2,x\n", name) for text, name in ((composed, "1.csv"), (decomposed, "2.csv")))
+    with pytest.raises(ConfigError, match=r"validation_file=.*look the same"):
+        loader(train, label="label", validation_file=other).initialize()
+
+
+def test_labels_that_are_the_same_number_are_told(written, caplog: pytest.LogCaptureFixture) -> None:
+    made = loader(written("a,label\n1,0\n2,01\n3,1\n4,1\n"), label="label")
+    made.initialize()
+    assert made.labels_[TRAIN].tolist() == [0, 1, 1, 1]
+    assert [record.args[1:3] for record in caplog.records if "same number" in record.message] == [("01", "1")]
+    caplog.clear()
+    loader(written("a,label\n1,0\n2,1\n3,1\n"), label="label").initialize()
+    assert not [record for record in caplog.records if "same number" in record.message]
