@@ -91,6 +91,8 @@ layers:
   out: {type: softmax, output_sample_shape: 10, learning_rate: 0.03}
 ```
 
+A whole network that is one module, and a loss of your own, are in [models.md](models.md).
+
 A module gets samples in the shape that they have: those of MNIST, (28, 28), have no channel, so the first layer adds one.
 
 `layer_defaults` has settings for each layer that takes them and has none of its own:

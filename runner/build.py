@@ -26,7 +26,17 @@ LAUNCH_KEYS = frozenset(
 """Keys that apply to a process, not to a run: they may differ each time a run is resumed."""
 
 NETWORK_SECTIONS = (
-    *("precision", "loader", "loss_function", "layers", "mcdnnic_topology", "mcdnnic_parameters", "layer_defaults"),
+    *(
+        "precision",
+        "loader",
+        "loss_function",
+        "loss",
+        "model",
+        "layers",
+        "mcdnnic_topology",
+        "mcdnnic_parameters",
+        "layer_defaults",
+    ),
     *("optimizer", "lr_adjuster", "decision", "rollback"),
 )
 """Sections that apply only to a standard workflow."""
@@ -72,6 +82,7 @@ def _network(config: Config, seed: int, output_dir: str) -> dict[str, Any]:
         "loader_name": config.loader._target_ or config.loader.name,
         "loader_config": config.loader.settings(),
         "loss_function": config.loss_function.value,
+        "loss_config": config.loss,
         "layers": config.layers,
         "optimizer_config": config.optimizer,
         "lr_adjuster_config": config.lr_adjuster.settings(),

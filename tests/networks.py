@@ -74,3 +74,17 @@ def trained(folder: Path | None = None, **settings: Any) -> StandardWorkflow:
     workflow.initialize()
     workflow.run()
     return workflow
+
+
+def stopped(folder: Path, at: int, **settings: Any) -> str:
+    """Builds a network and runs it until so many of its minibatches are done; returns where the snapshot of then is."""
+    workflow = network(folder, **settings)
+    workflow.initialize()
+    steps = workflow.loader.steps
+
+    def due(_: object) -> bool:
+        return workflow.loader.epoch_number * steps + workflow.loader.position == at and not workflow.stop()
+
+    workflow.snapshotter.pace_.is_due = due
+    workflow.run()
+    return workflow.snapshotter.last_location

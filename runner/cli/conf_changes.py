@@ -79,6 +79,11 @@ def check(before: DictConfig, now: DictConfig, request: Request) -> None:
             f"optimizer.{TARGET}={target}: what updates the weights is fixed once the network is built, so it cannot change on"
             f" resume; the run has {has}: leave it out, or start a fresh run without snapshot="
         )
+    if now.model:
+        raise ConfigError(
+            f"model.{next(iter(now.model))} is fixed once the network is built, so it cannot change on resume: leave it out, or"
+            " start a fresh run without snapshot="
+        )
     schema.checked_layers(now, request.typed_keys)
 
 

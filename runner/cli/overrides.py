@@ -34,6 +34,8 @@ FREE_SECTIONS = (
     "loader.train.",
     "loader.validation.",
     "optimizer.",
+    "loss.",
+    "model.",
     "mcdnnic_parameters.",
     "layer_defaults.",
     "snapshotter.on_signal.",

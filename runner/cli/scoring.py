@@ -17,7 +17,7 @@ from rich.table import Table
 from runner.cli import console, using
 from runner.cli.request import Request
 from runner.nn import StandardWorkflow
-from runner.nn.evaluators.softmax import SoftmaxEvaluator
+from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.inference.model import Network
 from runner.nn.loading.labels import whole
 from runner.nn.loading.loader import FullBatchLoader
@@ -59,7 +59,7 @@ def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[fl
             stopping.check()
     tell({"data": scores})
     write(node.output, restored, {"data": scores}, node.data, {"data": scores.objective})
-    metric = workflow.decision.metric
+    metric = scores.metric
     log.info("%s: %s %s %s", restored.location, node.data, metric.name, metric.text(scores.objective))
     return scores.objective, using.told_failures(tally)
 
@@ -92,7 +92,7 @@ def _answers(block: Block, model: Network, is_own_target: bool) -> npt.NDArray[A
 def of_evaluator(workflow: StandardWorkflow, scores: Mapping[str, float]) -> dict[str, Scores]:
     """Returns the scores that an evaluation of a workflow's own sets has left with its evaluator, by split."""
     evaluator = workflow.evaluator
-    if not isinstance(evaluator, SoftmaxEvaluator):
+    if not isinstance(evaluator, ClassEvaluator) or evaluator.outputs_are == "values":
         return {}
     names = workflow.as_model().signature.class_names
     found = {split: evaluator.confusion.get(split) for split in scores}

@@ -17,9 +17,19 @@ from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.config.loading import LoaderConfig
 from runner.config.logging_to import LoggersConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
-from runner.config.training import DecisionConfig, LearningRateConfig, MetricsConfig, RollbackConfig, check_optimizer
+from runner.config.training import (
+    DecisionConfig,
+    LearningRateConfig,
+    MetricsConfig,
+    RollbackConfig,
+    check_optimizer,
+    check_target,
+)
 from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
+
+MODEL = "model"
+"""The key, and the name of the layer, of a network that is one module."""
 
 
 class Mode(Enum):
@@ -86,6 +96,11 @@ class Config:
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     loss_function: LossFunction = LossFunction.softmax
     """What is minimized: `softmax` (cross-entropy), or `mse` (the squared distance to the target, or to the sample itself)."""
+    loss: dict[str, Any] = field(default_factory=dict)
+    """Any loss instead: a `torch.nn.Module` by `_target_`, with its arguments. With `loss_function=mse` it is one of targets,
+    even where the data have labels."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """A whole network instead of `layers`: a `torch.nn.Module` by `_target_`, with its arguments, as a layer named `model`."""
     layers: Any = None  # a mapping would not merge with the list of a conf file
     """The layers from first to last: a mapping from names to settings, or a list as in VELES."""
     mcdnnic_topology: str | None = None
@@ -162,6 +177,7 @@ def from_hydra(node: DictConfig) -> Config:
         raise ConfigError(f"{key}{first_line(error)}") from error
     settle_layers(config)
     check_optimizer(config.optimizer, config.layers)
+    check_target("loss", config.loss, "torch.nn.CrossEntropyLoss")
     config.snapshotter.odbc = odbc
     return config
 
@@ -183,13 +199,19 @@ def checked_layers(config: Any, typed: Collection[str] = ()) -> dict[str, dict[s
     """Returns the normalized layers of a configuration, which `layers` or `mcdnnic_topology` describes.
 
     Args:
-        config: the configuration.
+        config: the configuration; `model` is a layer of that name.
         typed: the keys that were typed; those of `layer_defaults` have to count for a layer.
 
     Raises:
         ConfigError: both describe them, or a layer is wrong.
     """
     layers = config.layers
+    if config.model:
+        if layers or config.mcdnnic_topology:
+            other = "layers" if layers else "mcdnnic_topology"
+            raise ConfigError(f"model and {other} both describe the network: take one of them away")
+        check_target("model", config.model, "my_models.Net")
+        layers = {MODEL: OmegaConf.to_container(OmegaConf.create(config.model))}
     if config.mcdnnic_topology:
         if layers:
             raise ConfigError("layers and mcdnnic_topology both describe the network: take one of them away")
@@ -205,7 +227,7 @@ def settle_layers(config: Any) -> None:
         ConfigError: as for `checked_layers`.
     """
     config.layers = checked_layers(config)
-    config.mcdnnic_topology, config.mcdnnic_parameters, config.layer_defaults = None, {}, {}
+    config.model, config.mcdnnic_topology, config.mcdnnic_parameters, config.layer_defaults = {}, None, {}, {}
 
 
 def let_optimizer_take_over(node: DictConfig, typed: Collection[str]) -> list[str]:

@@ -134,6 +134,12 @@ class RollbackConfig:
             raise ConfigError(f"rollback.lr_minus={self.lr_minus} must be above 0 and at most 1")
 
 
+def check_target(key: str, settings: Any, example: str) -> None:
+    """Raises a ConfigError if a section that is not empty names no class."""
+    if settings and (not isinstance(settings, Mapping) or not isinstance(settings.get("_target_"), str)):
+        raise ConfigError(f"{key} has no _target_: name a class, such as {key}._target_={example}")
+
+
 def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> None:
     """Checks that no layer has settings of gradient descent beside an optimizer, which takes its place.
 
@@ -142,8 +148,7 @@ def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[s
     """
     if not optimizer:
         return
-    if not isinstance(optimizer, Mapping) or not isinstance(optimizer.get("_target_"), str):
-        raise ConfigError("optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW")
+    check_target("optimizer", optimizer, "torch.optim.AdamW")
     for name, settings in layers.items():
         for item in fields(MatrixGradientConfig):
             if item.name in settings:

@@ -152,7 +152,7 @@ class Decision(Unit):
 
     def check_records(self) -> None:
         """Raises a SnapshotMismatchError if restored rows of minibatches name something else than the evaluator measures."""
-        measured = ("loss", self.metric.name) if self.evaluator.sums(TRAIN) else ()
+        measured = dict.fromkeys(("loss", self.metric.name)) if self.evaluator.sums(TRAIN) else ()
         self.records.check_names((*measured, "learning_rate", "gradient_norm"))
 
     def run(self) -> None:
@@ -181,8 +181,7 @@ class Decision(Unit):
         self._add_row(
             self.records.add_epoch,
             split=name,
-            loss=self.evaluator.loss(split),
-            **{self.metric.name: error},
+            **{"loss": self.evaluator.loss(split), self.metric.name: error},
             learning_rate=self.rate,
             seconds=now - self.split_began_,
             samples=self.split_lengths[split],

@@ -21,9 +21,10 @@ from runner.graph.restored_state import goes_on
 from runner.metrics import Rows
 from runner.nn import overriding
 from runner.nn.decision import Decision
+from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.evaluators.evaluator import Evaluator
-from runner.nn.evaluators.loss_functions import EVALUATORS
-from runner.nn.evaluators.softmax import SoftmaxEvaluator
+from runner.nn.evaluators.loss import LossEvaluator
+from runner.nn.evaluators.loss_functions import EVALUATORS, check_softmax
 from runner.nn.inference.building import network_of
 from runner.nn.inference.model import Network
 from runner.nn.layers.base import Forward, Gradient
@@ -61,6 +62,8 @@ class StandardWorkflow(Workflow):
         loader_name: a name from `LOADERS`, or the full name of a class.
         loader_config: the loader's settings.
         loss_function: a name from `EVALUATORS`.
+        loss_config: `_target_` and the arguments of a loss that takes its place; with `mse` it is one of targets, even where
+            the data have labels.
         layers: the layers from first to last, as in the configuration.
         optimizer_config: `_target_` and the settings of an optimizer for all weights. Default: gradient
             descent with each layer's own settings.
@@ -101,6 +104,7 @@ class StandardWorkflow(Workflow):
         loader_name: str,
         loader_config: Mapping[str, Any],
         loss_function: str = "softmax",
+        loss_config: Mapping[str, Any] | None = None,
         layers: Any,
         optimizer_config: Mapping[str, Any] | None = None,
         lr_adjuster_config: Mapping[str, Any] | None = None,
@@ -117,7 +121,7 @@ class StandardWorkflow(Workflow):
         self.loader = self._link_loader(loader_name, loader_config)
         self.layer_settings = normalized_layers(layers)
         self.forwards = self._link_forwards()
-        self.evaluator = self._link_evaluator(loss_function)
+        self.evaluator = self._link_evaluator(loss_function, dict(loss_config or {}))
         self.decision = self._link_decision(dict(decision_config or {}))
         self.gradients = self._link_gradients(dict(optimizer_config or {}))
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
@@ -269,7 +273,7 @@ class StandardWorkflow(Workflow):
 
     @goes_on
     def as_model(self) -> Network:
-        return network_of(self.name, self.loader, self.network_units, isinstance(self.evaluator, SoftmaxEvaluator))
+        return network_of(self.name, self.loader, self.network_units, self.evaluator.outputs_are)
 
     @goes_on
     def evaluate(self) -> dict[str, float]:
@@ -329,21 +333,19 @@ class StandardWorkflow(Workflow):
             previous = forward
         return forwards
 
-    def _link_evaluator(self, loss_function: str) -> Evaluator:
-        *before, (name, settings) = self.layer_settings.items()
-        if loss_function == "softmax" and settings["type"] != "softmax":
-            raise ConfigError(
-                f"loss_function=softmax needs a last layer of type softmax, and layers.{name} is {settings['type']!r}"
+    def _link_evaluator(self, loss_function: str, loss: Mapping[str, Any]) -> Evaluator:
+        check_softmax(self.layer_settings, loss_function, loss)
+        if not loss:
+            evaluator = EVALUATORS[loss_function](self)
+            evaluator.link_attrs(self.loader, (evaluator.wants, f"minibatch_{evaluator.wants}"))
+        else:
+            evaluator = LossEvaluator(self, seed=self.seed, settings=loss, targets=loss_function == "mse")
+            evaluator.link_attrs(
+                self.loader, ("labels_", "minibatch_labels_"), ("targets_", "minibatch_targets_"), "label_count"
             )
-        if loss_function != "softmax" and settings["type"] == "softmax":
-            raise ConfigError(f"layers.{name} is of type softmax, which is for loss_function=softmax alone")
-        for name, settings in before:
-            if settings["type"] == "softmax":
-                raise ConfigError(f"layers.{name} is of type softmax, which only the last layer can be")
-        evaluator = EVALUATORS[loss_function](self)
         evaluator.link_from(self.forwards[-1])
         evaluator.link_attrs(self.forwards[-1], "output_", "output_shape")
-        evaluator.link_attrs(self.loader, (evaluator.wants, f"minibatch_{evaluator.wants}"), "minibatch", "evaluating")
+        evaluator.link_attrs(self.loader, "minibatch", "evaluating")
         return evaluator
 
     def _link_decision(self, settings: Mapping[str, Any]) -> Decision:
@@ -400,7 +402,7 @@ class StandardWorkflow(Workflow):
         # They are always there, so that snapshots do not depend on whether anyone draws.
         plotters: list[Plotter] = [ErrorPlotter(self), WeightsPlotter(self, self.forwards)]
         plotters[0].link_attrs(self.decision, "history", "best_epoch", "metric")
-        if isinstance(self.evaluator, SoftmaxEvaluator):
+        if isinstance(self.evaluator, ClassEvaluator):
             plotters.append(confusion := ConfusionPlotter(self))
             confusion.link_attrs(self.evaluator, "confusion").link_attrs(self.decision, "monitor")
         for plotter in plotters:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from runner.errors import ConfigError
-from runner.nn.evaluators.softmax import CONFUSION_LIMIT, LEAST
+from runner.nn.evaluators.class_evaluator import CONFUSION_LIMIT, ERROR
+from runner.nn.evaluators.evaluator import Metric
+from runner.nn.evaluators.mse import MSEEvaluator
+from runner.nn.evaluators.softmax import LEAST
 from runner.nn.inference.model import Signature
 from runner.nn.loading.samples import Array
 from runner.text import shown
@@ -34,6 +37,8 @@ class ClassScores:
         confusion: how often each class, a row, was given each answer, a column; None above 1,000 classes.
         samples, answers, right: for each class how many samples it has, how often it was the answer, and rightly so.
     """
+
+    metric: ClassVar[Metric] = ERROR
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = [shown(name) for name in names]
@@ -132,6 +137,8 @@ class ValueScores:
     Args:
         names: of the values.
     """
+
+    metric: ClassVar[Metric] = MSEEvaluator.metric
 
     def __init__(self, names: list[str]) -> None:
         self.names = names

@@ -61,6 +61,8 @@ class Evaluator(NetworkUnit):
     metric: ClassVar[Metric]
     wants: ClassVar[str]
     """What the output is compared with: the loader has it as `minibatch_<wants>`."""
+    outputs_are: ClassVar[str] = "values"
+    """What a network gives when it is trained: a name from `runner.nn.inference.steps.Answers`, or `values`."""
 
     output_: Linked[Tensor]
     output_shape: Linked[tuple[int, ...]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import torch
@@ -41,14 +41,14 @@ DTYPES = {
 """What types of numpy are called in torch; what every runtime knows takes the place of others."""
 
 
-def network_of(workflow: str, loader: FullBatchLoader, layers: Sequence[Unit], classes: bool) -> Network:
+def network_of(workflow: str, loader: FullBatchLoader, layers: Sequence[Unit], outputs_are: str) -> Network:
     """Returns the network of a workflow; the units are initialized for it, and no data are loaded.
 
     Args:
         workflow: its name.
         loader: the loader, initialized or restored.
         layers: the units between the loader and the evaluator.
-        classes: whether the outputs are probabilities of classes.
+        outputs_are: what the last layer gives, as `Evaluator.outputs_are`.
 
     Raises:
         ConfigError: the loader has seen no data yet, or a unit is no layer that can be a module.
@@ -74,7 +74,10 @@ def network_of(workflow: str, loader: FullBatchLoader, layers: Sequence[Unit], c
         previous = unit
     _tie(layers, list(made.values()))
     output_shape = previous.output_shape if isinstance(previous, Forward) else loader.sample_shape
-    return Network(_signature(workflow, loader, tuple(output_shape), classes), _normalization(loader), made)
+    if (answers := steps.Answers.of(outputs_are)) is not None:
+        made[_free_key("answers", made)] = answers
+    shape = (2,) if outputs_are in steps.Answers.BINARY else tuple(output_shape)
+    return Network(_signature(workflow, loader, shape, outputs_are != "values"), _normalization(loader), made)
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
@@ -85,6 +88,12 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 def _key(name: str) -> str:
     """Returns the name of a layer as torch takes it: `train` is a method of modules."""
     return f"{name}_" if hasattr(nn.ModuleDict(), name) else name
+
+
+def _free_key(key: str, taken: Collection[str]) -> str:
+    while key in taken:
+        key += "_"
+    return key
 
 
 def _data_dtype(loader: FullBatchLoader) -> torch.dtype:

@@ -6,6 +6,7 @@ Nothing is written in place, so that they can be trained further, traced and exp
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -271,6 +272,35 @@ class Unchanged(Step):
 
     def forward(self, values: Tensor) -> Tensor:
         return values
+
+
+class Answers(Step):
+    """Probabilities of classes, of what a network gives when it is trained with a loss of its own."""
+
+    BINARY = ("logit", "probability")
+    """What stands for two classes, as one number for a sample."""
+    FUNCTIONS: ClassVar[dict[str, Callable[[Tensor], Tensor]]] = {
+        "logits": lambda x: torch.softmax(x.flatten(1), 1),
+        "log_probabilities": lambda x: x.flatten(1).exp(),
+        "logit": lambda x: _both(torch.sigmoid(x.reshape(-1, 1))),
+        "probability": lambda x: _both(x.reshape(-1, 1)),
+    }
+
+    def __init__(self, given: str) -> None:
+        super().__init__()
+        self.given = given
+
+    @classmethod
+    def of(cls, given: str) -> Answers | None:
+        """Returns the step for what is given; None if it is what the network is to give."""
+        return cls(given) if given in cls.FUNCTIONS else None
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.FUNCTIONS[self.given](values)
+
+
+def _both(probability: Tensor) -> Tensor:
+    return torch.cat([1 - probability, probability], 1)
 
 
 class Taking(Step):

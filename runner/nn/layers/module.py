@@ -12,9 +12,9 @@ from runner import places
 from runner.errors import ConfigError, RunError
 from runner.graph import Linked, Workflow
 from runner.nn.core.random_stream import Stream
+from runner.nn.core.torch_modules import made
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
-from runner.targets import TARGET, find
 
 SAMPLES = 3
 """The number of samples with which a module is tried out."""
@@ -45,7 +45,7 @@ class Module(Forward):
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, module: Mapping[str, Any]) -> None:
         super().__init__(workflow, name)
-        self.module = _made(name, seed, module)
+        self.module = made(f"layers.{name}", module, Stream(seed, name))
 
     def initialize(self) -> None:
         self.module.to(self.device, self.dtype).eval()
@@ -138,23 +138,3 @@ class ModuleGradient(WeightedGradient):
                 gradient, parameter.grad = parameter.grad, None
                 if gradient is not None:
                     self.apply(name, parameter, gradient)
-
-
-def _made(name: str, seed: int, settings: Mapping[str, Any]) -> torch.nn.Module:
-    from hydra.utils import instantiate
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(Stream(seed, name).generator_.initial_seed())
-        try:
-            module = instantiate(dict(settings), _convert_="all")
-        except Exception as error:
-            if isinstance(places.cause(error), ImportError):
-                find(f"layers.{name}.{TARGET}", settings[TARGET])  # says which part of the name is wrong
-            raise ConfigError(f"layers.{name}: {settings['_target_']} cannot be made: {places.told(error)}") from error
-    if not isinstance(module, torch.nn.Module):
-        raise ConfigError(f"layers.{name}._target_={settings['_target_']} is not a torch.nn.Module")
-    if "_parameters" not in vars(module):
-        raise ConfigError(
-            f"layers.{name}: {settings['_target_']} does not call super().__init__() in its __init__: begin with it"
-        )
-    return module

@@ -6,7 +6,7 @@ import torch
 
 from runner.errors import ConfigError
 from runner.graph import Bool
-from runner.nn.evaluators import softmax
+from runner.nn.evaluators import class_evaluator
 from runner.nn.evaluators.softmax import SoftmaxEvaluator
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.loading.samples import TRAIN, VALIDATION
@@ -35,9 +35,9 @@ def test_wrong_answers_are_counted_by_split() -> None:
     assert np.isnan(counting.compute(TRAIN))
 
 
-@pytest.mark.parametrize("limit", [softmax.CONFUSION_LIMIT, 4])
+@pytest.mark.parametrize("limit", [class_evaluator.CONFUSION_LIMIT, 4])
 def test_the_confusion_matrix_has_rows_of_right_classes(limit: int, rng, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmax, "CONFUSION_LIMIT", limit)
+    monkeypatch.setattr(class_evaluator, "CONFUSION_LIMIT", limit)
     numbers = torch.Generator().manual_seed(rng.randrange(2**32))
     output, labels = torch.rand((200, 5), generator=numbers), torch.randint(5, (200,), generator=numbers)
     counting = evaluator(output, labels)

@@ -1,0 +1,42 @@
+"""Makes modules of torch of what the configuration says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from runner import places
+from runner.errors import ConfigError
+from runner.nn.core.random_stream import Stream
+from runner.targets import TARGET, find
+
+
+def made(where: str, settings: Mapping[str, Any], generator: Stream) -> torch.nn.Module:
+    """Returns the module that settings describe.
+
+    Args:
+        where: the key of the settings, for messages.
+        settings: `_target_` and the arguments, for `hydra.utils.instantiate`.
+        generator: its seed is that of torch's global generator while the module is made.
+
+    Raises:
+        ConfigError: it cannot be made, or is not a module.
+    """
+    from hydra.utils import instantiate
+
+    target = settings[TARGET]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator.generator_.initial_seed())
+        try:
+            module = instantiate(dict(settings), _convert_="all")
+        except Exception as error:
+            if isinstance(places.cause(error), ImportError):
+                find(f"{where}.{TARGET}", target)  # says which part of the name is wrong
+            raise ConfigError(f"{where}: {target} cannot be made: {places.told(error)}") from error
+    if not isinstance(module, torch.nn.Module):
+        raise ConfigError(f"{where}.{TARGET}={target} is not a torch.nn.Module")
+    if "_parameters" not in vars(module):
+        raise ConfigError(f"{where}: {target} does not call super().__init__() in its __init__: begin with it")
+    return module

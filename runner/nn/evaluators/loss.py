@@ -1,0 +1,225 @@
+"""Any loss of torch, or of your own: autograd gives the error at the network's output."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from runner import places
+from runner.checks import choices
+from runner.errors import ConfigError, RunError
+from runner.graph import Linked, Workflow
+from runner.nn.core.random_stream import Stream
+from runner.nn.core.torch_modules import made
+from runner.nn.evaluators.answer_forms import AS_CLASSES, AS_THEY_ARE, AS_VALUES, as_wanted
+from runner.nn.evaluators.class_evaluator import ERROR, ClassEvaluator
+from runner.nn.evaluators.evaluator import Metric
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.samples import TRAIN
+from runner.targets import TARGET
+
+SAMPLES = 3
+"""The number of samples with which a loss is tried out."""
+BALANCED = "balanced"
+WEIGHTS = ("weight", "pos_weight")
+"""Arguments of losses that torch wants as tensors."""
+OF_PROBABILITIES = (torch.nn.BCELoss, torch.nn.MSELoss, torch.nn.L1Loss, torch.nn.SmoothL1Loss, torch.nn.HuberLoss)
+"""Losses by which one output comes to be the probability itself; others take its logit."""
+
+
+class LossEvaluator(ClassEvaluator):
+    """The value of a loss, which is a module of torch, for the outputs of a minibatch and what they should be.
+
+    Labels are given to the loss as whole numbers of shape (samples,). A network with one output for a sample tells two classes
+    apart; it gets them as 0 and 1, in the shape of its output. Targets are given in the shape of the output if they have as
+    many values, else as they are, or as whole numbers if the loss takes nothing else.
+
+    The metric is the share of wrong answers where there are labels, and an output for each class; else the loss itself.
+
+    Linked attributes:
+        labels_, targets_: what the outputs should be.
+        label_count: the number of classes; 0 if there are no labels.
+
+    Attributes for others:
+        err_output_: the gradient of the loss with respect to the output.
+        loss_module: the loss.
+
+    Args:
+        seed: the seed of the run.
+        settings: `_target_` and the arguments of the loss. `weight` and `pos_weight` may be lists; `weight` may be `balanced`,
+            which gives each class the same weight in the training set, 1 on average.
+        targets: whether the outputs are compared with targets, even where there are labels.
+
+    Raises:
+        ConfigError: it cannot be made, or has parameters; at `initialize()`, it does not fit the outputs.
+    """
+
+    wants: ClassVar = "targets_"
+
+    labels_: Linked[Tensor]
+    targets_: Linked[Tensor]
+    label_count: Linked[int]
+    loss_module: torch.nn.Module
+    balanced: bool
+    of_targets: bool
+
+    def __init__(self, workflow: Workflow, *, seed: int, settings: Mapping[str, Any], targets: bool = False) -> None:
+        super().__init__(workflow)
+        given = dict(settings)
+        self.balanced = given.get("weight") == BALANCED
+        self.of_targets = targets
+        self.loss_module = _made(seed, given)
+
+    @property
+    def metric(self) -> Metric:  # type: ignore[override]  # which one depends on the data
+        return ERROR if self.class_count() else Metric("loss", 4, "")
+
+    @property
+    def outputs_are(self) -> str:  # type: ignore[override]
+        if not self.class_count():
+            return "values"
+        if math.prod(self.output_shape) == 1:
+            return "probability" if isinstance(self.loss_module, OF_PROBABILITIES) else "logit"
+        return "log_probabilities" if isinstance(self.loss_module, torch.nn.NLLLoss) else "logits"
+
+    def class_count(self) -> int:
+        if self.of_targets or not self.label_count:
+            return 0
+        outputs = math.prod(self.output_shape)
+        return 2 if outputs == 1 else outputs if len(self.output_shape) == 1 else 0
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.loss_module.to(self.device, self.dtype)
+
+    def check_data(self, loader: FullBatchLoader) -> None:
+        if self.classes_:
+            self.check_labels(loader)
+        if self.balanced and getattr(self.loss_module, "weight", None) is None:
+            self.loss_module.weight = self._balanced_weights(loader)
+        self.form_ = self._form(loader)
+
+    def _balanced_weights(self, loader: FullBatchLoader) -> Tensor:
+        """Returns a weight for each class: samples / (classes * samples of the class)."""
+        if not self.classes_:
+            raise ConfigError("loss.weight=balanced needs labels, and an output for each class: give a list of weights")
+        counts = loader.labels_[TRAIN].bincount(minlength=self.classes_)
+        if 0 in counts:
+            raise ConfigError(
+                f"loss.weight=balanced: no training sample has the label {int(counts.argmin())}: give a list of weights"
+            )
+        return (counts.sum() / (len(counts) * counts.double())).to(self.dtype)
+
+    def _form(self, loader: FullBatchLoader) -> str:
+        """Returns the form in which the loss takes labels or targets; raises a ConfigError if it takes none."""
+        with torch.random.fork_rng(devices=[]):
+            tried = {form: self._fault(form, loader) for form in self._forms(loader)}
+        fitting = [form for form, fault in tried.items() if fault is None]
+        if not fitting:
+            what = "labels" if self._of_labels else f"targets of shape {loader.target_shape}"
+            raise ConfigError(
+                f"loss: {self._name} does not take outputs of shape {tuple(self.output_shape)} and {what}:"
+                f" {next(iter(tried.values()))}"
+            )
+        return fitting[0]
+
+    @property
+    def _of_labels(self) -> bool:
+        return bool(self.label_count) and not self.of_targets
+
+    @property
+    def _name(self) -> str:
+        return type(self.loss_module).__name__
+
+    def _forms(self, loader: FullBatchLoader) -> tuple[str, ...]:
+        outputs = math.prod(self.output_shape)
+        if self._of_labels:
+            return (AS_VALUES,) if outputs == 1 else (AS_CLASSES,)
+        return (AS_VALUES,) if outputs == math.prod(loader.target_shape) else (AS_THEY_ARE, AS_CLASSES)
+
+    def _fault(self, form: str, loader: FullBatchLoader) -> str | None:
+        """Returns what is wrong with the loss of some training samples in a form, if anything. Its state does not change."""
+        wanted = next(iter((loader.labels_ if self._of_labels else loader.targets_).values()))[:SAMPLES].cpu()
+        outputs = torch.zeros((len(wanted), *self.output_shape), dtype=self.dtype, requires_grad=True)
+        loss = copy.deepcopy(self.loss_module).cpu()
+        try:
+            with warnings.catch_warnings():
+                # Sizes that torch makes fit by repeating values are not meant to.
+                warnings.filterwarnings("error", "Using a target size")
+                value = loss(outputs, as_wanted(wanted, form, outputs))
+        except Exception as error:  # the user's own class may fail in any way
+            return places.told(error)
+        return self._fault_of(value)
+
+    @staticmethod
+    def _fault_of(value: object) -> str | None:
+        if not isinstance(value, Tensor):
+            return f"it gives a {type(value).__name__} instead of a tensor"
+        if value.numel() != 1:
+            return f"it gives values of shape {tuple(value.shape)}, and training needs one number: reduction=mean, or .mean()"
+        if not value.requires_grad:
+            return "its value does not depend on the outputs: it must not use .detach(), .item(), argmax or numpy"
+        return None
+
+    def run(self) -> None:
+        output, training = self.output_, not self.evaluating
+        wanted = self.labels_ if self._of_labels else self.targets_
+        leaf = output.detach().view(len(output), *self.output_shape).requires_grad_(training)
+        self.loss_module.train(training)
+        with torch.set_grad_enabled(training):
+            try:
+                value = self.loss_module(leaf, as_wanted(wanted, self.form_, leaf))
+            except Exception as error:
+                raise RunError(f"loss: {self._name} fails on a minibatch of {len(output)}: {places.told(error)}") from error
+            if training:
+                value.backward()
+                self.err_output_ = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).view(output.shape)
+        value = value.detach().double().reshape(())
+        self.sums_[self.minibatch.split].add_(value, alpha=len(output))
+        if training:
+            self.watched_.append((self.minibatch, value))
+        if self.classes_:
+            self.count(self._answers(output), self.labels_)
+        else:
+            self.counters_[self.minibatch.split][1] += len(output)
+
+    def _answers(self, output: Tensor) -> Tensor:
+        if math.prod(self.output_shape) > 1:
+            return output.argmax(1)
+        return (output.reshape(-1) > (0.5 if self.outputs_are == "probability" else 0.0)).long()
+
+    def compute(self, split: int) -> float:
+        return super().compute(split) if self.classes_ else self.loss(split)
+
+    def measured(self, sums: Sequence[float]) -> dict[str, float]:
+        return super().measured(sums) if self.classes_ else {"loss": sums[2] / sums[0]}
+
+
+def _made(seed: int, settings: dict[str, Any]) -> torch.nn.Module:
+    """Returns the loss that settings describe; weights in lists become tensors."""
+    if settings.get("weight") == BALANCED:
+        settings["weight"] = None
+    for name in WEIGHTS:
+        value = settings.get(name)
+        if isinstance(value, str):
+            raise ConfigError(f"loss.{name}={value!r} must be a list of numbers; {choices(value, [BALANCED])}")
+        if isinstance(value, list | tuple):
+            settings[name] = _tensor(f"loss.{name}", value)
+    loss = made("loss", settings, Stream(seed, "loss"))
+    if any(parameter.requires_grad for parameter in loss.parameters()):
+        raise ConfigError(
+            f"loss.{TARGET}={settings[TARGET]} has parameters, which nothing would train: make them part of the model"
+        )
+    return loss
+
+
+def _tensor(where: str, values: Sequence[Any]) -> Tensor:
+    if not values or any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        raise ConfigError(f"{where}={list(values)!r} must be a list of numbers")
+    return torch.tensor(values, dtype=torch.float64)
