@@ -1,6 +1,6 @@
 """Makes docs/configuration.md of the schema: python docs/configuration.py > docs/configuration.md"""
 
-from runner.config import config, logging_to, training
+from runner.config import config, logging_to, sharing, training
 from runner.config import loading as data
 from runner.config import snapshotting as snapshots
 from runner.config.documentation import keys
@@ -132,6 +132,7 @@ SECTIONS = (
     ("dropout", "layers.NAME.", layers.DropoutForwardConfig),
     ("lr_adjuster", "lr_adjuster.", training.LearningRateConfig),
     ("rollback", "rollback.", training.RollbackConfig),
+    ("parallel", "parallel.", sharing.ParallelConfig),
     ("decision", "decision.", training.DecisionConfig),
     ("metrics", "metrics.", training.MetricsConfig),
     ("TensorBoard", "loggers.tensorboard.", logging_to.TensorBoardConfig),

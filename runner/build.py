@@ -21,23 +21,16 @@ from runner.snapshots.stores.store import Store
 from runner.targets import TARGET, check_arguments, locate
 
 LAUNCH_KEYS = frozenset(
-    ("mode", "graph", "snapshot", "data", "output", "device", "threads", "plotters", "report", "logger", "loggers", "restore")
+    (
+        *("mode", "graph", "snapshot", "data", "output", "device", "threads", "plotters", "report", "logger", "loggers"),
+        *("restore", "parallel.timeout"),
+    )
 )
 """Keys that apply to a process, not to a run: they may differ each time a run is resumed."""
 
 NETWORK_SECTIONS = (
-    *(
-        "precision",
-        "loader",
-        "loss_function",
-        "loss",
-        "model",
-        "layers",
-        "mcdnnic_topology",
-        "mcdnnic_parameters",
-        "layer_defaults",
-    ),
-    *("optimizer", "lr_adjuster", "decision", "rollback"),
+    *("precision", "loader", "loss_function", "loss", "model", "layers", "mcdnnic_topology", "mcdnnic_parameters"),
+    *("layer_defaults", "optimizer", "lr_adjuster", "decision", "rollback", "parallel"),
 )
 """Sections that apply only to a standard workflow."""
 
@@ -59,7 +52,7 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
     cls: Any = StandardWorkflow if target is None else locate(f"workflow.{TARGET}", target, Workflow)
     if issubclass(cls, StandardWorkflow):
         settings = _network(config, seed, output_dir)
-        check_arguments("workflow", cls, arguments, given={*settings, "name"})
+        check_arguments("workflow", cls, arguments, given={*settings, "shards", "name"})
         random_state.seed_all(seed)
         network: StandardWorkflow = cls(name, **settings, **arguments)
         _configure_records(network, config.metrics)
@@ -88,6 +81,8 @@ def _network(config: Config, seed: int, output_dir: str) -> dict[str, Any]:
         "lr_adjuster_config": config.lr_adjuster.settings(),
         "decision_config": asdict(config.decision),
         "rollback_config": asdict(config.rollback),
+        # A class of the user's own may not know of shards.
+        **({} if config.parallel.shards is None else {"shards": config.parallel.shards}),
         "snapshotter_config": _snapshotter(config.snapshotter, output_dir),
     }
 
@@ -151,7 +146,7 @@ def _changes(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
     return {
         key: (was.get(key), values.get(key))
         for key in was | values
-        if key.partition(".")[0] not in LAUNCH_KEYS and was.get(key) != values.get(key)
+        if not {key, key.partition(".")[0]} & LAUNCH_KEYS and was.get(key) != values.get(key)
     }
 
 

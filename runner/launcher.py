@@ -23,6 +23,7 @@ from runner.loggers.logger import Logger, Run
 from runner.loggers.result import result_of
 from runner.metrics import records_of
 from runner.metrics.plain import for_json
+from runner.parallel.processes import ALONE, Processes
 from runner.plots.canvas import Canvas
 from runner.text import shown
 
@@ -41,6 +42,7 @@ class Launcher:
         stop_signal: the signal that asked the run to stop, or None.
         stopped_at: when it came, by `time.monotonic()`; 0 before.
         snapshot_signal: the signal that requested a snapshot without a stop, until the snapshot is taken; or None.
+        processes: those that share the run.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -68,7 +70,9 @@ class Launcher:
         referenced: Mapping[str, Any] | None = None,
         conf: str | None = None,
         identity: Mapping[str, Any] | None = None,
+        processes: Processes = ALONE,
     ) -> None:
+        self.processes = processes
         self.run_id = str(uuid.uuid4())
         self.device = _resolve_device(device)
         self.threads = threads
@@ -89,6 +93,7 @@ class Launcher:
         self._workflow: Workflow | None = None
         self._continuing: frozenset[signal.Signals] = frozenset()
         self._takes_snapshots = False
+        self._wishes: dict[str, signal.Signals] = {}
         self._announced = False
 
     @property
@@ -197,7 +202,26 @@ class Launcher:
         self._workflow.stop()
 
     def on_signal(self, number: signal.Signals) -> None:
-        """Notes that a signal requests a snapshot or a stop. A workflow without snapshots stops after the running unit."""
+        """Notes that a signal requests a snapshot or a stop. A workflow without snapshots stops after the running unit.
+
+        Of several processes, each acts on it when all of them know.
+        """
+        if self.processes.size > 1:
+            self._wishes.setdefault("snapshot" if number in self._continuing else "stop", number)
+        else:
+            self._obey(number)
+
+    @property
+    def wishes(self) -> tuple[int, int]:
+        """The signals that have come to this process and that the others do not know yet: for a stop, and for a snapshot."""
+        return self._wishes.pop("stop", 0), self._wishes.pop("snapshot", 0)
+
+    def agree(self, wishes: Sequence[Sequence[int]]) -> None:
+        """Acts on the signals that have come to any of the processes."""
+        for number in [number for kind in zip(*wishes, strict=True) for number in [max(kind)] if number]:
+            self._obey(signal.Signals(number))
+
+    def _obey(self, number: signal.Signals) -> None:
         if number in self._continuing:
             self.snapshot_signal = number
         elif self.stop_signal is None:

@@ -16,6 +16,7 @@ from runner.config.layers.network import normalized_layers
 from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.config.loading import LoaderConfig
 from runner.config.logging_to import LoggersConfig
+from runner.config.sharing import ParallelConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
 from runner.config.training import (
     DecisionConfig,
@@ -115,6 +116,7 @@ class Config:
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     rollback: RollbackConfig = field(default_factory=RollbackConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     logger: Any = None
     """Where metrics go besides `metrics.jsonl`, in this call: `tensorboard`, `mlflow`, `trackio`, `wandb`, a class, a list."""

@@ -19,9 +19,9 @@ LIMITS = ("decision.fail_iterations", "decision.max_epochs")
 
 NOT_OF_THE_RUN = (
     *("mode", "graph", "snapshot", "data", "output", "restore", "device", "threads", "plotters", "report"),
-    *("metrics", "logger", "loggers", "snapshotter"),
+    *("metrics", "logger", "loggers", "snapshotter", "parallel.timeout"),
 )
-"""Sections that may change whenever a run goes on: what the process does, where, and with which snapshots."""
+"""Sections and keys that may change whenever a run goes on: what the process does, where, and with which snapshots."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Identity:
         """
         sections = {key: value for key, value in plain(config).items() if key not in NOT_OF_THE_RUN}
         layers = sections.pop("layers") or {}
-        values = {key: value for key, value in _leaves(sections) if _defaults().get(key) != value}
+        values = {key: value for key, value in _leaves(sections) if _defaults().get(key) != value and key not in NOT_OF_THE_RUN}
         for layer, settings in layers.items():
             defaults = _layer_defaults(settings["type"])
             values |= {key: value for key, value in _leaves(settings, f"layers.{layer}.") if defaults.get(_last(key)) != value}

@@ -37,6 +37,8 @@ from runner.nn.loading.samples import SPLIT_NAMES
 from runner.nn.plotters import ConfusionPlotter, ErrorPlotter, WeightsPlotter
 from runner.nn.rollback import Rollback
 from runner.nn.schedule import LearningRateAdjuster
+from runner.nn.sharding.exchange import Exchange
+from runner.nn.sharding.shards import Shards
 from runner.nn.training.torch_optim import torch_step
 from runner.plots.plotter import Plotter
 from runner.snapshots.snapshotter import Snapshotter
@@ -70,6 +72,7 @@ class StandardWorkflow(Workflow):
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
         rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; without the former there is none.
+        shards: into how many shards each minibatch is cut, a power of two. Default: it is computed as a whole.
         snapshotter_config: the settings of `Snapshotter`, or of `SnapshotterToFile` if they name no store. Default: no
             snapshotter.
 
@@ -93,6 +96,9 @@ class StandardWorkflow(Workflow):
     rollback: Rollback | None
     plotters: list[Plotter]
     snapshotter: Snapshotter | None
+    # Snapshots from before there were shards lack these.
+    shards: Shards | None = None
+    exchange: Exchange | None = None
     device_: torch.device
 
     def __init__(
@@ -110,6 +116,7 @@ class StandardWorkflow(Workflow):
         lr_adjuster_config: Mapping[str, Any] | None = None,
         decision_config: Mapping[str, Any] | None = None,
         rollback_config: Mapping[str, Any] | None = None,
+        shards: int | None = None,
         snapshotter_config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -124,6 +131,8 @@ class StandardWorkflow(Workflow):
         self.evaluator = self._link_evaluator(loss_function, dict(loss_config or {}))
         self.decision = self._link_decision(dict(decision_config or {}))
         self.gradients = self._link_gradients(dict(optimizer_config or {}))
+        if shards is not None:
+            self._link_shards(shards)
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
         self.rollback = self._link_rollback(dict(rollback_config or {}))
         self.plotters = self._link_plotters()
@@ -162,7 +171,8 @@ class StandardWorkflow(Workflow):
 
     def choose_threads(self, asked: int | None) -> int:
         # Results may depend on the number of threads, so a run keeps its own.
-        self.threads = asked or self.threads or self._suitable_threads()
+        # With shards it must not depend on how many cores each process has, either.
+        self.threads = asked or self.threads or (1 if self.shards is not None else self._suitable_threads())
         return self.threads
 
     def _suitable_threads(self) -> int:
@@ -269,7 +279,7 @@ class StandardWorkflow(Workflow):
     def network_units(self) -> list[Unit]:
         """The units between the loader and the evaluator: what a subclass has put there belongs to the network, too."""
         order = self.units_in_dependency_order
-        return order[order.index(self.loader) + 1 : order.index(self.evaluator)]
+        return order[order.index(self.shards or self.loader) + 1 : order.index(self.evaluator)]
 
     @goes_on
     def as_model(self) -> Network:
@@ -284,9 +294,12 @@ class StandardWorkflow(Workflow):
             if step.begin == 0:
                 self.evaluator.reset(step.split)  # the snapshot may be from the middle of this split
             self.loader.serve(step)
-            for unit in layers:
-                unit.run()
-            self.evaluator.run()
+            if self.shards is not None:
+                self.shards.run()
+            else:
+                for unit in layers:
+                    unit.run()
+                self.evaluator.run()
             if step.last:
                 errors[SPLIT_NAMES[step.split]] = self.evaluator.compute(step.split)
                 self.evaluator.reset(step.split)
@@ -376,10 +389,28 @@ class StandardWorkflow(Workflow):
             previous = gradient
         return gradients
 
+    def _link_shards(self, count: int) -> None:
+        """Puts a unit before the layers that runs them shard by shard, and one after the gradients that sums these."""
+        weighted = [unit for unit in self.gradients if isinstance(unit, WeightedGradient)]
+        self.exchange = Exchange(self, weighted, self.forwards)
+        self.exchange.link_from(self.gradients[-1])
+        self.exchange.gate_skip = self.loader.evaluating
+        self.shards = Shards(
+            *(self, count),
+            loader=self.loader,
+            forwards=self.forwards,
+            evaluator=self.evaluator,
+            gradients=self.gradients,
+            exchange=self.exchange,
+        )
+        self.shards.link_attrs(self.loader, "minibatch", "evaluating")
+        self.forwards[0].unlink_from(self.loader)
+        self.forwards[0].link_from(self.shards.link_from(self.loader))
+
     def _link_lr_adjuster(self, settings: Mapping[str, Any]) -> LearningRateAdjuster:
         weighted = [unit for unit in self.gradients if isinstance(unit, WeightedGradient)]
         adjuster = LearningRateAdjuster(self, weighted, **settings)
-        adjuster.link_from(self.gradients[-1])
+        adjuster.link_from(self.exchange or self.gradients[-1])
         adjuster.link_attrs(self.loader, "epoch_number", "evaluating")
         # At the end of an epoch a roll-back may have lowered the rates.
         within = ~self.loader.epoch_ended
@@ -392,7 +423,7 @@ class StandardWorkflow(Workflow):
             return None
         rollback = Rollback(self, self.lr_adjuster, self.forwards, **settings)
         self.lr_adjuster.unlink_before()
-        self.lr_adjuster.link_from(rollback.link_from(self.gradients[-1]))
+        self.lr_adjuster.link_from(rollback.link_from(self.exchange or self.gradients[-1]))
         rollback.link_attrs(self.decision, "improved", ("diverged", "diverged_"))
         rollback.gate_skip = ~self.loader.epoch_ended
         return rollback

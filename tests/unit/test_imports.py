@@ -29,7 +29,7 @@ FLOORS = (
         "thread_pool",
     ),
     ("graph",),
-    ("metrics",),
+    ("metrics", "parallel"),
     ("snapshots",),
     ("config", "datasets", "plots", "loggers"),
     ("nn",),

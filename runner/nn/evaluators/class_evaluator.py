@@ -10,7 +10,7 @@ from torch import Tensor
 
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.evaluators.evaluator import Evaluator, Metric
+from runner.nn.evaluators.evaluator import Evaluator, Found, Metric
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import SPLIT_NAMES
 
@@ -70,12 +70,19 @@ class ClassEvaluator(Evaluator):
         if lowest < 0:
             raise ConfigError(f"{loader!r} has the label {lowest}: labels must be at least 0")
 
-    def count(self, answers: Tensor, labels: Tensor) -> None:
-        """Counts the answers to a minibatch; both have the shape (samples,)."""
-        if len(self.ones_) != len(labels):
-            self.ones_ = labels.new_ones(len(labels))
-        cells = torch.add(answers, labels, alpha=self.classes_) if self.detailed_ else (answers == labels).long()
-        self.counters_[self.minibatch.split].index_add_(0, cells, self.ones_)
+    def cells(self, answers: Tensor, labels: Tensor) -> Tensor:
+        """Returns where the answers of a minibatch are counted; all have the shape (samples,)."""
+        return torch.add(answers, labels, alpha=self.classes_) if self.detailed_ else (answers == labels).long()
+
+    def add(self, found: Found) -> None:
+        step, cells = self.minibatch, found.cells
+        assert cells is not None
+        if len(self.ones_) != len(cells):
+            self.ones_ = cells.new_ones(len(cells))
+        self.counters_[step.split].index_add_(0, cells, self.ones_)
+        self.sums_[step.split].add_(found.total)
+        if found.watched is not None:
+            self.watched_.append((step, found.watched))
 
     def compute(self, split: int) -> float:
         counts = self.counters_[split].cpu()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -42,6 +42,25 @@ class Metric(NamedTuple):
         return ", ".join(f"{name} {self.text(values[name])}" for name in reversed(SPLIT_NAMES) if name in values)
 
 
+class Found(NamedTuple):
+    """What an evaluator finds in samples.
+
+    Attributes:
+        total: what is summed up over the samples, float64, of shape ().
+        watched: a number that is finite if the errors are, of shape (); None in evaluation.
+        cells: for each sample a number of its own, int64, of shape (samples,); None where there are none.
+    """
+
+    total: Tensor
+    watched: Tensor | None = None
+    cells: Tensor | None = None
+
+    def on(self, device: torch.device) -> Found:
+        """Returns the same on a device."""
+        watched, cells = (value if value is None else value.to(device) for value in (self.watched, self.cells))
+        return Found(self.total.to(device), watched, cells)
+
+
 class Evaluator(NetworkUnit):
     """Gives the error at the network's output, and measures the metric of each split.
 
@@ -53,11 +72,14 @@ class Evaluator(NetworkUnit):
 
     Attributes for others:
         err_output_: the error at the network's output.
+        collect_: takes what a minibatch shows, where that of several shards is put together first.
         watched_: of each minibatch of training since `first_not_finite` was asked, a number that is finite if its errors are.
     """
 
     view_group = "evaluator"
 
+    by_shard: ClassVar[bool] = False
+    """Whether `run` gives what it finds to `note`, so that a minibatch can be measured in shards."""
     metric: ClassVar[Metric]
     wants: ClassVar[str]
     """What the output is compared with: the loader has it as `minibatch_<wants>`."""
@@ -70,6 +92,7 @@ class Evaluator(NetworkUnit):
     evaluating: Linked[Bool]
     err_output_: Tensor
     watched_: list[tuple[Minibatch, Tensor]]
+    collect_: Callable[[Found], None] | None
 
     def __init__(self, workflow: Workflow) -> None:
         super().__init__(workflow, "evaluator")
@@ -78,6 +101,18 @@ class Evaluator(NetworkUnit):
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.watched_ = []
+        self.collect_ = None
+
+    def note(self, found: Found) -> None:
+        """Adds up what the samples at hand have shown, unless it is put together with that of other shards first."""
+        if self.collect_ is None:
+            self.add(found)
+        else:
+            self.collect_(found)
+
+    def add(self, found: Found) -> None:
+        """Adds up what a minibatch has shown."""
+        raise NotImplementedError
 
     def first_not_finite(self) -> Minibatch | None:
         """Returns the first minibatch of training whose errors were infinite or not a number, and begins anew.

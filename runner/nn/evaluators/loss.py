@@ -19,7 +19,7 @@ from runner.nn.core.random_stream import Stream
 from runner.nn.core.torch_modules import made
 from runner.nn.evaluators.answer_forms import AS_CLASSES, AS_THEY_ARE, AS_VALUES, as_wanted
 from runner.nn.evaluators.class_evaluator import ERROR, ClassEvaluator
-from runner.nn.evaluators.evaluator import Metric
+from runner.nn.evaluators.evaluator import Found, Metric
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import TRAIN
 from runner.targets import TARGET
@@ -181,13 +181,9 @@ class LossEvaluator(ClassEvaluator):
                 value.backward()
                 self.err_output_ = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).view(output.shape)
         value = value.detach().double().reshape(())
-        self.sums_[self.minibatch.split].add_(value, alpha=len(output))
-        if training:
-            self.watched_.append((self.minibatch, value))
-        if self.classes_:
-            self.count(self._answers(output), self.labels_)
-        else:
-            self.counters_[self.minibatch.split][1] += len(output)
+        # Without classes, all samples are counted in one cell.
+        cells = self.cells(self._answers(output), self.labels_) if self.classes_ else output.new_ones(len(output)).long()
+        self.note(Found(value * len(output), value if training else None, cells))
 
     def _answers(self, output: Tensor) -> Tensor:
         if math.prod(self.output_shape) > 1:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from runner.errors import ConfigError
 from runner.graph import Linked, Workflow
-from runner.nn.evaluators.evaluator import Evaluator, Metric
+from runner.nn.evaluators.evaluator import Evaluator, Found, Metric
 from runner.nn.loading.loader import FullBatchLoader
 
 
@@ -30,6 +30,7 @@ class MSEEvaluator(Evaluator):
         values: for each split how many there were.
     """
 
+    by_shard = True
     metric: ClassVar = Metric("RMSE", 4, "")
     wants: ClassVar = "targets_"
 
@@ -53,14 +54,19 @@ class MSEEvaluator(Evaluator):
             raise ConfigError(f"loss_function=mse: the last layer has {outputs} outputs, and {what} has {wanted} values")
 
     def run(self) -> None:
-        output, split = self.output_, self.minibatch.split
+        output = self.output_
         difference = output - self.targets_.view(output.shape)
         squares = difference.square().sum(dtype=torch.float64)
-        self.sums_[split].add_(squares)
-        self.values[split] += difference.numel()
+        self.note(Found(squares, None if self.evaluating else squares))
         if not self.evaluating:
-            self.watched_.append((self.minibatch, squares))
-            self.err_output_ = difference.div_(len(difference))
+            self.err_output_ = difference.div_(self.minibatch.samples)
+
+    def add(self, found: Found) -> None:
+        step = self.minibatch
+        self.sums_[step.split].add_(found.total)
+        self.values[step.split] += step.samples * math.prod(self.output_shape)
+        if found.watched is not None:
+            self.watched_.append((step, found.watched))
 
     def compute(self, split: int) -> float:
         total, values = self.sums_[split], self.values[split]

@@ -10,6 +10,7 @@ from torch import Tensor
 from runner.errors import ConfigError
 from runner.graph import Linked
 from runner.nn.evaluators.class_evaluator import ClassEvaluator
+from runner.nn.evaluators.evaluator import Found
 from runner.nn.loading.labels import LABELS_FROM
 from runner.nn.loading.loader import FullBatchLoader
 
@@ -29,6 +30,7 @@ class SoftmaxEvaluator(ClassEvaluator):
     """
 
     version = 2
+    by_shard = True
     wants: ClassVar = "labels_"
     outputs_are = "probabilities"
 
@@ -48,12 +50,13 @@ class SoftmaxEvaluator(ClassEvaluator):
 
     def run(self) -> None:
         output, labels = self.output_, self.labels_
-        samples = len(labels)
-        if len(self.minus_ones_) != samples:
-            self.minus_ones_ = output.new_full((samples, 1), -1)
-        self.count(output.argmax(1), labels)
+        cells = self.cells(output.argmax(1), labels)
         chosen = output.gather(1, labels.unsqueeze(1)).clamp_min_(LEAST)
-        self.sums_[self.minibatch.split].sub_(chosen.log_().sum(dtype=torch.float64))
+        losses, watched = chosen.log_().sum(dtype=torch.float64).neg_(), None
         if not self.evaluating:
-            self.err_output_ = output.scatter_add(1, labels.unsqueeze(1), self.minus_ones_).div_(samples)
-            self.watched_.append((self.minibatch, self.err_output_.sum()))
+            if len(self.minus_ones_) != len(labels):
+                self.minus_ones_ = output.new_full((len(labels), 1), -1)
+            error = output.scatter_add(1, labels.unsqueeze(1), self.minus_ones_)
+            self.err_output_ = error.div_(self.minibatch.samples)
+            watched = self.err_output_.sum()
+        self.note(Found(losses, watched, cells))

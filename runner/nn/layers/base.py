@@ -23,6 +23,9 @@ class Forward(NetworkUnit):
         input_shape: the shape of one sample of it.
         evaluating: true when the minibatch is not for training.
 
+    Attributes:
+        rows_: which samples of the minibatch the input is, where it is a shard; None for all.
+
     Attributes for others:
         output_: the result, of shape (samples, *output_shape).
         output_shape: the shape of one sample of it; known after `initialize()`.
@@ -33,10 +36,21 @@ class Forward(NetworkUnit):
     evaluating: Linked[Bool]
     output_: Tensor
     output_shape: Shape
+    rows_: slice | None
 
     def __init__(self, workflow: Workflow, name: str) -> None:
         super().__init__(workflow, name)
         self.demand("input_", "input_shape", "evaluating")
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.rows_ = None
+
+    def draw(self, samples: int) -> None:
+        """Draws the random numbers of a whole minibatch of training, of which each shard takes its rows.
+
+        So the numbers do not depend on which shards this process computes. Called only where a minibatch has shards.
+        """
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns what training changes in the layer, by name: weights, bias, running statistics."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from runner.errors import ConfigError
@@ -50,9 +51,15 @@ class Dropout(Forward):
         if self.evaluating:
             self.output_ = self.input_
             return
-        kept = self.stream.bernoulli(self.input_.shape, 1 - self.dropout_ratio)
+        kept = self._kept(self.input_.shape) if self.rows_ is None else self.kept_[self.rows_]
         self.mask_: Tensor = kept.to(self.input_.device, self.input_.dtype).mul_(1 / (1 - self.dropout_ratio))
         self.output_ = self.input_ * self.mask_
+
+    def draw(self, samples: int) -> None:
+        self.kept_ = self._kept(torch.Size((samples, *self.input_shape)))
+
+    def _kept(self, shape: torch.Size) -> Tensor:
+        return self.stream.bernoulli(shape, 1 - self.dropout_ratio)
 
 
 class DropoutGradient(Gradient):

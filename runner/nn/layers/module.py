@@ -118,6 +118,9 @@ class ModuleGradient(WeightedGradient):
     def parameter_names(self) -> list[str]:
         return [name for name, _ in self.forward.module.named_parameters()]
 
+    def parameter(self, name: str) -> Tensor:
+        return self.forward.module.get_parameter(name)
+
     def is_bias(self, parameter: str) -> bool:
         return self.forward.module.get_parameter(parameter).dim() == 1
 

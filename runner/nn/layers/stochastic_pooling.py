@@ -51,13 +51,21 @@ class StochasticPooling(Pooling):
             return
         weights = self._windows(image.abs() if self.absolute else image.clamp(min=0))
         totals = weights.sum(2)
-        drawn = self.stream.uniform(tuple(totals.shape), 0.5, torch.float64).add_(0.5).to(image.device, image.dtype)
+        drawn = (self._drawn(len(image)) if self.rows_ is None else self.drawn_[self.rows_]).to(image.device, image.dtype)
         chosen = (weights.cumsum(2) <= (drawn * totals).unsqueeze(2)).sum(2, keepdim=True).clamp_(max=weights.shape[2] - 1)
         alive, shape = totals > 0, (len(image), *self.output_shape)
         chosen *= alive.unsqueeze(2)  # the first value is inside the image
         self.indices_ = self.window_indices_.expand(weights.shape).gather(2, chosen).view(shape)
         self.alive_ = alive.view(shape)
         self.output_ = gathered(image, self.indices_) * self.alive_
+
+    def draw(self, samples: int) -> None:
+        self.drawn_ = self._drawn(samples)
+
+    def _drawn(self, samples: int) -> Tensor:
+        """Returns a number from 0 to 1 for each window, of shape (samples, channels, windows)."""
+        channels, rows, columns = self.output_shape
+        return self.stream.uniform((samples, channels, rows * columns), 0.5, torch.float64).add_(0.5)
 
     def _windows(self, image: Tensor) -> Tensor:
         return windows_of(image, self.beyond_, self.kernel, self.stride)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -134,6 +135,7 @@ class WeightedGradient(Gradient):
         steps: what updates each parameter, by its name.
         settings: the keyword arguments of gradient descent, as they are now.
         squares_: where the squared norms of the next gradients are put, for whoever wants to know them.
+        collect_: takes the gradients instead of the parameters, where those of several shards are summed first.
 
     Args:
         needs_err_input: false if nobody reads the error at the input.
@@ -155,6 +157,7 @@ class WeightedGradient(Gradient):
     steps: dict[str, Step]
     settings: dict[str, float | None]
     squares_: list[Tensor] | None
+    collect_: Callable[[str, Tensor], None] | None
 
     def __init__(
         self,
@@ -191,6 +194,7 @@ class WeightedGradient(Gradient):
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.squares_ = None
+        self.collect_ = None
 
     def initialize(self) -> None:
         for parameter, step in self.steps.items():
@@ -199,6 +203,11 @@ class WeightedGradient(Gradient):
     def parameter_names(self) -> list[str]:
         """Returns the names of the parameters that are updated."""
         return ["weights", "bias"]
+
+    def parameter(self, name: str) -> Tensor | None:
+        """Returns one of the parameters; None if the layer does without it."""
+        found: Tensor | None = getattr(self.forward, name)
+        return found
 
     def is_bias(self, parameter: str) -> bool:
         """Returns whether a parameter has the settings of a bias."""
@@ -226,6 +235,13 @@ class WeightedGradient(Gradient):
 
     def apply(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
         """Updates a parameter with its gradient. Every gradient that is a tensor meets its parameter here."""
+        if self.collect_ is None:
+            self.update(name, parameter, gradient)
+        else:
+            self.collect_(name, gradient)
+
+    def update(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
+        """Updates a parameter with the gradient of the whole minibatch."""
         if self.squares_ is not None:
             self.squares_.append(gradient.square().sum(dtype=torch.float64))
         self.steps[name].update(parameter, gradient, self.rate_factor)
@@ -237,7 +253,7 @@ class WeightedGradient(Gradient):
         the gradient itself takes the way of all others, by `apply`.
         """
         step = self.steps[name]
-        if isinstance(step, SGD):
+        if isinstance(step, SGD) and self.collect_ is None:
             if self.squares_ is not None:
                 self.squares_.append(torch.mm(error.t(), inputs).square().sum(dtype=torch.float64))
             step.update_fused(parameter, error, inputs, self.rate_factor)

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 UNCHANGED = (1.0, 0.0)
 """The normalizer that maps every value to itself."""
+ALL = slice(None)
+"""All rows."""
 OTHER_DATA = frozenset({"validation", "validation_dir", "validation_file"})
 """Attributes of loaders that name a validation set."""
 
@@ -50,6 +52,7 @@ class FullBatchLoader(NetworkUnit):
         feature_names: the names of a sample's values, or of the columns that they come from; empty where they have none.
         keeps_integers: whether the units after the loader take integers that are not normalised as they are.
         allow_changed_data_: whether a restored run accepts other data than it had so far.
+        serves_shards_: whether another unit calls `serve` for one shard of the minibatch after the other.
         only_scored_: whether the data only serve to score the network, so that they need not be those of the run.
 
     Args:
@@ -158,6 +161,7 @@ class FullBatchLoader(NetworkUnit):
         super().init_unpickled()
         self.allow_changed_data_ = False
         self.only_scored_ = False
+        self.serves_shards_ = False
 
     def load_data(self) -> dict[int, Samples]:
         """Returns the samples of each split; there must be some of TRAIN, unless `needs_training_set` says otherwise.
@@ -304,7 +308,10 @@ class FullBatchLoader(NetworkUnit):
         if self.position == 0:
             self._shuffle()
         step = self.epoch_[self.position]
-        self.serve(step)
+        if self.serves_shards_:
+            self.announce(step)
+        else:
+            self.serve(step)
         self.position += 1
         if step.epoch_ends:
             self.position = 0
@@ -317,10 +324,22 @@ class FullBatchLoader(NetworkUnit):
         elif self.permutation is None or len(self.permutation) != size:
             self.permutation = torch.arange(size, dtype=torch.int32)
 
-    def serve(self, step: Minibatch) -> None:
-        """Makes one minibatch the current one."""
+    def announce(self, step: Minibatch) -> None:
+        """Makes one minibatch the current one, without its samples."""
+        self.minibatch = step
+        self.evaluating <<= step.split != TRAIN
+        self.epoch_ended <<= step.epoch_ends
+
+    def serve(self, step: Minibatch, rows: slice = ALL) -> None:
+        """Makes one minibatch, or a shard of it, the current one.
+
+        Args:
+            step: the minibatch.
+            rows: which of its samples.
+        """
+        self.announce(step)
         key = step.split
-        which: slice | Tensor = slice(step.begin, step.end)
+        which: slice | Tensor = slice(*(step.begin + row for row in rows.indices(step.samples)[:2]))
         if key == TRAIN:
             assert self.permutation is not None
             which = self.permutation[which].to(self.data_[key].device)
@@ -329,9 +348,6 @@ class FullBatchLoader(NetworkUnit):
             self.minibatch_labels_ = _taken(self.labels_[key], which)
         own = self.targets_ is not self.data_
         self.minibatch_targets_ = _taken(self.targets_[key], which) if own else self.minibatch_data_
-        self.minibatch = step
-        self.evaluating <<= key != TRAIN
-        self.epoch_ended <<= step.epoch_ends
 
     def evaluation(self) -> list[Minibatch]:
         """Returns the minibatches of the validation and the test set."""

@@ -25,6 +25,11 @@ class Minibatch:
     last: bool
     epoch_ends: bool
 
+    @property
+    def samples(self) -> int:
+        """How many samples it has."""
+        return self.end - self.begin
+
 
 def epoch(lengths: Sequence[int], size: int) -> list[Minibatch]:
     """Returns the minibatches of an epoch in their order: of the training, the validation and the test set.

@@ -1,0 +1,136 @@
+"""The unit that sums the gradients of all shards, and updates the weights with the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from runner.graph import Workflow
+from runner.nn.core.network_unit import NetworkUnit
+from runner.nn.layers.base import Forward
+from runner.nn.layers.weighted import WeightedGradient
+from runner.parallel.pairwise import PairwiseSum
+from runner.parallel.processes import ALONE, Processes
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one tensor has its numbers in a row, in the order in which they lie in memory."""
+
+    begin: int
+    end: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @classmethod
+    def of(cls, begin: int, tensor: Tensor) -> Place:
+        """Returns the place of a tensor that begins there."""
+        dense = tensor.detach().clone()  # which has no gaps
+        return cls(begin, begin + dense.numel(), tuple(dense.shape), dense.stride())
+
+    def view(self, row: Tensor) -> Tensor:
+        """Returns the numbers in a row as a tensor."""
+        return row.as_strided(self.shape, self.stride, row.storage_offset() + self.begin)
+
+
+class Exchange(NetworkUnit):
+    """Sums what the shards of a minibatch give, in the order of a tree, and updates the weights with the sum.
+
+    One row of numbers holds all that a shard gives: the gradients, for each whether there was one, and what else training
+    changes in layers, such as running statistics. Of the latter, the mean change counts.
+
+    Attributes:
+        gradients: the units whose gradients are summed.
+        forwards: the layers.
+    """
+
+    view_group = "trainer"
+
+    gradients: list[WeightedGradient]
+    forwards: list[Forward]
+
+    def __init__(self, workflow: Workflow, gradients: Sequence[WeightedGradient], forwards: Sequence[Forward]) -> None:
+        super().__init__(workflow, "exchange")
+        self.gradients = list(gradients)
+        self.forwards = list(forwards)
+
+    def initialize(self) -> None:
+        launcher = None if self.workflow is None else self.workflow.launcher
+        self.processes_: Processes = ALONE if launcher is None else launcher.processes
+        self._lay_out()
+        for unit in self.gradients:
+            unit.collect_ = partial(self._collect, unit)
+        size = self.processes_.size
+        self.sum_ = PairwiseSum(-(-self.flags_.stop // size) * size, self.dtype, self.device)
+
+    def _lay_out(self) -> None:
+        """Gives each parameter and each running statistic its place in a row."""
+        begin = 0
+        self.parameters_: dict[tuple[WeightedGradient, str], Place] = {}
+        for unit in self.gradients:
+            for name in unit.steps:
+                if (parameter := unit.parameter(name)) is not None:
+                    self.parameters_[unit, name] = place = Place.of(begin, parameter)
+                    begin = place.end
+        own = {unit.forward: set(unit.steps) for unit in self.gradients}
+        self.statistics_: list[tuple[Tensor, Place]] = []
+        for forward in self.forwards:
+            for name, value in forward.tensors().items():
+                if name not in own.get(forward, ()) and value.dtype != torch.bool and not value.is_complex():
+                    self.statistics_.append((value, place := Place.of(begin, value)))
+                    begin = place.end
+        self.flags_ = slice(begin, begin + len(self.parameters_))
+        self.ones_ = torch.ones(len(self.parameters_), dtype=self.dtype, device=self.device)
+
+    def begin_minibatch(self, shards: int) -> None:
+        """Begins with the first shard of this process.
+
+        Args:
+            shards: how many of the minibatch's shards have samples.
+        """
+        self.shards_ = shards
+        self.before_ = [value.clone() for value, _ in self.statistics_]
+
+    def begin_shard(self) -> None:
+        """Begins with a shard: its gradients come next."""
+        self.row_ = self.sum_.row()
+        self.missing_ = set(self.parameters_)
+        for (value, _), before in zip(self.statistics_, self.before_, strict=True):
+            value.copy_(before)
+
+    def _collect(self, unit: WeightedGradient, name: str, gradient: Tensor) -> None:
+        self.parameters_[unit, name].view(self.row_).copy_(gradient)
+        self.missing_.discard((unit, name))
+
+    def end_shard(self) -> None:
+        """Adds what the shard has given."""
+        row, flags = self.row_, self.ones_
+        if self.missing_:
+            flags = torch.tensor([float(key not in self.missing_) for key in self.parameters_]).to(self.ones_)
+            for place in map(self.parameters_.__getitem__, self.missing_):
+                row[place.begin : place.end] = 0
+        row[self.flags_].copy_(flags)
+        row[self.flags_.stop :] = 0
+        for (value, place), before in zip(self.statistics_, self.before_, strict=True):
+            # What has not changed may be infinite, as in a mask.
+            place.view(row).copy_(torch.where(value == before, torch.zeros_like(value), value - before))
+        self.sum_.add(row)
+
+    def add_empty_shard(self) -> None:
+        """Adds a shard without samples."""
+        self.sum_.add(self.sum_.row().zero_())
+
+    def run(self) -> None:
+        """Sums over all processes, and updates."""
+        total = self.processes_.total(self.sum_.take())
+        given = total[self.flags_].tolist()
+        for ((unit, name), place), shards in zip(self.parameters_.items(), given, strict=True):
+            if shards and (parameter := unit.parameter(name)) is not None:
+                unit.update(name, parameter, place.view(total))
+        for (value, place), before in zip(self.statistics_, self.before_, strict=True):
+            mean = place.view(total) / self.shards_
+            value.copy_(before + (mean if value.is_floating_point() else mean.round().to(value.dtype)))
