@@ -1,6 +1,6 @@
 """Makes docs/configuration.md of the schema: python docs/configuration.py > docs/configuration.md"""
 
-from runner.config import config, logging_to, sharing, training
+from runner.config import config, logging_to, sharing, sweeping, training
 from runner.config import loading as data
 from runner.config import snapshotting as snapshots
 from runner.config.documentation import keys
@@ -34,9 +34,9 @@ below the key of the folder's name; with `# @package _global_` as their first li
 
 `eval "$(veles-run -sc install=bash)"` has the shell complete confs, keys, values and paths (also in zsh; `install=fish`).
 
-All jobs of a sweep have the same seed, which is drawn and shown if none is typed. The folder of a run is
-`outputs/NAME/DATE/TIME`, of a job of a sweep `multirun/NAME/DATE/TIME/NUMBER`. What did not run, such as an evaluation or a
-wrong key, leaves no folder in `outputs`.
+All jobs of a sweep have the same seed, which is drawn and shown if none is typed; `sweep=` goes on with one
+([sweeps.md](sweeps.md)). The folder of a run is `outputs/NAME/DATE/TIME`, of a job of a sweep `multirun/NAME/DATE/TIME/NUMBER`.
+What did not run, such as an evaluation or a wrong key, leaves no folder in `outputs`.
 
 This page is generated from the schema: `python docs/configuration.py > docs/configuration.md`.
 """
@@ -141,6 +141,7 @@ SECTIONS = (
     ("Weights & Biases", "loggers.wandb.", logging_to.WandBConfig),
     ("snapshotter", "snapshotter.", snapshots.SnapshotterConfig),
     ("restore", "restore.", snapshots.RestoreConfig),
+    ("sweep", "sweep.", sweeping.SweepConfig),
 )
 
 

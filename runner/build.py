@@ -23,7 +23,7 @@ from runner.targets import TARGET, check_arguments, locate
 LAUNCH_KEYS = frozenset(
     (
         *("mode", "graph", "snapshot", "data", "output", "device", "threads", "plotters", "report", "logger", "loggers"),
-        *("restore", "parallel.timeout"),
+        *("restore", "sweep", "parallel.timeout"),
     )
 )
 """Keys that apply to a process, not to a run: they may differ each time a run is resumed."""

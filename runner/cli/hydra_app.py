@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import sys
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,6 +24,7 @@ from omegaconf.errors import GrammarParseError
 
 from runner import passwords
 from runner.cli import conf_files, output, run_folder, sweep_stop
+from runner.cli.sweeping import seed
 from runner.config import Config
 from runner.config.veles import translated
 from runner.config.yaml_texts import as_written, check_references
@@ -47,6 +47,7 @@ _HELP = """veles-run: runs a workflow from a conf file, and continues it from an
   veles-run snapshot=FILE mode=predict data=new.csv output=out.csv   predict
   veles-run mnist snapshotter.odbc=DSN         keep the snapshots in a database
   veles-run -m mnist loader.minibatch_size=50,100   run one after the other
+  veles-run -m mnist loader.minibatch_size=50,100 sweep=latest   go on with this sweep (also sweep=auto, sweep=FOLDER)
 
 $APP_CONFIG_GROUPS
   veles-run NAME --help          every key of a conf, with its type, its value there, and what it means
@@ -70,6 +71,7 @@ class App(Config):
             {"conf": None},
             {"override hydra/job_logging": "veles"},
             {"override hydra/hydra_logging": "veles"},
+            {"override hydra/sweeper": "veles"},
         ]
     )
     hydra: Any = field(
@@ -121,6 +123,9 @@ _HYDRA_LOGGING = {
     "disable_existing_loggers": False,
 }
 """What Hydra itself says, such as the jobs of a sweep."""
+
+
+_COMBINATIONS = {"_target_": "hydra_plugins.veles_run.Combinations", "max_batch_size": None, "params": None}
 
 
 class ConfFolder(FileConfigSource):
@@ -208,14 +213,14 @@ def register() -> None:
     store.store(name="config", node=App)
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
     store.store(group="hydra/hydra_logging", name="veles", node=_HYDRA_LOGGING, package="hydra.hydra_logging")
+    store.store(group="hydra/sweeper", name="veles", node=_COMBINATIONS)
     JobReturn.return_value = JobReturn.return_value.getter(_return_value)  # type: ignore[attr-defined,method-assign]
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
     # Resolvers reach the processes in which a launcher runs jobs, with what they hold.
     run_folder.name_runs()
-    seed = secrets.randbits(32)
     OmegaConf.register_new_resolver("quiet_level", lambda: "WARNING" if os.environ.get(output.QUIET) else "INFO", replace=True)
-    OmegaConf.register_new_resolver("sweep_seed", lambda: seed, replace=True)
+    seed.use(seed.drawn())
 
 
 def _return_value(returned: JobReturn) -> Any:

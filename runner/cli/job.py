@@ -28,6 +28,7 @@ from runner.cli import (
     console,
     evaluating,
     overview,
+    own_snapshot,
     run_folder,
     run_identity,
     source,
@@ -37,7 +38,9 @@ from runner.cli import (
 from runner.cli.parallel import check_alone
 from runner.cli.request import Request, job_part, relative
 from runner.cli.short_command import ShortCommand
+from runner.cli.sweeping import seed as sweep_seed
 from runner.config import Config, Mode
+from runner.config.sweeping import SweepSeed
 from runner.errors import ConfigError, RunError, RunnerError, SnapshotError, SnapshotNotFoundError
 from runner.graph import Workflow, random_state
 from runner.launcher import Launcher
@@ -84,13 +87,19 @@ def run(node: DictConfig) -> Outcome:
 
 def _job(node: DictConfig, request: Request) -> Outcome:
     schema.check_use(node.mode, node.snapshot, node.data, node.output)
+    if not request.sweep and (named := [key for key in request.typed_keys if key.startswith("sweep.")]):
+        raise ConfigError(f"{named[0]} is for sweeps: veles-run -m")
     if node.output == STANDARD:
         console.to_stderr()
     taken_over = schema.let_optimizer_take_over(node, request.typed_keys)
     if node.snapshot:
         node.snapshot = concealed(node.snapshot).replace("${", "\\${")  # it is resolved already
     with Claims() as claims, kept_modules.apart():
-        restored = source.find_snapshot(node, request, claims)
+        restored = own_snapshot.find_snapshot(node, request, claims)
+        if restored is not None:
+            request = request.without_snapshot()  # the job began with it; now it goes on with its own
+        else:
+            restored = source.find_snapshot(node, request, claims)
         if restored is None:
             if node.mode is not Mode.train:
                 what = f"mode={node.mode.value} needs a snapshot"
@@ -115,7 +124,11 @@ def _fresh(node: DictConfig, request: Request, taken_over: list[str], claims: Cl
     without_effect.check(node, request.typed_keys)
     build.check_seed(config.seed)
     drawn = config.seed is None
-    node.seed = config.seed = _drawn_seed(request) if config.seed is None else config.seed
+    if not drawn and config.sweep.seed is SweepSeed.per_job:
+        raise ConfigError(
+            f"seed={config.seed} is one seed for all jobs, and sweep.seed=per_job draws one for each: leave one out"
+        )
+    node.seed = config.seed = _drawn_seed(node, request) if config.seed is None else config.seed
     workflow = build.build(config, name=name, seed=config.seed, output_dir=request.output_dir)
     if config.graph:
         return _draw(workflow, config.graph)
@@ -129,13 +142,13 @@ def _fresh(node: DictConfig, request: Request, taken_over: list[str], claims: Cl
     return _run(workflow, launcher, commands, config, claim)
 
 
-def _drawn_seed(request: Request) -> int:
-    """Returns a seed that nobody has chosen: the jobs of a sweep compare settings, so all of them get the same one."""
+def _drawn_seed(node: DictConfig, request: Request) -> int:
+    """Returns a seed that nobody has chosen: the jobs of a sweep compare settings, so they share one."""
     if not request.sweep:
         return random_state.draw_seed()
-    seed: int = OmegaConf.create({"seed": "${sweep_seed:}"}).seed
-    _tell_seed(seed)
-    return seed
+    if node.sweep.seed is SweepSeed.shared:
+        _tell_seed(sweep_seed.of_sweep())
+    return sweep_seed.of(node.sweep.seed, request.output_dir)
 
 
 @cache

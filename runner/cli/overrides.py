@@ -43,6 +43,8 @@ FREE_SECTIONS = (
 )
 """Sections whose keys the schema does not list; they are checked when the configuration is read."""
 
+SWEEP, FOLDER = "sweep=", "sweep.folder"
+"""How the sweep that goes on is typed, and the key."""
 _URLS = ("snapshot=", "snapshotter.directory=")
 """What may be a URL."""
 _FLAGS_WITH_VALUE = (
@@ -61,6 +63,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         ConfigError: `snapshot` or the conf is given more than once, or `--snapshot` without a value.
     """
     typed, flags = split(arguments)
+    typed = [f"{FOLDER}={text[len(SWEEP) :]}" if text.startswith(SWEEP) else text for text in typed]
     result = [_hydra_override(_concealed(argument if _is_override(argument) else _named(argument))) for argument in typed]
     confs = [argument for argument in result if argument.startswith("conf=")]
     if len(confs) > 1:

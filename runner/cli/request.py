@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from runner.targets import TARGET
 NOT_OF_THE_JOB = ("hydra", "defaults")
 """Keys of Hydra's own."""
 NAME = "workflow.name"
-NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "data", "output", "restore")
+NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "data", "output", "restore", "sweep")
 SEARCHED = ("snapshotter.directory", "snapshotter.odbc", "snapshotter.table", "snapshotter.create_table", "snapshotter.spool")
 """Keys that also say where `latest` and `auto` look for snapshots."""
 
@@ -77,6 +77,10 @@ class Request:
         """The snapshot as it was typed, its references unresolved; empty if it was not."""
         texts = [text for text in self.typed if _key(text) == "snapshot"]
         return str(OverridesParser.create().parse_override(texts[0]).value() or "") if texts else ""
+
+    def without_snapshot(self) -> Request:
+        """Returns the same without a snapshot that was named."""
+        return replace(self, typed=[text for text in self.typed if _key(text) != "snapshot"])
 
     @property
     def branches(self) -> bool:

@@ -134,6 +134,10 @@ def _arguments(typed: Sequence[str]) -> list[str]:
         print(" ".join(completion.choices(os.environ.get("COMP_LINE", ""))))
         raise SystemExit(0)
     arguments = groups.settled(arguments)
+    if any(argument.startswith(f"{overrides.FOLDER}=") for argument in arguments):
+        from runner.cli import sweep_finding
+
+        arguments = sweep_finding.settled(arguments)
     if flags.help and any(argument.startswith("conf=") for argument in arguments):
         print(keys_help.text([argument for argument in arguments if not argument.startswith("-")]))
         raise SystemExit(0)

@@ -31,12 +31,12 @@ def name_runs(arguments: Sequence[str] = ()) -> None:
     Args:
         arguments: normalized ones.
     """
-    time, name = f"{datetime.now():%H-%M-%S}-{secrets.token_hex(3)}", _name(arguments)
+    time, name = f"{datetime.now():%H-%M-%S}-{secrets.token_hex(3)}", name_of(arguments)
     OmegaConf.register_new_resolver("run_time", lambda: time, replace=True)
     OmegaConf.register_new_resolver("run_name", lambda: name, replace=True)
 
 
-def _name(arguments: Sequence[str]) -> str:
+def name_of(arguments: Sequence[str]) -> str:
     """Returns the name of the conf; without one, that of the class or the snapshot that was typed."""
     typed = {key.lstrip("+"): value.strip("'\"") for key, _, value in (argument.partition("=") for argument in arguments)}
     confs = typed.get("conf", "").split(",")

@@ -39,10 +39,7 @@ def find_snapshot(node: DictConfig, request: Request, claims: Claims) -> Restore
     source = node.snapshot
     if not source:
         return None
-    settings = node.restore
-    trusted = (*settings.trusted, *named_modules(node))
-    kept_code = settings.code == "snapshot"
-    policy = Policy(settings.trust, trusted, settings.key, dict(settings.renamed), settings.max_bytes, kept_code)
+    policy = policy_of(node)
     wanted = request.workflow_name(node)
     if source in ("latest", "auto"):
         return find_newest(node, request, policy, claims)
@@ -53,6 +50,14 @@ def find_snapshot(node: DictConfig, request: Request, claims: Claims) -> Restore
             f" {wanted!r}: leave conf out, or name a snapshot of {wanted!r}"
         )
     return restored
+
+
+def policy_of(node: DictConfig) -> Policy:
+    """Returns how far the call trusts a snapshot."""
+    settings = node.restore
+    trusted = (*settings.trusted, *named_modules(node))
+    kept_code = settings.code == "snapshot"
+    return Policy(settings.trust, trusted, settings.key, dict(settings.renamed), settings.max_bytes, kept_code)
 
 
 def named_modules(node: DictConfig) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from omegaconf import DictConfig
 
 from runner import shell, signals
 from runner.cli.console import is_quiet
+from runner.cli.overrides import FOLDER, as_override
 from runner.cli.shelf.printing import Column, say, table
 from runner.cli.sweep_stop import Passing, in_other_processes, passed_on
 from runner.errors import ConfigError, RunnerError
 from runner.report import sweep_files, write_report
-from runner.report.sweep_jobs import Job, Sweep, read_sweep
+from runner.report.sweep_jobs import NOT_BEGUN, Job, Sweep, read_sweep
 from runner.snapshots.announcements import megabytes
 from runner.text import shown
 
@@ -29,6 +30,8 @@ MEASURED = "snapshotter."
 """The section of which a sweep compares what snapshots cost."""
 MOST_RESTORED = 200 << 20
 """Bytes of a snapshot that is restored to see how long that takes."""
+_PLACED = (f"{FOLDER}=", "hydra.sweep.dir=")
+"""What the command that goes on says by `sweep=FOLDER`."""
 REPEATED = 3
 """How many times it is restored; the shortest time counts."""
 
@@ -42,12 +45,14 @@ class Begun:
         report: whether a report is wanted.
         command: what is typed to go on with it, if it is stopped.
         passing: passes signals on to jobs in other processes; None if they run in this one.
+        planned: how many jobs it has in all; None if the sweeper does not say.
     """
 
     folder: Path
     report: bool
     command: str
     passing: Passing | None
+    planned: int | None = None
 
 
 _begun: list[Begun] = []
@@ -61,10 +66,15 @@ def begin(config: DictConfig) -> None:
         config: what Hydra tells its callbacks.
     """
     folder = Path(config.hydra.sweep.dir)
-    typed = [argument.lstrip("+") for argument in sys.argv[1:] if not argument.lstrip("+").startswith("snapshot=")]
-    command = shell.join(["veles-run", *typed, "snapshot=auto"])
+    typed = [text for text in (argument.lstrip("+") for argument in sys.argv[1:]) if not text.startswith(_PLACED)]
+    command = shell.join(["veles-run", *typed, as_override("sweep", str(folder))])
     passing = _passing.enter_context(passed_on(folder)) if in_other_processes(config.hydra) else None
     _begun.append(Begun(folder, config.get("report") is not False, command, passing))
+
+
+def plan(count: int) -> None:
+    """Notes how many jobs the sweep under way has in all."""
+    _begun[-1] = replace(_begun[-1], planned=count)
 
 
 def is_elsewhere() -> bool:
@@ -101,7 +111,10 @@ def _tell(begun: Begun) -> None:
         table(sweep.ranked, _columns(sweep, restoring))
         if (best := sweep.best) is not None:
             say(_best(sweep, best))
-        if any(job.status == "stopped" for job in sweep.jobs):
+        waiting = _waiting(sweep, begun.planned)
+        if waiting:
+            say(f"{waiting} {'job has' if waiting == 1 else 'jobs have'} not begun")
+        if waiting or any(job.status == "stopped" for job in sweep.jobs):
             say(f"Continue the sweep: {begun.command}")
     try:
         sweep_files.write_files(sweep, restoring)
@@ -109,6 +122,12 @@ def _tell(begun: Begun) -> None:
         log.warning("%s cannot be written: %s", sweep_files.CSV, error.strerror or error)
     if begun.report:
         _report(begun.folder)
+
+
+def _waiting(sweep: Sweep, planned: int | None) -> int:
+    """Returns how many jobs have not begun."""
+    idle = sum(job.status == NOT_BEGUN for job in sweep.jobs)
+    return idle if planned is None else max(planned - len(sweep.jobs), 0) + idle
 
 
 def _best(sweep: Sweep, best: Job) -> str:

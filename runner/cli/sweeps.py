@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
 from runner import places
 from runner.cli import sweep_stop
 from runner.cli.job import Outcome, failure
-from runner.errors import RunError, with_notes
+from runner.errors import RunError, RunInUseError, with_notes
 from runner.loggers.metrics_file import MetricsFile
 from runner.metrics.run_files import RESULT
 from runner.passwords import redact
+from runner.report.sweep_jobs import NOT_BEGUN
+from runner.snapshots.stores.lock import locked
 
 log = logging.getLogger(__name__)
+
+LOCK = ".lock"
+"""A file in the folder of a job, or of a sweep, which the process has locked that runs it."""
+LONGEST_STOP = 60.0
+"""Seconds that a job has to stop, before another process with the same one gives up."""
 
 failures: list[str] = []
 """What this process has told of jobs that failed, with the job's number and overrides."""
@@ -31,11 +40,36 @@ def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
         SystemExit: a signal has stopped it, and so ends the sweep; in another process, the sweep is told otherwise.
     """
     config = HydraConfig.get()
+    with _alone(Path(config.runtime.output_dir)):
+        return _job_of_a_sweep(config, run)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for a process that is about to stop with the same job, as those do whose sweep was killed.
+
+    Raises:
+        RunInUseError: it has not stopped.
+    """
+    given_up = time.monotonic() + LONGEST_STOP
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(folder / LOCK, str(folder)))
+                break
+            except RunInUseError:
+                if time.monotonic() > given_up:
+                    raise
+                time.sleep(sweep_stop.INTERVAL)
+        yield
+
+
+def _job_of_a_sweep(config: Any, run: Callable[[], Outcome]) -> float | None:
     result, sweep = Path(config.runtime.output_dir, RESULT), Path(config.sweep.dir)
     result.unlink(missing_ok=True)  # it would be of an earlier run
     elsewhere = sweep_stop.in_other_processes(config)
     if elsewhere and sweep_stop.stop_of(sweep) is not None:
-        MetricsFile(result.parent).finish({"status": "not begun"})
+        MetricsFile(result.parent).finish({"status": NOT_BEGUN})
         return None
     try:
         with sweep_stop.stopped_with_the_sweep(sweep) if elsewhere else nullcontext():

@@ -18,6 +18,7 @@ from runner.config.loading import LoaderConfig
 from runner.config.logging_to import LoggersConfig
 from runner.config.sharing import ParallelConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
+from runner.config.sweeping import SweepConfig
 from runner.config.training import (
     DecisionConfig,
     LearningRateConfig,
@@ -123,6 +124,7 @@ class Config:
     loggers: LoggersConfig = field(default_factory=LoggersConfig)
     snapshotter: SnapshotterConfig = field(default_factory=SnapshotterConfig)
     restore: RestoreConfig = field(default_factory=RestoreConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
         within("threads", self.threads, 1, MOST_THREADS)
@@ -258,6 +260,15 @@ def let_optimizer_take_over(node: DictConfig, typed: Collection[str]) -> list[st
 
 def plain(config: Config) -> dict[str, Any]:
     """Returns the configuration as plain data, as snapshots keep it."""
-    node = OmegaConf.structured(config)
-    container: dict[str, Any] = OmegaConf.to_container(node, resolve=False, enum_to_str=True)  # type: ignore[assignment]
-    return container
+    return {item.name: _plain(getattr(config, item.name)) for item in fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    # OmegaConf would do the same, a hundred times slower: each job of a sweep needs it several times.
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.name if isinstance(value, Enum) else value

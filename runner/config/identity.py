@@ -19,7 +19,7 @@ LIMITS = ("decision.fail_iterations", "decision.max_epochs")
 
 NOT_OF_THE_RUN = (
     *("mode", "graph", "snapshot", "data", "output", "restore", "device", "threads", "plotters", "report"),
-    *("metrics", "logger", "loggers", "snapshotter", "parallel.timeout"),
+    *("metrics", "logger", "loggers", "snapshotter", "sweep", "parallel.timeout"),
 )
 """Sections and keys that may change whenever a run goes on: what the process does, where, and with which snapshots."""
 

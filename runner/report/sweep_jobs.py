@@ -16,6 +16,8 @@ from runner.snapshots.stores.store import Entry
 
 MOST_JOBS = 10_000
 """The most jobs that are looked at."""
+NOT_BEGUN = "not begun"
+"""The status of a job that the sweep was stopped before."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Job:
         name: of its folder: the number, unless the user has chosen another.
         folder: its folder.
         typed: its overrides, by key.
-        status: `finished`, `stopped`, `failed`, or `no snapshot` where nothing says more.
+        status: `finished`, `stopped`, `failed`, `not begun`, or `no snapshot` where nothing says more.
         objective: what the sweep minimizes; None if the job has none.
         best_epoch, epochs: numbers of epochs; None if not known.
         seconds: how long its last process has run; None if not known.
@@ -123,7 +125,7 @@ def _job(folder: Path) -> Job:
     return Job(
         name=folder.name,
         folder=folder,
-        typed=dict(text.partition("=")[::2] for text in files.typed_overrides(folder)),
+        typed=dict(text.partition("=")[::2] for text in files.typed_overrides(folder) if not text.startswith("sweep.")),
         status=str(
             result.get("status") or ("finished" if header and header.complete else "stopped" if header else "no snapshot")
         ),

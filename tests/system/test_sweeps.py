@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import time
@@ -67,24 +66,6 @@ def test_snapshots_are_compared_on_other_data(veles_run: Run, tmp_path: Path) ->
     assert dict(zip(table["snapshot"], table["objective"].round(2), strict=True)) == told
     assert sorted(told) == snapshots
     assert list(table["objective"]) == sorted(told.values())
-
-
-def test_a_stopped_sweep_is_continued_by_the_command_that_it_prints(veles_run: Run, tmp_path: Path) -> None:
-    sweep = ("-m", *SMALL, "decision.max_epochs=60", "layers.fc1.learning_rate=0.1,0.2,0.3", "seed=1")
-    veles_run(*sweep, "hydra.sweep.dir=whole")
-    # The second job is stopped after its third epoch.
-    with subprocess.Popen([*VELES_RUN, *sweep], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        lines = iter(process.stdout.readline, "")
-        for _ in range(60 + 3):
-            next(line for line in lines if line.startswith("Epoch "))
-        process.terminate()
-        output = "".join(lines)
-    assert process.returncode == 75
-    (command,) = re.findall("^Continue the sweep: veles-run (.*)$", output, re.MULTILINE)
-    veles_run(*shlex.split(command), "hydra.sweep.dir=again")
-    tables = [pandas.read_csv(tmp_path / name / "sweep.csv") for name in ("whole", "again")]
-    columns = ["job", "layers.fc1.learning_rate", "status", "objective", "best_epoch", "epochs"]
-    assert tables[0][columns].equals(tables[1][columns])
 
 
 @pytest.mark.parametrize(

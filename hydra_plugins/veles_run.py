@@ -1,0 +1,33 @@
+"""The sweepers of veles-run. Hydra takes plugins from this package alone, and imports it whenever it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class Combinations(Sweeper):
+    """A job for each combination of the values that are typed, in a sweep that can go on.
+
+    Args:
+        max_batch_size: the most jobs that the launcher is given together. Default: all.
+        params: what is swept besides what is typed, by key.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: Mapping[str, str] | None) -> None:
+        self._at_once = max_batch_size
+        self._params = [f"{key}={value}" for key, value in (params or {}).items()]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from runner.cli.sweep_running import Running
+
+        self._running = Running(hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from runner.cli import sweep_combinations
+
+        return sweep_combinations.sweep(self._running, [*self._params, *arguments], self._at_once)

@@ -1,0 +1,46 @@
+"""The usual sweep: a job for each combination of the values that are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+
+from runner.cli import sweep_end
+from runner.cli.sweep_running import Running, check
+from runner.cli.sweeping import typed
+from runner.cli.sweeping.jobs import Folders, Job, Plan
+
+
+def sweep(running: Running, arguments: Sequence[str], at_once: int | None) -> Sequence[Sequence[JobReturn]]:
+    """Runs the jobs that are not done; returns what the launcher tells of them, batch by batch.
+
+    Args:
+        running: the sweep.
+        arguments: what is typed for the jobs.
+        at_once: the most jobs that the launcher is given together. Default: all.
+
+    Raises:
+        RunnerError, HydraException: a job has failed, or an argument is wrong.
+    """
+    overrides = OverridesParser.create(config_loader=running.context.config_loader).parse_overrides(list(arguments))
+    (combinations,) = BasicSweeper.split_arguments(overrides, None)
+    with running.begun(arguments):
+        plan = _plan(running, arguments, combinations)
+        sweep_end.plan(len(combinations))
+        running.tell(plan, len(combinations))
+        returned = []
+        for begin in range(0, len(plan.jobs), at_once or len(plan.jobs) or 1):
+            returned.append(running.run(plan.jobs[begin : begin + at_once] if at_once else plan.jobs))
+            check(returned[-1], ())
+        check((), plan.failed)
+    return returned
+
+
+def _plan(running: Running, arguments: Sequence[str], combinations: Sequence[Sequence[str]]) -> Plan:
+    if not running.goes_on:
+        return Plan([Job(number, texts) for number, texts in enumerate(combinations)])
+    folders = Folders(running.folder, typed.swept_values(arguments))
+    return folders.plan(combinations, running.config.sweep.retry)

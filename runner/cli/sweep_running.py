@@ -1,0 +1,127 @@
+"""Runs the jobs of a sweep, each in the folder of its number, by whichever launcher Hydra has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from runner.cli import sweeps
+from runner.cli.console import is_quiet
+from runner.cli.request import job_part
+from runner.cli.shelf.printing import say
+from runner.cli.sweeping import seed
+from runner.cli.sweeping.jobs import Failed, Job, Plan
+from runner.cli.sweeping.record import Record
+from runner.errors import ConfigError, RunError, RunInUseError
+from runner.snapshots.stores.lock import locked
+
+BY_NUMBER = "${hydra.job.num}"
+"""How Hydra calls the folder of a job, unless the user has chosen another name."""
+
+
+class Running:
+    """A sweep of this process.
+
+    Attributes:
+        config: what Hydra has composed, without what is swept.
+        context: Hydra's.
+        goes_on: whether it goes on with jobs that are there.
+        folder: the sweep's.
+
+    Args:
+        context, task, config: what Hydra tells a sweeper.
+    """
+
+    def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig) -> None:
+        self.config, self.context = config, context
+        self.goes_on = config.sweep.folder is not None
+        self.folder = Path(config.hydra.sweep.dir)
+        instance = Plugins.instance()
+        self._launcher: Launcher = instance.instantiate_launcher(hydra_context=context, task_function=task, config=config)
+        self._by_number = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"] == BY_NUMBER  # type: ignore[call-overload,index]
+
+    @contextmanager
+    def begun(self, arguments: Sequence[str]) -> Iterator[Record]:
+        """Makes the sweep's folder, and keeps other processes from going on with it in the block.
+
+        Args:
+            arguments: what is typed for the jobs.
+
+        Raises:
+            ConfigError: the conf file has changed since the sweep began.
+            RunInUseError: another process goes on with the sweep.
+            OSError: the folder cannot be made.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _alone(self.folder):
+            record = self._record(arguments)
+            record.write(self.folder)
+            seed.use(record.seed)
+            OmegaConf.save(self.config, self.folder / "multirun.yaml")
+            yield record
+
+    def _record(self, arguments: Sequence[str]) -> Record:
+        before = Record.read(self.folder) if self.goes_on else None
+        config: Any = OmegaConf.to_container(job_part(self.config), enum_to_str=True)
+        record = Record.of(arguments, before.seed if before else seed.drawn(), config)
+        if before is not None:
+            before.check_conf(record)
+        return record
+
+    def run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
+        """Runs jobs by the launcher, and returns what it tells of each.
+
+        Raises:
+            RunnerError, HydraException: a configuration cannot be composed; then none has begun.
+        """
+        if not jobs:
+            return ()
+        batch = [self._placed(job) for job in jobs]
+        for overrides in batch:
+            self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        return self._launcher.launch(batch, initial_job_idx=0 if self._by_number else jobs[0].number)
+
+    def tell(self, plan: Plan, count: int) -> None:
+        """Says how much of a sweep that goes on is left."""
+        if self.goes_on and not is_quiet():
+            failed = f", {len(plan.failed)} have failed before" if plan.failed else ""
+            say(f"The sweep {self.folder} goes on: {plan.done} of {count} jobs are done{failed}, {len(plan.jobs)} are left")
+
+    def _placed(self, job: Job) -> list[str]:
+        return [*job.overrides, f"hydra.sweep.subdir={job.number}"] if self._by_number else [*job.overrides]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from going on with the sweep in the block."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / sweeps.LOCK, str(folder)))
+        except RunInUseError as error:
+            raise RunInUseError(
+                f"another process goes on with the sweep {folder}: wait until it has ended, or stop it"
+            ) from error
+        yield
+
+
+def check(returned: Sequence[JobReturn], failed: Sequence[Failed]) -> None:
+    """Raises what the first job has failed with, if one has failed, now or before.
+
+    Raises:
+        RunError, ConfigError: one has failed before, and is not repeated.
+    """
+    for found in failed:
+        sweeps.failures.append(f"job {found.number} has failed before: {found.error}; sweep.retry=failed repeats it")
+    for result in returned:
+        _ = result.return_value
+    if failed:
+        kind = ConfigError if failed[0].exit_code == ConfigError.exit_code else RunError
+        raise kind(f"{len(failed)} jobs have failed before; sweep.retry=failed repeats them")

@@ -1,0 +1,174 @@
+"""A sweep goes on in its folder: what is done stays as it is, what was stopped goes on, and the rest begins."""
+
+import fcntl
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+from tests.conftest import VELES_RUN, Run
+from tests.states import differences, state_of
+
+SMALL = ("conf=mnist_small", "loader.train_size=200", "loader.validation_size=100", "plotters=false")
+WITHOUT_TIMES = ["job", "layers.fc1.learning_rate", "status", "objective", "best_epoch", "epochs"]
+STUB = """
+import pathlib
+from runner import Unit, Workflow
+
+class Fragile(Unit):
+    def run(self):
+        if pathlib.Path("broken").exists() and self.workflow.number == 1:
+            raise ValueError("broken is there")
+
+class Stub(Workflow):
+    def __init__(self, number=0, other=0):
+        super().__init__()
+        self.number = number
+        self.end_point.link_from(Fragile(self).link_from(self.start_point))
+
+    @property
+    def objective(self):
+        return float(self.number)
+"""
+STUBS = ("-m", "workflow._target_=stub.Stub", "report=false")
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Path:
+    (tmp_path / "stub.py").write_text(STUB)
+    return tmp_path
+
+
+def job(folder: Path, number: int) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / str(number) / "result.json").read_text())
+    return result
+
+
+def sweeps(folder: Path) -> list[Path]:
+    return [path.parent for path in sorted(folder.glob("multirun/*/*/*/multirun.yaml"))]
+
+
+def test_a_stopped_sweep_is_continued_by_the_command_that_it_prints(veles_run: Run, tmp_path: Path) -> None:
+    sweep = ("-m", *SMALL, "decision.max_epochs=60", "layers.fc1.learning_rate=0.1,0.2,0.3")
+    # The second job is stopped after its third epoch.
+    with subprocess.Popen([*VELES_RUN, *sweep], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout.readline, "")
+        for _ in range(60 + 3):
+            next(line for line in lines if line.startswith("Epoch "))
+        process.terminate()
+        output = "".join(lines)
+    assert process.returncode == 75
+    assert re.search("^1 job has not begun$", output, re.MULTILINE)
+    (command,) = re.findall("^Continue the sweep: veles-run (.*)$", output, re.MULTILINE)
+    (folder,) = sweeps(tmp_path)
+    first = (folder / "0" / "result.json").stat().st_mtime_ns
+    veles_run(*shlex.split(command))
+    assert (folder / "0" / "result.json").stat().st_mtime_ns == first
+    veles_run(*sweep, f"seed={job(folder, 0)['seed']}", "hydra.sweep.dir=whole")
+    tables = [pandas.read_csv(path / "sweep.csv") for path in (folder, tmp_path / "whole")]
+    assert tables[0][WITHOUT_TIMES].equals(tables[1][WITHOUT_TIMES])
+    for number in range(3):
+        states = [state_of(tmp_path / job(path, number)["last_snapshot"]) for path in (folder, tmp_path / "whole")]
+        assert not differences(*states)
+    assert len(sweeps(tmp_path)) == 1
+
+
+def test_jobs_are_the_same_in_another_order_with_more_of_them_and_a_higher_limit(veles_run: Run, tmp_path: Path) -> None:
+    veles_run("-m", *SMALL, "decision.max_epochs=1", "layers.fc1.learning_rate=0.1,0.2")
+    (folder,) = sweeps(tmp_path)
+    seed = job(folder, 0)["seed"]
+    rates = "layers.fc1.learning_rate=0.3,0.20,0.1"
+    output = veles_run(rates, *reversed(SMALL), "decision.max_epochs=2", "sweep=auto", "-m").stdout
+    assert "0 of 3 jobs are done" in output
+    assert sweeps(tmp_path) == [folder]
+    table = pandas.read_csv(folder / "sweep.csv").sort_values("job")
+    assert list(table["layers.fc1.learning_rate"]) == [0.1, 0.2, 0.3]
+    assert list(table["epochs"]) == [2, 2, 2]
+    assert job(folder, 2)["seed"] == seed
+    before = [job(folder, number) for number in range(3)]
+    assert "3 of 3 jobs are done" in veles_run("-m", *SMALL, "decision.max_epochs=2", rates, "sweep=latest").stdout
+    assert [job(folder, number) for number in range(3)] == before
+
+
+def test_jobs_that_have_failed_are_repeated_if_that_is_wanted(veles_run: Run, stub: Path) -> None:
+    (stub / "broken").touch()
+    sweep = (*STUBS, "workflow.number=0,1,2", "sweep=auto")
+    veles_run(*sweep, code=1)
+    (folder,) = sweeps(stub)
+    assert [job(folder, number)["status"] for number in range(3)] == ["finished", "failed", "finished"]
+    (stub / "broken").unlink()
+    done = veles_run(*sweep, code=1)
+    assert [line for line in done.stderr.splitlines() if "job 1" in line and "broken is there" in line]
+    veles_run(*sweep, "sweep.retry=failed")
+    assert [job(folder, number)["status"] for number in range(3)] == ["finished"] * 3
+    assert list(pandas.read_csv(folder / "sweep.csv")["job"]) == [0, 1, 2]
+
+
+def test_each_job_has_a_seed_of_its_own_whenever_it_begins(veles_run: Run, stub: Path) -> None:
+    sweep = (*STUBS, "workflow.number=0,1,2", "sweep.seed=per_job", "sweep=auto")
+    veles_run(*sweep)
+    (folder,) = sweeps(stub)
+    seeds = [job(folder, number)["seed"] for number in range(3)]
+    assert len(set(seeds)) == 3
+    shutil.rmtree(folder / "1")
+    veles_run(*sweep)
+    assert [job(folder, number)["seed"] for number in range(3)] == seeds
+    assert "sweep.seed" in veles_run(*sweep, "seed=1", code=2).stderr
+
+
+def test_auto_begins_another_sweep_where_no_job_is_the_same(veles_run: Run, stub: Path) -> None:
+    veles_run(*STUBS, "workflow.number=0,1", "sweep=auto")
+    veles_run(*STUBS, "workflow.number=2,3", "sweep=auto")
+    veles_run(*STUBS, "workflow.number=0,1", "workflow.other=0,1", "sweep=auto")
+    assert len(sweeps(stub)) == 3
+    veles_run(*STUBS, "workflow.number=1,5", "sweep=auto")  # in another order, and with another job
+    assert len(sweeps(stub)) == 3
+
+
+def test_a_changed_conf_file_is_refused_by_its_keys(veles_run: Run, tmp_path: Path) -> None:
+    conf = tmp_path / "conf" / "own.yaml"
+    conf.parent.mkdir()
+    conf.write_text("defaults: [mnist_small]\nloader: {train_size: 200}\n")
+    sweep = ("-m", "conf=own", "decision.max_epochs=1", "loader.validation_size=100", "seed=1,2", "sweep=auto")
+    veles_run(*sweep)
+    conf.write_text("defaults: [mnist_small]\nloader: {train_size: 300}\n")
+    assert "loader.train_size=200" in veles_run(*sweep, code=2).stderr
+    conf.write_text("loader:\n  train_size: 200\n  # as it was\ndefaults: [mnist_small]\n")
+    assert "2 of 2 jobs are done" in veles_run(*sweep).stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("-m", "workflow.number=0,1", "sweep=nowhere"), "nowhere"),
+        (("-m", "workflow.number=0,1", "sweep=latest"), "sweep=auto"),
+        (("-m", "workflow.number=0,1", "sweep="), "sweep="),
+        (("-m", "workflow.number=0,1", "sweep=."), "sweep=."),
+        (("-m", "workflow.number=0,1", "sweep=there", "hydra.sweep.dir=elsewhere"), "elsewhere"),
+        (("-m", "workflow.number=0,1", "sweep.retry=never"), "never"),
+        (("sweep=latest",), "-m"),
+        (("sweep.retry=failed", "workflow.number=1"), "sweep.retry"),
+    ],
+)
+def test_a_sweep_that_cannot_go_on_says_why(typed: tuple[str, ...], said: str, veles_run: Run, stub: Path) -> None:
+    done = veles_run("workflow._target_=stub.Stub", *typed, code=2)
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert not list(stub.glob("multirun/*/*/*/0"))
+
+
+def test_a_sweep_goes_on_in_one_process_at_a_time(veles_run: Run, stub: Path) -> None:
+    veles_run(*STUBS, "workflow.number=0,1", "hydra.sweep.dir=there")
+    with (stub / "there" / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        (line,) = veles_run(*STUBS, "workflow.number=0,1,2", "sweep=there", code=2).stderr.splitlines()
+    assert "there" in line
+    assert not (stub / "there" / "2").exists()
+    veles_run(*STUBS, "workflow.number=0,1,2", "sweep=there")
+    assert job(stub / "there", 2)["status"] == "finished"
