@@ -1,4 +1,4 @@
-"""Start-up of `veles-run --help` against the smallest Hydra application.
+"""Start-up of `veles-run --help` against the smallest Hydra application, and of a short run against the import of torch.
 
 python -m benchmarks.startup
 """
@@ -29,11 +29,19 @@ def main() -> None:
         hello.write_text(HELLO)
 
         def start(*command: str) -> None:
-            subprocess.run([sys.executable, *command, "--help"], cwd=folder, capture_output=True, check=True)
+            subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, check=True)
 
-        times = in_turns({"veles-run": lambda: start("-m", "runner"), "Hydra hello": lambda: start(str(hello))}, 10)
+        times = in_turns(
+            {"veles-run": lambda: start("-m", "runner", "--help"), "Hydra hello": lambda: start(str(hello), "--help")}, 10
+        )
+        run = ("-m", "runner", "mnist_small", "decision.max_epochs=1")
+        short = in_turns({"veles-run": lambda: start(*run), "import torch": lambda: start("-c", "import torch")}, 10)
     print_table("--help, whole process", ("what", "s"), [(name, f"{spent:.3f}") for name, spent in times.items()])
     print(f"\nveles-run / Hydra hello: {verdict(times['veles-run'] / times['Hydra hello'], 2.5)}")
+    print_table(
+        "conf=mnist_small, one epoch, whole process", ("what", "s"), [(name, f"{spent:.3f}") for name, spent in short.items()]
+    )
+    print(f"\nveles-run / import torch: {verdict(short['veles-run'] / short['import torch'], 1.4)}")
 
 
 if __name__ == "__main__":
