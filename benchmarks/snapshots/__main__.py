@@ -17,7 +17,7 @@ import torch
 from benchmarks.measure import print_table
 from benchmarks.snapshots.effect import effect
 from benchmarks.snapshots.memory import memory
-from benchmarks.snapshots.pauses import pauses
+from benchmarks.snapshots.pauses import first_pauses, pauses
 from benchmarks.snapshots.restoring import restoring
 from benchmarks.snapshots.writing import writing
 
@@ -33,6 +33,8 @@ def main() -> None:
     for megabytes in options.sizes:
         rounds = 7 * options.rounds if megabytes == 1 else options.rounds  # small ones take milliseconds, which vary much
         pauses(megabytes, rounds)
+        if megabytes >= 105:
+            first_pauses(megabytes, 3)
         written = writing(megabytes, rounds)
         summary(megabytes, written, restoring(megabytes, options.rounds), options.picture if megabytes == 105 else None)
     memory(max(options.sizes))

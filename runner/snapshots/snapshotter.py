@@ -205,6 +205,8 @@ class Snapshotter(Unit):
             self.export()
         elif self._autosave_is_due():
             self._autosave()
+        elif self.writer_ is None:
+            self._own_writer().prepare(self.workflow)
         if stopping and not self.complete:
             launcher.stop()
 
@@ -278,14 +280,12 @@ class Snapshotter(Unit):
         header = self._header(autosave, codec, level)
         before = self.last_uuid, self.last_time
         self.last_uuid, self.last_time = header.uuid, header.time
-        if self.writer_ is None or self.writer_.process != os.getpid():
-            staging = default_limit() if settings.staging is None else settings.staging
-            self.writer_ = Writer(settings.workers, staging)
+        writer = self._own_writer()
         done = partial(self._on_written, header, self.retention_)
         sampled = self.grace_.needs_sample(settings)
         request = Request(header, codec, level, self.key_, store, done, settings.on_unrestorable, sampled, self._keep_code)
         try:
-            self.written_ = self.writer_.submit(self.workflow, request, settings.blocking)
+            self.written_ = writer.submit(self.workflow, request, settings.blocking)
         except BaseException:
             self.last_uuid, self.last_time = before
             raise
@@ -296,6 +296,14 @@ class Snapshotter(Unit):
         finally:
             self.pace_.add(self.written_, began)
         self._warn_of_size(self.written_.state)
+
+    def _own_writer(self) -> Writer:
+        """Returns the writer of this process: threads do not survive a fork."""
+        settings = self.settings
+        if self.writer_ is None or self.writer_.process != os.getpid():
+            staging = default_limit() if settings.staging is None else settings.staging
+            self.writer_ = Writer(settings.workers, staging)
+        return self.writer_
 
     def _codec(self) -> tuple[Codec, int]:
         """Returns the codec of the next snapshot and its level: at a stop, one that is quick enough."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -43,6 +44,17 @@ class StagingPool:
         with self._changed:
             self._changed.wait_for(lambda: self._free)
             return self._free.pop()
+
+    def prepare(self, size: int) -> None:
+        """Makes buffers for so many bytes, as far as there may be so many, before they are needed."""
+        while True:
+            with self._changed:
+                if self._made >= min(self.size, -(-size // CHUNK)):
+                    return
+                self._made += 1
+            buffer = large_buffer(CHUNK)
+            np.frombuffer(buffer, np.uint8)[:: mmap.PAGESIZE] = 0  # memory is there once it is written to
+            self.give(buffer)
 
     def give(self, buffer: memoryview) -> None:
         """Returns a buffer to the pool."""

@@ -25,6 +25,7 @@ from runner.graph import Workflow
 from runner.memory import keep_freed
 from runner.snapshots.capture import pickler
 from runner.snapshots.capture.restorable import Recording, check_state
+from runner.snapshots.capture.sizes import state_size
 from runner.snapshots.capture.staging import Staging, StagingPool
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
@@ -142,6 +143,11 @@ class Writer:
         self._job: _Job | None = None
         self._checked: set[Any] = set()
         keep_freed()
+
+    def prepare(self, workflow: Workflow) -> None:
+        """Makes memory ready in the background for a state of the present size, which takes longer than to copy it."""
+        size = state_size(workflow)
+        threading.Thread(target=self.pool.prepare, args=(size + size // 8,), name="snapshot-memory", daemon=True).start()
 
     def submit(self, workflow: Workflow, request: Request, blocking: bool = False) -> Written:
         """Captures the workflow. The rest happens in the background and fills in the returned object.

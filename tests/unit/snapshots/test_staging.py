@@ -1,10 +1,17 @@
 import threading
+import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+import torch
 
+from runner.graph import Bool
+from runner.memory import resident
 from runner.snapshots.capture.staging import CHUNK, ROUND, Staging, StagingPool
+from runner.snapshots.restoring.restore import restore
 from runner.thread_pool import Threads
+from tests.workflows import holding
 
 SIZES = (0, 1, 100, CHUNK - 101, CHUNK, 5 * CHUNK + 3, 7, (ROUND + 3) * CHUNK + 11)
 
@@ -59,3 +66,22 @@ def test_a_full_pool_makes_the_writer_wait_for_the_chunks_that_are_passed_on() -
         staging = Staging(pool, workers, lambda buffer, used, last: passed.append(buffer), give_back)
         staging.write(b"x" * (9 * CHUNK))
     assert waited.is_set()
+
+
+def test_memory_for_the_first_snapshot_is_there_before_it_is_taken(tmp_path: Path) -> None:
+    """The first pause would be many times as long as the later ones."""
+    size = 120_000_000
+    _, unit, snapshotter = holding([torch.rand(size // 8) for _ in range(2)], tmp_path, staging=2 * size)
+    snapshotter.due = Bool(False)
+    snapshotter.run()  # as after a minibatch
+    while any(thread.name == "snapshot-memory" for thread in threading.enumerate()):
+        time.sleep(0.01)
+    before = resident()
+    snapshotter.export()
+    taken = resident() - before
+    snapshotter.finish()
+    assert taken < size / 5
+    assert torch.equal(restore(snapshotter.last_location, trusted=["tests"]).workflow[unit.name].value[0], unit.value[0])
+    small = StagingPool(8 * CHUNK)
+    small.prepare(100 * CHUNK)
+    assert len({id(small.take(pytest.fail)) for _ in range(8)}) == 8, "no more than there may be"
