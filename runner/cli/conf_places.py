@@ -78,8 +78,8 @@ def _place(key: str) -> str | None:
     )
     best, depth = None, 0
     for item in found.defaults:
-        path, package = _file(str(item.config_path)), f"{item.package}." if item.package else ""
-        if path is None or not conf_files.is_named(str(item.config_path)) or not key.startswith(package):
+        path, package = _own_file(str(item.config_path)), f"{item.package}." if item.package else ""
+        if path is None or not key.startswith(package):
             continue
         lines = _lines(path, _parts(key.removeprefix(package)))
         if lines and len(_parts(package)) + len(lines) >= depth:
@@ -93,6 +93,13 @@ def _is_within(key: str, section: str) -> bool:
 
 def _parts(key: str) -> list[str]:
     return re.findall(r"[^.\[\]]+", key)
+
+
+def _own_file(config_path: str) -> Path | None:
+    """Returns the file of a config, unless it is the application itself, or one of the package's: they need no mending."""
+    path = _file(config_path) if conf_files.is_named(config_path) else None
+    is_bundled = path is not None and path.is_relative_to(conf_files.bundled() / conf_files.CONF)
+    return None if is_bundled and conf_files.bundled() != Path.cwd() else path
 
 
 def _file(config_path: str) -> Path | None:

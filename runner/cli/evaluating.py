@@ -45,10 +45,6 @@ def _own_scores(restored: Restored, node: DictConfig, request: Request) -> Mappi
     run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
     if node.output:
         writers.check_output(node.output, (".json",))
-    if node.plotters:
-        raise ConfigError("plotters=true cannot be with mode=evaluate, which draws nothing: leave it out")
-    if node.report and "report" in request.typed_keys:
-        raise ConfigError("report=true cannot be with mode=evaluate, which writes no report: leave it out")
     source.allow_changed_data(workflow, node.restore.allow_changed_data)
     if typed := request.scoring_overrides:
         before = source.snapshot_config(restored, node, request)

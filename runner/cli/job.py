@@ -89,6 +89,8 @@ def _job(node: DictConfig, request: Request) -> Outcome:
     schema.check_use(node.mode, node.snapshot, node.data, node.output)
     if not request.sweep and (named := [key for key in request.typed_keys if key.startswith("sweep.")]):
         raise ConfigError(f"{named[0]} is for sweeps: veles-run -m")
+    if node.mode is not Mode.train:
+        without_effect.check_mode(node, request.typed_keys)
     if node.output == STANDARD:
         console.to_stderr()
     taken_over = schema.let_optimizer_take_over(node, request.typed_keys)

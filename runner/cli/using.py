@@ -79,9 +79,6 @@ def network_of(restored: Restored, node: DictConfig, request: Request) -> tuple[
             raise ConfigError(
                 f"{key} cannot change with mode={node.mode.value} and data=..., which takes the snapshot as it is"
             )
-    for key in ("plotters", "report"):
-        if node[key]:
-            raise ConfigError(f"{key}=true cannot be with mode={node.mode.value}, which makes none: leave it out")
     if HEADER in request.typed_keys:
         workflow.loader.score_with(header=node.loader.header)
     launcher = Launcher(device=node.device)

@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.errors import ConfigError
 
+_OF_RUNS = ("graph", "plotters", "report", "logger", "loggers")
+"""Sections of what is drawn, written and logged of a run."""
 _NEEDS = {
     "snapshotter.table": ("snapshotter.odbc", "snapshots go to no database"),
     "snapshotter.create_table": ("snapshotter.odbc", "snapshots go to no database"),
@@ -18,6 +20,18 @@ _NEEDS = {
     "loader.split_seed": ("loader.validation_ratio", "nothing is split"),
 }
 """For each key the one that it needs, and what is the case without it."""
+
+
+def check_mode(node: DictConfig, typed: Collection[str]) -> None:
+    """Checks the keys that were typed for a mode in which nothing runs.
+
+    Raises:
+        ConfigError: one is for a run.
+    """
+    for key in typed:
+        if key.partition(".")[0] in _OF_RUNS and (value := OmegaConf.select(node, key)):
+            text = str(value).lower() if isinstance(value, bool) else value
+            raise ConfigError(f"{key}={text} is for a run, and with mode={node.mode.value} there is none: leave it out")
 
 
 def check(node: DictConfig, typed: Collection[str]) -> None:

@@ -112,7 +112,8 @@ def test_what_has_nothing_to_do_with_scores_is_refused_by_its_name(veles_run: Ru
         assert line.startswith("veles-run: ")
         assert expected in line
         assert "validation 0" not in done.stdout
-    assert "plotters=true" in veles_run("-w", last, "mode=evaluate", "plotters=true", code=2).stderr
+    for of_runs in ("plotters=true", "report=true", "logger=tensorboard", "loggers.mlflow.experiment=x", "graph=g.dot"):
+        assert of_runs in veles_run("-w", last, "mode=evaluate", of_runs, code=2).stderr
     assert "snapshotter.directory" in veles_run("-w", last, "mode=evaluate", "snapshotter.directory=x", code=2).stderr
 
 
