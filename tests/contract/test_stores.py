@@ -7,6 +7,7 @@ import random
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,16 @@ def test_name_that_is_taken_is_given_a_number(store: Store) -> None:
     assert len(set(locations)) == 3
     for one, location in zip(headers, locations, strict=True):
         assert read(store, location) == b"".join(content(one, bytes([one.epoch])))
+
+
+def test_a_snapshot_that_is_put_several_times_is_there_once(store: Store) -> None:
+    other, one = header(), header()
+    put = [store.put(one, NONE, content(one)) for one in (other, one, one)]
+    with ThreadPoolExecutor(2) as executor:  # such as two commands that copy it
+        put += executor.map(lambda _: store.put(one, NONE, content(one)), range(2))
+    assert [entry.location for entry in store.list()] == [put[1], put[0]]
+    assert set(put[1:]) == {put[1]}
+    assert read(store, put[1]) == b"".join(content(one))
 
 
 @pytest.mark.parametrize("length", [1, 15, 100])

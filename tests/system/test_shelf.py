@@ -308,6 +308,24 @@ def test_names_from_snapshots_cannot_reach_the_terminal(tmp_path: Path, shelf: S
         assert all(character.isprintable() for character in text.replace("\n", ""))
 
 
+def test_a_link_is_the_snapshot_that_it_leads_to(tmp_path: Path, shelf: Shelf) -> None:
+    made = Made("file", None, tmp_path)
+    made.add(one := header(1, "a", "a1"))
+    (link,) = tmp_path.rglob("mnist_current*")
+    place = link.relative_to(tmp_path)
+    assert listed(shelf("ls", place, "--json")) == [one.uuid]
+    assert [row["uuid"] for row in json.loads(shelf("verify", place, "--json").stdout)] == [one.uuid]
+    assert json.loads(shelf("show", place, "--json").stdout)["uuid"] == one.uuid
+    shelf("diff", place, one.uuid[:8])
+    shelf("tag", place, "good")
+    assert listed(shelf("cp", place, "--to", "copy", "--json")) == [one.uuid]
+    assert "--force" in shelf("rm", place, code=2).stderr
+    assert listed(shelf("ls", "outputs", "--json")) == [one.uuid]
+    os.mkfifo(tmp_path / "pipe")
+    for command in ("ls", "verify", "show"):
+        assert shelf(command, "pipe", code=2).stderr.count("\n") == 1
+
+
 def test_numbers_that_are_none_are_never_the_best(tmp_path: Path, shelf: Shelf) -> None:
     made = Made("file", None, tmp_path)
     for number, value in enumerate((math.nan, -math.inf, -(10**400), 0.5)):

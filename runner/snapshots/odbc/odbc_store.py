@@ -299,13 +299,18 @@ class OdbcStore(Store):
         """Yields the snapshots whose columns have certain values, newest first."""
         headers: dict[tuple[str, str], Header | SnapshotError] = {}
         sharing = Sharing()
+        there: list[Mapping[str, bool]] = []  # it is asked for with the first page
 
         def fetch(until: str, count: int) -> Sequence[Row]:
             headers.clear()
             if self._is_unmade():
                 return []
             with self._session("list", IMPATIENCE) as session:
-                found = self._newest(session, wanted, until, count, sorted(apart_from)[:RUNS_AT_A_TIME])
+                if not there:
+                    if self._columns(session, session.sql.main) is None:
+                        return []
+                    there.append(self._of_headers(session))
+                found = session.newest(wanted, until, count, apart_from=sorted(apart_from)[:RUNS_AT_A_TIME], **there[0])
                 headers.update({(row.id, row.name): _header(session, row, sharing) for row in found})
             return found
 
@@ -319,14 +324,10 @@ class OdbcStore(Store):
                     entries.append(Entry(location, header, row.stored, row.codec, row.state))
             yield from sorted(entries, key=lambda entry: entry.newest_last, reverse=True)
 
-    def _newest(
-        self, session: Session, wanted: Mapping[str, Sequence[str]], until: str, count: int, apart_from: Sequence[str]
-    ) -> Sequence[Row]:
-        if self._columns(session, session.sql.main) is None:
-            return []
+    def _of_headers(self, session: Session) -> Mapping[str, bool]:
+        """Returns whether there is a table with the headers, and whether that has the sizes."""
         columns = self._columns(session, session.sql.chunks)
-        wide = columns is not None and FACTS.keys() <= {*map(str.lower, columns)}
-        return session.newest(wanted, until, count, headers=columns is not None, sizes=wide, apart_from=apart_from)
+        return {"headers": columns is not None, "sizes": columns is not None and FACTS.keys() <= {*map(str.lower, columns)}}
 
     def delete(self, *locations: str) -> None:
         with self._session("delete from", IMPATIENCE) as session:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from runner.snapshots.odbc.session import Row
 
 LAST_TIME = "9999-12-31 23:59:59"
-FIRST_PAGE, LARGEST_PAGE = 8, 2048
+FIRST_PAGE, LARGEST_PAGE, GROWTH = 8, 2048, 4
 
 Fetch = Callable[[str, int], Sequence[Row]]
 """Returns the newest rows up to a time, at most a given number."""
@@ -30,4 +30,4 @@ def rows(fetch: Fetch, until: str = LAST_TIME) -> Iterator[Row]:
         seen = (seen if last == until else set()) | {(row.id, row.name) for row in page if row.time == last}
         until = last
         # If all rows of a page have the same time, only a larger page can reach older rows.
-        count = count * 2 if page[0].time == last else min(count * 2, LARGEST_PAGE)
+        count = count * GROWTH if page[0].time == last else min(count * GROWTH, LARGEST_PAGE)

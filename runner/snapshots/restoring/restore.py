@@ -18,7 +18,7 @@ from runner.errors import (
     SnapshotRefusedError,
 )
 from runner.graph import Workflow
-from runner.metrics import Records, Rows, records_of
+from runner.metrics import Records, Rows, history_of, records_of
 from runner.snapshots.codecs.budget import Budget
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.reader import read_header, read_verified
@@ -57,7 +57,7 @@ class Restored:
     @property
     def history(self) -> Rows:
         """What was measured before the snapshot: a row for each epoch and split, as in `metrics.jsonl`."""
-        return Rows(row for records in records_of(self.workflow) for row in records.epochs)
+        return history_of(self.workflow)
 
     def model(self) -> Network:
         """Returns the trained network as a `torch.nn.Module`, which takes raw samples: normalization is inside.

@@ -12,7 +12,7 @@ from runner.snapshots.format.reader import read_start
 from runner.snapshots.shelf.wanted import Ranking, Wanted
 from runner.snapshots.stores import store_of, whole_store
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.file_tree import FileTree
+from runner.snapshots.stores.file_tree import FileTree, followed
 from runner.snapshots.stores.location import TAG, concealed
 from runner.snapshots.stores.marks import Mark
 from runner.snapshots.stores.spool import with_spool
@@ -77,7 +77,7 @@ class Shelf:
             store, location = store_of(concealed(name))
             return _located(store, location), store
         if Path(name).is_file():
-            path = Path(name).resolve() if Path(name).is_symlink() else Path(name)  # `_current` is a link
+            path = followed(Path(name))
             return _file(str(path)), FileTree(path.parent)
         entry = self._word(name)
         return entry, self.store

@@ -14,9 +14,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
-from runner.errors import SnapshotNotFoundError, StoreSyncError
+from runner.errors import SnapshotError, SnapshotNotFoundError, StoreSyncError
 from runner.snapshots.codecs import CODECS, Buffer, Codec
 from runner.snapshots.format.header import Header
+from runner.snapshots.format.reader import verify
 from runner.snapshots.stores.file_errors import WRITE, translated
 from runner.snapshots.stores.file_reading import blocks, nanoseconds, newest_files
 from runner.snapshots.stores.file_system import Files, missing, mode_like, version
@@ -65,8 +66,8 @@ class FileStore(Store):
 
     After a crash, a snapshot is there completely or not at all. It is written under a temporary name in the same folder, synced
     and closed; then it gets its name, and the folder is synced. From then on the snapshot counts, and the link is moved to it.
-    The next `put` removes what a crash has left. Two writers never get the same name: a name that is taken gets a number.
-    The link points to the snapshot that was written last.
+    The next `put` removes what a crash has left. Two writers never get the same name: a number is added to
+    one that another snapshot has. The link points to the snapshot that was written last.
 
     Args:
         directory: the folder; it is created when the first snapshot is written.
@@ -127,7 +128,7 @@ class FileStore(Store):
             self._remove_leftovers()
             with self._temporary() as (file, temporary):
                 self._write(file, members, header)
-                path = self._name(temporary, self._stem(header.name), extension)
+                path = self._name(temporary, header, extension)
                 self._make_certain(path)
                 self._point_current(temporary.with_suffix(".link"), self._stem(header.prefix), path, extension)
         return str(path)
@@ -316,8 +317,12 @@ class FileStore(Store):
     def _stem(self, name: str) -> str:
         return stem_of(name, self._longest_name() - _ROOM)
 
-    def _name(self, temporary: Path, stem: str, extension: str) -> Path:
-        """Gives the file its name. A name that is taken belongs to another state, so a number is added."""
+    def _name(self, temporary: Path, header: Header, extension: str) -> Path:
+        """Gives the file its name. If another snapshot has the name, a number is added; if this very one has it, that is kept.
+
+        Two commands may copy the same snapshot at once.
+        """
+        stem = self._stem(header.name)
 
         def path(number: int) -> Path:
             return self.directory / (f"{stem}{extension}" if number == 1 else f"{stem}_{number}{extension}")
@@ -328,7 +333,11 @@ class FileStore(Store):
                 self._give(temporary, path(number))
                 return path(number)
             except FileExistsError:
-                number = first_free(lambda one: os.path.lexists(path(one)), number + 1)
+                free = first_free(lambda one: os.path.lexists(path(one)), number + 1)
+                for taken in {number, free - 1}:
+                    if _has(path(taken), header.uuid):
+                        return path(taken)
+                number = free
 
     def _give(self, temporary: Path, path: Path) -> None:
         try:
@@ -385,6 +394,15 @@ class FileStore(Store):
         finally:
             with suppress(OSError):
                 self.files.close(descriptor)
+
+
+def _has(path: Path, uuid: str) -> bool:
+    """Whether a file has a snapshot, undamaged."""
+    with suppress(SnapshotError):
+        if any(entry.header.uuid == uuid for entry in newest_files([path])):
+            verify(blocks(str(path)))
+            return True
+    return False
 
 
 def _path(place: str) -> str:

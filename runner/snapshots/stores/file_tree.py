@@ -16,16 +16,18 @@ log = logging.getLogger(__name__)
 
 
 class FileTree(FileStore):
-    """A folder with all that is below it, or a single file, whatever its name. Hidden folders and links are passed over.
+    """A folder with all that is below it, or a single file, whatever its name. Below it, hidden folders and links are left out.
 
     Raises:
-        SnapshotNotFoundError: there is no such folder.
+        SnapshotNotFoundError: there is no such folder or file.
     """
 
     def __init__(self, directory: str | Path, mode: int | None = None) -> None:
-        super().__init__(directory, mode)
+        super().__init__(followed(Path(directory)), mode)
         if not self.directory.exists():
             raise SnapshotNotFoundError(f"there is no folder {str(directory)!r}")
+        if not (self.directory.is_dir() or self.directory.is_file()):
+            raise SnapshotNotFoundError(f"{str(directory)!r} is neither a folder nor a file")
 
     def _paths(self) -> Iterator[Path]:
         return self._named(may_be_snapshot, _tell) if self.directory.is_dir() else iter([self.directory])
@@ -51,6 +53,11 @@ class FileTree(FileStore):
                 if link.is_symlink() and not link.exists():  # the newest of a prefix is gone
                     with suppress(OSError):
                         link.unlink()
+
+
+def followed(path: Path) -> Path:
+    """Returns the file that a link leads to, as `_current` does; anything else as it is."""
+    return path.resolve() if path.is_symlink() and path.is_file() else path
 
 
 def _tell(error: OSError) -> None:

@@ -94,7 +94,10 @@ class Store(ABC):
 
     @abstractmethod
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
-        """Writes a snapshot and returns its location once it is durable. A put that fails leaves nothing behind."""
+        """Writes a snapshot and returns its location once it is durable. A put that fails leaves nothing behind.
+
+        One that is there already, by its UUID, is not written again, also if two processes write it at once.
+        """
 
     @abstractmethod
     def open(self, location: str) -> Iterator[bytes]:
