@@ -1,12 +1,14 @@
 """veles-snapshots: its start, lists of many snapshots, and diff and cp of large ones.
 
     OMP_NUM_THREADS=1 python -m benchmarks.shelf [--megabytes 1000] [--files 10000] [--rows 100000] [--systems sqlite ...]
+        [--bucket]
 
 Each command is a process of its own: its time is that of the whole process, and its memory the most that it had. The files of
 the list have newer times than their headers, as after a copy, so that all must be read. The large snapshots hold float32
 weights, normal with standard deviation 0.05, of which all differ. Reading and decoding is what `verify` does to both of them
 without a process. A plain copy of a file is read, written and synced; one into a database is an insert of the same bytes with
-pyodbc in rows of the same size, in one transaction.
+pyodbc in rows of the same size, in one transaction; one into a bucket is boto3's `upload_file`. The bucket's server is that of
+the tests, in memory and in Python.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +38,7 @@ from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.odbc.session import ROW, _facts, in_rows, sql_time
 from runner.snapshots.stores.file_reading import blocks
 from tests import servers
+from tests.buckets import Bucket, new_bucket, s3
 
 FOLDERS = 100
 MEASURED = """
@@ -161,31 +164,66 @@ def copied_plainly(source: str, target: Path) -> None:
     target.unlink()
 
 
-def copies(folder: Path, source: str, databases: Sequence[servers.Server], rounds: int) -> list[list[object]]:
+@dataclass(frozen=True)
+class Target:
+    """Where a copy goes.
+
+    Attributes:
+        place: how `cp` is told.
+        plain: copies a file there as plainly as its own client does.
+        clear: removes all copies.
+    """
+
+    place: Sequence[str]
+    plain: Callable[[str], None]
+    clear: Callable[[], None]
+
+
+def to_files(folder: Path) -> Target:
+    return Target(
+        ["--to", str(folder / "copy")],
+        lambda source: copied_plainly(source, folder / "plain"),
+        lambda: shutil.rmtree(folder / "copy"),
+    )
+
+
+def to_database(database: servers.Server) -> Target:
+    def plain(source: str) -> None:
+        servers.execute(database, f"CREATE TABLE plain (number integer, data {BLOBS[database.kind]})")
+        plain_insert(database.odbc, [bytes(row) for row in in_rows(blocks(source), ROW)])
+
+    tables = ("plain", "veles", "veles_chunks")
+    return Target(
+        ["--to-odbc", database.odbc], plain, lambda: servers.execute(database, *(f"DROP TABLE {one}" for one in tables))
+    )
+
+
+def to_bucket(bucket: Bucket) -> Target:
+    def clear() -> None:
+        for page in bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name):
+            for one in page.get("Contents", []):
+                bucket.client.delete_object(Bucket=bucket.name, Key=one["Key"])
+
+    os.environ.update(bucket.environment())
+    return Target(["--to", bucket.url], lambda source: bucket.client.upload_file(source, bucket.name, "plain"), clear)
+
+
+def copies(source: str, targets: Mapping[str, Target], rounds: int) -> list[list[object]]:
     size, table = Path(source).stat().st_size, []
-    places = {"files": ["--to", str(folder / "copy")]} | {one.kind: ["--to-odbc", one.odbc] for one in databases}
-    for kind, place in places.items():
-        database = next((one for one in databases if one.kind == kind), None)
+    for kind, target in targets.items():
         memory = [0.0]
 
-        def plain(database: servers.Server | None = database) -> None:
-            if database is None:
-                copied_plainly(source, folder / "plain")
-                return
-            servers.execute(database, f"CREATE TABLE plain (number integer, data {BLOBS[database.kind]})")
-            plain_insert(database.odbc, [bytes(row) for row in in_rows(blocks(source), ROW)])
+        def ours(target: Target = target, memory: list[float] = memory) -> None:
+            memory[0] = max(memory[0], command("cp", source, *target.place).memory)
 
-        def ours(place: Sequence[str] = place, memory: list[float] = memory) -> None:
-            memory[0] = max(memory[0], command("cp", source, *place).memory)
+        def plain(target: Target = target) -> None:
+            target.plain(source)
 
         times: dict[str, list[float]] = {"plain": [], "cp": []}
         for _ in range(rounds):
             times["plain"].append(seconds(plain))
             times["cp"].append(seconds(ours))
-            if database is None:
-                shutil.rmtree(folder / "copy")
-            else:
-                servers.execute(database, "DROP TABLE plain", "DROP TABLE veles", "DROP TABLE veles_chunks")
+            target.clear()
         least = {name: min(values) for name, values in times.items()}
         ratio = verdict(least["cp"] / least["plain"], 1.2)
         table.append(
@@ -199,7 +237,8 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--systems", nargs="+", default=["sqlite", "postgresql"])
+    parser.add_argument("--systems", nargs="*", default=["sqlite", "postgresql"])
+    parser.add_argument("--bucket", action="store_true", help="copy to a bucket, too, whose server keeps it in memory")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     with ExitStack() as stack:
@@ -214,7 +253,10 @@ def main() -> None:
             print_table(f"diff of two of {arguments.megabytes} MB", columns, rows)
             source = next(map(str, (folder / "gz").glob("*.pickle.gz")))
             columns = ("cp", "MB encoded", "plain copy s", "cp s", "cp / plain copy", "MB of memory")
-            print_table(f"cp of one of {arguments.megabytes} MB", columns, copies(folder, source, databases, arguments.rounds))
+            targets = {"files": to_files(folder)} | {one.kind: to_database(one) for one in databases}
+            if arguments.bucket:
+                targets["a bucket of S3"] = to_bucket(new_bucket(stack.enter_context(s3())))
+            print_table(f"cp of one of {arguments.megabytes} MB", columns, copies(source, targets, arguments.rounds))
 
 
 if __name__ == "__main__":
