@@ -24,6 +24,7 @@ from runner.loggers.result import result_of
 from runner.metrics import records_of
 from runner.metrics.plain import for_json
 from runner.parallel.processes import ALONE, Processes
+from runner.plots import notebook
 from runner.plots.canvas import Canvas
 from runner.text import shown
 
@@ -142,8 +143,11 @@ class Launcher:
             yield self._run
 
     def run(self, workflow: Workflow) -> None:
-        """Initializes the workflow and runs it to its end, or until a signal stops it and its snapshot is taken."""
-        with self.session(workflow) as run, self.logged(workflow):
+        """Initializes the workflow and runs it to its end, or until a signal stops it and its snapshot is taken.
+
+        In a notebook, the cell shows how far it has come, and the curves of what was measured.
+        """
+        with self.session(workflow) as run, self.logged(workflow), notebook.followed(workflow):
             run()
 
     def _begin_logging(self, workflow: Workflow) -> None:

@@ -11,7 +11,7 @@ from runner import passwords
 from runner.checks import first_line
 from runner.errors import RunnerError, with_notes
 from runner.graph import Workflow
-from runner.metrics import Row, records_of
+from runner.metrics import Row, history_of
 from runner.snapshots.snapshotter import Snapshotter, snapshotters
 
 log = logging.getLogger(__name__)
@@ -65,8 +65,7 @@ def _best(workflow: Workflow) -> dict[str, Row]:
     best = _best_epoch(workflow)
     return {
         str(row["split"]): {name: value for name, value in row.items() if name not in ("epoch", "minibatch", "split")}
-        for records in records_of(workflow)
-        for row in records.epochs
+        for row in history_of(workflow)
         if row.get("epoch") == best
     }
 

@@ -232,3 +232,8 @@ def records_of(workflow: Workflow) -> Iterator[Records]:
                 yield value
         if isinstance(unit, Workflow):
             waiting.append(iter(unit.units))
+
+
+def history_of(workflow: Workflow) -> Rows:
+    """Returns what was measured of any workflow so far: a row for each epoch and split, as in `metrics.jsonl`."""
+    return Rows(row for records in records_of(workflow) for row in records.epochs)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from runner.graph import Linked, Workflow
-from runner.metrics import records_of
+from runner.metrics import history_of
 from runner.nn.evaluators.evaluator import Metric
 from runner.nn.layers.base import Forward
 from runner.nn.loading.samples import SPLIT_NAMES
@@ -48,7 +48,7 @@ class ErrorPlotter(Plotter):
 
     def _below(self, splits: Sequence[str]) -> list[Curves]:
         """Returns the losses and the learning rate, as far as they are recorded."""
-        rows = [] if self.workflow is None else [row for records in records_of(self.workflow) for row in records.epochs]
+        rows = [] if self.workflow is None else history_of(self.workflow)
         losses = {split: _column(rows, split, "loss", len(self.history)) for split in splits}
         rate = _column(rows, "train", "learning_rate", len(self.history))
         found = [Curves(series=losses, y="loss", marked=self.best_epoch)] if _known(*losses.values()) else []

@@ -18,7 +18,7 @@ from runner.graph import Repeater, Unit, Workflow
 from runner.graph.outlook import Outlook
 from runner.graph.pickleable import Offered
 from runner.graph.restored_state import goes_on
-from runner.metrics import Rows
+from runner.metrics import Rows, history_of
 from runner.nn import overriding
 from runner.nn.decision import Decision
 from runner.nn.evaluators.class_evaluator import ClassEvaluator
@@ -273,7 +273,7 @@ class StandardWorkflow(Workflow):
     @Offered
     def history(self) -> Rows:
         """What was measured so far: a row for each epoch and split, which `to_pandas()` makes a table."""
-        return Rows(self.decision.records.epochs)
+        return history_of(self)
 
     @property
     def network_units(self) -> list[Unit]:

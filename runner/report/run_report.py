@@ -17,7 +17,7 @@ import numpy as np
 from runner.checks import first_line
 from runner.errors import ConfigError, RunnerError, SnapshotError
 from runner.graph import Workflow, drawing
-from runner.metrics import records_of
+from runner.metrics import history_of
 from runner.nn import StandardWorkflow, facts
 from runner.plots.pictures import Curves, Matrix, Tiles
 from runner.plots.plotter import Plotter
@@ -75,7 +75,7 @@ def _report(
         workflow = _restored(entries[-1], notes)
     newest = entries[-1].header if entries else None
     pictures = _pictures(workflow) if workflow is not None else []
-    known = read.metrics if workflow is None else [row for records in records_of(workflow) for row in records.epochs]
+    known = read.metrics if workflow is None else history_of(workflow)
     curves = _metric_curves(known, _unit(workflow)) or _converted(pictures, Curves, _curves)
     typed = read.typed or (newest.overrides if newest else [])
     settings = read.config if isinstance(read.config, dict) else newest.config if newest else {}

@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -26,6 +27,12 @@ def test_the_notebook(tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
     cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
     shown = ["".join(cell["outputs"][-1]["data"]["text/plain"]) for cell in cells]
+    pages = ["".join(output["data"]["text/html"]) for output in cells[1]["outputs"] if "text/html" in output.get("data", {})]
+    assert len(pages) == 1  # the cell shows how far the run is in one place, and in the end what it has come to
+    assert re.search(r"Best validation error: \d+\.\d\d % \(epoch \d\)", pages[0])
+    curves = ElementTree.fromstring(pages[0]).findall(".//polyline")
+    assert [curve.find("title").text for curve in curves] == ["train", "validation"]
+    assert [len(curve.get("points").split()) for curve in curves] == [3, 3]
     assert shown[0] == "StandardWorkflow('mnist')"
     assert re.fullmatch(r"'Best validation error: \d+\.\d\d % \(epoch \d\)'", shown[1])
     assert len(shown[2].splitlines()) == 7  # two splits in each of three epochs

@@ -12,13 +12,14 @@ from torch.nn import functional
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError, StateError
 from runner.graph import Workflow
 from runner.launcher import Launcher
-from runner.metrics import Records, records_of
+from runner.metrics import Records, history_of, records_of
 from runner.nn.loading.samples import TRAIN, VALIDATION
 from runner.snapshots.capture.pickler import dump
 from runner.snapshots.restoring.restore import Restored, restore
 from tests.fuzz.trial import written
 from tests.networks import extended, network, trained
 from tests.stored import HERE, ROOT
+from tests.units import LoggedWorkflow, Recorder
 
 PLAIN = {"out": {"type": "softmax", "output_sample_shape": 3, "learning_rate": 0.1, "learning_rate_bias": 0.2}}
 
@@ -215,3 +216,15 @@ def test_the_weights_do_not_depend_on_what_is_measured() -> None:
     assert len(list(measured.decision.records.rows())) > len(plain.decision.records.epochs)
     for layer in ("fc1", "out"):
         assert plain[layer].weights.equal(measured[layer].weights)
+
+
+def test_any_workflow_has_a_history() -> None:
+    workflow = LoggedWorkflow()
+    first, second = Recorder(workflow), Recorder(workflow)
+    for number, unit in enumerate((first, second, first)):
+        unit.records = getattr(unit, "records", Records())
+        unit.records.add_epoch(epoch=number + 1, split="train", loss=1 / (number + 1))
+    rows = history_of(workflow)
+    assert [(row["epoch"], row["loss"]) for row in rows] == [(1, 1.0), (3, 1 / 3), (2, 0.5)]
+    assert rows.to_pandas()["epoch"].tolist() == [1, 3, 2]
+    assert history_of(LoggedWorkflow()) == []
