@@ -3,6 +3,8 @@
 RunnerError
 ├── ConfigError (ValueError)                a key, value or name in the configuration is wrong
 ├── RunError (RuntimeError)                 the workflow's own code has raised an error, or tried to end the process
+├── ProcessLostError (ConnectionError)      of several processes that share a run, one has ended or does not answer
+├── DriftError                              several processes that share a run do not have the same weights
 ├── DivergedError (ArithmeticError)          the training has come to numbers that are not finite
 ├── GraphError
 │   ├── LinkError (AttributeError)          a link that cannot be made, or a write to a one-way link
@@ -57,6 +59,14 @@ class ConfigError(RunnerError, ValueError):
 
 class RunError(RunnerError, RuntimeError):
     """The workflow's own code has raised an error, or tried to end the process."""
+
+
+class ProcessLostError(RunnerError, ConnectionError):
+    """Of several processes that share a run, one has ended, or does not answer."""
+
+
+class DriftError(RunnerError):
+    """Several processes that share a run do not have the same weights."""
 
 
 class DivergedError(RunnerError, ArithmeticError):

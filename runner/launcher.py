@@ -135,6 +135,7 @@ class Launcher:
         found = snapshotters(workflow)
         self.attach(workflow)
         for snapshotter in found:
+            snapshotter.passive_ = not self.processes.leads
             snapshotter.prepare()
         self.prepare(workflow)
         self._takes_snapshots = bool(found)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runner import passwords
-from runner.cli import output
+from runner.cli import output, parallel
 from runner.text import shown
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LineHandler(logging.Handler):
         return record.getMessage()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if hasattr(record, "in_file_only") or (is_quiet() and record.levelno < logging.WARNING):
+        if hasattr(record, "in_file_only") or record.levelno < _lowest():
             return
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else None
         view = _Shown.view
@@ -58,6 +58,8 @@ class LogFile(logging.FileHandler):
         self._failed = False
 
     def emit(self, record: logging.LogRecord) -> None:
+        if not parallel.here().leads:
+            return
         try:
             super().emit(record)
         except OSError:  # the file cannot be opened; what happens later goes to handleError by itself
@@ -77,6 +79,14 @@ class _Shown:
     """What is shown of runs: the view of the one that is going on, on a terminal."""
 
     view: RunView | None = None
+
+
+def _lowest() -> int:
+    """Returns the lowest level that is shown. Of several processes, the first on each machine warns, and the others do not."""
+    processes = parallel.here()
+    if processes.leads:
+        return logging.WARNING if is_quiet() else logging.NOTSET
+    return logging.ERROR if processes.local_rank else logging.WARNING
 
 
 def is_live() -> bool:
@@ -100,7 +110,7 @@ def to_stderr() -> None:
 
 def is_quiet() -> bool:
     """Whether only warnings and errors are wanted."""
-    return bool(os.environ.get(output.QUIET))
+    return bool(os.environ.get(output.QUIET)) or not parallel.here().leads
 
 
 @contextmanager

@@ -29,13 +29,14 @@ from runner.cli import (
     evaluating,
     overview,
     own_snapshot,
+    parallel,
     run_folder,
     run_identity,
     source,
+    together,
     using,
     without_effect,
 )
-from runner.cli.parallel import check_alone
 from runner.cli.request import Request, job_part, relative
 from runner.cli.short_command import ShortCommand
 from runner.cli.sweeping import seed as sweep_seed
@@ -45,6 +46,7 @@ from runner.errors import ConfigError, RunError, RunnerError, SnapshotError, Sna
 from runner.graph import Workflow, random_state
 from runner.launcher import Launcher
 from runner.loggers import logger_types
+from runner.loggers.logger import Logger
 from runner.loggers.metrics_file import MetricsFile
 from runner.nn import StandardWorkflow
 from runner.plots.canvas import can_draw
@@ -77,7 +79,7 @@ class Outcome:
 
 def run(node: DictConfig) -> Outcome:
     """Runs the job."""
-    check_alone(os.environ)
+    parallel.join(os.environ)
     _stay_where_the_command_was_typed()
     run_folder.check_log_name()
     request = Request.from_hydra()
@@ -86,6 +88,7 @@ def run(node: DictConfig) -> Outcome:
 
 
 def _job(node: DictConfig, request: Request) -> Outcome:
+    processes = parallel.here()
     schema.check_use(node.mode, node.snapshot, node.data, node.output)
     if not request.sweep and (named := [key for key in request.typed_keys if key.startswith("sweep.")]):
         raise ConfigError(f"{named[0]} is for sweeps: veles-run -m")
@@ -97,11 +100,16 @@ def _job(node: DictConfig, request: Request) -> Outcome:
     if node.snapshot:
         node.snapshot = concealed(node.snapshot).replace("${", "\\${")  # it is resolved already
     with Claims() as claims, kept_modules.apart():
+        if not processes.leads:
+            run_folder.keep(HydraConfig.get().runtime.output_dir)  # it is that of process 0
+        if processes.size > 1 and (node.mode is not Mode.train or node.graph):
+            what = "graph" if node.graph else f"mode={node.mode.value}"
+            raise ConfigError(f"{what} is for one process, and {processes.size} were started")
         restored = own_snapshot.find_snapshot(node, request, claims)
         if restored is not None:
             request = request.without_snapshot()  # the job began with it; now it goes on with its own
         else:
-            restored = source.find_snapshot(node, request, claims)
+            restored = together.find_snapshot(node, request, claims, processes)
         if restored is None:
             if node.mode is not Mode.train:
                 what = f"mode={node.mode.value} needs a snapshot"
@@ -125,12 +133,15 @@ def _fresh(node: DictConfig, request: Request, taken_over: list[str], claims: Cl
     schema.checked_layers(node, request.typed_keys)
     without_effect.check(node, request.typed_keys)
     build.check_seed(config.seed)
+    parallel.here().check_shards(config.parallel.shards)
     drawn = config.seed is None
     if not drawn and config.sweep.seed is SweepSeed.per_job:
         raise ConfigError(
             f"seed={config.seed} is one seed for all jobs, and sweep.seed=per_job draws one for each: leave one out"
         )
-    node.seed = config.seed = _drawn_seed(node, request) if config.seed is None else config.seed
+    if config.seed is None:
+        config.seed = together.seed(_drawn_seed(node, request), parallel.here())
+    node.seed = config.seed
     workflow = build.build(config, name=name, seed=config.seed, output_dir=request.output_dir)
     if config.graph:
         return _draw(workflow, config.graph)
@@ -166,7 +177,7 @@ def _draw(workflow: Workflow, path: str) -> Outcome:
 
 
 def _resume(restored: Restored, node: DictConfig, request: Request, claims: Claims) -> Outcome:
-    workflow = restored.workflow
+    workflow, processes = restored.workflow, parallel.here()
     before = source.snapshot_config(restored, node, request)
     conf_changes.keep(before, restored)
     conf_changes.tell(before, node, restored, request)
@@ -180,8 +191,10 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     config, was = schema.from_hydra(now), schema.from_hydra(before)
     identity = run_identity.of_resumed(restored.header, workflow, was, config)
     run = request.output_dir if request.branches else restored.header.log_id
+    processes.check_shards(config.parallel.shards)
     claim = partial(claims.take, log_id=run, identity=identity["identity"])
-    claim(restored.store)
+    if processes.leads:
+        claim(restored.store)
     if restored.header.identity not in (None, identity["identity"]):
         for snapshotter in snapshotters(workflow):
             snapshotter.branch()  # another run, which must not delete the snapshots of this one
@@ -221,8 +234,10 @@ def _already_complete(restored: Restored, launcher: Launcher, request: Request, 
 
 def _run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Config, claim: Callable[[Store], None]) -> Outcome:
     request, began = commands.request, time.monotonic()
+    processes = launcher.processes
+    processes.connect(launcher.device, config.parallel.timeout)
     with launcher.session(workflow) as run:
-        for snapshotter in snapshotters(workflow):
+        for snapshotter in snapshotters(workflow) if processes.leads else ():
             claim(snapshotter.store)
         run_folder.keep(HydraConfig.get().runtime.output_dir)
         overview.tell(workflow, _where(workflow, launcher, request, config.seed))
@@ -243,6 +258,7 @@ def _run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Con
         finally:
             if not request.sweep:  # which has more jobs, and a signal is to stop them
                 signals.settle()
+        processes.part()
     return Outcome(workflow.objective, _exit_code(workflow, launcher, request))
 
 
@@ -292,7 +308,7 @@ def _where(workflow: Workflow, launcher: Launcher, request: Request, seed: int |
 
 def _reported(workflow: Workflow, asked: bool | None, launcher: Launcher, request: Request) -> str | None:
     """Writes the report of the run, if it is wanted; returns where it is. The run does not depend on it."""
-    if asked is False or (asked is None and request.sweep):
+    if asked is False or (asked is None and request.sweep) or not launcher.processes.leads:
         return None
     try:
         from runner.report import write_report
@@ -328,7 +344,7 @@ def _told_failures(workflow: Workflow, commands: Commands) -> Iterator[None]:
 def _tell_snapshots(workflow: Workflow, commands: Commands, complete: bool) -> None:
     place = _place(workflow)
     if place is None:
-        if not complete:
+        if not complete and parallel.here().leads:
             log.warning("There is no snapshot to continue from")
         return
     log.info("Snapshots: %s", place, extra=console.DETAIL)
@@ -383,17 +399,17 @@ def _launcher(
     config: Config, node: DictConfig, request: Request, identity: Mapping[str, Any], header: Header | None = None
 ) -> Launcher:
     logger_types.check_names(config.logger_names)
-    _save_effective(node, request)
-    run_folder.permit(request.output_dir, config.snapshotter.permissions)
+    processes = parallel.here()
+    if processes.leads:
+        _save_effective(node, request)
+        run_folder.permit(request.output_dir, config.snapshotter.permissions)
     container: dict[str, Any] = OmegaConf.to_container(node, enum_to_str=True)  # type: ignore[assignment]
     return Launcher(
-        device=config.device,
+        processes=processes,
+        device=together.device(config.device, processes),
         threads=config.threads,
-        plots=request.output_dir if _wants_plots(config.plotters, request) else None,
-        loggers=[
-            MetricsFile(request.output_dir, config.snapshotter.permissions),
-            *logger_types.made(config.logger_names, asdict(config.loggers)),
-        ],
+        plots=request.output_dir if _wants_plots(config.plotters, request) and processes.leads else None,
+        loggers=_loggers(config, request) if processes.leads else (),
         folder=request.output_dir,
         config=container,
         overrides=request.run_overrides,
@@ -402,6 +418,13 @@ def _launcher(
         conf=(header and header.conf) or request.conf,
         identity=identity,
     )
+
+
+def _loggers(config: Config, request: Request) -> list[Logger]:
+    return [
+        MetricsFile(request.output_dir, config.snapshotter.permissions),
+        *logger_types.made(config.logger_names, asdict(config.loggers)),
+    ]
 
 
 def _wants_plots(asked: bool | None, request: Request) -> bool:

@@ -27,8 +27,18 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, Interpolation
 
 from runner import passwords, places
 from runner.checks import choices, first_line, is_short, known, meant
-from runner.cli import completion, conf_files, conf_places, groups, hydra_app, keys_help, output, overrides, run_folder
-from runner.cli.parallel import check_alone
+from runner.cli import (
+    completion,
+    conf_files,
+    conf_places,
+    groups,
+    hydra_app,
+    keys_help,
+    output,
+    overrides,
+    parallel,
+    run_folder,
+)
 from runner.config.schema_keys import all_keys
 from runner.errors import ConfigError, RunError, RunnerError, with_notes
 from runner.text import shown_lines
@@ -80,7 +90,7 @@ def main() -> None:
     if any(map(passwords.is_secret, sys.argv)):
         print(f"veles-run: {_HINT}", file=sys.stderr)
     try:
-        check_alone(os.environ)
+        parallel.join(os.environ)
         _look_for_modules_here()
         sys.argv[1:] = _without_flags_of_output(sys.argv[1:])
         hydra_app.register()
@@ -129,6 +139,8 @@ def _arguments(typed: Sequence[str]) -> list[str]:
     if wrong := next((flag for flag in typed if flag.partition("=")[0] in _NOT_HERE), None):
         raise ConfigError(f"{wrong} is not for veles-run: conf files are in conf/ of this folder, or are named by their path")
     flags = _flags([part for parts in overrides.split(typed) for part in parts])
+    if flags.multirun and (processes := parallel.here()).size > 1:
+        raise ConfigError(f"-m: {processes.size} processes share one run, and a sweep is many: start each of them by itself")
     arguments = overrides.normalize(typed)
     if flags.shell_completion and any(argument.startswith("query=") for argument in arguments):
         print(" ".join(completion.choices(os.environ.get("COMP_LINE", ""))))
@@ -141,7 +153,8 @@ def _arguments(typed: Sequence[str]) -> list[str]:
     if flags.help and any(argument.startswith("conf=") for argument in arguments):
         print(keys_help.text([argument for argument in arguments if not argument.startswith("-")]))
         raise SystemExit(0)
-    return arguments
+    # The folder of the run is that of process 0, which writes it.
+    return arguments if parallel.here().leads else [*arguments, "hydra.output_subdir=null"]
 
 
 def _flags(arguments: Sequence[str]) -> Namespace:
@@ -173,12 +186,21 @@ def _show_unexpected_errors() -> None:
 
 def _report(error: Exception) -> int:
     """Prints an error as one message, or with its traceback where that is asked for; returns the exit code."""
+    exit_code = error.exit_code if isinstance(error, RunnerError) else 2
     if os.environ["VELES_RUN_TRACEBACK"]:
         print(passwords.told(error), end="", file=sys.stderr)
     else:
         for text in _failed_jobs() or [with_notes(error, _message(error))]:
-            print(f"veles-run: {passwords.redact(shown_lines(text))}", file=sys.stderr)
-    return error.exit_code if isinstance(error, RunnerError) else 2
+            _say(passwords.redact(shown_lines(text)), exit_code)
+    return exit_code
+
+
+def _say(text: str, exit_code: int) -> None:
+    """Prints what is wrong; one of several processes only what process 0 does not say."""
+    processes = parallel.here()
+    if processes.fail(text, exit_code):
+        which = "" if processes.leads else f" (process {processes.rank})"
+        print(f"veles-run{which}: {text}", file=sys.stderr)
 
 
 def _of_launcher(error: Exception) -> RunError | None:

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from runner.cli import conf_files
+from runner.cli import conf_files, parallel
 from runner.errors import ConfigError
 from runner.snapshots.stores.file_system import of_folder
 
@@ -31,7 +31,8 @@ def name_runs(arguments: Sequence[str] = ()) -> None:
     Args:
         arguments: normalized ones.
     """
-    time, name = f"{datetime.now():%H-%M-%S}-{secrets.token_hex(3)}", name_of(arguments)
+    time = parallel.here().share("run_time", lambda: f"{datetime.now():%H-%M-%S}-{secrets.token_hex(3)}")
+    name = name_of(arguments)
     OmegaConf.register_new_resolver("run_time", lambda: time, replace=True)
     OmegaConf.register_new_resolver("run_name", lambda: name, replace=True)
 

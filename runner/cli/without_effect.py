@@ -18,6 +18,7 @@ _NEEDS = {
     "snapshotter.create_table": ("snapshotter.odbc", "snapshots go to no database"),
     "rollback.lr_minus": ("rollback.fail_iterations", "nothing is ever rolled back"),
     "loader.split_seed": ("loader.validation_ratio", "nothing is split"),
+    "parallel.timeout": ("parallel.shards", "the run is one process"),
 }
 """For each key the one that it needs, and what is the case without it."""
 

@@ -394,7 +394,8 @@ class StandardWorkflow(Workflow):
         weighted = [unit for unit in self.gradients if isinstance(unit, WeightedGradient)]
         self.exchange = Exchange(self, weighted, self.forwards)
         self.exchange.link_from(self.gradients[-1])
-        self.exchange.gate_skip = self.loader.evaluating
+        self.exchange.link_attrs(self.loader, "evaluating", "epoch_ended")
+        self.exchange.gate_skip = self.loader.evaluating & ~self.loader.epoch_ended
         self.shards = Shards(
             *(self, count),
             loader=self.loader,

@@ -60,6 +60,7 @@ class Snapshotter(Unit):
         place: where snapshots went: for messages, and for the restore, which decides whether they may go there again.
         mode: permissions of the files; the umask's if None. A restore never makes them wider than the umask allows.
         signed: whether the snapshots were signed.
+        passive_: whether another process of the run takes the snapshots; this one only stops when that one does.
 
     Args:
         store: where the snapshots go.
@@ -102,6 +103,7 @@ class Snapshotter(Unit):
     key_: Key | None
     code_: KeptCode | None
     code_digest_: str | None
+    passive_: bool
 
     def __init__(
         self, workflow: Workflow, name: str | None = None, *, store: Store, key: str | None = None, **settings: Any
@@ -136,6 +138,7 @@ class Snapshotter(Unit):
         self.key_ = None
         self.code_ = None
         self.code_digest_ = None
+        self.passive_ = False
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
         """Changes settings, or the store together with its signing key. Settings that are not given stay as they are.
@@ -175,6 +178,8 @@ class Snapshotter(Unit):
             ConfigError: a restored snapshotter has no store, or no key although its snapshots were signed.
             StoreError: the store cannot be used.
         """
+        if self.passive_:
+            return
         if self.signed and self.key_ is None:
             raise ConfigError(
                 f"the snapshots of {self.name!r} were signed, and no snapshot contains the key: give it again with"
@@ -192,6 +197,14 @@ class Snapshotter(Unit):
         assert self.workflow is not None
         launcher = self.workflow.launcher
         stopping = launcher is not None and launcher.stop_requested
+        if not self.passive_:
+            self._take_if_due(stopping)
+        if stopping and not self.complete:
+            launcher.stop()
+
+    def _take_if_due(self, stopping: bool) -> None:
+        assert self.workflow is not None
+        launcher = self.workflow.launcher
         if stopping:
             log.info("%s: taking a snapshot and stopping", launcher.stop_signal.name)
         asked = launcher is not None and launcher.snapshot_signal is not None
@@ -207,11 +220,11 @@ class Snapshotter(Unit):
             self._autosave()
         elif self.writer_ is None:
             self._own_writer().prepare(self.workflow)
-        if stopping and not self.complete:
-            launcher.stop()
 
     def finish(self) -> None:
         """Waits until the last snapshot is written, and delivers the snapshots that wait in the spool."""
+        if self.passive_:
+            return
         self.ended_at_ = time.monotonic()
         self._wait()
         delivered, written = self._deliver(), self.written_

@@ -9,10 +9,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from runner.graph import Workflow
+from runner.graph import Bool, Linked, Workflow
 from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
+from runner.nn.sharding.agreement import check_equal
 from runner.parallel.pairwise import PairwiseSum
 from runner.parallel.processes import ALONE, Processes
 
@@ -43,6 +44,12 @@ class Exchange(NetworkUnit):
     One row of numbers holds all that a shard gives: the gradients, for each whether there was one, and what else training
     changes in layers, such as running statistics. Of the latter, the mean change counts.
 
+    At the end of an epoch it compares the weights of all processes.
+
+    Linked attributes:
+        evaluating: true when the minibatch is not for training.
+        epoch_ended: true when the minibatch is the last of its epoch.
+
     Attributes:
         gradients: the units whose gradients are summed.
         forwards: the layers.
@@ -50,6 +57,8 @@ class Exchange(NetworkUnit):
 
     view_group = "trainer"
 
+    evaluating: Linked[Bool]
+    epoch_ended: Linked[Bool]
     gradients: list[WeightedGradient]
     forwards: list[Forward]
 
@@ -57,6 +66,7 @@ class Exchange(NetworkUnit):
         super().__init__(workflow, "exchange")
         self.gradients = list(gradients)
         self.forwards = list(forwards)
+        self.demand("evaluating", "epoch_ended")
 
     def initialize(self) -> None:
         launcher = None if self.workflow is None else self.workflow.launcher
@@ -125,6 +135,12 @@ class Exchange(NetworkUnit):
         self.sum_.add(self.sum_.row().zero_())
 
     def run(self) -> None:
+        if not self.evaluating:
+            self._update()
+        if self.epoch_ended:
+            check_equal(self.processes_, self.forwards, self.gradients)
+
+    def _update(self) -> None:
         """Sums over all processes, and updates."""
         total = self.processes_.total(self.sum_.take())
         given = total[self.flags_].tolist()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.cli.parallel import check_alone
+from runner.cli.parallel import check_meeting, several
 from runner.errors import ConfigError
 
 SEVERAL = {
@@ -32,10 +32,14 @@ ALONE = {
 
 @pytest.mark.parametrize("case", SEVERAL)
 def test_one_of_several(case: str) -> None:
+    found = several(SEVERAL[case])
+    assert found is not None
+    assert (found.rank, found.size) == ((1, 2) if "second" in case else (0, 4 if case == "mpirun" else 2))
     with pytest.raises(ConfigError, match=next(name for name in SEVERAL[case] if name != "SLURM_STEPID")):
-        check_alone(SEVERAL[case])
+        check_meeting(found, SEVERAL[case])
+    check_meeting(found, {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
 
 
 @pytest.mark.parametrize("case", ALONE)
 def test_alone(case: str) -> None:
-    check_alone(ALONE[case])
+    assert several(ALONE[case]) is None

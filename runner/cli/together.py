@@ -1,0 +1,56 @@
+"""What several processes that share a run have to agree on before it begins: the snapshot, the seed, the devices."""
+
+from __future__ import annotations
+
+import json
+
+from omegaconf import DictConfig
+
+from runner.cli import source
+from runner.cli.request import Request
+from runner.errors import SnapshotMismatchError
+from runner.parallel.processes import Processes
+from runner.snapshots.claims import Claims
+from runner.snapshots.restoring.restore import Restored
+from runner.snapshots.stores.location import SNAPSHOT_WORDS, TAG
+
+
+def find_snapshot(node: DictConfig, request: Request, claims: Claims, processes: Processes) -> Restored | None:
+    """Restores what `snapshot` names, which process 0 decides where the name says no place; None means a fresh start.
+
+    Raises:
+        SnapshotMismatchError: this process finds another snapshot there than process 0.
+        Others: as for `source.find_snapshot`.
+    """
+    if processes.leads:
+        restored = source.find_snapshot(node, request, claims)
+        processes.share("snapshot", lambda: json.dumps(restored and [restored.location, restored.header.uuid]))
+        return restored
+    found = json.loads(processes.share("snapshot", str))
+    if found is None:
+        return None
+    location, uuid = found
+    if node.snapshot in SNAPSHOT_WORDS or str(node.snapshot).startswith(TAG):
+        node.snapshot = location
+    restored = source.find_snapshot(node, request, claims)
+    if restored is None or restored.header.uuid != uuid:
+        raise SnapshotMismatchError(
+            f"process {processes.rank} finds another snapshot than process 0 at {node.snapshot!r}: all need the same files"
+        )
+    return restored
+
+
+def seed(drawn: int, processes: Processes) -> int:
+    """Returns the seed that process 0 has drawn."""
+    return int(processes.share("seed", lambda: str(drawn)))
+
+
+def device(asked: str, processes: Processes) -> str:
+    """Returns the device of this process: of several, each has a GPU of its own."""
+    return f"cuda:{processes.local_rank}" if asked in ("auto", "cuda") and processes.size > 1 and _has_gpus() else asked
+
+
+def _has_gpus() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

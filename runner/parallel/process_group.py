@@ -1,0 +1,182 @@
+"""Several processes that share a run, by torch.distributed.
+
+Data only move between them: no collective adds anything up, since the order of its additions could depend on the number of
+processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
+
+from runner.checks import first_line
+from runner.errors import ProcessLostError
+from runner.parallel.pairwise import pairwise
+from runner.parallel.processes import Processes
+
+T = TypeVar("T")
+
+PATIENCE = 3.0
+"""Seconds in which the others say what has become of them, after a connection has broken."""
+BEGIN = 300.0
+"""Seconds in which all processes have to be there."""
+PAUSE = 0.02
+"""Seconds between two looks at what the others have said."""
+
+
+LEADER_FAILED = "process 0 has failed"
+"""How the message begins that repeats what process 0 says."""
+
+
+class Failure(NamedTuple):
+    """What a process says of its end."""
+
+    exit_code: int
+    why: str
+
+
+class Group(Processes):
+    """One of several processes.
+
+    They meet at MASTER_ADDR and MASTER_PORT, in a store of torch, where each says what becomes of it.
+
+    Raises:
+        ProcessLostError: not all of them came.
+    """
+
+    def __init__(self, rank: int, size: int, local_rank: int) -> None:
+        self.rank, self.size, self.local_rank = rank, size, local_rank
+        self._timeout = BEGIN
+        self._shared: dict[str, str] = {}
+        # torchrun has the store in its own process, where it outlives ours.
+        self._hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        address = f"env://?rank={rank}&world_size={size}"
+        try:
+            self._store, _, _ = next(rendezvous(address, timeout=timedelta(seconds=BEGIN)))
+        except (RuntimeError, ValueError) as error:
+            raise ProcessLostError(f"the {size} processes have not met in {BEGIN:.0f} s: {first_line(error)}") from error
+
+    def connect(self, device: str, timeout: float) -> None:
+        if distributed.is_initialized():
+            return
+        self._timeout = timeout
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)
+        self._guarded(
+            lambda: distributed.init_process_group(
+                "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo",
+                store=self._store,
+                rank=self.rank,
+                world_size=self.size,
+                timeout=timedelta(seconds=timeout),
+            )
+        )
+
+    def share(self, name: str, make: Callable[[], str]) -> str:
+        if name not in self._shared:
+            self._shared[name] = self._made(f"shared/{name}", make)
+        return self._shared[name]
+
+    def _made(self, key: str, make: Callable[[], str]) -> str:
+        if self.leads:
+            text = make()
+            self._store.set(key, text)
+            return text
+        try:
+            return self._heard(key)
+        except RuntimeError as error:
+            raise ProcessLostError("process 0 has ended, where the processes meet") from error
+
+    def _heard(self, key: str) -> str:
+        """Returns what process 0 says, when it has said it."""
+        while not self._said(key):
+            if (failure := self._failure(0)) is not None:
+                lost = ProcessLostError(f"{LEADER_FAILED}: {failure.why}")
+                lost.exit_code = failure.exit_code  # type: ignore[misc]
+                raise lost
+            time.sleep(PAUSE)
+        return self._said(key) or ""
+
+    def gather(self, mine: Tensor) -> Tensor:
+        gathered = mine.new_empty((self.size, *mine.shape))
+        self._guarded(lambda: distributed.all_gather(list(gathered), mine))
+        return gathered
+
+    def total(self, mine: Tensor) -> Tensor:
+        # Each process sums a part of the row, and gives all the others its part of the sum.
+        parts, total = torch.empty_like(mine), torch.empty_like(mine)
+        self._guarded(lambda: distributed.all_to_all_single(parts, mine))
+        own = pairwise(list(parts.view(self.size, -1)))
+        self._guarded(lambda: distributed.all_gather(list(total.view(self.size, -1)), own))
+        return total
+
+    def fail(self, why: str, exit_code: int) -> bool:
+        with suppress(RuntimeError):  # the store is where process 0 was, and gone with it
+            self._store.set(f"failed/{self.rank}", json.dumps([exit_code, why]))
+            if self.leads:
+                self._wait_for(lambda: self._silent() == [] or None, PATIENCE if self._hosts else 0)
+            else:
+                leader = self._wait_for(lambda: self._failure(0), PATIENCE)
+                return (leader is None or leader.why != why) and not why.startswith(LEADER_FAILED)
+        return True
+
+    def part(self) -> None:
+        with suppress(RuntimeError):
+            self._store.set(f"done/{self.rank}", "1")
+            others = range(self.size) if self.leads else range(1)
+            self._wait_for(lambda: all(self._said(f"done/{rank}") for rank in others) or None, self._timeout)
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        """Calls what needs all processes.
+
+        Raises:
+            ProcessLostError: one of them has ended, or does not answer.
+        """
+        try:
+            return call()
+        except RuntimeError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: RuntimeError) -> ProcessLostError:
+        """Returns which process is lost: one that has failed, or one that does not even say that it has lost another."""
+        try:
+            self._store.set(f"lost/{self.rank}", "1")
+            self._wait_for(lambda: None if self._silent() else True, PATIENCE)
+            failed = {rank: failure.why for rank in range(self.size) if (failure := self._failure(rank)) is not None}
+            silent = self._silent()
+        except RuntimeError:
+            return ProcessLostError("process 0 has ended, where the processes meet")
+        if silent:
+            which = ", ".join(map(str, silent))
+            return ProcessLostError(
+                f"process {which} of {self.size} has ended, or has not answered for {self._timeout:g} s (parallel.timeout)"
+            )
+        told = next((f"process {rank} has failed: {why}" for rank, why in failed.items() if rank != self.rank), None)
+        return ProcessLostError(told or f"the connection of the processes is broken: {first_line(error)}")
+
+    def _failure(self, rank: int) -> Failure | None:
+        said = self._said(f"failed/{rank}")
+        return None if said is None else Failure(*json.loads(said))
+
+    def _silent(self) -> list[int]:
+        said = ("lost", "failed", "done")
+        return [rank for rank in range(self.size) if not any(self._said(f"{what}/{rank}") for what in said)]
+
+    def _said(self, key: str) -> str | None:
+        return self._store.get(key).decode() if self._store.check([key]) else None
+
+    def _wait_for(self, look: Callable[[], T | None], seconds: float) -> T | None:
+        """Looks until something is seen; returns it, or None after so many seconds."""
+        end = time.monotonic() + seconds
+        while (seen := look()) is None and time.monotonic() < end:
+            time.sleep(PAUSE)
+        return seen

@@ -1,0 +1,180 @@
+"""Several processes share a run: the bits are the same whatever their number, and nothing hangs when one of them is lost."""
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.snapshots.restoring.restore import header_of
+from tests.conftest import Run
+from tests.states import differences, state_of
+from tests.system.test_resume import final_snapshot
+from tests.together import Together, run_together
+
+BASE = ("conf=net", "seed=3", "plotters=false", "report=false", "metrics={every: 1, gradient_norm: true}")
+DATA = "loader: {name: mnist, train_size: 100, validation_size: 40, minibatch_size: 24}\nparallel: {shards: 8, timeout: 20}\n"
+NETWORKS = {
+    "dense": """
+layers:
+  fc1: {type: all2all_tanh, output_sample_shape: 20, learning_rate: 0.1, gradient_momentum: 0.5, weights_decay: 0.001}
+  drop: {type: dropout, dropout_ratio: 0.25}
+  out: {type: softmax, learning_rate: 0.1}
+lr_adjuster: {policy: inv, gamma: 0.1, power: 1, by_minibatch: true}
+""",
+    "conv": """
+layers:
+  conv: {type: conv_relu, n_kernels: 4, kx: 5, ky: 5, sliding: 2, learning_rate: 0.05}
+  norm: {type: batch_norm, learning_rate: 0.05}
+  pool: {type: stochastic_pooling, kx: 2, ky: 2}
+  out: {type: softmax, learning_rate: 0.05}
+""",
+    "module": """
+layers:
+  conv:
+    _target_: torch.nn.Sequential
+    _args_:
+    - {_target_: torch.nn.Unflatten, dim: 1, unflattened_size: [1, 28]}
+    - {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 4, kernel_size: 5, stride: 3}
+    - {_target_: torch.nn.BatchNorm2d, num_features: 4}
+    - {_target_: torch.nn.ReLU}
+    - {_target_: torch.nn.Dropout, p: 0.2}
+  out: {type: softmax}
+optimizer: {_target_: torch.optim.AdamW, lr: 0.3}
+rollback: {fail_iterations: 1}
+""",
+}
+"""A last minibatch of 4 samples leaves half of the shards empty."""
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Callable[[str], Path]:
+    def write(network: str) -> Path:
+        (tmp_path / "conf").mkdir(exist_ok=True)
+        (tmp_path / "conf" / "net.yaml").write_text("# @package _global_\n" + DATA + NETWORKS[network])
+        return tmp_path
+
+    return write
+
+
+def measured(folder: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a run, but for how long they took."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if "second" not in key} for row in rows]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_bits_do_not_depend_on_the_number_of_processes(network: str, conf: Callable[[str], Path]) -> None:
+    folder, states, rows = conf(network), {}, {}
+    sizes = (1, 2, 4) if network == "dense" else (1, 4)
+    for size in sizes:
+        output = run_together([*BASE, "decision.max_epochs=3", f"hydra.run.dir=w{size}"], size=size, cwd=folder)
+        states[size] = state_of(folder / final_snapshot(output))
+        rows[size] = measured(folder / f"w{size}")
+    assert len(rows[1]) == 3 * (5 + 2)
+    for size in sizes[1:]:
+        assert differences(states[size], states[1]) == []
+        assert rows[size] == rows[1]
+    # Process 0 alone has left anything.
+    left = [{re.sub(r"net_.*|.*\.code", "", path.name) for path in (folder / f"w{size}").iterdir()} for size in sizes]
+    assert left == [{"", ".hydra", "metrics.jsonl", "result.json", "veles-run.log"}] * len(sizes)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(conf: Callable[[str], Path]) -> None:
+    folder = conf("dense")
+    begun = final_snapshot(run_together([*BASE, "decision.max_epochs=1"], size=2, cwd=folder))
+    ends = {size: run_together([*BASE, f"snapshot={begun}", "decision.max_epochs=3"], size=size, cwd=folder) for size in (4, 1)}
+    whole = state_of(folder / final_snapshot(run_together([*BASE, "decision.max_epochs=3"], size=1, cwd=folder)))
+    for output in ends.values():
+        assert differences(state_of(folder / final_snapshot(output)), whole) == []
+
+
+def wait_for(seen: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def has_snapshot(folder: Path) -> Callable[[], bool]:
+    return lambda: bool(list(folder.glob("outputs/net/run/net_validation*")))
+
+
+def test_a_signal_to_one_process_stops_all_at_the_same_minibatch(conf: Callable[[str], Path]) -> None:
+    folder = conf("dense")
+    arguments = [
+        *BASE,
+        "decision={max_epochs: 9999, fail_iterations: null}",
+        "snapshotter.keep_last=1",
+        "hydra.run.dir=outputs/net/run",
+    ]
+    with Together(arguments, size=4, cwd=folder) as together:
+        wait_for(has_snapshot(folder))
+        os.kill(together.processes[3].process.pid, signal.SIGTERM)
+        ended = together.end()
+    assert [one.returncode for one in ended] == [75] * 4
+    stopped = folder / final_snapshot(ended[0].stdout)
+    on, epochs = {}, header_of(stopped).epoch + 1
+    for size in (2, 1):
+        last = [*BASE, f"decision={{max_epochs: {epochs}, fail_iterations: null}}"]
+        on[size] = state_of(folder / final_snapshot(run_together([*last, f"snapshot={stopped}"], size=size, cwd=folder)))
+    assert differences(on[2], on[1]) == []
+
+
+@pytest.mark.parametrize(("number", "rank"), [(signal.SIGKILL, 0), (signal.SIGSTOP, 1)])
+def test_a_lost_process_is_named_and_ends_the_others(number: signal.Signals, rank: int, conf: Callable[[str], Path]) -> None:
+    folder = conf("dense")
+    arguments = [
+        *BASE,
+        "decision={max_epochs: 9999, fail_iterations: null}",
+        "parallel.timeout=2",
+        "hydra.run.dir=outputs/net/run",
+    ]
+    with Together(arguments, size=4, cwd=folder) as together:
+        wait_for(has_snapshot(folder))
+        os.kill(together.processes[rank].process.pid, number)
+        ended = [one.end(60) for other, one in enumerate(together.processes) if other != rank]
+    assert [one.returncode for one in ended] == [1, 1, 1]
+    assert f"process {rank} " in "".join(one.stderr for one in ended)
+    if rank == 0:  # where the processes have met is lost with it
+        return
+    output = run_together([*BASE, "snapshot=auto", "decision={max_epochs: 9999, fail_iterations: 1}"], size=2, cwd=folder)
+    assert "Resuming from outputs/net/run/net_" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size", "named"),
+    [
+        (["parallel.shards=null"], 2, "parallel.shards"),
+        (["parallel.shards=2"], 4, "1, 2 processes"),
+        (["parallel.shards=6"], 2, "parallel.shards=6"),
+        (["-m"], 2, "-m"),
+        (["mode=evaluate", "snapshot=x"], 2, "mode=evaluate"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused_once(
+    arguments: list[str], size: int, named: str, conf: Callable[[str], Path]
+) -> None:
+    folder = conf("dense")
+    with Together([*BASE, *arguments], size=size, cwd=folder) as together:
+        ended = together.end()
+    assert [one.returncode for one in ended] == [2] * size
+    said = [line for one in ended for line in one.stderr.splitlines()]
+    assert len(said) == 1
+    assert named in said[0]
+    assert [path.name for path in folder.iterdir()] == ["conf"]
+
+
+def test_shards_are_fixed_once_a_run_has_begun(conf: Callable[[str], Path], veles_run: Run) -> None:
+    folder = conf("dense")
+    begun = final_snapshot(run_together([*BASE, "decision.max_epochs=1"], size=1, cwd=folder))
+    again = [*BASE, f"snapshot={begun}", "decision.max_epochs=2"]
+    with Together([*again, "parallel.shards=4"], size=1, cwd=folder) as together:
+        (refused,) = together.end()
+    assert (refused.returncode, "parallel.shards" in refused.stderr) == (2, True)
+    run_together([*again, "parallel.timeout=9"], size=1, cwd=folder)
