@@ -41,6 +41,9 @@ TESTS = {
     "stop-training": Test(
         "tests.stress.stop_training", "stop a run by signals in pipelines and shells, and resume it", 600, 50
     ),
+    "share-run": Test(
+        "tests.stress.share_run", "stop and kill processes that share a run, and resume it in another number", 200, 20
+    ),
     "damage": Test("tests.stress.damage", "restore damaged snapshots, from files and a database", 1_000_000, 5_000),
     "cut-database": Test(
         "tests.stress.databases", "break connections to databases, and kill the servers", 2_000, 100, ("cut",)

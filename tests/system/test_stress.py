@@ -40,6 +40,12 @@ def test_killed_runs_end_as_if_they_had_not_been(rng: random.Random) -> None:
     assert found["kills"] == 10
 
 
+def test_shared_runs_end_as_if_they_had_been_one_process(rng: random.Random) -> None:
+    code, found = run("tests.stress.share_run", 3, rng)
+    assert code == 0
+    assert found["SIGTERM"] + found["SIGKILL"] == 3
+
+
 def test_damaged_snapshots_are_refused(rng: random.Random) -> None:
     code, found = run("tests.stress.damage", 3_000, rng)
     assert code == 0

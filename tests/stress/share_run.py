@@ -1,0 +1,127 @@
+"""Stops and kills runs that several processes share, at random moments, and resumes them in another number of processes.
+
+`python -m tests.stress.share_run SEED COUNT` prints how many runs there were, and how they were interrupted. Each must end in
+the state and with the metrics, byte for byte, of the same run in one process without interruption. When a process has ended
+with an error, the others get SIGTERM, as from torchrun; none may be there half a minute later.
+"""
+
+import gc
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.states import differences, state_of
+from tests.stress.kill_training import BASE, MEASURED, Failure, acknowledged, metrics_of, start, whole_run
+
+KEYS = (*MEASURED, "parallel.shards=8", "plotters=false", "report=false")
+LONGEST = 1.5
+"""Of the time that an uninterrupted run takes on one process, how long one lives at most."""
+PATIENCE = 30.0
+"""Seconds in which all have to end after one has ended with an error."""
+SIZES = (1, 2, 4)
+
+
+def interrupted(
+    folder: Path, arguments: list[str], size: int, rng: random.Random, longest: float | None
+) -> tuple[str, list[Path]]:
+    """Runs in several processes and interrupts one of them; returns how, and where they have written."""
+    outputs = [folder / f"output-{rank}" for rank in range(size)]
+    alive = dict(enumerate(started(folder, arguments, outputs)))
+    how, codes = "whole", set()
+    if longest is not None:
+        time.sleep(rng.uniform(0, longest))
+        number, rank = rng.choice([signal.SIGTERM, signal.SIGKILL]), rng.randrange(size)
+        os.kill(alive[rank], number)
+        how = number.name
+    end = None
+    while alive:
+        for rank, pid in [*alive.items()]:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                del alive[rank]
+                codes.add(os.waitstatus_to_exitcode(status))
+        if codes - {0} and end is None:
+            end = time.monotonic() + PATIENCE
+            for pid in alive.values():
+                os.kill(pid, signal.SIGTERM)
+        if end is not None and time.monotonic() > end:
+            for pid in alive.values():
+                os.kill(pid, signal.SIGKILL)
+            raise Failure(f"{how}: {sorted(alive)} of {size} hang in {folder}")
+        time.sleep(0.005)
+    expected = {"SIGTERM": {0, 75}, "SIGKILL": {0, 1, 75, -signal.SIGKILL}, "whole": {0}}[how]
+    # Before the run begins, a signal ends one process alone, and before there is a handler in it, at once.
+    if codes - expected - (set() if how == "whole" or _began(outputs[0]) else {1, -signal.SIGTERM}):
+        raise Failure(
+            f"{how}: exit codes {sorted(codes)} of {size} in {folder}: {[path.read_text()[-500:] for path in outputs]}"
+        )
+    return how, outputs
+
+
+def _began(output: Path) -> bool:
+    return "Training" in output.read_text() or "Resuming" in output.read_text()
+
+
+def started(folder: Path, arguments: list[str], outputs: list[Path]) -> list[int]:
+    """Starts the processes as torchrun does; returns their ids."""
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(asked.getsockname()[1]), "WORLD_SIZE": str(len(outputs))}
+    os.environ.update(meeting)
+    pids = []
+    for rank, output in enumerate(outputs):
+        os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        pids.append(start(folder, arguments, output))
+    for name in (*meeting, "RANK", "LOCAL_RANK"):
+        del os.environ[name]
+    return pids
+
+
+def shared_run(
+    folder: Path, seed: int, rng: random.Random, longest: float, count: int
+) -> tuple[dict[str, bytes], Counter[str]]:
+    """Runs, is interrupted and resumed until it ends; returns the final state, and how it was interrupted."""
+    folder.mkdir()
+    found: Counter[str] = Counter()
+    while True:
+        size = rng.choice(SIZES)
+        arguments = [*BASE, *KEYS, f"seed={seed}", "snapshot=auto", "parallel.timeout=15"]
+        how, outputs = interrupted(folder, arguments, size, rng, longest if sum(found.values()) < count else None)
+        for location in acknowledged(outputs[0]):
+            if not (folder / location).is_file():
+                raise Failure(f"acknowledged and lost: {location}")
+        if how == "whole":
+            last = acknowledged(outputs[0]) or [str(max(folder.glob("outputs/*/*/*/mnist*[0-9].5.*"), key=os.path.getmtime))]
+            return state_of(folder / last[-1]), found
+        found[how] += 1
+
+
+def main(seed: int, count: int) -> int:
+    rng = random.Random(seed)
+    gc.freeze()
+    found: Counter[str] = Counter(runs=0, SIGTERM=0, SIGKILL=0)
+    with tempfile.TemporaryDirectory() as name:
+        while found["SIGTERM"] + found["SIGKILL"] < count:
+            folder, run_seed = Path(name, f"run-{found['runs']}"), rng.randrange(2**32)
+            folder.mkdir()
+            whole, seconds = whole_run(folder / "whole", run_seed, KEYS)
+            most = min(rng.randint(1, 6), count - found["SIGTERM"] - found["SIGKILL"])
+            state, how = shared_run(folder / "shared", run_seed, rng, LONGEST * seconds, most)
+            if wrong := differences(state, whole):
+                raise Failure(f"seed {run_seed}: {wrong}")
+            if metrics_of(folder / "shared") != metrics_of(folder / "whole"):
+                raise Failure(f"seed {run_seed}: other metrics")
+            found["runs"] += 1
+            found.update(how)
+    print(dict(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))
