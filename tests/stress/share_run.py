@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.states import differences, state_of
-from tests.stress.kill_training import BASE, MEASURED, Failure, acknowledged, metrics_of, start, whole_run
+from tests.stress.kill_training import BASE, MEASURED, Failure, acknowledged, lines_of, start, whole_run
 
 KEYS = (*MEASURED, "parallel.shards=8", "plotters=false", "report=false")
 LONGEST = 1.5
@@ -102,6 +102,16 @@ def shared_run(
         found[how] += 1
 
 
+def rows_of(folder: Path) -> list[str]:
+    """Returns the rows of a run that has ended; those in the folders of its earlier processes must be how they begin."""
+    *before, last = sorted(folder.glob("outputs/*/*/*/metrics.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    rows = lines_of(last)
+    for path in before:
+        if (own := lines_of(path)) != rows[: len(own)]:
+            raise Failure(f"{path} is not how {last} begins")
+    return rows
+
+
 def main(seed: int, count: int) -> int:
     rng = random.Random(seed)
     gc.freeze()
@@ -115,7 +125,7 @@ def main(seed: int, count: int) -> int:
             state, how = shared_run(folder / "shared", run_seed, rng, LONGEST * seconds, most)
             if wrong := differences(state, whole):
                 raise Failure(f"seed {run_seed}: {wrong}")
-            if metrics_of(folder / "shared") != metrics_of(folder / "whole"):
+            if rows_of(folder / "shared") != rows_of(folder / "whole"):
                 raise Failure(f"seed {run_seed}: other metrics")
             found["runs"] += 1
             found.update(how)
