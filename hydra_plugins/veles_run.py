@@ -31,3 +31,30 @@ class Combinations(Sweeper):
         from runner.cli import sweep_combinations
 
         return sweep_combinations.sweep(self._running, [*self._params, *arguments], self._at_once)
+
+
+class Search(Sweeper):
+    """A search by Optuna, in a sweep that can go on. `runner.cli.sweep_search.Settings` says what the settings are.
+
+    Args:
+        params: what is varied besides what is typed, by key.
+        settings: all others.
+    """
+
+    def __init__(self, params: Mapping[str, str] | None, **settings: Any) -> None:
+        self._params = [f"{key}={value}" for key, value in (params or {}).items()]
+        self._settings = settings
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from runner.cli.sweep_running import Running
+
+        self._running = Running(hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        try:
+            from runner.cli import sweep_search
+        except ModuleNotFoundError as error:
+            from runner.errors import ConfigError
+
+            raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: pip install 'veles-runner[optuna]'") from error
+        return sweep_search.search(self._running, [*self._params, *arguments], sweep_search.Settings(**self._settings))

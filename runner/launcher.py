@@ -42,6 +42,7 @@ class Launcher:
         threads: number of threads of the numerical library; None to leave it as it is.
         stop_signal: the signal that asked the run to stop, or None.
         stopped_at: when it came, by `time.monotonic()`; 0 before.
+        ended: why the run is to end early, without a signal; or None.
         snapshot_signal: the signal that requested a snapshot without a stop, until the snapshot is taken; or None.
         processes: those that share the run.
 
@@ -82,6 +83,7 @@ class Launcher:
         self._folder = folder
         self.stop_signal: signal.Signals | None = None
         self.stopped_at = 0.0
+        self.ended: str | None = None
         self.snapshot_signal: signal.Signals | None = None
         self._provenance = {
             "config": config or {},
@@ -99,8 +101,13 @@ class Launcher:
 
     @property
     def stop_requested(self) -> bool:
-        """Whether a signal has asked the run to stop."""
-        return self.stop_signal is not None
+        """Whether the run is to stop at its next safe point."""
+        return self.stop_reason is not None
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the run is to stop: the name of the signal that has asked for it, or what has ended it; None if it is not."""
+        return self.stop_signal.name if self.stop_signal is not None else self.ended
 
     def provenance(self) -> dict[str, Any]:
         """Returns the configuration as the header of a snapshot records it."""
@@ -194,10 +201,15 @@ class Launcher:
             raise
         finally:
             seconds = time.monotonic() - began
-            self.loggers.finish(result_of(workflow, exit_code=exit_code, seconds=seconds, error=error, **known))
+            result = result_of(workflow, exit_code=exit_code, seconds=seconds, error=error, **known)
+            if self.ended is not None and self.stop_signal is None and result["status"] == "stopped":
+                result["status"] = self.ended
+            self.loggers.finish(result)
 
     def _run(self) -> None:
         assert self._workflow is not None
+        if self.ended is not None:  # by what its loggers know of the run before
+            return
         if not self.stop_requested or self._takes_snapshots:
             self._workflow.run()
 
@@ -205,6 +217,16 @@ class Launcher:
         """Stops the workflow after the running unit."""
         assert self._workflow is not None
         self._workflow.stop()
+
+    def end(self, why: str) -> None:
+        """Ends the run at its next safe point, after a snapshot, as a signal would, but nobody waits for the process.
+
+        Args:
+            why: what `result.json` says of it.
+        """
+        self.ended = why
+        if not self._takes_snapshots:
+            self.stop()
 
     def on_signal(self, number: signal.Signals) -> None:
         """Notes that a signal requests a snapshot or a stop. A workflow without snapshots stops after the running unit.

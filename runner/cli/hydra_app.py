@@ -126,6 +126,19 @@ _HYDRA_LOGGING = {
 
 
 _COMBINATIONS = {"_target_": "hydra_plugins.veles_run.Combinations", "max_batch_size": None, "params": None}
+_SEARCH: dict[str, Any] = {
+    "_target_": "hydra_plugins.veles_run.Search",
+    "n_trials": None,
+    "n_jobs": 1,
+    "sampler": "tpe",
+    "sampler_arguments": None,
+    "pruner": "none",
+    "pruner_arguments": None,
+    "objectives": ["objective"],
+    "direction": "minimize",
+    "seed": None,
+    "params": None,
+}
 
 
 class ConfFolder(FileConfigSource):
@@ -214,6 +227,7 @@ def register() -> None:
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
     store.store(group="hydra/hydra_logging", name="veles", node=_HYDRA_LOGGING, package="hydra.hydra_logging")
     store.store(group="hydra/sweeper", name="veles", node=_COMBINATIONS)
+    store.store(group="hydra/sweeper", name="optuna", node=_SEARCH)
     JobReturn.return_value = JobReturn.return_value.getter(_return_value)  # type: ignore[attr-defined,method-assign]
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)

@@ -34,6 +34,7 @@ from runner.cli import (
     run_identity,
     source,
     together,
+    trial_pruning,
     using,
     without_effect,
 )
@@ -149,6 +150,7 @@ def _fresh(node: DictConfig, request: Request, taken_over: list[str], claims: Cl
         log.info("The optimizer takes the place of %s", ", ".join(taken_over))
     identity = run_identity.of_fresh(config, workflow, drawn)
     launcher = _launcher(config, node, request, identity)
+    _may_be_pruned(workflow, launcher, request)
     launcher.attach(workflow)
     claim = partial(claims.take, log_id=launcher.run_id, identity=identity["identity"])
     commands = Commands(request, ShortCommand(node, request, workflow.name, identity, config.seed))
@@ -210,8 +212,16 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
         if any(key.partition(".")[0] not in CHECKED_AT_ONCE for key in changes):
             launcher.prepare(workflow)  # nothing runs, but what was typed is wrong here, too, if it would be there
         return _already_complete(restored, launcher, request, config.seed)
+    _may_be_pruned(workflow, launcher, request)
     commands = Commands(request, ShortCommand(node, request, workflow.name, identity, config.seed))
     return _run(workflow, launcher, commands, config, claim)
+
+
+def _may_be_pruned(workflow: Workflow, launcher: Launcher, request: Request) -> None:
+    """Has a job of a search ended early, if the search prunes."""
+    if request.sweep:
+        decision = getattr(workflow, "decision", None)
+        launcher.loggers.add(trial_pruning.of_job(lambda: getattr(decision, "monitor", "validation"), launcher.end))
 
 
 def _already_complete(restored: Restored, launcher: Launcher, request: Request, seed: int | None) -> Outcome:

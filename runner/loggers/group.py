@@ -28,6 +28,10 @@ class LoggerGroup(Logger):
     def __bool__(self) -> bool:
         return bool(self._loggers)
 
+    def add(self, loggers: Iterable[Logger]) -> None:
+        """Adds loggers, before the run begins."""
+        self._loggers += loggers
+
     def begin(self, run: Run, rows: Sequence[Row]) -> None:
         self._begun = True
         self._each(lambda logger: logger.begin(run, rows))

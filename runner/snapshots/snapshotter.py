@@ -206,7 +206,7 @@ class Snapshotter(Unit):
         assert self.workflow is not None
         launcher = self.workflow.launcher
         if stopping:
-            log.info("%s: taking a snapshot and stopping", launcher.stop_signal.name)
+            log.info("%s: taking a snapshot and stopping", launcher.stop_reason)
         asked = launcher is not None and launcher.snapshot_signal is not None
         if self.due:
             self.due_states += 1
@@ -321,7 +321,7 @@ class Snapshotter(Unit):
     def _codec(self) -> tuple[Codec, int]:
         """Returns the codec of the next snapshot and its level: at a stop, one that is quick enough."""
         settings, launcher = self.settings, self.workflow.launcher if self.workflow is not None else None
-        if settings.grace is None or launcher is None or not launcher.stop_requested:
+        if settings.grace is None or launcher is None or launcher.stop_signal is None:
             return settings.codec, settings.level
         return self.grace_.codec(settings, settings.grace - (time.monotonic() - launcher.stopped_at))
 

@@ -98,7 +98,7 @@ class Folders:
             if status in DONE:
                 done += 1
             elif status == "failed" and retry is Retry.none:
-                failed.append(Failed(number, str(result.get("error") or ""), _exit_code(result.get("exit_code"))))
+                failed.append(failed_before(self._folder, number))
             else:
                 jobs.append(Job(number, texts))
         return Plan(jobs, done, failed)
@@ -107,5 +107,13 @@ class Folders:
         return frozenset((key, value) for key, value in values.items() if key in self._apart)
 
 
-def _exit_code(value: object) -> int:
-    return value if isinstance(value, int) and 0 < value < 256 else 1
+def failed_before(folder: Path, number: int) -> Failed:
+    """Returns what a job has failed with.
+
+    Args:
+        folder: the sweep's.
+        number: the job's.
+    """
+    result = read_result(folder / str(number)) or {}
+    code = result.get("exit_code")
+    return Failed(number, str(result.get("error") or ""), code if isinstance(code, int) and 0 < code < 256 else 1)

@@ -1,0 +1,154 @@
+"""A search: each job is a trial, whose values Optuna chooses by what the trials before have come to.
+
+Trials are drawn, run and told in batches of `n_jobs`, so that what is drawn does not depend on which of them is the quickest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from optuna.trial import FrozenTrial, TrialState
+
+from runner.cli import sweep_end
+from runner.cli.console import is_quiet
+from runner.cli.shelf.printing import say
+from runner.cli.sweep_running import Running, check
+from runner.cli.sweeping import study as studies
+from runner.cli.sweeping.jobs import DONE, Job, Plan, failed_before
+from runner.cli.sweeping.space import Space
+from runner.config.sweeping import Retry
+from runner.errors import ConfigError
+from runner.metrics.run_files import read_result
+from runner.report.folder_files import number
+
+MOST = 20
+"""Trials, if nothing else is typed; a grid has as many as it has combinations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is typed below `hydra.sweeper`.
+
+    Attributes:
+        n_trials: trials in all.
+        n_jobs: trials of a batch, which the launcher is given together.
+        sampler, sampler_arguments: which sampler, and what Optuna's class is given.
+        pruner, pruner_arguments: which pruner, and what Optuna's class is given.
+        objectives: what is optimized: names in `result.json`, such as `objective` or `best.validation.loss`.
+        direction: `minimize` or `maximize`, or one for each objective.
+        seed: of what is drawn. Default: the sweep's.
+    """
+
+    n_trials: int | None
+    n_jobs: int
+    sampler: str
+    sampler_arguments: Mapping[str, Any] | None
+    pruner: str
+    pruner_arguments: Mapping[str, Any] | None
+    objectives: Sequence[str]
+    direction: str | Sequence[str]
+    seed: int | None
+
+    def check(self) -> None:
+        """Checks what goes together.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
+            if value is not None and value < 1:
+                raise ConfigError(f"hydra.sweeper.{name}={value} must be at least 1")
+        if self.pruner != "none" and len(self.objectives) > 1:
+            raise ConfigError(f"hydra.sweeper.pruner={self.pruner} is for one objective, and there are {len(self.objectives)}")
+
+
+def search(running: Running, arguments: Sequence[str], settings: Settings) -> Sequence[JobReturn]:
+    """Runs trials until there are enough; returns what the launcher tells of them.
+
+    Raises:
+        RunnerError, HydraException: a job has failed, or an argument is wrong.
+    """
+    settings.check()
+    if running.config.sweep.retry is not Retry.none:
+        raise ConfigError("sweep.retry=failed is not for a search, which has drawn its values from what has failed")
+    space = Space.of(arguments, OverridesParser.create(config_loader=running.context.config_loader))
+    grid = space.grid() if settings.sampler == studies.GRID else None
+    count = settings.n_trials or (len(grid) if grid else MOST)
+    count = min(count, len(grid)) if grid else count
+    directions = studies.directions(settings.direction, len(settings.objectives))
+    studies.sampler(settings.sampler, 0, 0, settings.sampler_arguments)  # so that a wrong one is told before anything is made
+    with running.begun(arguments) as record:
+        study = studies.opened(running.folder, directions, settings.pruner, settings.pruner_arguments)
+        seed = record.seed if settings.seed is None else settings.seed
+        sweep_end.plan(count)
+        trials, returned = study.get_trials(deepcopy=False), list[JobReturn]()
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        failed = [failed_before(running.folder, trial.number) for trial in ended if trial.state is TrialState.FAIL]
+        running.tell(Plan([Job(at, ()) for at in range(len(ended), count)], len(ended) - len(failed), failed), count)
+        while batch := _batch(study, space, grid, count, seed, settings):
+            jobs = [Job(trial.number, space.overrides(trial.params)) for trial in batch]
+            returned += running.run([job for job in jobs if not _has_ended(running, job.number)])
+            if not all(_told(study, running, trial, seed, settings) for trial in batch):
+                break  # they were stopped in other processes
+        _tell_front(study)
+        check(returned, failed)
+    return returned
+
+
+def _batch(
+    study: optuna.Study,
+    space: Space,
+    grid: Sequence[Mapping[str, Any]] | None,
+    count: int,
+    seed: int,
+    settings: Settings,
+) -> list[FrozenTrial]:
+    """Returns the trials to be run: those that were cut short, and new ones until the batch is full."""
+    trials = study.get_trials(deepcopy=False)
+    batch = [trial for trial in trials if not trial.state.is_finished()]
+    while len(trials) < count and (not batch or len(trials) % settings.n_jobs):
+        at = len(trials)
+        study.sampler = studies.sampler(settings.sampler, seed, at, settings.sampler_arguments)
+        batch.append(studies.ask(study, space.distributions, grid[at] if grid else None))
+        trials = study.get_trials(deepcopy=False)
+    return batch
+
+
+def _has_ended(running: Running, job: int) -> bool:
+    return (read_result(running.folder / str(job)) or {}).get("status") in (*DONE, "failed")
+
+
+def _told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: int, settings: Settings) -> bool:
+    """Tells the study how a trial has ended; returns whether it has."""
+    if not _has_ended(running, trial.number):
+        return False
+    result = read_result(running.folder / str(trial.number)) or {}
+    values = [_value(result, name) for name in settings.objectives]
+    study.sampler = studies.sampler(settings.sampler, seed, trial.number, settings.sampler_arguments)
+    if result["status"] == "pruned":
+        study.tell(trial.number, state=TrialState.PRUNED)
+    elif result["status"] == "failed" or None in values:
+        study.tell(trial.number, state=TrialState.FAIL)
+    else:
+        study.tell(trial.number, [value for value in values if value is not None])
+    return True
+
+
+def _value(result: Any, name: str) -> float | None:
+    """Returns what a dotted name stands for in a result; None if that is no finite number."""
+    for part in name.split("."):
+        result = result.get(part) if isinstance(result, Mapping) else None
+    found = number(result)
+    return found if found is not None and math.isfinite(found) else None
+
+
+def _tell_front(study: optuna.Study) -> None:
+    """Says which trials are the best ones, where there are several objectives."""
+    if len(study.directions) > 1 and not is_quiet() and study.best_trials:
+        say(f"Pareto front: jobs {', '.join(str(trial.number) for trial in study.best_trials)}")

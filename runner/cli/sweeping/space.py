@@ -1,0 +1,88 @@
+"""What a search varies, as Optuna's distributions, of what is typed in Hydra's grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from runner.errors import ConfigError
+
+LOG = "log"
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is typed for a search.
+
+    Attributes:
+        fixed: the overrides that all jobs have in common.
+        distributions: what is varied, by key as it is typed, with its `+`.
+        combinations: the values that a grid has of each key; None for one that has no end.
+    """
+
+    fixed: list[str] = field(default_factory=list)
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    combinations: dict[str, Sequence[Any] | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, arguments: Sequence[str], parser: OverridesParser) -> Space:
+        """Reads what is typed.
+
+        Raises:
+            ConfigError: a range is wrong, or nothing is varied.
+        """
+        space = cls()
+        # By key: the order in which they are typed must not change what is drawn.
+        for override in sorted(parser.parse_overrides(list(arguments)), key=lambda override: override.key_or_group):
+            key = override.get_key_element()
+            if override.is_sweep_override():
+                try:
+                    space.distributions[key], space.combinations[key] = _distribution(override)
+                except ValueError as error:
+                    raise ConfigError(f"{override.input_line}: {error}") from error
+            else:
+                space.fixed.append(f"{key}={override.get_value_element_as_str()}" if override.value_type else key)
+        if not space.distributions:
+            raise ConfigError("a search needs something to vary: KEY=interval(0.1,1), KEY=range(1,9) or KEY=choice(a,b)")
+        return space
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Returns all combinations of values, in their order.
+
+        Raises:
+            ConfigError: a key has no end of values.
+        """
+        endless = [key for key, values in self.combinations.items() if values is None]
+        if endless:
+            raise ConfigError(f"{endless[0].lstrip('+')} is an interval, of which a grid has no end: choice(...) or range(...)")
+        return [dict(zip(self.combinations, values, strict=True)) for values in product(*self.combinations.values())]  # type: ignore[arg-type]
+
+    def overrides(self, values: Mapping[str, Any]) -> list[str]:
+        """Returns the overrides of a job."""
+        return [*self.fixed, *(f"{key}={values[key]}" for key in self.distributions)]
+
+
+def _distribution(override: Override) -> tuple[BaseDistribution, Sequence[Any] | None]:
+    """Returns the distribution of a key, and its values if they can be counted."""
+    value: Any = override.value()
+    unknown = set(getattr(value, "tags", ())) - {LOG}
+    if unknown:
+        raise ValueError(f"the tag {sorted(unknown)[0]!r} is not known; known: {LOG}")
+    logarithmic = LOG in getattr(value, "tags", ())
+    if isinstance(value, IntervalSweep):
+        if isinstance(value.start, int) and isinstance(value.end, int):
+            return IntDistribution(value.start, value.end, log=logarithmic), None
+        return FloatDistribution(float(value.start or 0), float(value.end or 0), log=logarithmic), None
+    if isinstance(value, RangeSweep) and not value.shuffle:
+        numbers = sorted(value.range())
+        if len(numbers) > 1 and isinstance(numbers[0], int):
+            return IntDistribution(numbers[0], numbers[-1], step=numbers[1] - numbers[0]), numbers
+    # As they are typed, so that a job gets them unchanged.
+    texts = list(override.sweep_string_iterator())
+    return CategoricalDistribution(texts), texts
