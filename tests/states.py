@@ -51,7 +51,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, bytes]]:
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
             yield from _leaves(f"{path}.{number}", item)
-    elif isinstance(value, torch.nn.Module | torch.optim.Optimizer):
+    elif isinstance(value, torch.nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler):
         yield from _leaves(path, value.state_dict())
     elif isinstance(value, Pickleable):
         yield from _leaves(path, value.__getstate__())

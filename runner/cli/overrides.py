@@ -35,6 +35,7 @@ FREE_SECTIONS = (
     "loader.validation.",
     "optimizer.",
     "loss.",
+    "scheduler.",
     "model.",
     "mcdnnic_parameters.",
     "layer_defaults.",

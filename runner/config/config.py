@@ -113,7 +113,13 @@ class Config:
     """Settings for each layer that takes them and has none of its own, such as `learning_rate`."""
     optimizer: dict[str, Any] = field(default_factory=dict)
     """An optimizer of `torch.optim` for all weights, by `_target_`, with its settings. It takes the place of the layers' own
-    gradient descent, which is the default."""
+    gradient descent, which is the default. Besides: `groups` of parameters by pattern, `clip_norm`, `clip_value`,
+    `accumulate`."""
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    """A scheduler of `torch.optim.lr_scheduler` for the optimizer, by `_target_`, with its settings. `by_minibatch: true` has
+    it take a step after each update of the weights, instead of each epoch."""
+    freeze: list[str] = field(default_factory=list)
+    """Patterns for the names of parameters that do not learn, such as `model.trunk.*`."""
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     rollback: RollbackConfig = field(default_factory=RollbackConfig)
@@ -181,6 +187,7 @@ def from_hydra(node: DictConfig) -> Config:
         raise ConfigError(f"{key}{first_line(error)}") from error
     settle_layers(config)
     check_optimizer(config.optimizer, config.layers)
+    check_target("scheduler", config.scheduler, "torch.optim.lr_scheduler.CosineAnnealingLR")
     check_target("loss", config.loss, "torch.nn.CrossEntropyLoss")
     config.snapshotter.odbc = odbc
     return config

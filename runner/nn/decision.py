@@ -22,6 +22,7 @@ from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.loading.samples import SPLIT_NAMES, TRAIN, VALIDATION
+from runner.nn.network_optimizer import NetworkOptimizer
 
 log = logging.getLogger(__name__)
 
@@ -277,10 +278,10 @@ class Decision(Unit):
     def _rates(self) -> tuple[float, ...]:
         """The learning rates that are in force, from the lowest to the highest."""
         rates = {
-            step.rate * unit.rate_factor
+            rate
             for unit in (() if self.workflow is None else self.workflow.units)
-            if isinstance(unit, WeightedGradient)
-            for step in unit.steps.values()
+            if isinstance(unit, WeightedGradient | NetworkOptimizer)
+            for rate in unit.rates()
         }
         return tuple(sorted(rates))
 

@@ -78,6 +78,11 @@ def _override_layer(workflow: StandardWorkflow, name: str, key: str, value: obje
 
 
 def _override_optimizer(workflow: StandardWorkflow, key: str, value: object) -> None:
+    if workflow.optimizer is not None:
+        if key == "lr" and workflow.scheduler is not None:
+            raise ConfigError("optimizer.lr cannot change on resume beside a scheduler, which has it now")
+        workflow.optimizer.change(key, value)
+        return
     for gradient in workflow.gradients:
         for step in gradient.steps.values() if isinstance(gradient, WeightedGradient) else ():
             if not isinstance(step, TorchStep):

@@ -11,6 +11,7 @@ from torch import Tensor
 from runner.checks import at_least, within
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.nn.layers.base import Forward
+from runner.nn.network_optimizer import NetworkOptimizer
 from runner.nn.schedule import LearningRateAdjuster
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Rollback(Unit):
     Args:
         adjuster: its `scale` is lowered.
         forwards: the layers.
+        optimizer: the network's, if it has one.
         fail_iterations: epochs without an improvement after which it goes back.
         lr_minus: factor on all learning rates each time.
     """
@@ -42,6 +44,7 @@ class Rollback(Unit):
     diverged: Linked[bool] = False
     adjuster: LearningRateAdjuster
     forwards: list[Forward]
+    optimizer: NetworkOptimizer | None = None
     fail_iterations: int
     lr_minus: float
     best: list[dict[str, Tensor]]
@@ -52,6 +55,7 @@ class Rollback(Unit):
         workflow: Workflow,
         adjuster: LearningRateAdjuster,
         forwards: Sequence[Forward],
+        optimizer: NetworkOptimizer | None,
         *,
         fail_iterations: int,
         lr_minus: float = 0.65,
@@ -59,6 +63,7 @@ class Rollback(Unit):
         super().__init__(workflow, "rollback")
         self.adjuster = adjuster
         self.forwards = list(forwards)
+        self.optimizer = optimizer
         self.reconfigure(fail_iterations=fail_iterations, lr_minus=lr_minus)
         self.best = []
         self.failed = 0
@@ -94,6 +99,8 @@ class Rollback(Unit):
         for gradient in self.adjuster.gradients:
             for step in gradient.steps.values():
                 step.reset()
+        if self.optimizer is not None:
+            self.optimizer.reset()
         self.adjuster.scale *= self.lr_minus
         self.failed = 0
         log.info("Rolled back to the best weights; learning rates times %.3g", self.adjuster.scale)

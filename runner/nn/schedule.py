@@ -149,6 +149,6 @@ class LearningRateAdjuster(Unit):
         within("lr_adjuster: the factor on the learning rates", factor)
         for gradient in self.gradients:
             gradient.rate_factor = factor
-            for step in gradient.steps.values():
-                if not step.rate * factor <= LARGEST:
-                    within(f"layers.{gradient.forward.name}: learning_rate={step.rate} times {factor:g} =", step.rate * factor)
+            for rate in gradient.rates():
+                if not rate <= LARGEST:
+                    within(f"layers.{gradient.forward.name}: learning_rate times {factor:g} =", rate)

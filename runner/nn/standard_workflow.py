@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,12 +34,15 @@ from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.loader_types import loader_class
 from runner.nn.loading.samples import SPLIT_NAMES
+from runner.nn.network_optimizer import NetworkOptimizer, split
 from runner.nn.plotters import ConfusionPlotter, ErrorPlotter, WeightsPlotter
 from runner.nn.rollback import Rollback
 from runner.nn.schedule import LearningRateAdjuster
+from runner.nn.sharding.agreement import Agreement
 from runner.nn.sharding.exchange import Exchange
 from runner.nn.sharding.shards import Shards
-from runner.nn.training.torch_optim import torch_step
+from runner.nn.torch_scheduler import Scheduler
+from runner.nn.training.patterns import all_matching
 from runner.plots.plotter import Plotter
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores import store_in
@@ -67,8 +70,10 @@ class StandardWorkflow(Workflow):
         loss_config: `_target_` and the arguments of a loss that takes its place; with `mse` it is one of targets, even where
             the data have labels.
         layers: the layers from first to last, as in the configuration.
-        optimizer_config: `_target_` and the settings of an optimizer for all weights. Default: gradient
-            descent with each layer's own settings.
+        optimizer_config: `_target_` and the settings of an optimizer for all weights, with those of `NetworkOptimizer`.
+            Default: gradient descent with each layer's own settings.
+        scheduler_config: `_target_` and the settings of a scheduler of that optimizer, and `by_minibatch`.
+        freeze: patterns for the names of parameters that do not learn.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
         rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; without the former there is none.
@@ -92,6 +97,9 @@ class StandardWorkflow(Workflow):
     evaluator: Evaluator
     decision: Decision
     gradients: list[Gradient]
+    # Snapshots from before networks had one optimizer for all parameters lack these.
+    optimizer: NetworkOptimizer | None = None
+    scheduler: Scheduler | None = None
     lr_adjuster: LearningRateAdjuster
     rollback: Rollback | None
     plotters: list[Plotter]
@@ -99,6 +107,7 @@ class StandardWorkflow(Workflow):
     # Snapshots from before there were shards lack these.
     shards: Shards | None = None
     exchange: Exchange | None = None
+    agreement: Agreement | None = None
     device_: torch.device
 
     def __init__(
@@ -113,6 +122,8 @@ class StandardWorkflow(Workflow):
         loss_config: Mapping[str, Any] | None = None,
         layers: Any,
         optimizer_config: Mapping[str, Any] | None = None,
+        scheduler_config: Mapping[str, Any] | None = None,
+        freeze: Sequence[str] = (),
         lr_adjuster_config: Mapping[str, Any] | None = None,
         decision_config: Mapping[str, Any] | None = None,
         rollback_config: Mapping[str, Any] | None = None,
@@ -130,9 +141,13 @@ class StandardWorkflow(Workflow):
         self.forwards = self._link_forwards()
         self.evaluator = self._link_evaluator(loss_function, dict(loss_config or {}))
         self.decision = self._link_decision(dict(decision_config or {}))
-        self.gradients = self._link_gradients(dict(optimizer_config or {}))
+        self.gradients = self._link_gradients(bool(optimizer_config))
+        self._freeze(freeze)
         if shards is not None:
             self._link_shards(shards)
+        self.optimizer = self._link_optimizer(dict(optimizer_config or {}))
+        self.scheduler = self._link_scheduler(dict(scheduler_config or {}))
+        self.agreement = None if shards is None else self._link_agreement()
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
         self.rollback = self._link_rollback(dict(rollback_config or {}))
         self.plotters = self._link_plotters()
@@ -367,17 +382,16 @@ class StandardWorkflow(Workflow):
         decision.link_attrs(self.loader, "minibatch", "split_lengths", "epoch_number", "position")
         return decision
 
-    def _link_gradients(self, optimizer: dict[str, Any]) -> list[Gradient]:
+    def _link_gradients(self, held: bool) -> list[Gradient]:
         """Makes the gradient units, from the last layer to the first one with weights."""
-        step = torch_step(optimizer) if optimizer else None
         weighted = [unit for unit in self.forwards if LAYERS[self.layer_settings[unit.name]["type"]].has_weights]
         gradients: list[Gradient] = []
         previous: Unit = self.decision
         for forward in reversed(self.forwards[self.forwards.index(weighted[0]) :]):
             settings = self.layer_settings[forward.name]
             layer, own = LAYERS[settings["type"]], layer_sides(settings)[1]
-            if layer.has_weights and step is not None:
-                own["optimizer"] = step
+            if layer.has_weights and held:
+                own["held"] = True
             gradient = layer.gradient(self, forward, needs_err_input=forward is not weighted[0], **own)
             if previous is self.decision:
                 gradient.link_attrs(self.evaluator, "err_output_")
@@ -389,13 +403,20 @@ class StandardWorkflow(Workflow):
             previous = gradient
         return gradients
 
+    @property
+    def _weighted(self) -> list[WeightedGradient]:
+        return [unit for unit in self.gradients if isinstance(unit, WeightedGradient)]
+
+    @property
+    def _updated(self) -> Unit:
+        """The unit after which the parameters and their learning rates are those of the next minibatch."""
+        return self.agreement or self.scheduler or self.optimizer or self.exchange or self.gradients[-1]
+
     def _link_shards(self, count: int) -> None:
         """Puts a unit before the layers that runs them shard by shard, and one after the gradients that sums these."""
-        weighted = [unit for unit in self.gradients if isinstance(unit, WeightedGradient)]
-        self.exchange = Exchange(self, weighted, self.forwards)
+        self.exchange = Exchange(self, self._weighted, self.forwards)
         self.exchange.link_from(self.gradients[-1])
-        self.exchange.link_attrs(self.loader, "evaluating", "epoch_ended")
-        self.exchange.gate_skip = self.loader.evaluating & ~self.loader.epoch_ended
+        self.exchange.gate_skip = self.loader.evaluating
         self.shards = Shards(
             *(self, count),
             loader=self.loader,
@@ -408,10 +429,48 @@ class StandardWorkflow(Workflow):
         self.forwards[0].unlink_from(self.loader)
         self.forwards[0].link_from(self.shards.link_from(self.loader))
 
+    def _link_agreement(self) -> Agreement:
+        """Puts a unit behind all that changes weights that compares those of all processes, once an epoch."""
+        agreement = Agreement(self, self.forwards, self._weighted, self.optimizer)
+        agreement.link_from(self._updated)
+        agreement.gate_skip = ~self.loader.epoch_ended
+        return agreement
+
+    def _freeze(self, patterns: Sequence[str]) -> None:
+        units = {unit.full_name(name): (unit, name) for unit in self._weighted for name in unit.steps}
+        for full_name in all_matching("freeze", patterns, [name for unit in self._weighted for name in unit.full_names()]):
+            unit, name = units[full_name]
+            unit.freeze(name)
+
+    def _link_optimizer(self, settings: dict[str, Any]) -> NetworkOptimizer | None:
+        if not settings:
+            return None
+        of_class, own = split(settings)
+        optimizer = NetworkOptimizer(self, self._weighted, of_class, **own)
+        optimizer.link_from(self.exchange or self.gradients[-1]).link_attrs(self.loader, "minibatch")
+        optimizer.gate_skip = self.loader.evaluating
+        return optimizer
+
+    def _link_scheduler(self, settings: dict[str, Any]) -> Scheduler | None:
+        if not settings:
+            return None
+        if self.optimizer is None:
+            raise ConfigError(
+                "scheduler needs an optimizer whose learning rates it changes: optimizer._target_=torch.optim.AdamW"
+            )
+        by_minibatch = settings.pop("by_minibatch", False)
+        scheduler = Scheduler(self, self.optimizer, settings, by_minibatch=by_minibatch)
+        scheduler.link_from(self.optimizer).link_attrs(self.decision, "history", "monitor")
+        scheduler.gate_skip = self.loader.evaluating if by_minibatch else ~self.loader.epoch_ended
+        return scheduler
+
     def _link_lr_adjuster(self, settings: Mapping[str, Any]) -> LearningRateAdjuster:
-        weighted = [unit for unit in self.gradients if isinstance(unit, WeightedGradient)]
-        adjuster = LearningRateAdjuster(self, weighted, **settings)
-        adjuster.link_from(self.exchange or self.gradients[-1])
+        if self.scheduler is not None and settings["policy"] != "fixed":
+            raise ConfigError(
+                f"scheduler and lr_adjuster.policy={settings['policy']!r} both change the learning rates: take one of them away"
+            )
+        adjuster = LearningRateAdjuster(self, self._weighted, **settings)
+        adjuster.link_from(self._updated)
         adjuster.link_attrs(self.loader, "epoch_number", "evaluating")
         # At the end of an epoch a roll-back may have lowered the rates.
         within = ~self.loader.epoch_ended
@@ -422,9 +481,9 @@ class StandardWorkflow(Workflow):
         """Puts the roll-back between the gradient units and the learning-rate adjuster, if one is wanted."""
         if settings.get("fail_iterations") is None:
             return None
-        rollback = Rollback(self, self.lr_adjuster, self.forwards, **settings)
+        rollback = Rollback(self, self.lr_adjuster, self.forwards, self.optimizer, **settings)
         self.lr_adjuster.unlink_before()
-        self.lr_adjuster.link_from(rollback.link_from(self.exchange or self.gradients[-1]))
+        self.lr_adjuster.link_from(rollback.link_from(self._updated))
         rollback.link_attrs(self.decision, "improved", ("diverged", "diverged_"))
         rollback.gate_skip = ~self.loader.epoch_ended
         return rollback

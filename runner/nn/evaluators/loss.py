@@ -171,7 +171,8 @@ class LossEvaluator(ClassEvaluator):
         output, training = self.output_, not self.evaluating
         wanted = self.labels_ if self._of_labels else self.targets_
         leaf = output.detach().view(len(output), *self.output_shape).requires_grad_(training)
-        self.loss_module.train(training)
+        if self.loss_module.training != training:
+            self.loss_module.train(training)
         with torch.set_grad_enabled(training):
             try:
                 value = self.loss_module(leaf, as_wanted(wanted, self.form_, leaf))

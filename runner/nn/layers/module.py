@@ -15,6 +15,7 @@ from runner.nn.core.random_stream import Stream
 from runner.nn.core.torch_modules import made
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
+from runner.nn.training.held import Frozen
 
 SAMPLES = 3
 """The number of samples with which a module is tried out."""
@@ -89,7 +90,8 @@ class Module(Forward):
         return dict(self.module.state_dict())
 
     def run(self) -> None:
-        self.module.train(not self.evaluating)
+        if self.module.training == bool(self.evaluating):  # walks through all modules
+            self.module.train(not self.evaluating)
         leaf = self.input_.detach().to(self.taken_)
         self.leaf_ = leaf.requires_grad_(leaf.is_floating_point() and not self.evaluating)
         with torch.set_grad_enabled(not self.evaluating):
@@ -115,11 +117,23 @@ class ModuleGradient(WeightedGradient):
 
     forward: Module
 
+    def initialize(self) -> None:
+        super().initialize()
+        self.named_ = list(self.forward.module.named_parameters())
+
     def parameter_names(self) -> list[str]:
         return [name for name, _ in self.forward.module.named_parameters()]
 
-    def parameter(self, name: str) -> Tensor:
-        return self.forward.module.get_parameter(name)
+    def parameters(self) -> dict[str, Tensor]:
+        return dict(self.forward.module.named_parameters())
+
+    def freeze(self, parameter: str) -> None:
+        super().freeze(parameter)
+        self.forward.module.get_parameter(parameter).requires_grad_(False)
+
+    @property
+    def _is_frozen(self) -> bool:
+        return bool(self.steps) and all(isinstance(step, Frozen) for step in self.steps.values())
 
     def is_bias(self, parameter: str) -> bool:
         return self.forward.module.get_parameter(parameter).dim() == 1
@@ -127,6 +141,9 @@ class ModuleGradient(WeightedGradient):
     def run(self) -> None:
         forward = self.forward
         error = self.err_output_.reshape(forward.result_.shape)
+        if not forward.result_.requires_grad and self._is_frozen:
+            self.err_input_ = torch.zeros_like(forward.leaf_)
+            return
         if not forward.result_.requires_grad:
             raise RunError(
                 f"layers.{forward.name} ({type(forward.module).__name__}) gives a result without a gradient: forward() must not"
@@ -137,7 +154,7 @@ class ModuleGradient(WeightedGradient):
         if self.needs_err_input:
             self.err_input_ = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         with torch.no_grad():
-            for name, parameter in forward.module.named_parameters():
+            for name, parameter in self.named_:
                 gradient, parameter.grad = parameter.grad, None
                 if gradient is not None:
                     self.apply(name, parameter, gradient)

@@ -15,13 +15,14 @@ from runner.graph import Workflow
 from runner.memory import memory
 from runner.nn.core.random_stream import Stream
 from runner.nn.layers.base import Forward, Gradient, Shape
+from runner.nn.training.held import Frozen, Held
 from runner.nn.training.sgd import SGD
 from runner.nn.training.torch_optim import TorchStep
 
 Initializer = tuple[str, float | None]
 """A distribution, and its size where that is given."""
 
-Step = SGD | TorchStep
+Step = SGD | TorchStep | Held | Frozen
 
 
 class WeightedForward(Forward):
@@ -139,7 +140,7 @@ class WeightedGradient(Gradient):
 
     Args:
         needs_err_input: false if nobody reads the error at the input.
-        optimizer: updates the parameters instead of `SGD`, whose settings then have no meaning.
+        held: whether gradients are kept for the network's optimizer; the settings of `SGD` then have no meaning.
         learning_rate, weights_decay, l1_vs_l2, gradient_momentum: of the weights, as in `SGD`.
         learning_rate_bias, weights_decay_bias, l1_vs_l2_bias, gradient_momentum_bias: of the bias; None: as for the weights.
         factor_ortho: `ortho` of the weights, as in `SGD`; the bias has none.
@@ -165,7 +166,7 @@ class WeightedGradient(Gradient):
         forward: Forward,
         *,
         needs_err_input: bool = True,
-        optimizer: TorchStep | None = None,
+        held: bool = False,
         learning_rate: float = 0.01,
         learning_rate_bias: float | None = None,
         weights_decay: float = 0.0,
@@ -178,7 +179,7 @@ class WeightedGradient(Gradient):
     ) -> None:
         super().__init__(workflow, forward, needs_err_input=needs_err_input)
         self.rate_factor = 1.0
-        self.steps = {name: SGD(0.0) if optimizer is None else optimizer.clone() for name in self.parameter_names()}
+        self.steps = {name: Held() if held else SGD(0.0) for name in self.parameter_names()}
         self.settings = {"factor_ortho": float(factor_ortho)}
         self.reconfigure(
             learning_rate=learning_rate,
@@ -204,10 +205,31 @@ class WeightedGradient(Gradient):
         """Returns the names of the parameters that are updated."""
         return ["weights", "bias"]
 
-    def parameter(self, name: str) -> Tensor | None:
-        """Returns one of the parameters; None if the layer does without it."""
-        found: Tensor | None = getattr(self.forward, name)
-        return found
+    def parameters(self) -> dict[str, Tensor]:
+        """Returns the parameters that there are, by name; after `initialize()` of the layer."""
+        found = {name: getattr(self.forward, name) for name in self.parameter_names()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def full_name(self, parameter: str) -> str:
+        """Returns the name that a parameter has in the network: `fc1.bias`."""
+        return f"{self.forward.name}.{parameter}"
+
+    def full_names(self, *kinds: type[Step]) -> list[str]:
+        """Returns the names of the parameters in the network, of those kinds of steps alone if any are given."""
+        without = {"bias"} if getattr(self.forward, "include_bias", True) is False else set()
+        return [
+            self.full_name(name)
+            for name, step in self.steps.items()
+            if name not in without and isinstance(step, kinds or object)
+        ]
+
+    def freeze(self, parameter: str) -> None:
+        """Has a parameter stay as it is."""
+        self.steps[parameter] = Frozen()
+
+    def rates(self) -> list[float]:
+        """Returns the learning rates that are in force."""
+        return [step.rate * self.rate_factor for step in self.steps.values() if isinstance(step, SGD | TorchStep)]
 
     def is_bias(self, parameter: str) -> bool:
         """Returns whether a parameter has the settings of a bias."""
@@ -257,5 +279,5 @@ class WeightedGradient(Gradient):
             if self.squares_ is not None:
                 self.squares_.append(torch.mm(error.t(), inputs).square().sum(dtype=torch.float64))
             step.update_fused(parameter, error, inputs, self.rate_factor)
-        else:
+        elif not isinstance(step, Frozen):
             self.apply(name, parameter, torch.mm(error.t(), inputs))

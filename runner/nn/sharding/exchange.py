@@ -9,11 +9,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from runner.graph import Bool, Linked, Workflow
+from runner.graph import Workflow
 from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
-from runner.nn.sharding.agreement import check_equal
+from runner.nn.training.held import Frozen, Held
 from runner.parallel.pairwise import PairwiseSum
 from runner.parallel.processes import ALONE, Processes
 
@@ -44,12 +44,6 @@ class Exchange(NetworkUnit):
     One row of numbers holds all that a shard gives: the gradients, for each whether there was one, and what else training
     changes in layers, such as running statistics. Of the latter, the mean change counts.
 
-    At the end of an epoch it compares the weights of all processes.
-
-    Linked attributes:
-        evaluating: true when the minibatch is not for training.
-        epoch_ended: true when the minibatch is the last of its epoch.
-
     Attributes:
         gradients: the units whose gradients are summed.
         forwards: the layers.
@@ -57,8 +51,6 @@ class Exchange(NetworkUnit):
 
     view_group = "trainer"
 
-    evaluating: Linked[Bool]
-    epoch_ended: Linked[Bool]
     gradients: list[WeightedGradient]
     forwards: list[Forward]
 
@@ -66,7 +58,6 @@ class Exchange(NetworkUnit):
         super().__init__(workflow, "exchange")
         self.gradients = list(gradients)
         self.forwards = list(forwards)
-        self.demand("evaluating", "epoch_ended")
 
     def initialize(self) -> None:
         launcher = None if self.workflow is None else self.workflow.launcher
@@ -82,8 +73,8 @@ class Exchange(NetworkUnit):
         begin = 0
         self.parameters_: dict[tuple[WeightedGradient, str], Place] = {}
         for unit in self.gradients:
-            for name in unit.steps:
-                if (parameter := unit.parameter(name)) is not None:
+            for name, parameter in unit.parameters().items():
+                if not isinstance(unit.steps[name], Frozen):
                     self.parameters_[unit, name] = place = Place.of(begin, parameter)
                     begin = place.end
         own = {unit.forward: set(unit.steps) for unit in self.gradients}
@@ -113,8 +104,9 @@ class Exchange(NetworkUnit):
             value.copy_(before)
 
     def _collect(self, unit: WeightedGradient, name: str, gradient: Tensor) -> None:
-        self.parameters_[unit, name].view(self.row_).copy_(gradient)
-        self.missing_.discard((unit, name))
+        if (place := self.parameters_.get((unit, name))) is not None:
+            place.view(self.row_).copy_(gradient)
+            self.missing_.discard((unit, name))
 
     def end_shard(self) -> None:
         """Adds what the shard has given."""
@@ -135,18 +127,15 @@ class Exchange(NetworkUnit):
         self.sum_.add(self.sum_.row().zero_())
 
     def run(self) -> None:
-        if not self.evaluating:
-            self._update()
-        if self.epoch_ended:
-            check_equal(self.processes_, self.forwards, self.gradients)
-
-    def _update(self) -> None:
         """Sums over all processes, and updates."""
         total = self.processes_.total(self.sum_.take())
         given = total[self.flags_].tolist()
+        parameters = {unit: unit.parameters() for unit in self.gradients}
         for ((unit, name), place), shards in zip(self.parameters_.items(), given, strict=True):
-            if shards and (parameter := unit.parameter(name)) is not None:
-                unit.update(name, parameter, place.view(total))
+            if shards:
+                gradient = place.view(total)
+                kept = gradient.clone() if isinstance(unit.steps[name], Held) else gradient  # the row is used again
+                unit.update(name, parameters[unit][name], kept)
         for (value, place), before in zip(self.statistics_, self.before_, strict=True):
             mean = place.view(total) / self.shards_
             value.copy_(before + (mean if value.is_floating_point() else mean.round().to(value.dtype)))

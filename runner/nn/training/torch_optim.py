@@ -1,9 +1,10 @@
-"""Any optimizer of `torch.optim` as the step that updates one parameter."""
+"""Any optimizer of `torch.optim`, and how it once was the step that updates one parameter."""
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +12,10 @@ from torch import Tensor
 
 from runner.checks import choices, first_line, within
 from runner.errors import ConfigError
-from runner.targets import locate
 
 
 class TorchStep:
-    """Updates one parameter with an optimizer of its own.
+    """Updates one parameter with an optimizer of its own, in runs that began before networks had one for all parameters.
 
     There is an optimizer from the beginning, over a placeholder until the parameter is first updated. So a snapshot names the
     optimizer's class only as the type of an object, never as a value.
@@ -41,13 +41,9 @@ class TorchStep:
         self.rate = float(optimizer.param_groups[0]["lr"])
         self.device = None
 
-    def clone(self) -> TorchStep:
-        """Returns a step of the same kind for another parameter."""
-        return TorchStep(self._made(_placeholder()), self.settings)
-
     def reset(self) -> None:
         """Forgets all but the settings and the learning rate."""
-        self.optimizer, self.device = self._made(_placeholder()), None
+        self.optimizer, self.device = self._made(placeholder()), None
 
     def check(self, where: str) -> None:
         """Raises a ConfigError for a learning rate that is not a number, or that no training has."""
@@ -76,23 +72,24 @@ class TorchStep:
             ConfigError: the optimizer has no such setting, or refuses the value.
         """
         settings = self.settings | {key: value}
-        (group,) = made(type(self.optimizer), _placeholder(), settings).param_groups
+        (group,) = made(type(self.optimizer), [placeholder()], settings).param_groups
         self.settings = settings
         if key == "lr":
             self.rate = float(value)
         self.optimizer.param_groups[0][key] = group[key]
 
     def _made(self, parameter: Tensor) -> torch.optim.Optimizer:
-        return made(type(self.optimizer), parameter, self.settings)
+        return made(type(self.optimizer), [parameter], self.settings)
 
 
-def _placeholder() -> Tensor:
+def placeholder() -> Tensor:
+    """Returns a parameter on which settings are tried."""
     # Two dimensions: some optimizers take matrices alone.
     return torch.zeros(1, 1)
 
 
-def made(cls: type[torch.optim.Optimizer], parameter: Tensor, settings: dict[str, Any]) -> torch.optim.Optimizer:
-    """Returns an optimizer of the parameter.
+def made(cls: type[torch.optim.Optimizer], parameters: Sequence[Any], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Returns an optimizer of parameters, or of groups of them.
 
     Raises:
         ConfigError: the class needs a closure, has no learning rate, or does not take the settings.
@@ -101,7 +98,7 @@ def made(cls: type[torch.optim.Optimizer], parameter: Tensor, settings: dict[str
     if issubclass(cls, torch.optim.LBFGS):
         raise ConfigError(f"optimizer._target_={name} does not take a step for each minibatch's gradient")
     try:
-        optimizer = cls([parameter], **settings)
+        optimizer = cls(parameters, **settings)
     except (TypeError, ValueError) as error:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         hint = f"; {choices(unknown[1], [*inspect.signature(cls).parameters][1:])}" if unknown else ""
@@ -111,16 +108,3 @@ def made(cls: type[torch.optim.Optimizer], parameter: Tensor, settings: dict[str
     if "lr" not in optimizer.param_groups[0]:
         raise ConfigError(f"optimizer._target_={name} has no learning rate 'lr'")
     return optimizer
-
-
-def torch_step(settings: dict[str, Any]) -> TorchStep:
-    """Returns the step that the configuration's `optimizer` describes.
-
-    Raises:
-        ConfigError: the class does not exist, is not an optimizer, or does not take the settings.
-    """
-    own = dict(settings)
-    target = own.pop("_target_", None)
-    if not isinstance(target, str):
-        raise ConfigError("optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW")
-    return TorchStep(made(locate("optimizer._target_", target, torch.optim.Optimizer), _placeholder(), own), own)

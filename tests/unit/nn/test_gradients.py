@@ -15,7 +15,7 @@ from runner.graph import Bool
 from runner.nn.layers.base import Forward
 from runner.nn.layers.layer_types import LAYERS
 from runner.nn.layers.weighted import WeightedGradient
-from runner.nn.training.torch_optim import torch_step
+from runner.nn.training.held import Held
 from tests.unit.nn.test_layers import REFERENCE
 from tests.units import Holder, LoggedWorkflow
 
@@ -279,15 +279,15 @@ def test_output_and_gradients_are_those_of_autograd(kind: str, number: int, numb
         torch.testing.assert_close(after[name].detach(), (value - value.grad).detach())
 
 
-@pytest.mark.parametrize("optimizer", [None, {"_target_": "torch.optim.SGD", "lr": 1.0}], ids=["descent", "torch"])
+@pytest.mark.parametrize("held", [False, True], ids=["descent", "torch"])
 @pytest.mark.parametrize("kind", [kind for kind in LAYERS if LAYERS[kind].has_weights])
 def test_every_gradient_passes_by_the_one_place_where_it_meets_its_parameter(
-    kind: str, optimizer: dict[str, Any] | None, numbers: torch.Generator, monkeypatch: pytest.MonkeyPatch
+    kind: str, held: bool, numbers: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = CHECKS[kind][-1]
     bench = Bench(kind, check, randn(numbers, SAMPLES, *check.shape))
-    if optimizer:
-        bench.gradient.steps = {name: torch_step(optimizer) for name in bench.gradient.steps}
+    if held:
+        bench.gradient.steps = {name: Held() for name in bench.gradient.steps}
     before = parameters(bench.forward)
     met: dict[str, tuple[int, ...]] = {}
 
@@ -295,7 +295,7 @@ def test_every_gradient_passes_by_the_one_place_where_it_meets_its_parameter(
         met[name] = tuple(parameter.shape)
 
     monkeypatch.setattr(WeightedGradient, "apply", meet)
-    if optimizer is None:
+    if not held:
         monkeypatch.setattr(WeightedGradient, "apply_product", meet)
     bench.run()
     bench.errors.err_output_ = randn(numbers, *bench.forward.output_.shape)

@@ -1,17 +1,21 @@
-"""Optimizers of torch as the steps of gradient units."""
+"""The optimizer of a network: its groups, its settings, what it remembers, and what is frozen; and how it once was one step."""
 
+import operator
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from runner.config import normalized_layers
 from runner.config.training import check_optimizer
 from runner.errors import ConfigError
-from runner.nn.training.torch_optim import TorchStep, torch_step
+from runner.nn.loading.loader_types import LOADERS
+from runner.nn.loading.samples import Samples
+from runner.nn.training.torch_optim import TorchStep, made, placeholder
 from runner.snapshots.restoring.restore import restore
-from tests.networks import extended, network, trained
+from tests.networks import BlobsLoader, extended, network, stopped, trained
 from tests.states import differences, workflow_state
 
 PLAIN = {
@@ -26,6 +30,27 @@ OPTIMIZERS = [
     {"_target_": "torch.optim.SGD", "lr": 0.05, "momentum": 0.9, "nesterov": True},
     {"_target_": "torch.optim.RMSprop", "lr": 0.01},
 ]
+
+
+class TokensLoader(BlobsLoader):
+    """Samples of whole numbers."""
+
+    def load_data(self) -> dict[int, Samples]:
+        found = super().load_data()
+        return {key: Samples(np.abs(value.data).astype(int) % 9, value.labels) for key, value in found.items()}
+
+    def default_normalization(self, train: object) -> str:
+        return "none"
+
+
+LOADERS["tokens"] = TokensLoader
+
+
+def torch_step(settings: dict[str, object]) -> TorchStep:
+    """Returns the step of one parameter that runs had before there was one optimizer for all; old snapshots hold such."""
+    own = {key: value for key, value in settings.items() if key != "_target_"}
+    cls = getattr(torch.optim, str(settings["_target_"]).rpartition(".")[2])
+    return TorchStep(made(cls, [placeholder()], own), own)
 
 
 @pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: settings["_target_"])
@@ -62,8 +87,8 @@ def test_its_settings_can_change_on_resume() -> None:
     workflow = pickle.loads(pickle.dumps(trained(layers=PLAIN, optimizer_config=OPTIMIZERS[0])))
     workflow.override("optimizer.lr", 0.5)
     workflow.override("optimizer.weight_decay", 0.25)
-    step = workflow["gd_out"].steps["weights"]
-    assert (step.rate, step.optimizer.param_groups[0]["weight_decay"]) == (0.5, 0.25)
+    (group,) = workflow.optimizer.optimizer.param_groups
+    assert (group["lr"], group["weight_decay"], workflow.optimizer.rates()) == (0.5, 0.25, [0.5])
     with pytest.raises(ConfigError, match=r"optimizer._target_ cannot change on resume"):
         workflow.override("optimizer._target_", "torch.optim.SGD")
     with pytest.raises(ConfigError, match=r"optimizer: torch.optim.adamw.AdamW refuses its settings: .*bogus"):
@@ -75,7 +100,6 @@ def test_its_settings_can_change_on_resume() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr": 1}, "optimizer has no _target_: name a class, such as optimizer._target_=torch.optim.AdamW"),
         ({"_target_": "torch.optim.Bogus"}, "optimizer._target_='torch.optim.Bogus': the module 'torch.optim' has no 'Bogus'"),
         ({"_target_": "torch.Size"}, "optimizer._target_='torch.Size' is not a subclass of torch.optim.optimizer.Optimizer"),
         ({"_target_": "torch.optim.LBFGS"}, "LBFGS does not take a step for each minibatch's gradient"),
@@ -84,7 +108,7 @@ def test_its_settings_can_change_on_resume() -> None:
 )
 def test_wrong_optimizers_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        torch_step(settings)
+        network(optimizer_config=settings)
 
 
 def test_settings_of_a_layer_that_would_have_no_meaning_are_refused() -> None:
@@ -98,7 +122,7 @@ def test_settings_of_a_layer_that_would_have_no_meaning_are_refused() -> None:
 
 
 @pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: settings["_target_"])
-def test_a_clone_and_a_step_that_was_reset_begin_anew(settings: dict[str, object]) -> None:
+def test_a_step_that_was_reset_begins_anew(settings: dict[str, object]) -> None:
     gradients = [torch.randn(3, 2) for _ in range(3)]
 
     def steps(step: TorchStep) -> torch.Tensor:
@@ -109,7 +133,6 @@ def test_a_clone_and_a_step_that_was_reset_begin_anew(settings: dict[str, object
 
     used = torch_step(settings)
     expected = steps(used)
-    assert torch.equal(steps(used.clone()), expected)
     used.reset()
     assert torch.equal(steps(used), expected)
 
@@ -130,7 +153,6 @@ def test_a_setting_that_is_refused_leaves_the_step_as_it_was() -> None:
     with pytest.raises(ConfigError):
         step.reconfigure("lr", -1)
     assert (step.rate, step.settings) == (0.01, {"lr": 0.01})
-    step.clone()
 
 
 @pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: settings["_target_"])
@@ -147,3 +169,144 @@ def test_what_it_remembers_follows_the_parameter_to_another_device(settings: dic
     state = step.optimizer.state[moved]
     assert {name: value.shape for name, value in state.items()} == {name: value.shape for name, value in remembered.items()}
     assert {value.device.type for value in state.values() if value.shape == moved.shape} == {"meta"}
+
+
+MODULES = {
+    "fc": {"_target_": "torch.nn.Linear", "in_features": 6, "out_features": 8},
+    "act": {"type": "activation_tanh"},
+    "out": {"type": "all2all", "output_sample_shape": 3},
+}
+ADAMW = {"_target_": "torch.optim.AdamW", "lr": 0.01}
+LOSS = {"_target_": "torch.nn.CrossEntropyLoss"}
+FLAT = {"flat": {"_target_": "torch.nn.Flatten"}}
+
+
+def run(**settings: object) -> dict[str, object]:
+    return {"layers": FLAT | MODULES, "loss_config": LOSS, "optimizer_config": ADAMW} | settings
+
+
+def test_groups_have_the_parameters_that_their_patterns_match_first() -> None:
+    groups = [{"pattern": "out.*", "lr": 0.5}, {"pattern": "*.bias", "weight_decay": 0.25}]
+    workflow = network(**run(optimizer_config=ADAMW | {"groups": groups}))
+    workflow.initialize()
+    found = [(len(group["params"]), group["lr"], group["weight_decay"]) for group in workflow.optimizer.optimizer.param_groups]
+    assert found == [(1, 0.01, 0.01), (2, 0.5, 0.01), (1, 0.01, 0.25)]
+    workflow.override("optimizer.lr", 0.125)
+    assert [group["lr"] for group in workflow.optimizer.optimizer.param_groups] == [0.125, 0.5, 0.125]
+    assert workflow.optimizer.rates() == [0.125, 0.5, 0.125]
+
+
+@pytest.mark.parametrize("optimizer", [ADAMW, {}], ids=["optimizer", "of the layers"])
+def test_what_is_frozen_stays_as_it_is(optimizer: dict[str, object], tmp_path: Path) -> None:
+    settings = run(optimizer_config=optimizer, freeze=["fc.*", "out.bias"])
+    begin = network(**settings)
+    begin.initialize()
+    workflow = trained(tmp_path, **settings)
+    for layer, names in {"fc": ("module.weight", "module.bias"), "out": ("bias",)}.items():
+        for name in names:
+            before, after = (operator.attrgetter(name)(one[layer]) for one in (begin, workflow))
+            assert torch.equal(before, after)
+    assert not torch.equal(begin["out"].weights, workflow["out"].weights)
+    longer = trained(tmp_path / "longer", **settings, decision_config={"max_epochs": 5})
+    again = extended(restore(workflow.snapshotter.last_location, trusted=["tests"]).workflow, epochs=5)
+    assert differences(workflow_state(longer), workflow_state(again)) == []
+
+
+def test_a_network_whose_first_layer_takes_integers_can_be_frozen_there() -> None:
+    layers = {
+        "embed": {"_target_": "torch.nn.Embedding", "num_embeddings": 9, "embedding_dim": 2},
+        **FLAT,
+        "out": MODULES["out"],
+    }
+    workflow = network(**run(layers=layers, freeze=["embed.*"], loader_name="tokens"))
+    workflow.initialize()
+    before = workflow["embed"].module.weight.detach().clone()
+    workflow.run()
+    assert torch.equal(before, workflow["embed"].module.weight)
+
+
+def test_a_roll_back_resets_what_the_optimizer_remembers(tmp_path: Path) -> None:
+    settings = run(
+        optimizer_config={"_target_": "torch.optim.Adagrad", "lr": 3.0},
+        scheduler_config={"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "patience": 0},
+        rollback_config={"fail_iterations": 1, "lr_minus": 0.5},
+        decision_config={"max_epochs": 12},
+    )
+    whole = trained(tmp_path / "whole", **settings)
+    assert whole.lr_adjuster.scale < 1
+    assert whole.scheduler.scheduler.get_last_lr()[0] < 3
+    location = stopped(tmp_path / "half", 65, **settings)
+    again = extended(restore(location, trusted=["tests"]).workflow, epochs=12)
+    assert differences(workflow_state(whole), workflow_state(again)) == []
+
+
+WRONG = [
+    (
+        {"optimizer_config": ADAMW | {"groups": [{"pattern": "trunk.*"}]}},
+        r"groups\[0\].pattern='trunk.\*' matches no.*fc.weight",
+    ),
+    ({"optimizer_config": ADAMW | {"groups": [{"lr": 1}]}}, r"groups\[0\].pattern=None matches no"),
+    ({"optimizer_config": ADAMW | {"groups": {"pattern": "fc.*"}}}, "optimizer.groups=.*list of mappings"),
+    (
+        {"optimizer_config": ADAMW | {"groups": [{"pattern": "fc.*", "lr": -1}]}},
+        "AdamW refuses its settings: Invalid learning rate",
+    ),
+    ({"optimizer_config": ADAMW | {"clip_norm": 0}}, "optimizer.clip_norm=0 must be above 0"),
+    ({"optimizer_config": ADAMW | {"clip_value": float("nan")}}, "optimizer.clip_value=nan"),
+    ({"optimizer_config": ADAMW | {"accumulate": 0}}, "optimizer.accumulate=0 must be above 0"),
+    ({"optimizer_config": ADAMW | {"accumulate": "two"}}, "optimizer.accumulate='two' must be a whole number"),
+    ({"optimizer_config": ADAMW | {"clip_norm": "a"}}, "optimizer.clip_norm='a' must be a number"),
+    ({"freeze": ["trunk.*"]}, r"freeze='trunk.\*' matches no parameter.*fc.weight"),
+    ({"freeze": ["*"]}, "freeze leaves the optimizer no parameter"),
+    ({"scheduler_config": {"_target_": "torch.optim.lr_scheduler.StepLR"}}, "scheduler: .*StepLR cannot be made.*step_size"),
+    ({"scheduler_config": {"_target_": "torch.optim.lr_scheduler.StepL"}}, "scheduler._target_=.*did you mean 'StepLR'"),
+    ({"scheduler_config": {"_target_": "torch.optim.SGD"}}, "scheduler._target_='torch.optim.SGD' is not a subclass"),
+    (
+        {
+            "scheduler_config": {
+                "_target_": "torch.optim.lr_scheduler.ChainedScheduler",
+                "schedulers": [{"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": "x", "gama": 1}],
+            }
+        },
+        r"scheduler.schedulers\[0\]: torch.optim.lr_scheduler.StepLR cannot be made",
+    ),
+    (
+        {"scheduler_config": {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "by_minibatch": True}},
+        "by_minibatch=true",
+    ),
+    ({"scheduler_config": {"_target_": "torch.optim.lr_scheduler.LambdaLR", "lr_lambda": "x"}}, "LambdaLR cannot be made"),
+    ({"scheduler_config": {"_target_": "x"}, "optimizer_config": {}}, "scheduler needs an optimizer"),
+    (
+        {
+            "scheduler_config": {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 3},
+            "lr_adjuster_config": {"policy": "exp", "parameters": {"gamma": 0.5}},
+        },
+        "scheduler and lr_adjuster.policy='exp' both",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), WRONG, ids=range(len(WRONG)))
+def test_what_is_wrong_is_told_when_the_network_is_built(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        network(**run(**settings))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_may_change_on_resume(tmp_path: Path) -> None:
+    settings = run(scheduler_config={"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 1})
+    workflow = restore(stopped(tmp_path, 3, **settings), trusted=["tests"]).workflow
+    workflow.override("optimizer.clip_norm", 0.5)
+    workflow.override("optimizer.accumulate", 2)
+    workflow.override("optimizer.weight_decay", 0.5)
+    for key, value in {
+        "optimizer.lr": 1,
+        "optimizer.groups": [],
+        "optimizer.clip_norm": -1,
+        "optimizer.accumulate": 1.5,
+    }.items():
+        with pytest.raises(ConfigError, match=key):
+            workflow.override(key, value)
+    workflow = extended(workflow, epochs=3)
+    assert workflow.optimizer.optimizer.param_groups[0]["weight_decay"] == 0.5
+    assert workflow.optimizer.rates() == [pytest.approx(1e-5)]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
 
 from runner.nn import StandardWorkflow
 from runner.nn.loading.samples import TRAIN
-from tests.networks import network
+from runner.snapshots.restoring.restore import restore
+from tests.networks import extended, network, stopped, trained
+from tests.states import differences, workflow_state
 
 BATCHES = 100
+SCHEDULERS = "torch.optim.lr_scheduler"
 
 
 class Net(nn.Module):
@@ -48,45 +54,165 @@ CROSS_ENTROPY = {"_target_": "torch.nn.CrossEntropyLoss"}
 ADAMW = {"_target_": "torch.optim.AdamW", "lr": 0.01}
 MOMENTUM = {"_target_": "torch.optim.SGD", "lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}
 
-Loop = Callable[[nn.Module, nn.Module, Callable[[], tuple[Tensor, Tensor]]], None]
+Optimizer = torch.optim.Optimizer
 
 
-def plain(optimizer: Callable[..., torch.optim.Optimizer]) -> Loop:
-    def loop(model: nn.Module, loss: nn.Module, served: Callable[[], tuple[Tensor, Tensor]]) -> None:
-        made = optimizer(model.parameters())
-        for _ in range(BATCHES):
+@dataclass
+class Loop:
+    """A plain loop of PyTorch over minibatches, five in an epoch."""
+
+    optimizer: Callable[[nn.Module], Optimizer]
+    loss: nn.Module = field(default_factory=nn.CrossEntropyLoss)
+    scheduler: Callable[[Optimizer], Any] | None = None
+    by_minibatch: bool = False
+    clip: Callable[[Iterator[nn.Parameter]], Any] | None = None
+    accumulate: int = 1
+
+    def run(self, model: nn.Module, served: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        optimizer = self.optimizer(model)
+        scheduler = self.scheduler and self.scheduler(optimizer)
+        model.train()
+        for number in range(1, BATCHES + 1):
             samples, labels = served()
-            made.zero_grad()
-            loss(model(samples), labels).backward()
-            made.step()
+            self.loss(model(samples), labels).backward()
+            within = (number - 1) % 5 + 1
+            if within % self.accumulate and within < 5:
+                continue
+            for parameter in model.parameters() if self.accumulate > 1 else ():
+                parameter.grad /= within % self.accumulate or self.accumulate
+            if self.clip:
+                self.clip(model.parameters())
+            optimizer.step()
+            optimizer.zero_grad()
+            if scheduler and (self.by_minibatch or within == 5):
+                scheduler.step()
 
-    return loop
+
+def biases_apart(model: nn.Module) -> list[dict[str, Any]]:
+    named = list(model.named_parameters())
+    biases = [value for name, value in named if name.endswith("bias")]
+    head = [value for name, value in named if name == "head.weight"]
+    others = [value for name, value in named if not name.endswith("bias") and name != "head.weight"]
+    return [{"params": others}, {"params": biases, "weight_decay": 0}, {"params": head, "lr": 0.1}]
 
 
-COMBINATIONS: dict[str, tuple[dict[str, Any], nn.Module, Loop]] = {
+WARM_UP = {
+    "_target_": f"{SCHEDULERS}.SequentialLR",
+    "schedulers": [
+        {"_target_": f"{SCHEDULERS}.LinearLR", "start_factor": 0.1, "total_iters": 5},
+        {"_target_": f"{SCHEDULERS}.CosineAnnealingLR", "T_max": 95},
+    ],
+    "milestones": [5],
+    "by_minibatch": True,
+}
+
+
+def warm_up(optimizer: Optimizer) -> Any:
+    linear = lr_scheduler.LinearLR(optimizer, 0.1, total_iters=5)
+    return lr_scheduler.SequentialLR(optimizer, [linear, lr_scheduler.CosineAnnealingLR(optimizer, 95)], [5])
+
+
+COMBINATIONS: dict[str, tuple[dict[str, Any], Loop]] = {
     "adamw": (
         {"loss_config": CROSS_ENTROPY, "optimizer_config": ADAMW},
-        nn.CrossEntropyLoss(),
-        plain(lambda parameters: torch.optim.AdamW(parameters, lr=0.01)),
+        Loop(lambda model: torch.optim.AdamW(model.parameters(), lr=0.01)),
     ),
     "momentum, smoothing": (
         {"loss_config": CROSS_ENTROPY | {"label_smoothing": 0.1}, "optimizer_config": MOMENTUM},
-        nn.CrossEntropyLoss(label_smoothing=0.1),
-        plain(lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)),
+        Loop(
+            lambda model: torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
+            nn.CrossEntropyLoss(label_smoothing=0.1),
+        ),
     ),
     "rmsprop, margin": (
         {"loss_config": {"_target_": "torch.nn.MultiMarginLoss"}, "optimizer_config": {"_target_": "torch.optim.RMSprop"}},
-        nn.MultiMarginLoss(),
-        plain(torch.optim.RMSprop),
+        Loop(lambda model: torch.optim.RMSprop(model.parameters()), nn.MultiMarginLoss()),
     ),
-    "attention": (
+    "attention, weights": (
         {
             "layers": {"model": {"_target_": f"{__name__}.Attention"}},
             "loss_config": CROSS_ENTROPY | {"weight": [1, 2, 3]},
             "optimizer_config": ADAMW,
         },
-        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0])),
-        plain(lambda parameters: torch.optim.AdamW(parameters, lr=0.01)),
+        Loop(
+            lambda model: torch.optim.AdamW(model.parameters(), lr=0.01),
+            nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0])),
+        ),
+    ),
+    "groups": (
+        {
+            "optimizer_config": ADAMW
+            | {"groups": [{"pattern": "*.bias", "weight_decay": 0}, {"pattern": "model.head.*", "lr": 0.1}]}
+        },
+        Loop(lambda model: torch.optim.AdamW(biases_apart(model), lr=0.01)),
+    ),
+    "scheduler by epoch": (
+        {
+            "optimizer_config": MOMENTUM,
+            "scheduler_config": {"_target_": f"{SCHEDULERS}.MultiStepLR", "milestones": [3, 7], "gamma": 0.3},
+        },
+        Loop(
+            lambda model: torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
+            scheduler=lambda optimizer: lr_scheduler.MultiStepLR(optimizer, [3, 7], 0.3),
+        ),
+    ),
+    "warm-up, then a cosine": (
+        {"optimizer_config": ADAMW, "scheduler_config": WARM_UP},
+        Loop(lambda model: torch.optim.AdamW(model.parameters(), lr=0.01), scheduler=warm_up, by_minibatch=True),
+    ),
+    "one cycle, which changes momentum, too": (
+        {
+            "optimizer_config": {"_target_": "torch.optim.Adam", "lr": 0.01},
+            "scheduler_config": {
+                "_target_": f"{SCHEDULERS}.OneCycleLR",
+                "max_lr": 0.1,
+                "total_steps": 100,
+                "by_minibatch": True,
+            },
+        },
+        Loop(
+            lambda model: torch.optim.Adam(model.parameters(), lr=0.01),
+            scheduler=lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=100),
+            by_minibatch=True,
+        ),
+    ),
+    "clipped by norm": (
+        {"optimizer_config": ADAMW | {"clip_norm": 0.1}},
+        Loop(
+            lambda model: torch.optim.AdamW(model.parameters(), lr=0.01),
+            clip=lambda parameters: nn.utils.clip_grad_norm_(parameters, 0.1),
+        ),
+    ),
+    "clipped by value": (
+        {"optimizer_config": {"_target_": "torch.optim.Adagrad", "clip_value": 0.01}},
+        Loop(
+            lambda model: torch.optim.Adagrad(model.parameters()),
+            clip=lambda parameters: nn.utils.clip_grad_value_(parameters, 0.01),
+        ),
+    ),
+    "accumulated": (
+        {"optimizer_config": ADAMW | {"accumulate": 3}},
+        Loop(lambda model: torch.optim.AdamW(model.parameters(), lr=0.01), accumulate=3),
+    ),
+    "all at once": (
+        {
+            "loss_config": CROSS_ENTROPY | {"label_smoothing": 0.1},
+            "optimizer_config": ADAMW
+            | {
+                "groups": [{"pattern": "*.bias", "weight_decay": 0}, {"pattern": "model.head.*", "lr": 0.1}],
+                "clip_norm": 0.5,
+                "accumulate": 2,
+            },
+            "scheduler_config": WARM_UP,
+        },
+        Loop(
+            lambda model: torch.optim.AdamW(biases_apart(model), lr=0.01),
+            nn.CrossEntropyLoss(label_smoothing=0.1),
+            warm_up,
+            True,
+            lambda parameters: nn.utils.clip_grad_norm_(parameters, 0.5),
+            2,
+        ),
     ),
 }
 
@@ -96,12 +222,17 @@ def workflow_of(settings: dict[str, Any]) -> StandardWorkflow:
     torch.manual_seed(4)
     loading = {"minibatch_size": 10, "validation_size": 0, "train_size": 50}
     decision = {"max_epochs": BATCHES // 5, "fail_iterations": None}
-    return network(**({"layers": {"model": NET}, "loader_config": loading, "decision_config": decision} | settings))
+    return network(
+        **(
+            {"layers": {"model": NET}, "loss_config": CROSS_ENTROPY, "loader_config": loading, "decision_config": decision}
+            | settings
+        )
+    )
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_the_weights_are_those_of_a_plain_loop(name: str) -> None:
-    settings, loss, loop = COMBINATIONS[name]
+    settings, loop = COMBINATIONS[name]
     ours, theirs = workflow_of(settings), workflow_of(settings)
     theirs.initialize()
     model, loader = theirs.forwards[0].module, theirs.loader
@@ -116,11 +247,23 @@ def test_the_weights_are_those_of_a_plain_loop(name: str) -> None:
         return loader.minibatch_data_, loader.minibatch_labels_
 
     torch.set_rng_state(state)
-    model.train()
-    loop(model, loss, served)
+    loop.run(model, served)
     expected = model.state_dict()
     found = ours.forwards[0].module.state_dict()
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
     assert ours.decision.minibatches == BATCHES
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_a_run_stopped_at_any_minibatch_ends_like_one_that_is_not(name: str, tmp_path: Path, rng) -> None:
+    settings = {"layers": {"model": NET}, "loss_config": CROSS_ENTROPY, "decision_config": {"max_epochs": 4}} | COMBINATIONS[
+        name
+    ][0]
+    torch.manual_seed(4)
+    whole = trained(tmp_path / "whole", **settings)
+    torch.manual_seed(4)
+    location = stopped(tmp_path / "half", rng.randrange(1, 4 * whole.loader.steps), **settings)
+    again = extended(restore(location, trusted=["tests"]).workflow, epochs=4)
+    assert differences(workflow_state(whole), workflow_state(again)) == []

@@ -15,6 +15,7 @@ from runner.nn import StandardWorkflow
 from runner.nn.core.random_stream import Stream
 from runner.nn.evaluators.evaluator import Metric
 from runner.nn.loading.minibatches import Minibatch
+from runner.nn.training.held import Frozen, Held
 from runner.nn.training.sgd import SGD
 from runner.nn.training.torch_optim import TorchStep
 from runner.snapshots.restoring.restore import restore
@@ -68,6 +69,18 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "optimizer_config": ADAM | {"lr": 0.1},
     },
     "mean squared error": {"layers": AE, "loss_function": "mse"},
+    "loss and scheduler": {
+        "layers": {"flat": OTHERS["flat"], "lin": {"_target_": "torch.nn.Linear", "in_features": 6, "out_features": 3}},
+        "loss_config": {"_target_": "torch.nn.CrossEntropyLoss", "weight": "balanced"},
+        "optimizer_config": ADAM | {"accumulate": 2, "clip_norm": 1.0, "groups": [{"pattern": "*.weight", "lr": 0.1}]},
+        "scheduler_config": {
+            "_target_": "torch.optim.lr_scheduler.CyclicLR",
+            "base_lr": 0.1,
+            "max_lr": 1,
+            "by_minibatch": True,
+        },
+        "freeze": ["lin.bias"],
+    },
     "roll-back": {
         "layers": {"fc": LAYERS["fc1"] | {"learning_rate": 5}, "out": OUT},
         "rollback_config": {"fail_iterations": 1, "lr_minus": 1},
@@ -78,7 +91,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "lr_adjuster_config": {"policy": "arbitrary_step", "parameters": {"lrs_with_lengths": [[1, 1], [2, 1]]}}
     },
 }
-OBJECTS = (SGD, TorchStep, Metric, Minibatch, Stream)
+OBJECTS = (SGD, TorchStep, Held, Frozen, Metric, Minibatch, Stream)
 
 
 def parts(workflow: StandardWorkflow) -> Iterator[object]:
