@@ -26,6 +26,7 @@ from runner.nn.evaluators.evaluator import Evaluator
 from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.evaluators.loss_functions import EVALUATORS, check_softmax
 from runner.nn.inference.building import network_of
+from runner.nn.inference.initial_weights import begin_with
 from runner.nn.inference.model import Network
 from runner.nn.layers.base import Forward, Gradient
 from runner.nn.layers.layer_types import LAYERS
@@ -74,6 +75,7 @@ class StandardWorkflow(Workflow):
             Default: gradient descent with each layer's own settings.
         scheduler_config: `_target_` and the settings of a scheduler of that optimizer, and `by_minibatch`.
         freeze: patterns for the names of parameters that do not learn.
+        init_from: the snapshot, or the file of tensors, with which a new run begins.
         lr_adjuster_config: `policy` and `parameters`.
         decision_config: the decision's settings.
         rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; without the former there is none.
@@ -109,6 +111,7 @@ class StandardWorkflow(Workflow):
     exchange: Exchange | None = None
     agreement: Agreement | None = None
     device_: torch.device
+    init_from_: str | None
 
     def __init__(
         self,
@@ -124,6 +127,7 @@ class StandardWorkflow(Workflow):
         optimizer_config: Mapping[str, Any] | None = None,
         scheduler_config: Mapping[str, Any] | None = None,
         freeze: Sequence[str] = (),
+        init_from: str | None = None,
         lr_adjuster_config: Mapping[str, Any] | None = None,
         decision_config: Mapping[str, Any] | None = None,
         rollback_config: Mapping[str, Any] | None = None,
@@ -143,6 +147,7 @@ class StandardWorkflow(Workflow):
         self.decision = self._link_decision(dict(decision_config or {}))
         self.gradients = self._link_gradients(bool(optimizer_config))
         self._freeze(freeze)
+        self.init_from_ = init_from
         if shards is not None:
             self._link_shards(shards)
         self.optimizer = self._link_optimizer(dict(optimizer_config or {}))
@@ -164,12 +169,15 @@ class StandardWorkflow(Workflow):
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.device_ = torch.device("cpu")
+        self.init_from_ = None
 
     @goes_on
     def initialize(self) -> None:
         if self.launcher is not None:
             self.device_ = torch.device(self.launcher.device)
         super().initialize()
+        if self.init_from_ is not None:
+            begin_with(self.init_from_, self._tensors())
         self.evaluator.check_data(self.loader)
         self.decision.check_records()
         if self.decision.on_nan == "rollback" and self.rollback is None:
@@ -178,6 +186,10 @@ class StandardWorkflow(Workflow):
                 " rollback.fail_iterations=N"
             )
         self.decision.reconfigure()  # in a notebook a limit may have been set by hand
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """Returns what training changes in the network, by name."""
+        return {f"{unit.name}.{name}": value for unit in self.forwards for name, value in unit.tensors().items()}
 
     def run(self) -> None:
         if self.complete:

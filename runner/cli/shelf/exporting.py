@@ -113,7 +113,7 @@ def _samples(restored: Restored, data: str | None) -> tuple[Tensor, str]:
 
 
 def _weights(entry: Entry, store: Store, to: str, key: Key | None, error: RunnerError) -> dict[str, Any]:
-    from runner.use.bare_weights import read_tensors
+    from runner.nn.inference.bare_weights import read_tensors
     from runner.use.exports import write_state
 
     if not to.endswith((".safetensors", ".pt")):

@@ -246,7 +246,7 @@ def test_what_was_checked_cannot_change_afterwards(tree: Callable[[str], Any], h
 @pytest.mark.parametrize("hooks", ["_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_hooks"])
 def test_optimizers_have_no_hooks(tree: Callable[[str], Any], hooks: str) -> None:
     changed = tree("torch")
-    state_of(changed, "gd_lin")["steps"]["weight"].parts[-1]["optimizer"].parts[-1][hooks] = {1: identity()}
+    state_of(changed, "optimizer")["optimizer"].parts[-1][hooks] = {1: identity()}
     refused(attack(changed), "hooks")
 
 
@@ -255,7 +255,7 @@ def test_optimizers_have_no_hooks(tree: Callable[[str], Any], hooks: str) -> Non
 def test_fused_optimizers_write_no_further_than_a_parameter(tree: Callable[[str], Any], when: str, value: Any) -> None:
     """Torch's fused kernels take what an optimizer remembers for as large as the parameter."""
     changed = tree("torch")
-    optimizer = state_of(changed, "gd_lin")["steps"]["weight"].parts[-1]["optimizer"].parts[-1]
+    optimizer = state_of(changed, "optimizer")["optimizer"].parts[-1]
     group = optimizer["param_groups"][0]
     for kept in optimizer["state"].pairs.values():
         kept["exp_avg"] = state_of(changed, "lin")["module"].parts[-1]["_parameters"]["bias"]
@@ -264,7 +264,7 @@ def test_fused_optimizers_write_no_further_than_a_parameter(tree: Callable[[str]
         refused(attack(changed), "optimizer")
         return
     later(changed, group, {"fused": value})
-    restored = restore(attack(changed), trusted=TRUSTED).workflow["gd_lin"].steps["weight"]  # type: ignore[attr-defined]
+    restored = restore(attack(changed), trusted=TRUSTED).workflow["optimizer"]  # type: ignore[attr-defined]
     assert not restored.optimizer.param_groups[0].get("fused")
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from runner.errors import SnapshotDamagedError, SnapshotError
+from runner.nn.inference.bare_weights import read_tensors
 from runner.snapshots.stores.file_reading import blocks
-from runner.use.bare_weights import read_tensors
 from tests.hostile.assemble import call, framed, mapping, tensor, text
 from tests.unit.snapshots.shelf.test_contents import whole
 from tests.workflows import holding
