@@ -30,7 +30,8 @@ LAUNCH_KEYS = frozenset(
 
 NETWORK_SECTIONS = (
     *("precision", "loader", "loss_function", "loss", "model", "layers", "mcdnnic_topology", "mcdnnic_parameters"),
-    *("layer_defaults", "optimizer", "scheduler", "freeze", "init_from", "lr_adjuster", "decision", "rollback", "parallel"),
+    *("layer_defaults", "optimizer", "scheduler", "freeze", "init_from", "lr_adjuster", "scores", "decision", "rollback"),
+    "parallel",
 )
 """Sections that apply only to a standard workflow."""
 
@@ -82,6 +83,7 @@ def _network(config: Config, seed: int, output_dir: str) -> dict[str, Any]:
         "freeze": config.freeze,
         "init_from": config.init_from,
         "lr_adjuster_config": config.lr_adjuster.settings(),
+        "scores_config": config.scores,
         "decision_config": asdict(config.decision),
         "rollback_config": asdict(config.rollback),
         # A class of the user's own may not know of shards.

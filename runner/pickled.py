@@ -97,6 +97,7 @@ CLASSES = {
     "StochasticPoolingGradient": "runner.nn.layers.stochastic_pooling",
     "Stream": "runner.nn.core.random_stream",
     "TableLoader": "runner.nn.loading.table_loader",
+    "TorchMetrics": "runner.nn.evaluators.torch_metrics",
     "TorchStep": "runner.nn.training.torch_optim",
     "Unit": "runner.graph.unit",
     "WeightedForward": "runner.nn.layers.weighted",

@@ -36,6 +36,7 @@ FREE_SECTIONS = (
     "optimizer.",
     "loss.",
     "scheduler.",
+    "scores.",
     "model.",
     "mcdnnic_parameters.",
     "layer_defaults.",

@@ -123,6 +123,8 @@ class Config:
     init_from: str | None = None
     """Begin with the weights in this file, where names and shapes are the same: a snapshot, .safetensors, .pt or .pth."""
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
+    scores: dict[str, Any] = field(default_factory=dict)
+    """Further metrics, by names of your choice: classes of torchmetrics, or derived from one, by `_target_`, with arguments."""
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     rollback: RollbackConfig = field(default_factory=RollbackConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)

@@ -90,8 +90,12 @@ def check_on_nan(value: object) -> None:
 
 @dataclass(kw_only=True)
 class DecisionConfig:
-    """When a run is over."""
+    """When a run is over, and what is the best."""
 
+    monitor: str | None = None
+    """What decides which weights are the best: `loss`, a name of `scores`, or the default: `error`, `RMSE` or `loss`."""
+    mode: str | None = None
+    """Whether that is to be low or high: `min` or `max`. Default: what the score says of itself."""
     max_epochs: int | None = None
     """Epochs in all. Default: no limit."""
     fail_iterations: int | None = 100
@@ -102,6 +106,8 @@ class DecisionConfig:
 
     def __post_init__(self) -> None:
         check_on_nan(self.on_nan)
+        if self.mode not in (None, "min", "max"):
+            raise ConfigError(f"decision.mode={self.mode!r} is unknown; {choices(self.mode, ('min', 'max'))}")
         at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
         at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
 

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runner.checks import at_least
+from runner.checks import at_least, choices
 from runner.config.training import check_on_nan
-from runner.errors import DivergedError
+from runner.errors import ConfigError, DivergedError
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.metrics import Records
 from runner.nn.epoch_ended import EpochEnded
 from runner.nn.evaluators.evaluator import Evaluator, Metric
+from runner.nn.evaluators.torch_metrics import TorchMetrics
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.loading.minibatches import Minibatch
@@ -48,13 +49,17 @@ class Decision(Unit):
     Attributes for others:
         history: for each epoch, the error of each split: the evaluator's metric.
         records: the same as rows, with the loss, the minibatches of training so far, and the learning rate.
-        best, best_epoch: the lowest validation error (training error, without a validation set) and its epoch, from 1.
+        best, best_epoch: the best validation error (training error, without a validation set) and its epoch, from 1.
         improved: a Bool, true at the end of an epoch with a new best error.
         complete: a Bool, true when the run is over.
         diverged_: whether the last epoch is to be rolled back, since a loss or a weight is infinite or not a number.
 
     Args:
         evaluator: measures the errors.
+        scores: measures more.
+        monitor: the name of what decides, and so is the error: `loss`, the evaluator's metric, or one of the scores. Default:
+            the evaluator's metric.
+        mode: whether it is to be low or high: `min` or `max`. Default: what the score says of itself.
         max_epochs: the number of epochs in all. None: no limit.
         fail_iterations: the patience of early stopping: the run is over after this many epochs without an improvement.
             None: no early stopping.
@@ -73,6 +78,10 @@ class Decision(Unit):
     epoch_number: Linked[int]
     position: Linked[int]
     evaluator: Evaluator
+    # Snapshots from before there were scores lack these.
+    scores: TorchMetrics | None = None
+    measure: str | None = None
+    higher: bool = False
     history: list[dict[str, float]]
     errors: dict[str, float]
     records: Records
@@ -95,13 +104,19 @@ class Decision(Unit):
         self,
         workflow: Workflow,
         evaluator: Evaluator,
+        scores: TorchMetrics | None = None,
         *,
+        monitor: str | None = None,
+        mode: str | None = None,
         max_epochs: int | None = None,
         fail_iterations: int | None = 100,
         on_nan: str = "stop",
     ) -> None:
         super().__init__(workflow, "decision")
         self.evaluator = evaluator
+        self.scores = scores
+        self.measure = monitor
+        self.higher = mode == "max" if mode is not None else bool(scores and monitor and scores.higher.get(monitor))
         self.history = []
         self.errors = {}
         self.records = Records()
@@ -140,7 +155,7 @@ class Decision(Unit):
         if not self.records.epochs:
             for epoch, errors in enumerate(self.history, 1):
                 for split, error in errors.items():
-                    row: dict[str, Any] = {self.metric.name: error}
+                    row: dict[str, Any] = {self.evaluator.metric.name: error}
                     self.records.add_epoch(epoch=epoch, split=split, **row)
 
     def reconfigure(self, **changes: object) -> None:
@@ -151,9 +166,15 @@ class Decision(Unit):
         if self.history:
             self.complete <<= self._is_complete()
 
+    def check_monitor(self) -> None:
+        """Raises a ConfigError if nothing of the name that decides is measured."""
+        names = dict.fromkeys((self.evaluator.metric.name, "loss", *(self.scores.classes if self.scores is not None else ())))
+        if self.measure is not None and self.measure not in names:
+            raise ConfigError(f"decision.monitor={self.measure!r} is not measured; {choices(self.measure, names)}")
+
     def check_records(self) -> None:
         """Raises a SnapshotMismatchError if restored rows of minibatches name something else than the evaluator measures."""
-        measured = dict.fromkeys(("loss", self.metric.name)) if self.evaluator.sums(TRAIN) else ()
+        measured = dict.fromkeys(("loss", self.evaluator.metric.name)) if self.evaluator.sums(TRAIN) else ()
         self.records.check_names((*measured, "learning_rate", "gradient_norm"))
 
     def run(self) -> None:
@@ -172,23 +193,31 @@ class Decision(Unit):
             self.rate = max(self._rates(), default=None)
         self._record(step.split)
         self.evaluator.reset(step.split)
+        if self.scores is not None:
+            self.scores.reset(step.split)
         if step.epoch_ends:
             self._close_epoch()
 
     def _record(self, split: int) -> None:
-        name, error = SPLIT_NAMES[split], self.evaluator.compute(split)
-        self.errors[name] = error
+        name, measured = SPLIT_NAMES[split], self.measured(split)
+        self.errors[name] = measured[self.metric.name]
         now = time.monotonic()
         self._add_row(
             self.records.add_epoch,
             split=name,
-            **{"loss": self.evaluator.loss(split), self.metric.name: error},
+            **measured,
             learning_rate=self.rate,
             seconds=now - self.split_began_,
             samples=self.split_lengths[split],
         )
         self.split_began_ = now
         self.window = []
+
+    def measured(self, split: int) -> dict[str, float]:
+        """Returns all that was measured of a split since it was reset: loss, the evaluator's metric, scores."""
+        error = self.evaluator.compute(split)
+        scores = {} if self.scores is None else self.scores.compute(split)
+        return {"loss": self.evaluator.loss(split), self.evaluator.metric.name: error, **scores}
 
     def _record_minibatches(self) -> None:
         """Adds a row of the training minibatches since the last one, or since the epoch began."""
@@ -242,7 +271,7 @@ class Decision(Unit):
         wrong = self._not_finite()
         self.diverged_ = wrong is not None and self.on_nan == "rollback"
         good = wrong is None or self.on_nan == "ignore"
-        self.improved <<= good and error < (math.inf if self.best is None else self.best)
+        self.improved <<= good and self.metric.better(error, self.best)
         if self.improved:
             self.best, self.best_epoch = error, len(self.history)
         self.complete <<= self._is_complete()
@@ -260,7 +289,8 @@ class Decision(Unit):
             total=self.max_epochs,
             metric=self.metric,
             errors=self.errors,
-            losses=self._losses(),
+            losses=self._of_epoch("loss"),
+            scores={name: self._of_epoch(name) for name in self._others()},
             monitor=self.monitor,
             rates=self._rates(),
             seconds=now - self.began_,
@@ -269,11 +299,16 @@ class Decision(Unit):
         self.began_ = now
         log.info("%s", ended.line(), extra={"event": ended})
 
-    def _losses(self) -> dict[str, float]:
-        """The loss of each split in the epoch that ends, where it is known."""
+    def _others(self) -> list[str]:
+        """The names of what is told of an epoch besides its errors and losses."""
+        names = () if self.scores is None else (self.evaluator.metric.name, *self.scores.classes)
+        return [name for name in names if name not in (self.metric.name, "loss")]
+
+    def _of_epoch(self, name: str) -> dict[str, float]:
+        """What was measured of each split in the epoch that ends, where it is known."""
         waiting = [row for _, row in self.unfinished_ if "split" in row]
         rows: list[dict[str, Any]] = [*self.records.epochs[-len(self.errors) :], *waiting]
-        return {row["split"]: row["loss"] for row in rows if row["epoch"] == len(self.history) and math.isfinite(row["loss"])}
+        return {row["split"]: row[name] for row in rows if row["epoch"] == len(self.history) and math.isfinite(row[name])}
 
     def _rates(self) -> tuple[float, ...]:
         """The learning rates that are in force, from the lowest to the highest."""
@@ -330,6 +365,8 @@ class Decision(Unit):
 
     def _stuck(self) -> bool:
         """Whether the errors have just not moved for `STUCK` epochs; they are not stuck where nothing is wrong any more."""
+        if self.metric.higher:
+            return False  # errors are then not of what decides
         last = self.history[-STUCK:]
         earlier = self.history[-STUCK - 1 : -STUCK]
         return len(last) == STUCK and all(errors == last[0] for errors in last) and earlier != last[:1] and last[0]["train"] > 0
@@ -384,7 +421,19 @@ class Decision(Unit):
     @property
     def metric(self) -> Metric:
         """What the errors are."""
-        return self.evaluator.metric
+        own = self.evaluator.metric
+        if self.measure in (None, own.name):
+            return own._replace(higher=self.higher)
+        return Metric(str(self.measure), 4, "", self.higher)
+
+    @property
+    def objective(self) -> float | None:
+        """The best error as what is to be low."""
+        return self.as_objective(self.best)
+
+    def as_objective(self, error: float | None) -> float | None:
+        """Returns an error as what is to be low: the negative of one that is to be high."""
+        return -error if error is not None and self.metric.higher else error
 
     @property
     def monitor(self) -> str:

@@ -18,6 +18,7 @@ class EpochEnded:
         total: the last one at most; None without a limit.
         metric: what the errors are.
         errors, losses: of each split.
+        scores: what else was measured, by name and split.
         monitor: the split whose error decides.
         rates: the learning rates, from the lowest to the highest.
         seconds: how long it took.
@@ -29,6 +30,7 @@ class EpochEnded:
     metric: Metric
     errors: Mapping[str, float]
     losses: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     monitor: str
     rates: tuple[float, ...] = ()
     seconds: float
@@ -44,12 +46,16 @@ class EpochEnded:
         """The learning rate; of several the lowest and the highest."""
         return "-".join(f"{rate:.3g}" for rate in dict.fromkeys((*self.rates[:1], *self.rates[-1:])))
 
+    def _values(self, name: str, values: Mapping[str, float]) -> str:
+        text = ", ".join(f"{values[split]:.4f}" for split in self.splits if split in values)
+        return f"{name} {text}" if text else ""
+
     def line(self) -> str:
         """Returns the epoch as one line of text."""
-        loss = ", ".join(f"{self.losses[name]:.4f}" for name in self.splits if name in self.losses)
         parts = [
             self.metric.line(self.errors),
-            f"loss {loss}" if loss else "",
+            self._values("loss", self.losses),
+            *(self._values(name, values) for name, values in self.scores.items()),
             f"rate {self.rate}" if self.rates else "",
             f"{self.seconds:.2f} s",
         ]

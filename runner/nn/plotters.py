@@ -42,7 +42,7 @@ class ErrorPlotter(Plotter):
             return None
         splits = [name for name in reversed(SPLIT_NAMES) if any(name in errors for errors in self.history)]
         series = {name: [errors.get(name, math.nan) for errors in self.history] for name in splits}
-        name, _, unit = self.metric
+        name, unit = self.metric.name, self.metric.unit
         y = f"{name} ({unit.strip()})" if unit else name
         return Curves(series=series, y=y, marked=self.best_epoch, below=self._below(splits))
 

@@ -25,6 +25,7 @@ from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.evaluators.evaluator import Evaluator
 from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.evaluators.loss_functions import EVALUATORS, check_softmax
+from runner.nn.evaluators.torch_metrics import TorchMetrics
 from runner.nn.inference.building import network_of
 from runner.nn.inference.initial_weights import begin_with
 from runner.nn.inference.model import Network
@@ -77,6 +78,7 @@ class StandardWorkflow(Workflow):
         freeze: patterns for the names of parameters that do not learn.
         init_from: the snapshot, or the file of tensors, with which a new run begins.
         lr_adjuster_config: `policy` and `parameters`.
+        scores_config: for each further metric, by its name, `_target_` and the settings.
         decision_config: the decision's settings.
         rollback_config: `fail_iterations` and `lr_minus` of `Rollback`; without the former there is none.
         shards: into how many shards each minibatch is cut, a power of two. Default: it is computed as a whole.
@@ -99,7 +101,8 @@ class StandardWorkflow(Workflow):
     evaluator: Evaluator
     decision: Decision
     gradients: list[Gradient]
-    # Snapshots from before networks had one optimizer for all parameters lack these.
+    # Snapshots from before there were scores, and one optimizer for all parameters, lack these.
+    scores: TorchMetrics | None = None
     optimizer: NetworkOptimizer | None = None
     scheduler: Scheduler | None = None
     lr_adjuster: LearningRateAdjuster
@@ -129,6 +132,7 @@ class StandardWorkflow(Workflow):
         freeze: Sequence[str] = (),
         init_from: str | None = None,
         lr_adjuster_config: Mapping[str, Any] | None = None,
+        scores_config: Mapping[str, Any] | None = None,
         decision_config: Mapping[str, Any] | None = None,
         rollback_config: Mapping[str, Any] | None = None,
         shards: int | None = None,
@@ -144,6 +148,7 @@ class StandardWorkflow(Workflow):
         self.layer_settings = normalized_layers(layers)
         self.forwards = self._link_forwards()
         self.evaluator = self._link_evaluator(loss_function, dict(loss_config or {}))
+        self.scores = self._link_scores(dict(scores_config or {}))
         self.decision = self._link_decision(dict(decision_config or {}))
         self.gradients = self._link_gradients(bool(optimizer_config))
         self._freeze(freeze)
@@ -179,6 +184,9 @@ class StandardWorkflow(Workflow):
         if self.init_from_ is not None:
             begin_with(self.init_from_, self._tensors())
         self.evaluator.check_data(self.loader)
+        if self.scores is not None:
+            self.scores.check_data(self.loader)
+        self.decision.check_monitor()
         self.decision.check_records()
         if self.decision.on_nan == "rollback" and self.rollback is None:
             raise ConfigError(
@@ -237,14 +245,14 @@ class StandardWorkflow(Workflow):
     def progress(self) -> dict[str, Any]:
         decision, loader = self.decision, self.loader
         errors = decision.errors_of_weights
-        score = errors.get(decision.monitor, math.nan)
+        score = decision.as_objective(errors.get(decision.monitor))
         last = decision.history[-1] if decision.history else {}
         metrics = {"best": decision.best, "best_epoch": decision.best_epoch} | (errors or last)
         return {
             "epoch": loader.epoch_number,
             "iteration": loader.position,
             "complete": bool(decision.complete),
-            "score": score if math.isfinite(score) else None,
+            "score": score if score is not None and math.isfinite(score) else None,
             "metrics": metrics,
         }
 
@@ -258,7 +266,7 @@ class StandardWorkflow(Workflow):
     @property
     @goes_on
     def objective(self) -> float | None:
-        return self.decision.best
+        return self.decision.objective
 
     @property
     @goes_on
@@ -319,7 +327,7 @@ class StandardWorkflow(Workflow):
         layers = self.network_units
         for step in self.loader.evaluation():
             if step.begin == 0:
-                self.evaluator.reset(step.split)  # the snapshot may be from the middle of this split
+                self._reset(step.split)  # the snapshot may be from the middle of this split
             self.loader.serve(step)
             if self.shards is not None:
                 self.shards.run()
@@ -327,10 +335,20 @@ class StandardWorkflow(Workflow):
                 for unit in layers:
                     unit.run()
                 self.evaluator.run()
+            if self.scores is not None:
+                self.scores.run()
             if step.last:
-                errors[SPLIT_NAMES[step.split]] = self.evaluator.compute(step.split)
-                self.evaluator.reset(step.split)
+                measured = self.decision.measured(step.split)
+                errors[SPLIT_NAMES[step.split]] = measured[self.decision.metric.name]
+                if self.scores is not None:
+                    log.info("%s: %s", SPLIT_NAMES[step.split], ", ".join(f"{name} {measured[name]:.4f}" for name in measured))
+                self._reset(step.split)
         return errors
+
+    def _reset(self, split: int) -> None:
+        self.evaluator.reset(split)
+        if self.scores is not None:
+            self.scores.reset(split)
 
     def override(self, key: str, value: object) -> None:
         if not overriding.apply(self, key, value):
@@ -388,9 +406,17 @@ class StandardWorkflow(Workflow):
         evaluator.link_attrs(self.loader, "minibatch", "evaluating")
         return evaluator
 
+    def _link_scores(self, metrics: dict[str, Any]) -> TorchMetrics | None:
+        if not metrics:
+            return None
+        scores = TorchMetrics(self, self.evaluator, metrics)
+        scores.link_from(self.evaluator).link_attrs(self.forwards[-1], "output_", "output_shape")
+        scores.link_attrs(self.loader, ("labels_", "minibatch_labels_"), ("targets_", "minibatch_targets_"), "minibatch")
+        return scores
+
     def _link_decision(self, settings: Mapping[str, Any]) -> Decision:
-        decision = Decision(self, self.evaluator, **settings)
-        decision.link_from(self.evaluator)
+        decision = Decision(self, self.evaluator, self.scores, **settings)
+        decision.link_from(self.scores or self.evaluator)
         decision.link_attrs(self.loader, "minibatch", "split_lengths", "epoch_number", "position")
         return decision
 
@@ -426,6 +452,8 @@ class StandardWorkflow(Workflow):
 
     def _link_shards(self, count: int) -> None:
         """Puts a unit before the layers that runs them shard by shard, and one after the gradients that sums these."""
+        if self.scores is not None:
+            raise ConfigError("parallel.shards: metrics of scores cannot be measured in shards: leave scores out")
         self.exchange = Exchange(self, self._weighted, self.forwards)
         self.exchange.link_from(self.gradients[-1])
         self.exchange.gate_skip = self.loader.evaluating

@@ -17,17 +17,25 @@ from runner.nn.loading.samples import SPLIT_NAMES
 
 
 class Metric(NamedTuple):
-    """What an evaluator measures; less is better.
+    """What is measured of a split.
 
     Attributes:
         name: what log lines call it.
         digits: after the decimal point.
         unit: what follows the number.
+        higher: whether more is better.
     """
 
     name: str
     digits: int
     unit: str
+    higher: bool = False
+
+    def better(self, value: float, other: float | None) -> bool:
+        """Whether a value is better than another one, if there is one."""
+        if other is None:
+            return math.isfinite(value)
+        return value > other if self.higher else value < other
 
     def text(self, value: float) -> str:
         """Returns a value as log lines show it: `1.48 %`."""
