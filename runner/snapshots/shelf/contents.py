@@ -13,7 +13,9 @@ from runner.snapshots.format.signing_keys import Key
 from runner.snapshots.shelf.outline import Content, Items, Made, Name, Pairs, Parts, Visit, read_outline
 
 DEEPEST = 12
-"""Containers within one another that are looked into for arrays, and workflows within one another."""
+"""Workflows within one another that are looked into."""
+DEEPEST_CONTAINER = 120
+"""Containers within one another that are looked into for arrays: three for each module of torch."""
 MOST_ARRAYS = 200_000
 """Arrays that are told of. A reference to one takes two bytes in a pickle, and a description some hundreds."""
 LONGEST_PATH = 300
@@ -173,7 +175,7 @@ class _Units:
                 continue
             met.add(id(item))
             yield where, item
-            if depth < DEEPEST and _array(where, item) is None:
+            if depth < DEEPEST_CONTAINER and _array(where, item) is None:
                 within = [(below, inner, depth + 1) for below, inner in _within(where, item) if isinstance(inner, _PARTS)]
                 pending.extend(reversed(within))
 

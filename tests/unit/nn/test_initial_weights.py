@@ -18,7 +18,8 @@ from tests.states import differences, workflow_state
 class Net(nn.Module):
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh())
+        deep = nn.Sequential(nn.Sequential(nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(5, 5))))))
+        self.trunk = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh(), deep)
         self.head = nn.Linear(5, outputs)
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
@@ -73,9 +74,9 @@ def test_another_head_stays_and_is_named(tmp_path: Path, caplog: pytest.LogCaptu
     found = begun(init_from=str(tmp_path / "w.pt"))
     assert torch.equal(found["trunk.1.weight"], torch.ones(5, 6))
     assert torch.equal(found["head.weight"], begun()["head.weight"])
-    assert "1 of 9 tensors" in caplog.text
+    assert "1 of 11 tensors" in caplog.text
     assert "model.head.weight 2x5 there, 3x5 here" in caplog.text
-    assert "model.head.bias" in caplog.text
+    assert "Not in the file: model.trunk.1.bias" in caplog.text
 
 
 def test_a_fine_tuned_run_goes_on_without_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Models, losses, optimizers and metrics in conf files: the examples, trained, stopped, continued, scored and fine-tuned."""
+
+import random
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+from tests.states import differences
+from tests.system.test_own_workflow import state_of, user_folder
+from tests.system.test_resume import epoch_lines, final_snapshot, run_until_signal
+
+BEST = re.compile(r"^Best validation \S+: ([\d.]+)", re.MULTILINE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return user_folder(tmp_path)
+
+
+def test_a_residual_network_is_stopped_continued_exported_and_fine_tuned(
+    folder: Path, veles_run: Run, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ["conf=resnet", "seed=5", "decision.max_epochs=4"]
+    whole = veles_run(*short, f"hydra.run.dir={folder / 'whole'}").stdout
+    assert float(BEST.search(whole)[1]) > 0.9
+    code, output = run_until_signal(folder, short, signal.SIGTERM, rng)
+    assert code == 75, output
+    seen = epoch_lines(output)
+    output = veles_run("conf=resnet", f"snapshot={final_snapshot(output)}").stdout
+    assert seen + epoch_lines(output) == epoch_lines(whole)
+    modules = ("resnet", "torchmetrics")
+    ends = [state_of(folder, final_snapshot(text), monkeypatch, *modules) for text in (whole, output)]
+    assert differences(*ends) == []
+    tuned = veles_run("conf=parity", f"init_from={final_snapshot(output)}", "seed=1").stdout
+    assert "26 of 28 tensors" in tuned
+    assert float(BEST.search(tuned)[1]) < 15
+    scored = veles_run("conf=parity", "snapshot=latest", "mode=evaluate").stdout
+    assert re.search(r"validation [\d.]+ %", scored)
+
+
+def test_a_transformer_learns_to_sort(folder: Path, veles_run: Run) -> None:
+    assert float(BEST.search(veles_run("conf=sorting", "seed=1").stdout)[1]) > 0.9
+
+
+def test_classes_of_a_table_weigh_the_same(folder: Path, veles_run: Run) -> None:
+    assert float(BEST.search(veles_run("conf=weighted", "seed=1").stdout)[1]) > 0.9
+
+
+WRONG = {
+    ("conf=resnet", "freeze=[model.stem.*]"): r"freeze='model\.stem\.\*' matches no parameter.*model\.head\.weight",
+    ("conf=resnet", "layers.out.type=softmax"): "model and layers both",
+}
+
+
+@pytest.mark.parametrize("typed", WRONG, ids=" ".join)
+def test_what_is_wrong_is_one_line(typed: tuple[str, ...], folder: Path, veles_run: Run) -> None:
+    result = veles_run(*typed, code=2)
+    assert re.search(WRONG[typed], result.stdout + result.stderr)
+    assert "Epoch 1" not in result.stdout
