@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CLASSES = {
     "ActivationGradient": "runner.nn.layers.activation",
     "ActivationLayer": "runner.nn.layers.activation",
-    "Agreement": "runner.nn.sharding.agreement",
+    "Agreement": "runner.nn.agreement",
     "All2All": "runner.nn.layers.dense",
     "All2AllGradient": "runner.nn.layers.dense",
     "AvgPooling": "runner.nn.layers.pooling",

@@ -20,6 +20,7 @@ from runner.graph.pickleable import Offered
 from runner.graph.restored_state import goes_on
 from runner.metrics import Rows, history_of
 from runner.nn import overriding
+from runner.nn.agreement import Agreement
 from runner.nn.decision import Decision
 from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.evaluators.evaluator import Evaluator
@@ -40,7 +41,6 @@ from runner.nn.network_optimizer import NetworkOptimizer, split
 from runner.nn.plotters import ConfusionPlotter, ErrorPlotter, WeightsPlotter
 from runner.nn.rollback import Rollback
 from runner.nn.schedule import LearningRateAdjuster
-from runner.nn.sharding.agreement import Agreement
 from runner.nn.sharding.exchange import Exchange
 from runner.nn.sharding.shards import Shards
 from runner.nn.torch_scheduler import Scheduler
