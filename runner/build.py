@@ -30,8 +30,8 @@ LAUNCH_KEYS = frozenset(
 
 NETWORK_SECTIONS = (
     *("precision", "loader", "loss_function", "loss", "model", "layers", "mcdnnic_topology", "mcdnnic_parameters"),
-    *("layer_defaults", "optimizer", "scheduler", "freeze", "init_from", "lr_adjuster", "scores", "decision", "rollback"),
-    "parallel",
+    *("layer_defaults", "optimizer", "scheduler", "freeze", "ema", "init_from", "lr_adjuster", "scores", "decision"),
+    *("rollback", "parallel"),
 )
 """Sections that apply only to a standard workflow."""
 
@@ -81,6 +81,7 @@ def _network(config: Config, seed: int, output_dir: str) -> dict[str, Any]:
         "optimizer_config": config.optimizer,
         "scheduler_config": config.scheduler,
         "freeze": config.freeze,
+        "ema": config.ema,
         "init_from": config.init_from,
         "lr_adjuster_config": config.lr_adjuster.settings(),
         "scores_config": config.scores,

@@ -120,6 +120,8 @@ class Config:
     it take a step after each update of the weights, instead of each epoch."""
     freeze: list[str] = field(default_factory=list)
     """Patterns for the names of parameters that do not learn, such as `model.trunk.*`."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the parameters, such as 0.999, with which the network is scored and used."""
     init_from: str | None = None
     """Begin with the weights in this file, where names and shapes are the same: a snapshot, .safetensors, .pt or .pth."""
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)

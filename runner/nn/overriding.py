@@ -29,6 +29,8 @@ def apply(workflow: StandardWorkflow, key: str, value: object) -> bool:
         workflow.loader.reconfigure(**{own: value})
     elif section == "rollback" and workflow.rollback is not None and value is not None:
         workflow.rollback.reconfigure(**{rest: value})
+    elif key == "ema" and workflow.ema is not None:
+        workflow.ema.reconfigure(decay=value)
     elif section == "optimizer" and rest and rest != TARGET:
         _override_optimizer(workflow, rest, value)
     elif section == "layers" and rest.count("."):
@@ -51,6 +53,8 @@ def can_change(workflow: StandardWorkflow, key: str) -> bool:
             return rest.removeprefix("arguments.") in workflow.loader.adjustable
         case "rollback":
             return workflow.rollback is not None and rest in workflow.rollback.adjustable
+        case "ema":
+            return workflow.ema is not None
         case "optimizer":
             return bool(rest) and rest != TARGET
         case "layers":

@@ -37,6 +37,7 @@ from runner.nn.layers.weighted import WeightedForward, WeightedGradient
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.loader_types import loader_class
 from runner.nn.loading.samples import SPLIT_NAMES
+from runner.nn.moving_average import AverageSwitch, MovingAverage
 from runner.nn.network_optimizer import NetworkOptimizer, split
 from runner.nn.plotters import ConfusionPlotter, ErrorPlotter, WeightsPlotter
 from runner.nn.rollback import Rollback
@@ -76,6 +77,7 @@ class StandardWorkflow(Workflow):
             Default: gradient descent with each layer's own settings.
         scheduler_config: `_target_` and the settings of a scheduler of that optimizer, and `by_minibatch`.
         freeze: patterns for the names of parameters that do not learn.
+        ema: the decay of a moving average of the parameters, with which the network is scored. Default: none.
         init_from: the snapshot, or the file of tensors, with which a new run begins.
         lr_adjuster_config: `policy` and `parameters`.
         scores_config: for each further metric, by its name, `_target_` and the settings.
@@ -105,6 +107,7 @@ class StandardWorkflow(Workflow):
     scores: TorchMetrics | None = None
     optimizer: NetworkOptimizer | None = None
     scheduler: Scheduler | None = None
+    ema: MovingAverage | None = None
     lr_adjuster: LearningRateAdjuster
     rollback: Rollback | None
     plotters: list[Plotter]
@@ -130,6 +133,7 @@ class StandardWorkflow(Workflow):
         optimizer_config: Mapping[str, Any] | None = None,
         scheduler_config: Mapping[str, Any] | None = None,
         freeze: Sequence[str] = (),
+        ema: float | None = None,
         init_from: str | None = None,
         lr_adjuster_config: Mapping[str, Any] | None = None,
         scores_config: Mapping[str, Any] | None = None,
@@ -157,6 +161,7 @@ class StandardWorkflow(Workflow):
             self._link_shards(shards)
         self.optimizer = self._link_optimizer(dict(optimizer_config or {}))
         self.scheduler = self._link_scheduler(dict(scheduler_config or {}))
+        self.ema = self._link_ema(ema)
         self.agreement = None if shards is None else self._link_agreement()
         self.lr_adjuster = self._link_lr_adjuster(dict(lr_adjuster_config or {"policy": "fixed", "parameters": {}}))
         self.rollback = self._link_rollback(dict(rollback_config or {}))
@@ -318,7 +323,14 @@ class StandardWorkflow(Workflow):
 
     @goes_on
     def as_model(self) -> Network:
-        return network_of(self.name, self.loader, self.network_units, self.evaluator.outputs_are)
+        layers = [unit for unit in self.network_units if not isinstance(unit, AverageSwitch)]
+        if self.ema is None:
+            return network_of(self.name, self.loader, layers, self.evaluator.outputs_are)
+        for unit in layers:
+            unit.initialize()
+        self.ema.initialize()
+        with self.ema.averages():
+            return network_of(self.name, self.loader, layers, self.evaluator.outputs_are)
 
     @goes_on
     def evaluate(self) -> dict[str, float]:
@@ -448,7 +460,7 @@ class StandardWorkflow(Workflow):
     @property
     def _updated(self) -> Unit:
         """The unit after which the parameters and their learning rates are those of the next minibatch."""
-        return self.agreement or self.scheduler or self.optimizer or self.exchange or self.gradients[-1]
+        return self.agreement or self.ema or self.scheduler or self.optimizer or self.exchange or self.gradients[-1]
 
     def _link_shards(self, count: int) -> None:
         """Puts a unit before the layers that runs them shard by shard, and one after the gradients that sums these."""
@@ -504,6 +516,19 @@ class StandardWorkflow(Workflow):
         scheduler.gate_skip = self.loader.evaluating if by_minibatch else ~self.loader.epoch_ended
         return scheduler
 
+    def _link_ema(self, decay: float | None) -> MovingAverage | None:
+        """Puts the average behind the update, and a switch before the first layer, if one is wanted."""
+        if decay is None:
+            return None
+        before, first = self._updated, self.shards or self.forwards[0]
+        average = MovingAverage(self, self._weighted, self.optimizer, decay=decay)
+        average.link_from(before)
+        average.gate_skip = self.loader.evaluating
+        switch = AverageSwitch(self, average)
+        switch.link_from(self.loader).link_attrs(self.loader, "evaluating")
+        first.unlink_from(self.loader).link_from(switch)
+        return average
+
     def _link_lr_adjuster(self, settings: Mapping[str, Any]) -> LearningRateAdjuster:
         if self.scheduler is not None and settings["policy"] != "fixed":
             raise ConfigError(
@@ -521,6 +546,8 @@ class StandardWorkflow(Workflow):
         """Puts the roll-back between the gradient units and the learning-rate adjuster, if one is wanted."""
         if settings.get("fail_iterations") is None:
             return None
+        if self.ema is not None:
+            raise ConfigError("ema and rollback.fail_iterations both say which weights are scored: take one of them away")
         rollback = Rollback(self, self.lr_adjuster, self.forwards, self.optimizer, **settings)
         self.lr_adjuster.unlink_before()
         self.lr_adjuster.link_from(rollback.link_from(self._updated))

@@ -53,13 +53,14 @@ LOADERS["tokens"] = TokensLoader
 
 
 def evaluated(workflow: StandardWorkflow) -> Tensor:
-    """What `mode=evaluate` computes for the validation set."""
+    """What `mode=evaluate` computes for the validation set, as probabilities where there are classes."""
     found = []
     for step in workflow.loader.evaluation():
         workflow.loader.serve(step)
         for unit in workflow.forwards:
             unit.run()
-        found.append(workflow.forwards[-1].output_.clone())
+        outputs = workflow.forwards[-1].output_.clone()
+        found.append(outputs.softmax(1) if workflow.evaluator.outputs_are == "logits" else outputs)
     return torch.cat(found)
 
 

@@ -43,7 +43,7 @@ class TokensLoader(BlobsLoader):
         return "none"
 
 
-LOADERS["tokens"] = TokensLoader
+LOADERS["whole_numbers"] = TokensLoader
 
 
 def torch_step(settings: dict[str, object]) -> TorchStep:
@@ -218,7 +218,7 @@ def test_a_network_whose_first_layer_takes_integers_can_be_frozen_there() -> Non
         **FLAT,
         "out": MODULES["out"],
     }
-    workflow = network(**run(layers=layers, freeze=["embed.*"], loader_name="tokens"))
+    workflow = network(**run(layers=layers, freeze=["embed.*"], loader_name="whole_numbers"))
     workflow.initialize()
     before = workflow["embed"].module.weight.detach().clone()
     workflow.run()

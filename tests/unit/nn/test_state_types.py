@@ -80,6 +80,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
             "by_minibatch": True,
         },
         "freeze": ["lin.bias"],
+        "ema": 0.5,
     },
     "roll-back": {
         "layers": {"fc": LAYERS["fc1"] | {"learning_rate": 5}, "out": OUT},

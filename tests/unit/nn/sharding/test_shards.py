@@ -65,8 +65,32 @@ NETWORKS: dict[str, dict[str, Any]] = {
             "out": {"type": "softmax", "output_sample_shape": 3},
         },
     },
+    "all that an optimizer has": {
+        "optimizer_config": {
+            "_target_": "torch.optim.AdamW",
+            "lr": 0.01,
+            "accumulate": 3,
+            "clip_norm": 0.5,
+            "groups": [{"pattern": "*.bias", "weight_decay": 0.0}],
+        },
+        "scheduler_config": {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": 0.9},
+        "freeze": ["fc1.bias"],
+        "ema": 0.9,
+        "layers": {
+            "fc1": {"type": "all2all_relu", "output_sample_shape": 8},
+            "out": {"type": "softmax", "output_sample_shape": 3},
+        },
+    },
     "roll-back": {"rollback_config": {"fail_iterations": 1}, "decision_config": {"max_epochs": 4}},
 }
+
+
+def test_an_optimizer_does_with_shards_what_it_does_without() -> None:
+    settings = NETWORKS["all that an optimizer has"]
+    whole, cut = trained(**settings), trained(**settings, shards=4)
+    for mine, other in zip(cut.forwards, whole.forwards, strict=True):
+        torch.testing.assert_close(mine.weights, other.weights, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine.bias, other.bias, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("settings", NETWORKS.values(), ids=list(NETWORKS))
