@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
@@ -44,7 +44,7 @@ def predict(restored: Restored, node: DictConfig, request: Request) -> int:
     """
     began = time.monotonic()
     writers.check_output(node.output)
-    if node.data != node.output and Path(node.data).resolve() == Path(node.output).resolve():
+    if node.output != sources.STANDARD and _is_same(node.data, node.output):
         raise ConfigError(f"output={node.output!r} is the file that data names")
     workflow, model = network_of(restored, node, request)
     tally = Tally(told=Teller())
@@ -62,6 +62,11 @@ def predict(restored: Restored, node: DictConfig, request: Request) -> int:
     where = "standard output" if node.output == sources.STANDARD else node.output
     log.info("%d predictions by %s in %s (%.1f s)", tally.made, restored.location, where, took)
     return told_failures(tally)
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two paths lead to the same file, by whatever names."""
+    return all(map(os.path.exists, (one, other))) and os.path.samefile(one, other)
 
 
 def network_of(restored: Restored, node: DictConfig, request: Request) -> tuple[StandardWorkflow, Network]:

@@ -98,7 +98,14 @@ def test_a_table(veles_run: Run, tmp_path: Path) -> None:
         assert np.array_equal(arrays["probabilities"], expected.numpy())
     assert [path.name for path in tmp_path.glob(".*part")] == []
     # What is there is replaced, and so is its own input never.
-    assert "data" in veles_run(f"snapshot={snapshot}", "mode=predict", "data=new.csv", "output=./new.csv", code=2).stderr
+    before = (tmp_path / "new.csv").read_bytes()
+    (tmp_path / "hard.csv").hardlink_to(tmp_path / "new.csv")
+    (tmp_path / "soft.csv").symlink_to("new.csv")
+    for name in ("new.csv", "./new.csv", "hard.csv", "soft.csv"):
+        for read_and_written in (("new.csv", name), (name, "new.csv")):
+            both = [f"{key}={value}" for key, value in zip(("data", "output"), read_and_written, strict=True)]
+            assert "data" in veles_run(f"snapshot={snapshot}", "mode=predict", *both, code=2).stderr
+    assert (tmp_path / "new.csv").read_bytes() == before
 
 
 def test_what_is_wrong_with_a_table(veles_run: Run, tmp_path: Path) -> None:

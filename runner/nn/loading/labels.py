@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -37,6 +38,9 @@ def known_names(where: str, names: list[str], found: Iterable[str]) -> list[str]
     """
     new = sorted(set(found) - set(names))
     check_apart(where, names, new)
+    counts = Counter(map(str.casefold, (*names, *new)))
+    if new and (alike := [name for name in (*names, *new) if counts[name.casefold()] > 1]):
+        log.warning("%s: labels that differ in upper and lower case alone are different ones: %s", where, some(alike))
     if names and new:
         log.warning("The data have new labels, numbered after the others: %s", some(new))
     return names + new

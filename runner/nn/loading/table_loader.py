@@ -329,6 +329,6 @@ def _tell_equal(table: Table, name: str, texts: list[str], numbers: npt.NDArray[
     seen: dict[Any, str] = {}
     for text, number in zip(texts, numbers.tolist(), strict=True):
         other = seen.setdefault(number, text)
-        if other != text:
+        if other != text and (text + other).isdigit():  # `1` and `1.0` are no ids
             log.warning("%s: the labels %r and %r of the column %r are the same number", table.origin, other, text, name)
             return

@@ -337,11 +337,19 @@ def test_labels_that_look_the_same_are_refused(written) -> None:
         loader(train, label="label", validation_file=other).initialize()
 
 
+def test_labels_that_differ_in_case_alone_are_told(written, caplog: pytest.LogCaptureFixture) -> None:
+    made = loader(written("a,label\n1,Cat\n2,cat\n3,dog\n4,True\n5,true\n"), label="label")
+    made.initialize()
+    assert made.labels_[TRAIN].tolist() == [0, 2, 3, 1, 4]
+    (told,) = [record.message for record in caplog.records if "case alone" in record.message]
+    assert told.endswith("'Cat', 'True', 'cat', 'true'")
+
+
 def test_labels_that_are_the_same_number_are_told(written, caplog: pytest.LogCaptureFixture) -> None:
     made = loader(written("a,label\n1,0\n2,01\n3,1\n4,1\n"), label="label")
     made.initialize()
     assert made.labels_[TRAIN].tolist() == [0, 1, 1, 1]
     assert [record.args[1:3] for record in caplog.records if "same number" in record.message] == [("01", "1")]
     caplog.clear()
-    loader(written("a,label\n1,0\n2,1\n3,1\n"), label="label").initialize()
+    loader(written("a,label\n1,0\n2,1.0\n3,1\n"), label="label").initialize()
     assert not [record for record in caplog.records if "same number" in record.message]
