@@ -78,6 +78,16 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     return [*result, *flags]
 
 
+def repeated(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the keys that normalized arguments give several values, in their order: only the last counts."""
+    values: dict[str, list[str]] = {}
+    for argument in arguments:
+        key, equals, value = argument.lstrip("+").partition("=")
+        if equals and not argument.startswith(("-", "~")):
+            values.setdefault(key, []).append(value)
+    return {key: given for key, given in values.items() if len(set(given)) > 1}
+
+
 def as_override(key: str, text: str) -> str:
     """Returns what has to be typed for a key to have this text, whatever is in it; the shell's quotes are not there yet."""
     if not text.startswith(SCHEME):  # where references stay what they are

@@ -142,6 +142,9 @@ def _arguments(typed: Sequence[str]) -> list[str]:
     if flags.multirun and (processes := parallel.here()).size > 1:
         raise ConfigError(f"-m: {processes.size} processes share one run, and a sweep is many: start each of them by itself")
     arguments = overrides.normalize(typed)
+    for key, given in overrides.repeated(arguments).items():
+        text = passwords.redact(shown_lines(f"{key} is given {len(given)} times: {key}={given[-1]} counts"))
+        print(f"veles-run: {text}", file=sys.stderr)
     if flags.shell_completion and any(argument.startswith("query=") for argument in arguments):
         print(" ".join(completion.choices(os.environ.get("COMP_LINE", ""))))
         raise SystemExit(0)
@@ -275,6 +278,11 @@ def _message(error: Exception) -> str:
         return _with_choice_meant(f"{_file(error, cause.full_key)}{cause.full_key or 'a key'}: {_refused(cause)}")
     if isinstance(cause, OmegaConfBaseException) and (typed := _of_override(str(error), cause)):
         return typed
+    if found := re.match(r"Ambiguous value for argument '\+*(.*)'$", str(error).partition("\n")[0]):
+        return (
+            f"{found[1]} has several values: --multirun runs each of them, KEY=[A,B] is a list, KEY=\\'A,B\\' a text, and a"
+            " number has a decimal point"
+        )
     if found := re.match(r"Could not delete from config. '([^']*)' does not exist", str(error)):
         return f"~{found[1]}: {found[1]} is not set, so there is nothing to take away"
     if isinstance(error, InterpolationResolutionError):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from runner.cli.overrides import normalize
+from runner.cli.overrides import normalize, repeated
 from runner.config.config import Config
 from runner.errors import ConfigError
 
@@ -162,3 +162,9 @@ def test_every_mapping_whose_keys_are_the_users_can_be_typed() -> None:
     assert {"workflow", "optimizer", "restore.renamed"} <= set(found)
     for key in found:
         assert normalize([f"{key}={{a: b}}"]) == [f"++{key}={{a: b}}"]
+
+
+def test_a_key_with_several_values_is_told() -> None:
+    typed = ["a.b=1", "++layers.x=1", "seed=3", "a.b=2", "layers.x=1", "seed=3", "~a.b", "a.b=1", "--cfg", "job"]
+    assert repeated(typed) == {"a.b": ["1", "2", "1"]}
+    assert repeated(normalize(["mnist", "seed=1", "+seed=2"])) == {"seed": ["1", "2"]}
