@@ -42,6 +42,34 @@ CONV = {
 }
 BARE = {"fc1": {"type": "all2all_tanh", "output_sample_shape": 5}, "out": {"type": "softmax", "output_sample_shape": 3}}
 
+BY_TORCH: dict[str, Any] = {
+    "layers": {
+        "flat": {"_target_": "torch.nn.Flatten"},
+        "lin": {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 6},
+        "norm": {"_target_": "torch.nn.BatchNorm1d", "num_features": 6},
+        "out": {"type": "all2all", "output_sample_shape": 3},
+    },
+    "loss_config": {"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": 0.1, "weight": "balanced"},
+    "optimizer_config": {
+        "_target_": "torch.optim.AdamW",
+        "lr": 0.02,
+        "groups": [{"pattern": "*.bias", "weight_decay": 0}],
+        "clip_norm": 1.0,
+        "accumulate": 2,
+    },
+    "scheduler_config": {
+        "_target_": "torch.optim.lr_scheduler.SequentialLR",
+        "schedulers": [
+            {"_target_": "torch.optim.lr_scheduler.LinearLR", "start_factor": 0.1, "total_iters": 3},
+            {"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR", "T_max": 30},
+        ],
+        "milestones": [3],
+        "by_minibatch": True,
+    },
+    "freeze": ["norm.bias"],
+    "ema": 0.9,
+}
+
 
 def network(store: Any, codec: str, *, layers: Any = DENSE, images: bool = False, **settings: Any) -> Workflow:
     """Returns a small network that trains for twice `HALF` epochs."""
@@ -155,6 +183,7 @@ KINDS: dict[str, tuple[Make, str]] = {
         "zst",
     ),
     "measured": (measured, "gz"),
+    "by_torch": (lambda store, codec: network(store, codec, **BY_TORCH), "gz"),
     "own": (own, "xz"),
     "nested": (lambda store, codec: own(store, codec, nested=True), "gz"),
 }
