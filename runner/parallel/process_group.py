@@ -111,13 +111,18 @@ class Group(Processes):
         self._guarded(lambda: distributed.all_gather(list(gathered), mine))
         return gathered
 
-    def total(self, mine: Tensor) -> Tensor:
+    def total(self, mine: Tensor) -> Callable[[], Tensor]:
         # Each process sums a part of the row, and gives all the others its part of the sum.
-        parts, total = torch.empty_like(mine), torch.empty_like(mine)
-        self._guarded(lambda: distributed.all_to_all_single(parts, mine))
-        own = pairwise(list(parts.view(self.size, -1)))
-        self._guarded(lambda: distributed.all_gather(list(total.view(self.size, -1)), own))
-        return total
+        parts = torch.empty_like(mine)
+        under_way = self._guarded(lambda: distributed.all_to_all_single(parts, mine, async_op=True))
+
+        def wait() -> Tensor:
+            self._guarded(under_way.wait)
+            own, total = pairwise(list(parts.view(self.size, -1))), torch.empty_like(mine)
+            self._guarded(lambda: distributed.all_gather(list(total.view(self.size, -1)), own))
+            return total
+
+        return wait
 
     def fail(self, why: str, exit_code: int) -> bool:
         with suppress(RuntimeError):  # the store is where process 0 was, and gone with it

@@ -66,16 +66,16 @@ class Processes:
         """
         return mine.unsqueeze(0)
 
-    def total(self, mine: Tensor) -> Tensor:
-        """Returns the sum of the rows of all processes, in the order of a tree.
+    def total(self, mine: Tensor) -> Callable[[], Tensor]:
+        """Begins to sum the rows of all processes, in the order of a tree; returns what waits for the sum and returns it.
 
         Args:
-            mine: numbers of shape (length,); the length is a multiple of `size`. They may be overwritten.
+            mine: numbers of shape (length,); the length is a multiple of `size`. They may not change until then.
 
         Raises:
             ProcessLostError: a process has ended, or does not answer.
         """
-        return mine
+        return lambda: mine
 
     def fail(self, why: str, exit_code: int) -> bool:
         """Tells the others why this process ends, and how; returns whether that is news to the user.

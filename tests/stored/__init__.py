@@ -184,6 +184,7 @@ KINDS: dict[str, tuple[Make, str]] = {
     ),
     "measured": (measured, "gz"),
     "by_torch": (lambda store, codec: network(store, codec, **BY_TORCH), "gz"),
+    "sharded": (lambda store, codec: network(store, codec, shards=4), "gz"),
     "own": (own, "xz"),
     "nested": (lambda store, codec: own(store, codec, nested=True), "gz"),
 }

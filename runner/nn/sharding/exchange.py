@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -126,9 +126,13 @@ class Exchange(NetworkUnit):
         """Adds a shard without samples."""
         self.sum_.add(self.sum_.row().zero_())
 
+    def send(self) -> None:
+        """Begins to exchange what this process's shards have given."""
+        self.total_: Callable[[], Tensor] = self.processes_.total(self.sum_.take())
+
     def run(self) -> None:
-        """Sums over all processes, and updates."""
-        total = self.processes_.total(self.sum_.take())
+        """Updates with the sum over all processes."""
+        total = self.total_()
         given = total[self.flags_].tolist()
         parameters = {unit: unit.parameters() for unit in self.gradients}
         for ((unit, name), place), shards in zip(self.parameters_.items(), given, strict=True):

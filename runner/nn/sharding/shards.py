@@ -114,6 +114,8 @@ class Shards(NetworkUnit):
             for shard in self.mine_:
                 seed(shard)
                 findings.add(self._run_shard(step, rows_of(shard, step.samples, self.count)))
+        if training:
+            self.exchange.send()
         launcher = None if self.workflow is None else self.workflow.launcher
         found, wishes = findings.of_all(self.processes_, (0, 0) if launcher is None else launcher.wishes)
         if launcher is not None:
