@@ -235,6 +235,7 @@ def register() -> None:
     run_folder.name_runs()
     OmegaConf.register_new_resolver("quiet_level", lambda: "WARNING" if os.environ.get(output.QUIET) else "INFO", replace=True)
     seed.use(seed.drawn())
+    sweep_stop.hold()
 
 
 def _return_value(returned: JobReturn) -> Any:

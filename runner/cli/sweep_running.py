@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from runner.cli import sweeps
+from runner.cli import sweep_stop, sweeps
 from runner.cli.console import is_quiet
 from runner.cli.request import job_part
 from runner.cli.shelf.printing import say
@@ -21,10 +22,15 @@ from runner.cli.sweeping import seed
 from runner.cli.sweeping.jobs import Failed, Job, Plan
 from runner.cli.sweeping.record import Record
 from runner.errors import ConfigError, RunError, RunInUseError
+from runner.snapshots.stores.holder import Holder
 from runner.snapshots.stores.lock import locked
 
 BY_NUMBER = "${hydra.job.num}"
 """How Hydra calls the folder of a job, unless the user has chosen another name."""
+
+
+TRIES = 3
+"""How often it is tried to lock a sweep."""
 
 
 class Running:
@@ -103,12 +109,19 @@ class Running:
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps other processes from going on with the sweep in the block."""
     with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / sweeps.LOCK, str(folder)))
-        except RunInUseError as error:
-            raise RunInUseError(
-                f"another process goes on with the sweep {folder}: wait until it has ended, or stop it"
-            ) from error
+        for left in reversed(range(TRIES)):
+            try:
+                stack.enter_context(locked(folder / sweep_stop.LOCK, str(folder)))
+                break
+            except RunInUseError as error:
+                if left:  # a job that has just looked whether somebody holds it
+                    time.sleep(sweep_stop.INTERVAL)
+                    continue
+                raise RunInUseError(
+                    f"another process goes on with the sweep {folder}: wait until it has ended, or stop it"
+                ) from error
+        me = Holder.me()
+        sweep_stop.hold(me.host, me.process)
         yield
 
 

@@ -6,9 +6,11 @@ file in the sweep's folder, for which the jobs look. They stop, too, when the pr
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +18,16 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from runner import signals
+from runner.snapshots.stores.holder import Holder
 
 STOP = ".stop"
 """The file. It holds the signal's number."""
+LOCK = ".lock"
+"""A file in the folder of a sweep, or of a job, which the process has locked that runs it."""
+HOLDER_BYTES = 4096
 INTERVAL = 0.2
 """Seconds after which a job looks for it again."""
 
@@ -27,6 +35,21 @@ INTERVAL = 0.2
 def in_other_processes(hydra: Any) -> bool:
     """Whether the jobs of a sweep run elsewhere than in the process that it was started from, by Hydra's configuration."""
     return not hydra.launcher._target_.endswith(".BasicLauncher")
+
+
+def hold(host: str = "", process: str = "") -> None:
+    """Tells the processes of jobs which one the sweep was started from. Resolvers reach them, with what they hold.
+
+    Args:
+        host, process: as in `Holder`; empty if it keeps no lock.
+    """
+    OmegaConf.register_new_resolver("sweep_process", lambda: f"{process} {host}", replace=True)
+
+
+def holder_of_sweep() -> tuple[str, str]:
+    """Returns the host and the process that a sweep was started from."""
+    process, _, host = str(OmegaConf.create({"process": "${sweep_process:}"}).process).partition(" ")
+    return host, process
 
 
 class Passing:
@@ -94,17 +117,19 @@ class _Before:
 def stopped_with_the_sweep(folder: Path) -> Iterator[None]:
     """Stops the job that the block runs when the sweep is stopped, as a signal would.
 
-    If the process is gone that has started this one, nobody is left to take the result, and this one ends, too.
+    If the process is gone that the sweep was started from, nobody is left to take the result, and this one ends, too.
 
     Args:
         folder: the sweep's.
     """
     ended = Event()
-    parent, before = os.getppid(), _Before()
+    gone, before = _Sweep(folder), _Before()
+    _idle.set()
+    gone.leave_if_abandoned()
 
     def watch() -> None:
         while not ended.wait(INTERVAL):
-            number = before.number or stop_of(folder) or (signal.SIGTERM if os.getppid() != parent else None)
+            number = before.number or stop_of(folder) or (signal.SIGTERM if gone.is_abandoned() else None)
             if number is not None and signals.passed_on(number, apart_from=before):
                 return
 
@@ -116,6 +141,56 @@ def stopped_with_the_sweep(folder: Path) -> Iterator[None]:
         finally:
             ended.set()
             thread.join()
-            if os.getppid() != parent:
-                logging.shutdown()
-                os._exit(signals.exit_code(signal.SIGTERM))
+            gone.leave_if_abandoned()
+            _leave_when_idle(gone)
+
+
+class _Sweep:
+    """The process that a sweep was started from, as those of its jobs see it.
+
+    It may be gone before this process has begun, or be another one by now that goes on with the sweep.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = folder / LOCK
+        self._parent = os.getppid()
+        self._host, self._process = holder_of_sweep()
+
+    def is_abandoned(self) -> bool:
+        """Whether it is gone, where that can be known: on the same machine."""
+        if os.getppid() != self._parent:
+            return True
+        if self._host != socket.gethostname():
+            return False
+        try:
+            with self._lock.open("rb") as file:
+                holder = Holder.read(file.read(HOLDER_BYTES))
+                if holder is not None and holder.process == self._process:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def leave_if_abandoned(self) -> None:
+        """Ends this process at once, if nobody is there any more who wants anything of it."""
+        if self.is_abandoned():
+            logging.shutdown()
+            os._exit(signals.exit_code(signal.SIGTERM))
+
+
+def _leave_when_idle(sweep: _Sweep) -> None:
+    """Has this process end, too, while it waits for its next job."""
+    global _idle
+    _idle = ended = Event()
+
+    def watch() -> None:
+        while not ended.wait(INTERVAL):
+            sweep.leave_if_abandoned()
+
+    Thread(target=watch, name="end of the sweep", daemon=True).start()
+
+
+_idle = Event()
+"""Is set when this process begins a job."""

@@ -23,8 +23,6 @@ from runner.snapshots.stores.lock import locked
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"
-"""A file in the folder of a job, or of a sweep, which the process has locked that runs it."""
 LONGEST_STOP = 60.0
 """Seconds that a job has to stop, before another process with the same one gives up."""
 
@@ -55,7 +53,7 @@ def _alone(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(locked(folder / LOCK, str(folder)))
+                stack.enter_context(locked(folder / sweep_stop.LOCK, str(folder)))
                 break
             except RunInUseError:
                 if time.monotonic() > given_up:

@@ -31,6 +31,12 @@ TESTS = {
     "mutate": Test("tests.mutate", "load mutated pickles under an audit hook", 10_000_000, 100_000),
     "kill-writer": Test("tests.stress.kill_writer", "kill a writer of snapshots, and restore the latest", 100_000, 1_000),
     "kill-training": Test("tests.stress.kill_training", "kill a run that trains, and resume it to its end", 1_000, 50),
+    **{
+        f"kill-sweep-{kind.replace('_', '-')}": Test(
+            *("tests.stress.kill_sweep", f"kill and stop sweeps of 20 jobs ({kind}), and go on with them", 100, 25), (kind,)
+        )
+        for kind in ("basic", "joblib", "submitit_local", "optuna")
+    },
     "kill-shelf": Test(
         "tests.stress.kill_shelf", "kill veles-snapshots within cp, rm, prune and tag, so often each", 1_000, 100
     ),

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def run(module: str, count: int, rng: random.Random, *arguments: str) -> tuple[int, dict[str, int]]:
     """Runs a test in a process of its own; returns its exit code, and what it prints."""
@@ -44,6 +46,13 @@ def test_shared_runs_end_as_if_they_had_been_one_process(rng: random.Random) -> 
     code, found = run("tests.stress.share_run", 3, rng)
     assert code == 0
     assert found["SIGTERM"] + found["SIGKILL"] == 3
+
+
+@pytest.mark.parametrize(("kind", "jobs", "kills"), [("basic", 4, 3), ("optuna", 5, 3), ("joblib", 3, 1)])
+def test_killed_sweeps_end_as_if_they_had_not_been(kind: str, jobs: int, kills: int, rng: random.Random) -> None:
+    code, found = run("tests.stress.kill_sweep", kills, rng, kind, str(jobs))
+    assert code == 0
+    assert found.get("SIGKILL", 0) + found.get("SIGTERM", 0) == kills
 
 
 def test_damaged_snapshots_are_refused(rng: random.Random) -> None:
