@@ -79,6 +79,7 @@ CLASSES = {
     "MultiplicationGradient": "runner.nn.layers.activation",
     "NetworkOptimizer": "runner.nn.network_optimizer",
     "NetworkUnit": "runner.nn.core.network_unit",
+    "NetworkUnits": "runner.nn.network_units",
     "Pickleable": "runner.graph.pickleable",
     "Plotter": "runner.plots.plotter",
     "Pooling": "runner.nn.layers.pooling",
