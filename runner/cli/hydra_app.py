@@ -20,9 +20,10 @@ from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import GrammarParseError
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from runner import passwords
+from runner.checks import first_line
 from runner.cli import conf_files, output, run_folder, sweep_stop
 from runner.cli.sweeping import seed
 from runner.config import Config
@@ -165,6 +166,8 @@ class ConfFolder(FileConfigSource):
         except GrammarParseError:
             check_references(Path(self.path) / self._normalize_file_name(file))
             raise
+        except (ValueError, OmegaConfBaseException) as error:  # such as a key that is null
+            raise ConfigError(f"{self._normalize_file_name(file)} cannot be read: {first_line(error)}") from error
         if not isinstance(result.config, DictConfig):
             raise ConfigError(f"{self._normalize_file_name(file)} is a list: a conf file has keys, KEY: VALUE")
         if config_path.startswith("conf/") and result.header.get("package") is None:

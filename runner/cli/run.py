@@ -54,6 +54,12 @@ _NOT_HERE = ("-cp", "-cn", "-cd", "--config-path", "--config-name", "--config-di
 """Flags of Hydra that name a primary configuration, which is the program's own, or a folder, which printed commands lack."""
 _LAUNCHERS = {"joblib": "hydra-joblib-launcher", "submitit": "hydra-submitit-launcher"}
 """Packages of Hydra's launchers, by how the names of these begin."""
+_PLAIN = {
+    "is not Optional": "it needs a value, and null is none",
+    "is not a ListConfig": "it is a list: [A, B]",
+    " to Dict[": "it has keys below it, and is no single value",
+}
+"""What OmegaConf says of values in conf files, by a part of it, in words without its classes."""
 _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 
 
@@ -318,8 +324,9 @@ def _file(error: Exception, key: Any) -> str:
 def _refused(cause: OmegaConfBaseException) -> str:
     """Returns why a value does not fit, without the names of classes."""
     line = str(cause).splitlines()[0]
-    found = re.search(r"is not a subclass of \w+\. value: (.*)", line)
-    return f"{found[1]!r} is a single value, and the section has keys below it" if found else line
+    if found := re.search(r"is not a subclass of \w+\. value: (.*)", line):
+        return f"{found[1]!r} is a single value, and the section has keys below it"
+    return next((text for part, text in _PLAIN.items() if part in line), line)
 
 
 def _unknown_key(key: str, section: Any) -> str:

@@ -52,6 +52,16 @@ def kind(key: str) -> Kind:
     return Kind.text if names[-1] == TARGET or str in (hint, *get_args(hint)[-1:]) else Kind.other
 
 
+def is_section(key: str) -> bool:
+    """Whether a key has keys below it that the schema lists."""
+    return key in _sections()
+
+
+@cache
+def _sections() -> frozenset[str]:
+    return frozenset(key[:at] for key in _keys_of(Config, "") for at, character in enumerate(key) if character == ".")
+
+
 def _has_keys(hint: Any) -> bool:
     return hint is Any or is_dataclass(hint) or (get_origin(hint) or hint) is dict
 

@@ -14,8 +14,9 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import GrammarParseError
 
 from runner.checks import first_line
-from runner.config.schema_keys import Kind, kind
+from runner.config.schema_keys import Kind, is_section, kind
 from runner.errors import ConfigError
+from runner.flat import is_reference
 
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -28,19 +29,15 @@ def as_written(content: Any, path: str | Path) -> Any:
         path: the file.
 
     Raises:
-        ConfigError: a number is written in base 8 or 60, as in `020` and `1:30`.
+        ConfigError: a number is written in base 8 or 60, as in `020` and `1:30`, or a section has a value instead of keys.
     """
     root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=get_yaml_loader())
     if root is None:
         return content
     try:
         return _as_written(content, root, "")
-    except _Disguised as error:
-        written = error.node.value
-        raise ConfigError(
-            f"{_place(path, error.node)}: YAML takes {written} for the number {error.value}: write"
-            f" {error.value}, or '{written}' for a text"
-        ) from None
+    except _WrongValueError as error:
+        raise ConfigError(f"{_place(path, error.node)}: {error}") from None
 
 
 def check_references(path: str | Path) -> None:
@@ -72,19 +69,23 @@ def _texts(node: yaml.Node | None) -> Iterator[yaml.Node]:
             yield from _texts(below)
 
 
-class _Disguised(Exception):
-    """A number is written in a way that means another one to most people."""
+class _WrongValueError(Exception):
+    """A value cannot be what whoever has written it means."""
 
-    def __init__(self, node: yaml.Node, value: object) -> None:
-        super().__init__(node, value)
-        self.node, self.value = node, value
+    def __init__(self, node: yaml.Node, fault: str) -> None:
+        super().__init__(fault)
+        self.node = node
 
 
-def _as_written(value: Any, node: yaml.Node, key: str) -> Any:
+def _as_written(value: Any, node: yaml.Node | None, key: str) -> Any:
+    if node is None:  # below a key that is no text, which is told when the file is merged
+        return value
     if isinstance(value, dict) and isinstance(node, yaml.MappingNode):
         nodes = _nodes(node)
         prefix = f"{key}." if key else ""
         return {name: _as_written(item, nodes.get(name), f"{prefix}{name}") for name, item in value.items()}
+    if is_section(key) and value is not None and not is_reference(value):
+        raise _WrongValueError(node, f"{key} is a section with keys of its own, and not the value {value!r}")
     if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
         return [_as_written(item, below, key) for item, below in zip(value, node.value, strict=True)]
     if type(value) not in (int, float, bool):
@@ -92,7 +93,8 @@ def _as_written(value: Any, node: yaml.Node, key: str) -> Any:
     if _is_text(key, value, node):
         return node.value
     if re.fullmatch(r"[-+]?(0[0-7_]*[1-9][0-7_]*|[\d_.]+:.*)", node.value):  # in base 8, and in base 60
-        raise _Disguised(node, value)
+        written = node.value
+        raise _WrongValueError(node, f"YAML takes {written} for the number {value}: write {value}, or '{written}' for a text")
     return value
 
 

@@ -41,7 +41,7 @@ CASES = {
     ),
     "rate that is a word": (["layers.fc1.learning_rate=x"], "layers.fc1.learning_rate='x' is wrong: Value 'x'"),
     "unreadable value": (["decision.max_epochs=[1"], "Value '[1' of type 'str' could not be converted to Integer"),
-    "sweep without -m": (["decision.max_epochs=1,2"], "To sweep over it, add --multirun to your command line"),
+    "sweep without -m": (["decision.max_epochs=1,2"], "has several values: --multirun runs each of them"),
     "snapshot of nothing": (["snapshot="], "snapshot= names no snapshot: snapshot=FILE, snapshot=latest or snapshot=auto"),
     "a folder as snapshot": (["snapshot=conf"], "'conf' is a folder, not a snapshot: name a file in it"),
     "latest in a missing folder": (["snapshot=latest", "snapshotter.directory=/no"], "no snapshot of 'mnist_small' in /no"),
