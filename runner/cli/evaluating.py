@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -13,6 +13,7 @@ from runner import config as schema
 from runner.cli import console, run_folder, scoring, source
 from runner.cli.request import Request
 from runner.errors import ConfigError
+from runner.graph import Workflow
 from runner.launcher import Launcher
 from runner.loggers.metrics_file import MetricsFile
 from runner.nn import StandardWorkflow
@@ -52,6 +53,7 @@ def _own_scores(restored: Restored, node: DictConfig, request: Request) -> Mappi
         build.check_scorable(workflow, source.differing(before, now))
         if changes := build.score_with(workflow, schema.from_hydra(before), schema.from_hydra(now)):
             console.print_changes(changes)
+            _check_counted(workflow, changes)
     Launcher(device=node.device, threads=node.threads).prepare(workflow)
     scores = workflow.evaluate()
     if not scores:
@@ -61,6 +63,18 @@ def _own_scores(restored: Restored, node: DictConfig, request: Request) -> Mappi
         )
     _tell_scores(restored, node.output, scores)
     return scores
+
+
+def _check_counted(workflow: Workflow, changes: Iterable[str]) -> None:
+    """Raises a ConfigError if keys of the training set have changed, and the set that is scored is not taken from it."""
+    if isinstance(workflow, StandardWorkflow) and not workflow.loader.needs_training_set:
+        for key in changes:
+            section, _, name = key.partition(".")
+            if section == "loader" and name.partition(".")[0] in workflow.loader.of_training_set:
+                raise ConfigError(
+                    f"{key} changes nothing with mode=evaluate: it is of the training set, and the validation set, which is"
+                    " scored, is not taken from that; data=FILE scores any data"
+                )
 
 
 def _keep_scores(restored: Restored, node: DictConfig, request: Request, scores: Mapping[str, float], exit_code: int) -> None:

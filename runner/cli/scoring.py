@@ -16,6 +16,7 @@ from rich.table import Table
 
 from runner.cli import console, using
 from runner.cli.request import Request
+from runner.errors import ConfigError
 from runner.nn import StandardWorkflow
 from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.inference.model import Network
@@ -57,6 +58,8 @@ def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[fl
         for block, outputs in predictions(model, source, loader.minibatch_size, tally):
             scores.add(outputs, _answers(block, model, is_own_target))
             stopping.check()
+    if not tally.made:
+        raise ConfigError(f"data={node.data!r}: there is nothing to score, since no sample could be read")
     tell({"data": scores})
     write(node.output, restored, {"data": scores}, node.data, {"data": scores.objective})
     metric = scores.metric

@@ -105,7 +105,11 @@ def test_what_has_nothing_to_do_with_scores_is_refused_by_its_name(veles_run: Ru
         "snapshotter.prefix=x": "snapshotter.prefix",
         "precision=float64": "precision",
         "seed=2": "seed",
+        "loader.data_file=va.csv": "loader.data_file changes nothing",
+        "loader.train_size=5": "loader.train_size changes nothing",
+        "data=unlabeled.csv": "there is nothing to score",
     }
+    (tmp_path / "unlabeled.csv").write_text("a,b,label\n1,2,\n")
     for typed, expected in refused.items():
         done = veles_run("conf=c", f"snapshot={last}", "mode=evaluate", typed, code=2)
         (line,) = done.stderr.splitlines()

@@ -71,6 +71,8 @@ class FullBatchLoader(NetworkUnit):
     """
 
     view_group = "loader"
+    of_training_set: ClassVar[frozenset[str]] = frozenset({"data_file", "data_dir", "train", "train_size"})
+    """Keys of the training set alone."""
     scorable: ClassVar[frozenset[str]] = frozenset(
         {"minibatch_size", "train_size", "validation_size", "validation_ratio", "split_seed"}
     )
