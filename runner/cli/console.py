@@ -58,7 +58,7 @@ class LogFile(logging.FileHandler):
         self._failed = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not parallel.here().leads:
+        if not parallel.here().leads and record.levelno < logging.ERROR:
             return
         try:
             super().emit(record)

@@ -268,7 +268,6 @@ def _run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Con
         finally:
             if not request.sweep:  # which has more jobs, and a signal is to stop them
                 signals.settle()
-        processes.part()
     return Outcome(workflow.objective, _exit_code(workflow, launcher, request))
 
 

@@ -74,6 +74,7 @@ def app(config: DictConfig) -> float | None:
         return sweeps.job_of_a_sweep(lambda: job.run(config))
     try:
         outcome = job.run(config)
+        parallel.here().part()
     except (HydraException, OmegaConfBaseException) as error:
         raise SystemExit(_report(error)) from error  # of any other exception, Hydra says more than the one line
     except BaseException as error:

@@ -138,7 +138,7 @@ class Group(Processes):
         with suppress(RuntimeError):
             self._store.set(f"done/{self.rank}", "1")
             others = range(self.size) if self.leads else range(1)
-            self._wait_for(lambda: all(self._said(f"done/{rank}") for rank in others) or None, self._timeout)
+            self._wait_for(lambda: all(map(self._has_ended, others)) or None, self._timeout)
 
     def _guarded(self, call: Callable[[], T]) -> T:
         """Calls what needs all processes.
@@ -173,8 +173,10 @@ class Group(Processes):
         return None if said is None else Failure(*json.loads(said))
 
     def _silent(self) -> list[int]:
-        said = ("lost", "failed", "done")
-        return [rank for rank in range(self.size) if not any(self._said(f"{what}/{rank}") for what in said)]
+        return [rank for rank in range(self.size) if not self._has_ended(rank)]
+
+    def _has_ended(self, rank: int) -> bool:
+        return any(self._said(f"{how}/{rank}") for how in ("done", "failed", "lost"))
 
     def _said(self, key: str) -> str | None:
         return self._store.get(key).decode() if self._store.check([key]) else None

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from runner.snapshots.restoring.restore import header_of
+from runner.snapshots.restoring.restore import header_of, restore
 from tests.conftest import Run
-from tests.states import differences, state_of
+from tests.states import differences, state_of, workflow_state
 from tests.system.test_resume import final_snapshot
 from tests.together import Together, run_together
 
@@ -178,3 +178,71 @@ def test_shards_are_fixed_once_a_run_has_begun(conf: Callable[[str], Path], vele
         (refused,) = together.end()
     assert (refused.returncode, "parallel.shards" in refused.stderr) == (2, True)
     run_together([*again, "parallel.timeout=9"], size=1, cwd=folder)
+
+
+MODULE = """
+import os
+import torch
+
+
+class Counting(torch.nn.Linear):
+    \"\"\"Counts its calls, in evaluation, too; one of its parameters is not always used.\"\"\"
+
+    def __init__(self):
+        super().__init__(784, 20)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        self.factor = torch.nn.Parameter(torch.ones(20))
+        self.unused = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        self.calls += 1
+        values = super().forward(x.flatten(1))
+        return values * self.factor if x.mean() > -0.745 else values
+
+
+class Failing(Counting):
+    def forward(self, x):
+        if self.training and os.environ.get("RANK") == "1":
+            raise ValueError("no more")
+        return super().forward(x)
+
+
+class Drifting(Counting):
+    def forward(self, x):
+        torch.rand(1) if os.environ.get("RANK") == "1" and not self.training else None
+        return super().forward(x)
+"""
+
+
+def with_module(folder: Path, name: str) -> list[str]:
+    (folder / "mods.py").write_text(MODULE)
+    (folder / "conf" / "net.yaml").write_text(
+        f"# @package _global_\n{DATA}layers:\n  fc: {{_target_: mods.{name}, learning_rate: 0.1, gradient_momentum: 0.5,"
+        " weights_decay: 0.01}\n  out: {type: softmax, learning_rate: 0.1}\n"
+    )
+    return [*BASE, "decision.max_epochs=2"]
+
+
+def test_what_modules_keep_and_leave_out(conf: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parameter without a gradient stays as it is, though others decay, and one that some shards use is updated."""
+    folder = conf("dense")
+    arguments, states = with_module(folder, "Counting"), []
+    monkeypatch.syspath_prepend(folder)
+    for size in (1, 2):
+        location = folder / final_snapshot(run_together(arguments, size=size, cwd=folder))
+        restored = restore(location, trusted=["mods"]).workflow
+        states.append(workflow_state(restored))
+    assert differences(*states) == []
+    module = restored.forwards[0].module
+    assert module.unused.tolist() == [1, 1, 1]
+    assert module.calls == 1 + 2 * 5  # one when it was tried out, and one for each minibatch of training
+
+
+@pytest.mark.parametrize(("name", "told"), [("Failing", "no more"), ("Drifting", "generator of process 1")])
+def test_what_goes_wrong_in_one_process_ends_all(name: str, told: str, conf: Callable[[str], Path]) -> None:
+    folder = conf("dense")
+    with Together(with_module(folder, name), size=2, cwd=folder) as together:
+        ended = together.end()
+    assert [one.returncode for one in ended] == [1, 1]
+    assert told in ended[0].stderr
+    assert not list(folder.glob("outputs/**/*.pickle*"))

@@ -100,6 +100,9 @@ class Exchange(NetworkUnit):
         """Begins with a shard: its gradients come next."""
         self.row_ = self.sum_.row()
         self.missing_ = set(self.parameters_)
+
+    def put_back(self) -> None:
+        """Puts back what a shard has changed beside the weights: each begins as the minibatch does."""
         for (value, _), before in zip(self.statistics_, self.before_, strict=True):
             value.copy_(before)
 
@@ -130,6 +133,7 @@ class Exchange(NetworkUnit):
         """Begins to exchange what this process's shards have given."""
         self.total_: Callable[[], Tensor] = self.processes_.total(self.sum_.take())
 
+    @torch.no_grad()
     def run(self) -> None:
         """Updates with the sum over all processes."""
         total = self.total_()

@@ -109,11 +109,12 @@ class Shards(NetworkUnit):
         if training:
             for unit in self.forwards:
                 unit.draw(step.samples)
-            self.exchange.begin_minibatch(min(step.samples, self.count))
+        self.exchange.begin_minibatch(min(step.samples, self.count))
         with self._seeded(training) as seed:
             for shard in self.mine_:
                 seed(shard)
                 findings.add(self._run_shard(step, rows_of(shard, step.samples, self.count)))
+        self.exchange.put_back()
         if training:
             self.exchange.send()
         launcher = None if self.workflow is None else self.workflow.launcher
@@ -131,6 +132,7 @@ class Shards(NetworkUnit):
             return None
         found: list[Found] = []
         self.loader.serve(step, rows)
+        self.exchange.put_back()
         if training:
             self.exchange.begin_shard()
         for unit in self.forwards:
