@@ -49,6 +49,7 @@ _HELP = """veles-run: runs a workflow from a conf file, and continues it from an
   veles-run mnist snapshotter.odbc=DSN         keep the snapshots in a database
   veles-run -m mnist loader.minibatch_size=50,100   run one after the other
   veles-run -m mnist loader.minibatch_size=50,100 sweep=latest   go on with this sweep (also sweep=auto, sweep=FOLDER)
+  torchrun --nproc_per_node=2 -m runner mnist parallel.shards=8   run in two processes, to the bits of one
 
 $APP_CONFIG_GROUPS
   veles-run NAME --help          every key of a conf, with its type, its value there, and what it means

@@ -227,7 +227,7 @@ def _may_be_pruned(workflow: Workflow, launcher: Launcher, request: Request) -> 
 def _already_complete(restored: Restored, launcher: Launcher, request: Request, seed: int | None) -> Outcome:
     """Says how a complete run is extended; snapshots and rows that could not be delivered then are delivered now."""
     workflow, location, exit_code = restored.workflow, restored.location, 0
-    for snapshotter in snapshotters(workflow):
+    for snapshotter in snapshotters(workflow) if launcher.processes.leads else ():
         location = spool.deliver(snapshotter.store).get(restored.header.uuid, location)
         exit_code = 1 if spool.waiting(snapshotter.store) else exit_code
     with _logged(workflow, launcher, request, seed):

@@ -25,7 +25,7 @@ from runner.parallel.processes import Processes
 
 T = TypeVar("T")
 
-PATIENCE = 3.0
+PATIENCE = 5.0
 """Seconds in which the others say what has become of them, after a connection has broken."""
 BEGIN = 300.0
 """Seconds in which all processes have to be there."""

@@ -49,7 +49,7 @@ SAME = [
     ["decision.max_epochs=null", "decision.fail_iterations=null"],
     ["snapshotter.keep_last=2", "snapshotter.compression=xz", "snapshotter.directory=elsewhere"],
     ["metrics.every=3", "metrics.gradient_norm=true", "logger=tensorboard", "loggers.tensorboard.folder=elsewhere"],
-    ["device=cpu", "threads=3", "plotters=false"],
+    ["device=cpu", "threads=3", "plotters=false", "parallel.timeout=9"],
     ["mode=train", "snapshot=auto", "restore.allow_changed_data=true"],
     ["seed=5"],
 ]
@@ -62,6 +62,7 @@ OTHER = {
     "loader.train_size=50": "loader.train_size",
     "precision=float64": "precision",
     "rollback.fail_iterations=3": "rollback.fail_iterations",
+    "parallel.shards=8": "parallel.shards",
     "workflow.key=1": "workflow.key",
     "seed=6": "seed",
     "seed=null": "seed",
