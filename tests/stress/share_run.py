@@ -55,18 +55,14 @@ def interrupted(
                 os.kill(pid, signal.SIGKILL)
             raise Failure(f"{how}: {sorted(alive)} of {size} hang in {folder}")
         time.sleep(0.005)
-    # Before there is a handler in a process, SIGTERM ends it at once.
-    expected = {"SIGTERM": {0, 75, -signal.SIGTERM}, "SIGKILL": {0, 1, 75, -signal.SIGKILL, -signal.SIGTERM}, "whole": {0}}[how]
-    # Before the run begins, a signal ends one process alone.
-    if codes - expected - (set() if how == "whole" or _began(outputs[0]) else {1}):
+    expected = {"SIGTERM": {0, 75}, "SIGKILL": {0, 1, 75, -signal.SIGKILL, -signal.SIGTERM}, "whole": {0}}[how]
+    if -signal.SIGTERM in codes:  # before the run begins, SIGTERM ends one process alone
+        expected |= {1, -signal.SIGTERM}
+    if codes - expected:
         raise Failure(
             f"{how}: exit codes {sorted(codes)} of {size} in {folder}: {[path.read_text()[-500:] for path in outputs]}"
         )
     return how, outputs
-
-
-def _began(output: Path) -> bool:
-    return "Training" in output.read_text() or "Resuming" in output.read_text()
 
 
 def started(folder: Path, arguments: list[str], outputs: list[Path]) -> list[int]:
