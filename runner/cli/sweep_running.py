@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -52,6 +53,9 @@ class Running:
         self.folder = Path(config.hydra.sweep.dir)
         instance = Plugins.instance()
         self._launcher: Launcher = instance.instantiate_launcher(hydra_context=context, task_function=task, config=config)
+        if isinstance(settings := getattr(self._launcher, "joblib", None), dict):
+            # Else a process that has not been given a job yet would wait for one when this one has been killed.
+            settings |= {"initializer": sweep_stop.end_with, "initargs": (os.getpid(),)}
         self._by_number = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"] == BY_NUMBER  # type: ignore[call-overload,index]
 
     @contextmanager

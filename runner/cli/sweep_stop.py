@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -122,9 +123,9 @@ def stopped_with_the_sweep(folder: Path) -> Iterator[None]:
     Args:
         folder: the sweep's.
     """
+    _busy.set()
     ended = Event()
     gone, before = _Sweep(folder), _Before()
-    _idle.set()
     gone.leave_if_abandoned()
 
     def watch() -> None:
@@ -142,7 +143,7 @@ def stopped_with_the_sweep(folder: Path) -> Iterator[None]:
             ended.set()
             thread.join()
             gone.leave_if_abandoned()
-            _leave_when_idle(gone)
+            _busy.clear()
 
 
 class _Sweep:
@@ -180,17 +181,22 @@ class _Sweep:
             os._exit(signals.exit_code(signal.SIGTERM))
 
 
-def _leave_when_idle(sweep: _Sweep) -> None:
-    """Has this process end, too, while it waits for its next job."""
-    global _idle
-    _idle = ended = Event()
+def end_with(parent: int) -> None:
+    """Has this process, in which a launcher runs jobs, end with the one that has started it, also before it has a job.
+
+    A job that runs takes its snapshot first.
+
+    Args:
+        parent: the number of the process that has started it.
+    """
 
     def watch() -> None:
-        while not ended.wait(INTERVAL):
-            sweep.leave_if_abandoned()
+        while os.getppid() == parent or _busy.is_set():
+            time.sleep(INTERVAL)
+        os._exit(signals.exit_code(signal.SIGTERM))
 
     Thread(target=watch, name="end of the sweep", daemon=True).start()
 
 
-_idle = Event()
-"""Is set when this process begins a job."""
+_busy = Event()
+"""Is set while a job runs in this process."""
