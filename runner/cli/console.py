@@ -26,6 +26,8 @@ console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 IN_FILE_ONLY = {"in_file_only": True}
 """The `extra` of a log record that is not shown: the error is, at the end."""
+OF_SWEEP = {"of_sweep": True}
+"""The `extra` of one that tells how a sweep goes on: of jobs side by side, nothing else is shown but warnings."""
 DETAIL = {"detail": True}
 """The `extra` of one that a terminal does not show: it has another form there, or a program is to read it."""
 
@@ -37,7 +39,8 @@ class LineHandler(logging.Handler):
         return record.getMessage()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if hasattr(record, "in_file_only") or record.levelno < _lowest():
+        lowest = max(_lowest(), logging.WARNING) if _Shown.side_by_side and not hasattr(record, "of_sweep") else _lowest()
+        if hasattr(record, "in_file_only") or record.levelno < lowest:
             return
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else None
         view = _Shown.view
@@ -79,6 +82,12 @@ class _Shown:
     """What is shown of runs: the view of the one that is going on, on a terminal."""
 
     view: RunView | None = None
+    side_by_side = False
+
+
+def show_sweep_alone() -> None:
+    """Shows no more of jobs than one line when each begins and ends: others run beside those of this process."""
+    _Shown.side_by_side = True
 
 
 def _lowest() -> int:
@@ -96,6 +105,7 @@ def is_live() -> bool:
     """
     return (
         not is_quiet()
+        and not _Shown.side_by_side
         and "JPY_PARENT_PID" not in os.environ
         and console.is_interactive
         and console.is_terminal
@@ -130,7 +140,7 @@ def progress_of(workflow: Workflow) -> Iterator[None]:
 
 def print_changes(changes: Mapping[str, tuple[Any, Any]]) -> None:
     """Prints a table of changed keys."""
-    if is_quiet():
+    if is_quiet() or _Shown.side_by_side:
         return
     table = Table("key", "was", "now")
     for key, (was, now) in changes.items():

@@ -109,6 +109,11 @@ _JOB_LOGGING = {
 }
 
 
+_LAUNCHERS = (
+    "hydra._internal.core_plugins.basic_launcher",
+    "hydra_plugins.hydra_joblib_launcher._core",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher",
+)
 _HYDRA_LOGGING = {
     "version": 1,
     "filters": _JOB_LOGGING["filters"],
@@ -122,6 +127,8 @@ _HYDRA_LOGGING = {
         }
     },
     "root": {"level": "${quiet_level:}", "handlers": ["console"]},
+    # The jobs say what they are by themselves, with the numbers of their folders.
+    "loggers": {name: {"level": "WARNING"} for name in _LAUNCHERS},
     "disable_existing_loggers": False,
 }
 """What Hydra itself says, such as the jobs of a sweep."""

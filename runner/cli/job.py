@@ -169,7 +169,7 @@ def _drawn_seed(node: DictConfig, request: Request) -> int:
 @cache
 def _tell_seed(seed: int) -> None:
     """Says once which seed the jobs of a sweep have."""
-    log.info("seed=%d was drawn for all jobs of the sweep, so that they differ in nothing but what is swept", seed)
+    log.info("%s", sweep_seed.told(seed))
 
 
 def _draw(workflow: Workflow, path: str) -> Outcome:

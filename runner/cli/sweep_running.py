@@ -22,6 +22,7 @@ from runner.cli.shelf.printing import say
 from runner.cli.sweeping import seed
 from runner.cli.sweeping.jobs import Failed, Job, Plan
 from runner.cli.sweeping.record import Record
+from runner.config.sweeping import SweepSeed
 from runner.errors import ConfigError, RunError, RunInUseError
 from runner.snapshots.stores.holder import Holder
 from runner.snapshots.stores.lock import locked
@@ -75,6 +76,7 @@ class Running:
             record = self._record(arguments)
             record.write(self.folder)
             seed.use(record.seed)
+            self._tell_seed(record)
             OmegaConf.save(self.config, self.folder / "multirun.yaml")
             yield record
 
@@ -85,6 +87,12 @@ class Running:
         if before is not None:
             before.check_conf(record)
         return record
+
+    def _tell_seed(self, record: Record) -> None:
+        """Says which seed is drawn for jobs in other processes, each of which would say it."""
+        drawn = self.config.seed is None and "seed" not in record.typed and self.config.sweep.seed is SweepSeed.shared
+        if drawn and sweep_stop.in_other_processes(self.config.hydra) and not is_quiet():
+            say(seed.told(record.seed))
 
     def run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
         """Runs jobs by the launcher, and returns what it tells of each.
@@ -103,7 +111,7 @@ class Running:
         """Says how much of a sweep that goes on is left."""
         if self.goes_on and not is_quiet():
             failed = f", {len(plan.failed)} have failed before" if plan.failed else ""
-            say(f"The sweep {self.folder} goes on: {plan.done} of {count} jobs are done{failed}, {len(plan.jobs)} are left")
+            say(f"The sweep {self.folder} goes on: {plan.done} of {count} jobs are done{failed}, {len(plan.jobs)} to go")
 
     def _placed(self, job: Job) -> list[str]:
         return [*job.overrides, f"hydra.sweep.subdir={job.number}"] if self._by_number else [*job.overrides]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ from hydra.core.hydra_config import HydraConfig
 
 from runner import places
 from runner.cli import sweep_stop
+from runner.cli.console import OF_SWEEP, show_sweep_alone
 from runner.cli.job import Outcome, failure
+from runner.cli.sweeping.record import Record
 from runner.errors import RunError, RunInUseError, with_notes
 from runner.loggers.metrics_file import MetricsFile
-from runner.metrics.run_files import RESULT
+from runner.metrics.run_files import RESULT, read_result
 from runner.passwords import redact
+from runner.report.folder_files import number
 from runner.report.sweep_jobs import NOT_BEGUN
 from runner.snapshots.stores.lock import locked
 
@@ -66,12 +69,17 @@ def _job_of_a_sweep(config: Any, run: Callable[[], Outcome]) -> float | None:
     result, sweep = Path(config.runtime.output_dir, RESULT), Path(config.sweep.dir)
     result.unlink(missing_ok=True)  # it would be of an earlier run
     elsewhere = sweep_stop.in_other_processes(config)
+    if elsewhere:
+        show_sweep_alone()
     if elsewhere and sweep_stop.stop_of(sweep) is not None:
         MetricsFile(result.parent).finish({"status": NOT_BEGUN})
         return None
+    name = result.parent.name
+    log.info("Job %s: %s", name, " ".join(_varied(sweep, config.overrides.task)), extra=OF_SWEEP)
     try:
         with sweep_stop.stopped_with_the_sweep(sweep) if elsewhere else nullcontext():
             outcome = run()
+        log.info("Job %s: %s", name, _ended(read_result(result.parent) or {}), extra=OF_SWEEP)
         if outcome.exit_code == RunError.exit_code:
             raise RunError("a snapshot could not be written")
     except BaseException as error:
@@ -87,3 +95,21 @@ def _job_of_a_sweep(config: Any, run: Callable[[], Outcome]) -> float | None:
     if outcome.exit_code and not elsewhere:
         raise SystemExit(outcome.exit_code)
     return outcome.error
+
+
+def _varied(sweep: Path, overrides: Sequence[str]) -> list[str]:
+    """Returns what is typed for a job and not for all, as far as the sweep says."""
+    typed = [text.lstrip("+") for text in overrides if not text.startswith("sweep.")]
+    record = Record.read(sweep)
+    fixed = [key for key, texts in record.typed.items() if len(texts) == 1 and not record.is_range(key)] if record else ()
+    return [text for text in typed if text.partition("=")[0] not in fixed] or typed
+
+
+def _ended(result: Mapping[str, Any]) -> str:
+    """Says how a job has ended, in a few words."""
+    told, objective = [str(result.get("status", "done"))], number(result.get("objective"))
+    if objective is not None:
+        told.append(f"best error {objective:.4g}")
+    if (seconds := number(result.get("seconds"))) is not None:
+        told.append(f"{seconds:.1f} s")
+    return ", ".join(told)

@@ -116,7 +116,14 @@ def test_bad_trials_are_pruned_and_keep_their_snapshots(veles_run: Run, tmp_path
 
 def test_trials_run_side_by_side(stub: Path) -> None:
     parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=3")
-    subprocess.run([*VELES_RUN, *STUBS, X, *parallel], cwd=stub, check=True, timeout=200)
+    command = [*VELES_RUN, *STUBS, X, *parallel]
+    output = subprocess.run(command, cwd=stub, check=True, timeout=200, stdout=subprocess.PIPE, text=True).stdout
+    # One line when a job begins, with what differs, and one when it ends; others run beside it.
+    lines = output[: output.index("job  x")].splitlines()
+    assert len([line for line in lines if re.fullmatch(r"Job \d: workflow.x=\S+", line)]) == 3
+    assert len([line for line in lines if re.fullmatch(r"Job \d: finished, best error \S+, \S+ s", line)]) == 3
+    assert len([line for line in lines if "was drawn" in line]) == 1
+    assert len(lines) == 7
     assert [trial.state for trial in study(stub / "there").trials] == [TrialState.COMPLETE] * 3
     assert list(pandas.read_csv(stub / "there" / "sweep.csv").sort_values("job")["job"]) == [0, 1, 2]
 

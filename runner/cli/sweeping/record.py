@@ -69,6 +69,10 @@ class Record:
         with whole_file(folder / RECORD) as file:
             file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
+    def is_range(self, key: str) -> bool:
+        """Whether a key has the values between two ends, of which a search takes some."""
+        return self.typed[key][0].startswith(("interval(", "tag("))
+
     def is_same(self, now: Mapping[str, tuple[str, ...]]) -> bool:
         """Whether what is typed now means this sweep: the same keys, each with a value in common, in whatever order.
 

@@ -29,6 +29,11 @@ def of_sweep() -> int:
     return seed
 
 
+def told(seed: int) -> str:
+    """Returns what is said of a seed that was drawn."""
+    return f"seed={seed} was drawn for all jobs of the sweep, so that they differ in nothing but what is swept"
+
+
 def of(kind: SweepSeed, folder: str) -> int:
     """Returns the seed that a job has if none is given, the same whenever the sweep goes on.
 
