@@ -12,7 +12,9 @@ from typing import Any
 import pandas
 import pytest
 
+from runner.snapshots.restoring.restore import restore
 from tests.conftest import VELES_RUN, Run
+from tests.servers import Servers
 from tests.states import differences, state_of
 
 SMALL = ("conf=mnist_small", "loader.train_size=200", "loader.validation_size=100", "plotters=false")
@@ -172,3 +174,29 @@ def test_a_sweep_goes_on_in_one_process_at_a_time(veles_run: Run, stub: Path) ->
     assert not (stub / "there" / "2").exists()
     veles_run(*STUBS, "workflow.number=0,1,2", "sweep=there")
     assert job(stub / "there", 2)["status"] == "finished"
+
+
+@pytest.mark.parametrize("kind", ["folder", "sqlite"])
+def test_jobs_find_their_own_snapshots_among_those_of_others(
+    kind: str, veles_run: Run, servers: Servers, tmp_path: Path
+) -> None:
+    """Two sweeps of the same jobs, but with other seeds, write to one place; each job goes on with its own run."""
+    connection = servers.database("sqlite", tmp_path).odbc if kind == "sqlite" else ""
+    place = f"snapshotter.odbc={connection}" if connection else "snapshotter.directory=shared"
+    sweep = ("-m", *SMALL, place, "layers.fc1.learning_rate=0.1,0.2")
+    for name in ("one", "two"):
+        veles_run(*sweep, "decision.max_epochs=1", f"hydra.sweep.dir={name}")
+    folders = [tmp_path / name / str(number) for name in ("one", "two") for number in range(2)]
+    before = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    for name in ("one", "two"):
+        veles_run(*sweep, "decision.max_epochs=2", f"sweep={name}")
+    after = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    assert [result["seed"] for result in after] == [result["seed"] for result in before]
+    assert len({result["seed"] for result in after}) == 2
+    for was, now in zip(before, after, strict=True):
+        headers = [
+            restore(result["last_snapshot"] if connection else tmp_path / result["last_snapshot"]).header
+            for result in (was, now)
+        ]
+        assert [header.epoch for header in headers] == [1, 2]
+        assert len({header.log_id for header in headers}) == 1
