@@ -81,7 +81,7 @@ class App(Config):
             # `outputs/mnist/2026-11-24/11-24-19-dfc837`. Two runs that start in the same second have different folders.
             "run": {"dir": "outputs/${run_name:}/${now:%Y-%m-%d}/${run_time:}"},
             "sweep": {"dir": "multirun/${run_name:}/${now:%Y-%m-%d}/${run_time:}"},
-            "job": {"name": "veles-run"},
+            "job": {"name": "veles-run", "config": {"override_dirname": {"exclude_keys": ["sweep.folder", "sweep.retry"]}}},
             "help": {"app_name": "veles-run", "template": _HELP},
             "callbacks": {
                 "passwords": {"_target_": "runner.cli.hydra_app.PasswordsForJobs"},

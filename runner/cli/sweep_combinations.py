@@ -41,6 +41,6 @@ def sweep(running: Running, arguments: Sequence[str], at_once: int | None) -> Se
 
 def _plan(running: Running, arguments: Sequence[str], combinations: Sequence[Sequence[str]]) -> Plan:
     if not running.goes_on:
-        return Plan([Job(number, texts) for number, texts in enumerate(combinations)])
+        return Plan([Job(str(number), texts) for number, texts in enumerate(combinations)])
     folders = Folders(running.folder, typed.swept_values(arguments))
     return folders.plan(combinations, running.config.sweep.retry)

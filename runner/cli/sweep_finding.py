@@ -67,6 +67,8 @@ def _checked(folder: Path, placed: Path | None) -> Path:
     if not (folder / RECORD).is_file():
         hint = f": that is a job of the sweep {folder.parent}" if (folder.parent / RECORD).is_file() else ""
         raise ConfigError(f"sweep={folder} is not the folder of a sweep{hint}")
+    if Record.read(folder) is None:
+        raise ConfigError(f"{folder / RECORD} cannot be read, without which the sweep cannot go on: begin a new one")
     return folder
 
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.cli import sweep_stop, sweeps
 from runner.cli.console import is_quiet
+from runner.cli.overrides import as_override
 from runner.cli.request import job_part
 from runner.cli.shelf.printing import say
 from runner.cli.sweeping import seed
@@ -27,10 +28,8 @@ from runner.errors import ConfigError, RunError, RunInUseError
 from runner.snapshots.stores.holder import Holder
 from runner.snapshots.stores.lock import locked
 
-BY_NUMBER = "${hydra.job.num}"
-"""How Hydra calls the folder of a job, unless the user has chosen another name."""
-
-
+SUBDIR, NUMBER = "hydra.sweep.subdir", "${hydra.job.num}"
+"""What a job's folder is called by, and its number within that."""
 TRIES = 3
 """How often it is tried to lock a sweep."""
 
@@ -57,7 +56,8 @@ class Running:
         if isinstance(settings := getattr(self._launcher, "joblib", None), dict):
             # Else a process that has not been given a job yet would wait for one when this one has been killed.
             settings |= {"initializer": sweep_stop.end_with, "initargs": (os.getpid(),)}
-        self._by_number = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"] == BY_NUMBER  # type: ignore[call-overload,index]
+        written: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+        self._pattern = str(written["subdir"])
 
     @contextmanager
     def begun(self, arguments: Sequence[str]) -> Iterator[Record]:
@@ -105,7 +105,7 @@ class Running:
         batch = [self._placed(job) for job in jobs]
         for overrides in batch:
             self.context.config_loader.load_sweep_config(self.config, list(overrides))
-        return self._launcher.launch(batch, initial_job_idx=0 if self._by_number else jobs[0].number)
+        return self._launcher.launch(batch, initial_job_idx=0)
 
     def tell(self, plan: Plan, count: int) -> None:
         """Says how much of a sweep that goes on is left."""
@@ -113,8 +113,24 @@ class Running:
             failed = f", {len(plan.failed)} have failed before" if plan.failed else ""
             say(f"The sweep {self.folder} goes on: {plan.done} of {count} jobs are done{failed}, {len(plan.jobs)} to go")
 
+    def check_folders(self) -> None:
+        """Checks that folders are called by the numbers of jobs, which are those of trials.
+
+        Raises:
+            ConfigError: they are not.
+        """
+        if self._pattern != NUMBER:
+            raise ConfigError(
+                f"{SUBDIR}={self._pattern}: the folders of a search are called by its trials' numbers; leave it out"
+            )
+
     def _placed(self, job: Job) -> list[str]:
-        return [*job.overrides, f"hydra.sweep.subdir={job.number}"] if self._by_number else [*job.overrides]
+        """Returns the overrides of a job with its folder: to the launcher, its number is its place in the batch."""
+        if (self.folder / job.name).is_dir():
+            place = as_override(SUBDIR, job.name)
+        else:
+            place = f"{SUBDIR}='{self._pattern.replace(NUMBER, job.name)}'"
+        return [*job.overrides, place]
 
 
 @contextmanager
@@ -144,7 +160,7 @@ def check(returned: Sequence[JobReturn], failed: Sequence[Failed]) -> None:
         RunError, ConfigError: one has failed before, and is not repeated.
     """
     for found in failed:
-        sweeps.failures.append(f"job {found.number} has failed before: {found.error}; sweep.retry=failed repeats it")
+        sweeps.failures.append(f"job {found.name} has failed before: {found.error}; sweep.retry=failed repeats it")
     for result in returned:
         _ = result.return_value
     if failed:

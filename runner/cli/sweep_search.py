@@ -75,6 +75,7 @@ def search(running: Running, arguments: Sequence[str], settings: Settings) -> Se
         RunnerError, HydraException: a job has failed, or an argument is wrong.
     """
     settings.check()
+    running.check_folders()
     if running.config.sweep.retry is not Retry.none:
         raise ConfigError("sweep.retry=failed is not for a search, which has drawn its values from what has failed")
     space = Space.of(arguments, OverridesParser.create(config_loader=running.context.config_loader))
@@ -89,11 +90,11 @@ def search(running: Running, arguments: Sequence[str], settings: Settings) -> Se
         sweep_end.plan(count)
         trials, returned = study.get_trials(deepcopy=False), list[JobReturn]()
         ended = [trial for trial in trials if trial.state.is_finished()]
-        failed = [failed_before(running.folder, trial.number) for trial in ended if trial.state is TrialState.FAIL]
-        running.tell(Plan([Job(at, ()) for at in range(len(ended), count)], len(ended) - len(failed), failed), count)
+        failed = [failed_before(running.folder, str(trial.number)) for trial in ended if trial.state is TrialState.FAIL]
+        running.tell(Plan([Job(str(at), ()) for at in range(len(ended), count)], len(ended) - len(failed), failed), count)
         while batch := _batch(study, space, grid, count, seed, settings):
-            jobs = [Job(trial.number, space.overrides(trial.params)) for trial in batch]
-            returned += running.run([job for job in jobs if not _has_ended(running, job.number)])
+            jobs = [Job(str(trial.number), space.overrides(trial.params)) for trial in batch]
+            returned += running.run([job for job in jobs if not _has_ended(running, job.name)])
             if not all(_told(study, running, trial, seed, settings) for trial in batch):
                 break  # they were stopped in other processes
         _tell_front(study)
@@ -120,13 +121,13 @@ def _batch(
     return batch
 
 
-def _has_ended(running: Running, job: int) -> bool:
-    return (read_result(running.folder / str(job)) or {}).get("status") in (*DONE, "failed")
+def _has_ended(running: Running, job: str) -> bool:
+    return (read_result(running.folder / job) or {}).get("status") in (*DONE, "failed")
 
 
 def _told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: int, settings: Settings) -> bool:
     """Tells the study how a trial has ended; returns whether it has."""
-    if not _has_ended(running, trial.number):
+    if not _has_ended(running, str(trial.number)):
         return False
     result = read_result(running.folder / str(trial.number)) or {}
     values = [_value(result, name) for name in settings.objectives]

@@ -102,15 +102,16 @@ class Sweep:
 
 def is_sweep(folder: Path) -> bool:
     """Whether the folder is that of a sweep: it says so, or it holds the folders of jobs."""
-    return (folder / "multirun.yaml").is_file() or (not (folder / ".hydra").is_dir() and bool(_folders(folder)))
+    return (folder / "multirun.yaml").is_file() or (not (folder / ".hydra").is_dir() and bool(folders_of_jobs(folder)))
 
 
 def read_sweep(folder: Path) -> Sweep:
     """Returns what the folder of a sweep tells of its jobs."""
-    return Sweep(folder, [_job(path) for path in _folders(folder)])
+    return Sweep(folder, [_job(path) for path in folders_of_jobs(folder)])
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_of_jobs(folder: Path) -> list[Path]:
+    """Returns the folders of a sweep's jobs, by their numbers."""
     found = [path for path in folder.iterdir() if path.is_dir() and (path / ".hydra").is_dir()]
     return sorted(found, key=lambda path: (int(path.name) if path.name.isdecimal() else math.inf, path.name))[:MOST_JOBS]
 

@@ -160,6 +160,7 @@ def test_the_example_of_the_docs(veles_run: Run, tmp_path: Path) -> None:
         (("workflow.x=tag(log, interval(0,1))",), "workflow.x"),
         (("workflow.x=interval(2,1)",), "workflow.x"),
         ((X, "sweep.retry=failed"), "sweep.retry"),
+        ((X, "hydra.sweep.subdir=job_${hydra.job.num}"), "hydra.sweep.subdir"),
     ],
 )
 def test_what_is_typed_wrong_is_one_line(typed: tuple[str, ...], said: str, veles_run: Run, stub: Path) -> None:

@@ -200,3 +200,19 @@ def test_jobs_find_their_own_snapshots_among_those_of_others(
         ]
         assert [header.epoch for header in headers] == [1, 2]
         assert len({header.log_id for header in headers}) == 1
+
+
+@pytest.mark.parametrize("name", ["${hydra.job.override_dirname}", "job ${hydra.job.num}"])
+def test_folders_may_have_names_of_the_users_own(name: str, veles_run: Run, stub: Path) -> None:
+    named = (*STUBS, f"hydra.sweep.subdir={name}", "hydra.sweeper.max_batch_size=1")
+    veles_run(*named, "workflow.number=0,1", "hydra.sweep.dir=there")
+    output = veles_run(*named, "workflow.number=3,2,0,1", "sweep=there").stdout
+    assert "2 of 4 jobs are done" in output
+    assert sorted(pandas.read_csv(stub / "there" / "sweep.csv")["objective"]) == [0, 1, 2, 3]
+
+
+def test_what_a_sweep_is_known_by_may_be_damaged(veles_run: Run, stub: Path) -> None:
+    veles_run(*STUBS, "workflow.number=0,1", "hydra.sweep.dir=there")
+    (stub / "there" / ".sweep").write_text("{")
+    (line,) = veles_run(*STUBS, "workflow.number=0,1,2", "sweep=there", code=2).stderr.splitlines()
+    assert ".sweep" in line

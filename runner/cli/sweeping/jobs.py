@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from runner.config.identity import LIMITS
 from runner.config.sweeping import Retry
 from runner.metrics.run_files import read_result
 from runner.report.folder_files import typed_overrides
+from runner.report.sweep_jobs import folders_of_jobs
 
 DONE = ("finished", "pruned")
 """How a job has ended that has nothing left to do."""
@@ -21,11 +23,11 @@ class Job:
     """A job that is to be run.
 
     Attributes:
-        number: its number, by which its folder is called.
+        name: of its folder; of one that has none yet, its number.
         overrides: what Hydra is given for it.
     """
 
-    number: int
+    name: str
     overrides: Sequence[str]
 
 
@@ -34,12 +36,12 @@ class Failed:
     """A job that has failed before, and is not repeated.
 
     Attributes:
-        number: its number.
+        name: of its folder.
         error: what it has failed with.
         exit_code: the exit code of that.
     """
 
-    number: int
+    name: str
     error: str
     exit_code: int
 
@@ -69,20 +71,20 @@ class Folders:
 
     def __init__(self, folder: Path, now: Mapping[str, tuple[str, ...]]) -> None:
         self._folder = folder
-        folders = sorted((path for path in folder.glob("*") if path.name.isdecimal()), key=lambda path: int(path.name))
-        found = {int(path.name): typed.values(typed_overrides(path)) for path in folders}
-        self._typed = {number: values for number, values in found.items() if values}  # else nothing has begun there
+        found = {path.name: typed.values(typed_overrides(path)) for path in folders_of_jobs(folder)}
+        self._typed = {name: values for name, values in found.items() if values}  # else nothing has begun there
         keys = {key for values in self._typed.values() for key in values} | now.keys()
         swept = {key for key in keys if len(now.get(key, ())) > 1}
         differing = {key for key in keys - set(LIMITS) if len({values.get(key) for values in self._typed.values()}) > 1}
         self._apart = swept | differing | set(filter(typed.tells_jobs_apart, keys))
-        self._by_values: dict[frozenset[tuple[str, str]], list[int]] = {}
-        for number, values in self._typed.items():
-            self._by_values.setdefault(self._key(values), []).append(number)
+        self._by_values: dict[frozenset[tuple[str, str]], list[str]] = {}
+        for name, values in self._typed.items():
+            self._by_values.setdefault(self._key(values), []).append(name)
 
     def plan(self, overrides: Iterable[Sequence[str]], retry: Retry) -> Plan:
         """Returns which jobs are to be run. One whose limit has changed is, whether or not it has ended."""
-        jobs, failed, done, taken = list[Job](), list[Failed](), 0, set(self._typed)
+        jobs, failed, done = list[Job](), list[Failed](), 0
+        taken = {int(digits) for name in self._typed for digits in re.findall(r"\d+", name)}
         for place, texts in enumerate(overrides):
             values = typed.values(texts)
             known = self._by_values.get(self._key(values))
@@ -90,30 +92,30 @@ class Folders:
                 # Its place, which it had when the same was typed before, unless another job has that.
                 number = place if place not in taken else max(taken) + 1
                 taken.add(number)
-                jobs.append(Job(number, texts))
+                jobs.append(Job(str(number), texts))
                 continue
-            number = known.pop(0)
-            result = read_result(self._folder / str(number)) or {}
-            status = result.get("status") if typed.limits(values) == typed.limits(self._typed[number]) else None
+            name = known.pop(0)
+            result = read_result(self._folder / name) or {}
+            status = result.get("status") if typed.limits(values) == typed.limits(self._typed[name]) else None
             if status in DONE:
                 done += 1
             elif status == "failed" and retry is Retry.none:
-                failed.append(failed_before(self._folder, number))
+                failed.append(failed_before(self._folder, name))
             else:
-                jobs.append(Job(number, texts))
+                jobs.append(Job(name, texts))
         return Plan(jobs, done, failed)
 
     def _key(self, values: Mapping[str, str]) -> frozenset[tuple[str, str]]:
         return frozenset((key, value) for key, value in values.items() if key in self._apart)
 
 
-def failed_before(folder: Path, number: int) -> Failed:
+def failed_before(folder: Path, name: str) -> Failed:
     """Returns what a job has failed with.
 
     Args:
         folder: the sweep's.
-        number: the job's.
+        name: of the job's folder.
     """
-    result = read_result(folder / str(number)) or {}
+    result = read_result(folder / name) or {}
     code = result.get("exit_code")
-    return Failed(number, str(result.get("error") or ""), code if isinstance(code, int) and 0 < code < 256 else 1)
+    return Failed(name, str(result.get("error") or ""), code if isinstance(code, int) and 0 < code < 256 else 1)
