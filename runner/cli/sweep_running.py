@@ -120,9 +120,7 @@ class Running:
             ConfigError: they are not.
         """
         if self._pattern != NUMBER:
-            raise ConfigError(
-                f"{SUBDIR}={self._pattern}: the folders of a search are called by its trials' numbers; leave it out"
-            )
+            raise ConfigError(f"{SUBDIR}={self._pattern}: the folders of a search have the numbers of its trials; leave it out")
 
     def _placed(self, job: Job) -> list[str]:
         """Returns the overrides of a job with its folder: to the launcher, its number is its place in the batch."""
