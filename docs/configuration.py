@@ -91,7 +91,8 @@ layers:
   out: {type: softmax, output_sample_shape: 10, learning_rate: 0.03}
 ```
 
-A whole network that is one module, a loss of your own, groups of parameters and schedulers are in [models.md](models.md).
+A whole network that is one module, a loss of your own, groups of parameters, schedulers and training steps are in
+[models.md](models.md).
 
 A module gets samples in the shape that they have: those of MNIST, (28, 28), have no channel, so the first layer adds one.
 

@@ -168,9 +168,13 @@ class Decision(Unit):
 
     def check_monitor(self) -> None:
         """Raises a ConfigError if nothing of the name that decides is measured."""
-        names = dict.fromkeys((self.evaluator.metric.name, "loss", *(self.scores.classes if self.scores is not None else ())))
+        names = dict.fromkeys((self.evaluator.metric.name, "loss", *self._more()))
         if self.measure is not None and self.measure not in names:
             raise ConfigError(f"decision.monitor={self.measure!r} is not measured; {choices(self.measure, names)}")
+
+    def _more(self) -> list[str]:
+        """The names of what is measured besides loss and the evaluator's metric."""
+        return [*self.evaluator.extra_names, *(() if self.scores is None else self.scores.classes)]
 
     def check_records(self) -> None:
         """Raises a SnapshotMismatchError if restored rows of minibatches name something else than the evaluator measures."""
@@ -217,7 +221,7 @@ class Decision(Unit):
         """Returns all that was measured of a split since it was reset: loss, the evaluator's metric, scores."""
         error = self.evaluator.compute(split)
         scores = {} if self.scores is None else self.scores.compute(split)
-        return {"loss": self.evaluator.loss(split), self.evaluator.metric.name: error, **scores}
+        return {"loss": self.evaluator.loss(split), self.evaluator.metric.name: error, **self.evaluator.extras(split), **scores}
 
     def _record_minibatches(self) -> None:
         """Adds a row of the training minibatches since the last one, or since the epoch began."""
@@ -301,8 +305,8 @@ class Decision(Unit):
 
     def _others(self) -> list[str]:
         """The names of what is told of an epoch besides its errors and losses."""
-        names = () if self.scores is None else (self.evaluator.metric.name, *self.scores.classes)
-        return [name for name in names if name not in (self.metric.name, "loss")]
+        more = self._more()
+        return [name for name in (self.evaluator.metric.name, *more) if more and name not in (self.metric.name, "loss")]
 
     def _of_epoch(self, name: str) -> dict[str, float]:
         """What was measured of each split in the epoch that ends, where it is known."""

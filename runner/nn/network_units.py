@@ -18,10 +18,12 @@ from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.evaluators.evaluator import Evaluator
 from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.evaluators.loss_functions import EVALUATORS, check_softmax
+from runner.nn.evaluators.step_evaluator import StepEvaluator
 from runner.nn.evaluators.torch_metrics import TorchMetrics
 from runner.nn.layers.base import Forward, Gradient
 from runner.nn.layers.layer_types import LAYERS
 from runner.nn.layers.module import Module
+from runner.nn.layers.own_step import OwnStep, check_own_step
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.loader_types import loader_class
@@ -107,6 +109,20 @@ class NetworkUnits(Workflow):
         self.evaluator = self._link_evaluator(loss_function, dict(loss_config or {}))
         self.scores = self._link_scores(dict(scores_config or {}))
         self.decision = self._link_decision(dict(decision_config or {}))
+        check_own_step(
+            self.forwards,
+            {
+                "loss": loss_config,
+                "optimizer": optimizer_config,
+                "scheduler": scheduler_config,
+                "freeze": freeze,
+                "ema": ema,
+                "scores": scores_config,
+                "lr_adjuster": (lr_adjuster_config or {}).get("policy", "fixed") != "fixed",
+                "rollback": (rollback_config or {}).get("fail_iterations"),
+                "parallel.shards": shards,
+            },
+        )
         self.gradients = self._link_gradients(bool(optimizer_config))
         self._freeze(freeze)
         self.init_from_ = init_from
@@ -167,6 +183,13 @@ class NetworkUnits(Workflow):
         return forwards
 
     def _link_evaluator(self, loss_function: str, loss: Mapping[str, Any]) -> Evaluator:
+        last = self.forwards[-1]
+        if isinstance(last, OwnStep):
+            own = StepEvaluator(self, last)
+            last.link_attrs(self.loader, ("labels_", "minibatch_labels_"), ("targets_", "minibatch_targets_"), "label_count")
+            own.link_from(last).link_attrs(last, "output_", "output_shape", "numbers_")
+            own.link_attrs(self.loader, "minibatch", "evaluating")
+            return own
         check_softmax(self.layer_settings, loss_function, loss)
         if not loss:
             evaluator = EVALUATORS[loss_function](self)
@@ -197,6 +220,8 @@ class NetworkUnits(Workflow):
 
     def _link_gradients(self, held: bool) -> list[Gradient]:
         """Makes the gradient units, from the last layer to the first one with weights."""
+        if isinstance(self.forwards[-1], OwnStep):
+            return []
         weighted = [unit for unit in self.forwards if LAYERS[self.layer_settings[unit.name]["type"]].has_weights]
         gradients: list[Gradient] = []
         previous: Unit = self.decision
@@ -223,7 +248,14 @@ class NetworkUnits(Workflow):
     @property
     def _updated(self) -> Unit:
         """The unit after which the parameters and their learning rates are those of the next minibatch."""
-        return self.agreement or self.ema or self.scheduler or self.optimizer or self.exchange or self.gradients[-1]
+        return (
+            self.agreement
+            or self.ema
+            or self.scheduler
+            or self.optimizer
+            or self.exchange
+            or [self.decision, *self.gradients][-1]
+        )
 
     def _link_shards(self, count: int) -> None:
         """Puts a unit before the layers that runs them shard by shard, and one after the gradients that sums these."""

@@ -49,6 +49,13 @@ def test_classes_of_a_table_weigh_the_same(folder: Path, veles_run: Run) -> None
     assert float(BEST.search(veles_run("conf=weighted", "seed=1").stdout)[1]) > 0.9
 
 
+def test_two_networks_against_one_another(folder: Path, veles_run: Run) -> None:
+    output = veles_run("conf=gan", "seed=1", "decision.max_epochs=3").stdout
+    assert float(BEST.search(output)[1]) < 1
+    again = veles_run("conf=gan", "snapshot=latest", "decision.max_epochs=4").stdout
+    assert [line.split(",")[0][:7] for line in epoch_lines(again)] == ["Epoch 4"]
+
+
 WRONG = {
     ("conf=resnet", "freeze=[model.stem.*]"): r"freeze='model\.stem\.\*' matches no parameter.*model\.head\.weight",
     ("conf=resnet", "layers.out.type=softmax"): "model and layers both",

@@ -15,6 +15,9 @@ from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.loading.samples import SPLIT_NAMES
 
+TAKEN = frozenset({"epoch", "minibatch", "minibatches", "split", "loss", "error", "RMSE", "learning_rate", "gradient_norm"})
+"""Names that rows of records have already."""
+
 
 class Metric(NamedTuple):
     """What is measured of a split.
@@ -140,6 +143,15 @@ class Evaluator(NetworkUnit):
     def compute(self, split: int) -> float:
         """Returns the metric of the samples of a split since it was reset; NaN if there were none."""
         raise NotImplementedError
+
+    @property
+    def extra_names(self) -> list[str]:
+        """The names of what is measured besides loss and metric."""
+        return []
+
+    def extras(self, split: int) -> dict[str, float]:
+        """Returns what was measured of a split besides loss and metric, by name."""
+        return {}
 
     def readings(self, split: int) -> dict[str, str]:
         """Returns what is known so far of a split, for a live display: short texts by their names. Nothing changes."""

@@ -17,7 +17,7 @@ from runner.errors import ConfigError, RunError, SnapshotMismatchError
 from runner.graph import Linked, Workflow
 from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.evaluators.answer_forms import AS_CLASSES, AS_THEY_ARE, AS_VALUES, as_wanted
-from runner.nn.evaluators.evaluator import Evaluator
+from runner.nn.evaluators.evaluator import TAKEN, Evaluator
 from runner.nn.inference.steps import Answers
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.minibatches import Minibatch
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 3
 """The number of samples with which a metric is tried out."""
-TAKEN = frozenset({"epoch", "minibatch", "minibatches", "split", "loss", "error", "RMSE", "learning_rate", "gradient_norm"})
-"""Names that rows of records have already."""
 State = dict[str, Tensor | list[Tensor]]
 
 

@@ -24,6 +24,7 @@ from runner.nn.layers.dense import All2All
 from runner.nn.layers.dropout import Dropout
 from runner.nn.layers.module import Module
 from runner.nn.layers.normalization import BatchNorm, LocalResponseNorm
+from runner.nn.layers.own_step import OwnStep
 from runner.nn.layers.pooling import AvgPooling, Depooling, MaxAbsPooling, MaxPooling
 from runner.nn.layers.stochastic_pooling import StochasticPooling
 from runner.nn.loading.loader import FullBatchLoader
@@ -230,6 +231,7 @@ MODULES: dict[type[Forward], Callable[..., nn.Module]] = {
     MaxAbsPooling: partial(_max_pool, absolute=True),
     MaxPooling: partial(_max_pool, absolute=False),
     Module: _module,
+    OwnStep: _module,
     Multiplication: lambda unit: steps.Factor(unit.factor),
     SinCos: lambda unit: steps.SinCos(),
     StochasticPooling: _stochastic_pool,

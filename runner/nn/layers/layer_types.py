@@ -18,8 +18,9 @@ from runner.nn.layers.cutter import Cutter, CutterGradient
 from runner.nn.layers.deconv import Deconv, DeconvGradient
 from runner.nn.layers.dense import All2All, All2AllGradient
 from runner.nn.layers.dropout import Dropout, DropoutGradient
-from runner.nn.layers.module import Module, ModuleGradient
+from runner.nn.layers.module import ModuleGradient
 from runner.nn.layers.normalization import BatchNorm, BatchNormGradient, LocalResponseNorm, LocalResponseNormGradient
+from runner.nn.layers.own_step import layer_of
 from runner.nn.layers.pooling import (
     AvgPooling,
     AvgPoolingGradient,
@@ -75,5 +76,5 @@ LAYERS: dict[str, LayerType] = {
     "activation_sincos": LayerType(SinCos, SinCosGradient),
     "activation_mul": LayerType(Multiplication, MultiplicationGradient),
     "cutter": LayerType(Cutter, CutterGradient),
-    "module": LayerType(Module, ModuleGradient, has_weights=True),
+    "module": LayerType(layer_of, ModuleGradient, has_weights=True),
 }

@@ -17,6 +17,7 @@ class Tally:
     """Measures what it is told."""
 
     metric: Metric = EVALUATORS["softmax"].metric
+    extra_names = ()
 
     def __init__(self) -> None:
         self.errors: dict[int, float] = {}
@@ -26,6 +27,9 @@ class Tally:
 
     def loss(self, split: int) -> float:
         return self.errors[split] / 100
+
+    def extras(self, split: int) -> dict[str, float]:
+        return {}
 
     def reset(self, split: int) -> None:
         pass

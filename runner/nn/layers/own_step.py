@@ -1,0 +1,143 @@
+"""A module that trains itself: its own step has models, losses and optimizers as it likes."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runner import places
+from runner.errors import ConfigError, RunError
+from runner.graph import Linked, Workflow
+from runner.nn.layers.base import Forward
+from runner.nn.layers.module import SAMPLES, Module
+from runner.nn.loading.loader import FullBatchLoader
+from runner.targets import TARGET, find
+
+STEP, EVALUATION = "training_step", "evaluation_step"
+"""The methods of such a module; without the second, the first is called without gradients to evaluate."""
+LOSS = "loss"
+
+
+def layer_of(workflow: Workflow, name: str, *, seed: int, module: Mapping[str, Any]) -> Forward:
+    """Returns the layer for a module: `OwnStep` if its class has a training step, else `Module`."""
+    try:
+        trains_itself = hasattr(find(f"layers.{name}.{TARGET}", str(module.get(TARGET))), STEP)
+    except ConfigError:
+        trains_itself = False  # what is wrong is said when it is made
+    return (OwnStep if trains_itself else Module)(workflow, name, seed=seed, module=module)
+
+
+class OwnStep(Module):
+    """Calls the module's own step with each minibatch: it computes its losses, and updates what it has with its optimizers.
+
+    `training_step(samples, wanted)` and `evaluation_step(samples, wanted)` get the labels, or the targets if there are no
+    labels, and return a loss, or numbers by name, of which one is `loss`. `forward(samples)` is what the network gives in use.
+    Optimizers are attributes of the module, so they are part of snapshots.
+
+    Linked attributes:
+        labels_, targets_: what the minibatch has.
+        label_count: the number of classes; 0 if there are no labels.
+
+    Attributes for others:
+        numbers_: what the step has returned, by name.
+
+    Raises:
+        ConfigError: at `initialize()`, `forward` does not take samples; at `check_data()`, a step fails, or returns no numbers.
+    """
+
+    labels_: Linked[Tensor]
+    targets_: Linked[Tensor]
+    label_count: Linked[int]
+    numbers_: dict[str, Tensor]
+
+    def run(self) -> None:
+        training = not self.evaluating
+        if self.module.training != training:
+            self.module.train(training)
+        wanted = self.labels_ if self.label_count else self.targets_
+        step = self._step(self.module, training)
+        try:
+            with torch.set_grad_enabled(training), _quiet():
+                numbers = _by_name(step(self.input_.to(self.taken_), wanted))
+        except Exception as error:  # the user's own class may fail in any way
+            raise RunError(
+                f"layers.{self.name} ({type(self.module).__name__}.{step.__name__}) fails on a minibatch of {len(self.input_)}:"
+                f" {places.told(error)}"
+            ) from error
+        self.numbers_ = {name: value.detach() for name, value in numbers.items()}
+
+    @staticmethod
+    def _step(module: Any, training: bool) -> Callable[..., Any]:
+        step: Callable[..., Any] = getattr(module, STEP if training or not hasattr(module, EVALUATION) else EVALUATION)
+        return step
+
+    def check_data(self, loader: FullBatchLoader) -> list[str]:
+        """Tries both steps with a copy of the module; returns the names of the numbers that both return.
+
+        Raises:
+            ConfigError: a step fails, returns something other than numbers, or the steps return others.
+        """
+        key = next(iter(loader.data_))
+        samples = loader.data_[key][:SAMPLES].to(self.taken_)
+        wanted = (loader.labels_ if self.label_count else loader.targets_)[key][:SAMPLES]
+        found = []
+        for training in (True, False):
+            module = copy.deepcopy(self.module).train(training)
+            step = self._step(module, training)
+            where = f"layers.{self.name} ({type(module).__name__}.{step.__name__})"
+            try:
+                with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(training), _quiet():
+                    found.append(list(_by_name(step(samples, wanted))))
+            except Exception as error:  # the user's own class may fail in any way
+                raise ConfigError(f"{where} fails: {places.told(error)}") from error
+        if set(found[0]) != set(found[1]):
+            raise ConfigError(f"{where} returns {', '.join(found[1])}, and {STEP} {', '.join(found[0])}: both return the same")
+        return found[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within it, torch does not say that the optimizer of a scheduler is another: a restored one has taken its steps before."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Seems like `optimizer.step")
+        yield
+
+
+def _by_name(returned: object) -> dict[str, Tensor]:
+    """Returns what a step has returned as numbers by name.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    numbers: dict[Any, Any] = returned if isinstance(returned, dict) else {LOSS: returned}
+    for name, value in numbers.items():
+        if not isinstance(name, str) or not name.isidentifier() or not isinstance(value, Tensor) or value.numel() != 1:
+            raise TypeError(f"it returns {name!r}, a {type(value).__name__}: a step returns tensors of one number, by name")
+    if LOSS not in numbers:
+        raise TypeError(f"it returns {', '.join(numbers) or 'nothing'}: one of the numbers is {LOSS!r}")
+    return numbers
+
+
+def check_own_step(layers: Sequence[Forward], beside: Mapping[str, Any]) -> None:
+    """Checks that a module with a step of its own is the whole network, and that nothing is said of what it does itself.
+
+    Args:
+        layers: the layers.
+        beside: by section what is said there.
+
+    Raises:
+        ConfigError: there is another layer, or a section that would change nothing.
+    """
+    own = next((layer for layer in layers if isinstance(layer, OwnStep)), None)
+    if own is None:
+        return
+    if len(layers) > 1:
+        raise ConfigError(f"layers.{own.name} has a {STEP} of its own, so it is the whole network: take the other layers away")
+    if (section := next((key for key, value in beside.items() if value), None)) is not None:
+        raise ConfigError(f"{section} changes nothing: {type(own.module).__name__}.{STEP} does all that itself")

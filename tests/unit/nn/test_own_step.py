@@ -1,0 +1,166 @@
+"""Modules with a training step of their own: several models and optimizers, stopped, continued, scored, and used."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from runner.errors import ConfigError, RunError
+from runner.snapshots.restoring.restore import restore
+from tests.networks import LAYERS, extended, network, stopped, trained
+from tests.states import differences, workflow_state
+
+
+class Distilled(nn.Module):
+    """A small network learns from a larger one, which learns from labels; each has its optimizer, and drops values."""
+
+    fault: Any = None
+
+    def __init__(self, fault: str | None = None) -> None:
+        super().__init__()
+        self.fault = fault
+        self.teacher = nn.Sequential(nn.Flatten(), nn.Linear(6, 16), nn.Tanh(), nn.Dropout(0.2), nn.Linear(16, 3))
+        self.student = nn.Sequential(nn.Flatten(), nn.Linear(6, 3))
+        self.of_teacher = torch.optim.AdamW(self.teacher.parameters(), lr=0.01)
+        self.of_student = torch.optim.SGD(self.student.parameters(), lr=0.05, momentum=0.9)
+        self.schedule = torch.optim.lr_scheduler.StepLR(self.of_student, 4, 0.5)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.student(samples)
+
+    def evaluation_step(self, samples: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        taught, learned = self.teacher(samples), self.student(samples)
+        apart = nn.functional.mse_loss(learned, taught.detach())
+        numbers = {"loss": apart, "teaching": nn.functional.cross_entropy(taught, labels)}
+        faults = {
+            "other names": {"loss": apart, "other": apart},
+            "no loss": {"teaching": apart},
+            "a text": {"loss": "x"},
+            "many": {"loss": learned},
+            "taken": {"loss": apart, "error": apart},
+            "nothing": None,
+        }
+        if self.fault == "raises":
+            raise ValueError("out of luck")
+        if self.fault == "later" and self.training and self.schedule.last_epoch > 2:
+            raise ValueError("out of luck")
+        return numbers if self.fault not in faults or (self.fault == "other names" and self.training) else faults[self.fault]
+
+    def training_step(self, samples: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        numbers = self.evaluation_step(samples, labels)
+        for optimizer, loss in ((self.of_teacher, "teaching"), (self.of_student, "loss")):
+            if isinstance(numbers, dict) and isinstance(numbers.get(loss), Tensor) and numbers[loss].numel() == 1:
+                optimizer.zero_grad()
+                numbers[loss].backward(retain_graph=True)
+                optimizer.step()
+        self.schedule.step()
+        return numbers
+
+
+class Plain(nn.Linear):
+    """Only trains, and returns a loss alone."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 1)
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=0.01)
+
+    def training_step(self, samples: Tensor, labels: Tensor) -> Tensor:
+        loss = self(samples).square().mean()
+        if self.training:
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        return loss
+
+
+def run(fault: str | None = None, cls: str = "Distilled", **more: Any) -> dict[str, Any]:
+    module = {"_target_": f"{__name__}.{cls}"} | ({"fault": fault} if fault else {})
+    return {"layers": {"model": module}, "decision_config": {"max_epochs": 3, "monitor": "loss"}} | more
+
+
+def whole_state(workflow: Any) -> dict[str, bytes]:
+    """The state of a workflow, and of the optimizers and schedulers that its module holds."""
+    module = workflow["model"].module
+    held = {name: getattr(module, name).state_dict() for name in ("of_teacher", "of_student", "schedule")}
+    return workflow_state(workflow) | {name: repr(value).encode() for name, value in held.items()}
+
+
+@pytest.mark.parametrize("at", [1, 6, 9, 11, 20])
+def test_a_stop_changes_nothing(at: int, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    whole = trained(tmp_path / "whole", **run())
+    assert whole.decision.records.epochs[-2]["teaching"] < whole.decision.records.epochs[0]["teaching"]
+    torch.manual_seed(1)
+    location = stopped(tmp_path / "half", at, **run())
+    again = extended(restore(location, trusted=["tests"]).workflow, epochs=3)
+    assert again.decision.records.epochs == whole.decision.records.epochs
+    assert differences(whole_state(whole), whole_state(again)) == []
+
+
+def test_numbers_are_means_over_the_samples_and_any_of_them_may_decide(tmp_path: Path) -> None:
+    workflow = trained(tmp_path, **run(decision_config={"max_epochs": 4, "monitor": "teaching"}))
+    found = [row["teaching"] for row in workflow.decision.records.epochs if row["split"] == "validation"]
+    assert workflow.decision.best == min(found)
+    assert workflow.evaluate()["validation"] == pytest.approx(found[-1])
+    module, loader = workflow["model"].module.eval(), workflow.loader
+    with torch.no_grad():
+        expected = module.evaluation_step(loader.data_[1], loader.labels_[1])["teaching"]
+    assert found[-1] == pytest.approx(float(expected), rel=1e-5)
+    model = restore(workflow.snapshotter.last_location, trusted=["tests"]).model()
+    raw = torch.from_numpy(loader.load_data()[1].data)
+    torch.testing.assert_close(model(raw), module(loader.data_[1]).detach())
+
+
+def test_a_step_may_return_a_loss_alone(tmp_path: Path) -> None:
+    workflow = trained(tmp_path, **run(cls="Plain"))
+    assert workflow.decision.history[-1]["train"] < workflow.decision.history[0]["train"]
+
+
+FAULTS = {
+    "raises": r"Distilled.training_step\) fails: ValueError: out of luck \(tests/unit/nn/test_own_step.py:\d+\)",
+    "other names": "returns loss, other, and training_step loss, teaching",
+    "no loss": "one of the numbers is 'loss'",
+    "a text": "it returns 'loss', a str",
+    "many": "it returns 'loss', a Tensor",
+    "taken": "returns 'error', which rows of metrics",
+    "nothing": "it returns 'loss', a NoneType",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_wrong_is_told_before_the_first_epoch(fault: str) -> None:
+    workflow = network(**run(fault))
+    with pytest.raises(ConfigError, match=FAULTS[fault]) as raised:
+        workflow.initialize()
+    assert "\n" not in str(raised.value)
+
+
+def test_an_error_in_a_step_names_the_line() -> None:
+    workflow = network(**run("later"))
+    workflow.initialize()
+    with pytest.raises(RunError, match=r"training_step\) fails on a minibatch of 8: ValueError.*test_own_step.py:\d+"):
+        workflow.run()
+
+
+BESIDE = {
+    "loss": {"loss_config": {"_target_": "torch.nn.MSELoss"}},
+    "optimizer": {"optimizer_config": {"_target_": "torch.optim.SGD"}},
+    "freeze": {"freeze": ["*"]},
+    "ema": {"ema": 0.5},
+    "scores": {"scores_config": {"a": {"_target_": "torchmetrics.R2Score"}}},
+    "lr_adjuster": {"lr_adjuster_config": {"policy": "exp", "parameters": {"gamma": 0.5}}},
+    "rollback": {"rollback_config": {"fail_iterations": 1}},
+}
+
+
+@pytest.mark.parametrize("section", BESIDE)
+def test_what_it_does_itself_is_said_nowhere_else(section: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{section} changes nothing: Distilled.training_step"):
+        network(**run(**BESIDE[section]))
+
+
+def test_it_is_the_whole_network() -> None:
+    with pytest.raises(ConfigError, match=r"layers\.model has a training_step of its own"):
+        network(layers={"fc1": LAYERS["fc1"], **run()["layers"]})
