@@ -42,6 +42,7 @@ CONV = {
 }
 BARE = {"fc1": {"type": "all2all_tanh", "output_sample_shape": 5}, "out": {"type": "softmax", "output_sample_shape": 3}}
 
+STEP = {"model": {"_target_": "tests.unit.nn.test_own_step.Plain"}}
 BY_TORCH: dict[str, Any] = {
     "layers": {
         "flat": {"_target_": "torch.nn.Flatten"},
@@ -185,6 +186,7 @@ KINDS: dict[str, tuple[Make, str]] = {
     "measured": (measured, "gz"),
     "by_torch": (lambda store, codec: network(store, codec, **BY_TORCH), "gz"),
     "sharded": (lambda store, codec: network(store, codec, shards=4), "gz"),
+    "own_step": (lambda store, codec: network(store, codec, layers=STEP), "gz"),
     "own": (own, "xz"),
     "nested": (lambda store, codec: own(store, codec, nested=True), "gz"),
 }
