@@ -70,18 +70,18 @@ class Exchange(NetworkUnit):
 
     def _lay_out(self) -> None:
         """Gives each parameter and each running statistic its place in a row."""
-        begin = 0
+        begin, weights = 0, set()
         self.parameters_: dict[tuple[WeightedGradient, str], Place] = {}
         for unit in self.gradients:
             for name, parameter in unit.parameters().items():
                 if not isinstance(unit.steps[name], Frozen):
                     self.parameters_[unit, name] = place = Place.of(begin, parameter)
                     begin = place.end
-        own = {unit.forward: set(unit.steps) for unit in self.gradients}
+                    weights.add(parameter.data_ptr())  # it may have a second name, as where layers of a module share it
         self.statistics_: list[tuple[Tensor, Place]] = []
         for forward in self.forwards:
-            for name, value in forward.tensors().items():
-                if name not in own.get(forward, ()) and value.dtype != torch.bool and not value.is_complex():
+            for value in forward.tensors().values():
+                if value.data_ptr() not in weights and value.dtype != torch.bool and not value.is_complex():
                     self.statistics_.append((value, place := Place.of(begin, value)))
                     begin = place.end
         self.flags_ = slice(begin, begin + len(self.parameters_))

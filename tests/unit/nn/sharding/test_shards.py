@@ -56,6 +56,34 @@ def test_it_learns_what_it_learns_without_shards(shards: int) -> None:
         torch.testing.assert_close(mine.weights, other.weights, rtol=1e-4, atol=1e-5)
 
 
+class Tied(torch.nn.Module):
+    """Has one parameter under two names, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there = torch.nn.Linear(6, 6)
+        self.back = torch.nn.Linear(6, 6, bias=False)
+        self.back.weight = self.there.weight
+        self.register_buffer("steps", torch.zeros(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.steps += torch.tensor([1.0, len(x)])
+        return self.back(torch.tanh(self.there(x.flatten(1))))
+
+
+def test_parameters_with_two_names_learn() -> None:
+    layers = {
+        "tied": {"_target_": f"{__name__}.Tied", "learning_rate": 0.1},
+        "out": {"type": "softmax", "output_sample_shape": 3, "learning_rate": 0.1},
+    }
+    whole, cut = trained(layers=layers), trained(layers=layers, shards=4)
+    mine, other = (workflow.forwards[0].module for workflow in (cut, whole))
+    torch.testing.assert_close(mine.there.weight, other.there.weight, rtol=1e-4, atol=1e-5)
+    assert mine.back.weight is mine.there.weight
+    torch.testing.assert_close(mine.steps, torch.tensor([21.0, 3 * (6 * 2 + 2 / 2)]))  # the mean change of shards
+
+
 NETWORKS: dict[str, dict[str, Any]] = {
     "momentum and dropout": {},
     "adamw": {
