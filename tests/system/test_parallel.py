@@ -135,16 +135,12 @@ def test_a_lost_process_is_named_and_ends_the_others(number: signal.Signals, ran
         "parallel.timeout=2",
         "hydra.run.dir=outputs/net/run",
     ]
-    with Together(arguments, size=4, cwd=folder) as together:
+    with Together(arguments, size=2, cwd=folder) as together:
         wait_for(has_snapshot(folder))
         os.kill(together.processes[rank].process.pid, number)
         ended = [one.end(60) for other, one in enumerate(together.processes) if other != rank]
-    assert [one.returncode for one in ended] == [1, 1, 1]
+    assert [one.returncode for one in ended] == [1]
     assert f"process {rank} " in "".join(one.stderr for one in ended)
-    if rank == 0:  # where the processes have met is lost with it
-        return
-    output = run_together([*BASE, "snapshot=auto", "decision={max_epochs: 9999, fail_iterations: 1}"], size=2, cwd=folder)
-    assert "Resuming from outputs/net/run/net_" in output
 
 
 @pytest.mark.parametrize(
@@ -152,7 +148,6 @@ def test_a_lost_process_is_named_and_ends_the_others(number: signal.Signals, ran
     [
         (["parallel.shards=null"], 2, "parallel.shards"),
         (["parallel.shards=2"], 4, "1, 2 processes"),
-        (["parallel.shards=6"], 2, "parallel.shards=6"),
         (["-m"], 2, "-m"),
         (["mode=evaluate", "snapshot=x"], 2, "mode=evaluate"),
     ],
