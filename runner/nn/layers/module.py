@@ -48,6 +48,10 @@ class Module(Forward):
         super().__init__(workflow, name)
         self.module = made(f"layers.{name}", module, Stream(seed, name))
 
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.follows_layers_ = True
+
     def initialize(self) -> None:
         self.module.to(self.device, self.dtype).eval()
         # A module that has no use for integers, such as one of weights alone, gets numbers of the run's precision.
@@ -93,7 +97,7 @@ class Module(Forward):
         if self.module.training == bool(self.evaluating):  # walks through all modules
             self.module.train(not self.evaluating)
         leaf = self.input_.detach().to(self.taken_)
-        self.leaf_ = leaf.requires_grad_(leaf.is_floating_point() and not self.evaluating)
+        self.leaf_ = leaf.requires_grad_(self.follows_layers_ and leaf.is_floating_point() and not self.evaluating)
         with torch.set_grad_enabled(not self.evaluating):
             try:
                 self.result_: Tensor = self.module(self.leaf_)
@@ -119,6 +123,7 @@ class ModuleGradient(WeightedGradient):
 
     def initialize(self) -> None:
         super().initialize()
+        self.forward.follows_layers_ = self.needs_err_input  # the gradient of its input costs as much as that of its weights
         self.named_ = list(self.forward.module.named_parameters())
 
     def parameter_names(self) -> list[str]:
@@ -141,7 +146,7 @@ class ModuleGradient(WeightedGradient):
     def run(self) -> None:
         forward = self.forward
         error = self.err_output_.reshape(forward.result_.shape)
-        if not forward.result_.requires_grad and self._is_frozen:
+        if not forward.result_.requires_grad and (self._is_frozen or not (self.steps or self.needs_err_input)):
             self.err_input_ = torch.zeros_like(forward.leaf_)
             return
         if not forward.result_.requires_grad:
