@@ -17,7 +17,7 @@ from tests.unit.nn.test_state_types import NETWORKS
 from tests.units import loop
 
 FOLDER = "snapshots"
-TRUSTED = ("tests.networks", "tests.fuzz.bases")
+TRUSTED = ("tests.networks", "tests.fuzz.bases", "tests.unit.nn.test_own_step", "torchmetrics")
 
 
 class FewBlobs(BlobsLoader):

@@ -82,6 +82,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "freeze": ["lin.bias"],
         "ema": 0.5,
     },
+    "in shards": {"shards": 4},
+    "further metrics": {
+        "scores_config": {
+            "f1": {"_target_": "torchmetrics.F1Score", "task": "multiclass", "num_classes": 3, "average": "macro"}
+        }
+    },
     "own step": {"layers": {"model": {"_target_": "tests.unit.nn.test_own_step.Distilled"}}},
     "roll-back": {
         "layers": {"fc": LAYERS["fc1"] | {"learning_rate": 5}, "out": OUT},
@@ -158,7 +164,7 @@ def test_every_part_of_a_state_is_declared_with_its_type(name: str, tmp_path: Pa
     workflow.run()
     check(workflow)
     assert len(checked) > 10
-    restored: Any = restore(tmp_path / "blobs_current.5.pickle", trusted=["tests"]).workflow
+    restored: Any = restore(tmp_path / "blobs_current.5.pickle", trusted=["tests", "torchmetrics"]).workflow
     check(restored)
     restored.initialize()
     check(restored)
