@@ -337,6 +337,21 @@ def test_numbers_that_are_none_are_never_the_best(tmp_path: Path, shelf: Shelf) 
         json.loads(shelf(*arguments, "--json").stdout, parse_constant=pytest.fail)  # such as NaN, which is not JSON
 
 
+def test_errors_of_different_losses_are_not_compared(tmp_path: Path, shelf: Shelf) -> None:
+    made = Made("file", None, tmp_path)
+    kinds = [
+        {"loss_function": "mse"},
+        {"loss_function": "softmax", "decision": {"monitor": None}},
+        {"loss_function": "softmax", "decision": {"monitor": "f1"}},
+    ]
+    for number, (score, config) in enumerate(zip([0.1, 3.0, -0.9], kinds, strict=True), 1):
+        made.add(header(number, "v", "v", score=score, metrics={"validation": abs(score)}, config=config))
+    done = shelf("best", "--json")
+    assert json.loads(done.stdout)[0]["error"] == -0.9  # what the newest is measured by
+    assert "by one loss and metric" in done.stderr
+    assert "leaves out 2 snapshots" in done.stderr
+
+
 def test_errors_of_different_splits_are_not_compared(tmp_path: Path, shelf: Shelf, veles_run: Run) -> None:
     made = Made("file", None, tmp_path)
     trained = [header(number, "t", f"t{number}", score=0.1 * number, metrics={"train": 0.1 * number}) for number in (1, 2)]

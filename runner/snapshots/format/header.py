@@ -98,7 +98,16 @@ class Header:
     @property
     def split(self) -> str | None:
         """The split whose error the score is; None if there is no score, or it is something else."""
-        return next((name for name in SPLITS if self.score is not None and self.metrics.get(name) == self.score), None)
+        score = self.score
+        # Of what is to be high, the score is the negative.
+        return next((name for name in SPLITS if score is not None and self.metrics.get(name) in (score, -score)), None)
+
+    @property
+    def measure(self) -> str:
+        """What the score measures, as far as the configuration says it: scores of different ones cannot be compared."""
+        decision = self.config.get("decision")
+        monitor = decision.get("monitor") if isinstance(decision, dict) else None
+        return json.dumps([self.config.get("loss_function"), self.config.get("loss") or None, monitor], default=str)
 
     def to_json(self) -> str:
         """Returns the header as JSON text."""

@@ -99,42 +99,48 @@ def moment(text: str, now: datetime | None = None) -> str:
 
 
 class Ranking:
-    """Finds the best of snapshots that are given newest first. Errors of different splits are never compared.
+    """Finds the best of snapshots that are given newest first. Errors of different splits and losses are never compared.
 
     Where runs with a validation set are among them, one of theirs is the best: a training error is low for the reason alone
-    that the network has seen the samples.
+    that the network has seen the samples. Of several losses or metrics, that of the newest snapshot counts.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._bests: dict[str | None, Entry] = {}
-        self._counts = Counter[str | None]()
+        self._bests: dict[tuple[str | None, str], Entry] = {}
+        self._counts = Counter[tuple[str | None, str]]()
         for entry in entries:
             self.add(entry)
 
     def add(self, entry: Entry) -> None:
         """Takes a snapshot into account; one without a score is none of them."""
-        score, split = entry.header.score, entry.header.split
-        if score is None:
+        header = entry.header
+        if header.score is None:
             return
-        self._counts[split] += 1
-        before = self._bests.get(split)
-        if before is None or score < (before.header.score or 0.0):
-            self._bests[split] = entry
+        kind = header.split, header.measure
+        self._counts[kind] += 1
+        before = self._bests.get(kind)
+        if before is None or header.score < (before.header.score or 0.0):
+            self._bests[kind] = entry
+
+    @property
+    def _kind(self) -> tuple[str | None, str] | None:
+        return next((kind for split in _COMPARED for kind in self._bests if kind[0] == split), None)
 
     @property
     def best(self) -> Entry | None:
         """The snapshot with the lowest error, of equal ones the newest, as `keep_best` counts; None if none has one."""
-        return next((self._bests[split] for split in _COMPARED if split in self._bests), None)
+        return None if self._kind is None else self._bests[self._kind]
 
     @property
     def left_out(self) -> str | None:
         """What the best was not compared with, for people; None if it was with all."""
-        if self.best is None or len(self._bests) < 2:
+        kind = self._kind
+        if kind is None or len(self._bests) < 2:
             return None
-        split = self.best.header.split
-        count = self._counts.total() - self._counts[split]
-        which = {"validation": "validation", "train": "training"}.get(str(split), "")
-        return f"only errors of the {which} set are compared, which leaves out {count} snapshot{'' if count == 1 else 's'}"
+        count = self._counts.total() - self._counts[kind]
+        which = {"validation": "of the validation set ", "train": "of the training set "}.get(str(kind[0]), "")
+        loss = "by one loss and metric " if len({measure for split, measure in self._bests if split == kind[0]}) > 1 else ""
+        return f"only errors {which}{loss}are compared, which leaves out {count} snapshot{'' if count == 1 else 's'}"
 
 
 _COMPARED = (*SPLITS, None)
