@@ -153,7 +153,10 @@ OWN_LOADER = (
         ),
         (["loader.arguments.arms=many"], "loader.arguments.arms='many' must be of type int"),
         (["loader.data_dir=x"], "loader.data_dir does not belong to loader._target_='spirals.SpiralsLoader'"),
-        (["loader._target_=null"], "loader.arguments are for a class of your own: name it with loader._target_"),
+        (
+            ["loader._target_=null"],
+            "loader.arguments are for a class of your own: name it with loader._target_ (conf/spirals.yaml:4)",
+        ),
         (
             ["loader._target_=spirals.np"],
             "loader._target_='spirals.np' is not a subclass of runner.nn.loading.loader.FullBatchLoader",
