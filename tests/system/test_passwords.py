@@ -110,7 +110,7 @@ def test_when_things_go_wrong(full_error: str, veles_run: Run, tmp_path: Path, o
         [f"snapshot=odbc://{odbc}&veles&abc&"],
         [*BASE, f"snapshotter.odbc={odbc}", "snapshot=missing.pickle"],
     ]
-    for arguments in lines:
+    for arguments in lines if full_error == "0" else lines[:4]:
         done = veles_run(*arguments, code=None)
         assert done.returncode in (1, 2)
         assert traces(tmp_path, done.stdout, done.stderr) == []
