@@ -167,10 +167,16 @@ class Decision(Unit):
             self.complete <<= self._is_complete()
 
     def check_monitor(self) -> None:
-        """Raises a ConfigError if nothing of the name that decides is measured."""
+        """Raises a ConfigError if nothing of the name that decides is measured, or an error is to be high."""
         names = dict.fromkeys((self.evaluator.metric.name, "loss", *self._more()))
         if self.measure is not None and self.measure not in names:
             raise ConfigError(f"decision.monitor={self.measure!r} is not measured; {choices(self.measure, names)}")
+        own = self.evaluator.metric.name
+        if self.higher and self.measure in (None, own, "loss"):
+            raise ConfigError(
+                f"decision.mode=max keeps the weights with the highest {self.measure or own}, which are the worst: leave it"
+                " out, or name a metric of scores with decision.monitor"
+            )
 
     def _more(self) -> list[str]:
         """The names of what is measured besides loss and the evaluator's metric."""
