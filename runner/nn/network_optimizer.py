@@ -131,10 +131,7 @@ class NetworkOptimizer(Unit):
 
     def _names(self) -> list[str]:
         """Returns the names of the parameters that are not frozen, from the first layer to the last."""
-        names = [name for unit in reversed(self.gradients) for name in unit.full_names(Held)]
-        if not names:
-            raise ConfigError("freeze leaves the optimizer no parameter: there is nothing to train")
-        return names
+        return [name for unit in reversed(self.gradients) for name in unit.full_names(Held)]
 
     def _grouped(self, names: list[str]) -> list[tuple[dict[str, Any], list[str]]]:
         """Returns for each group its own settings and the names of its parameters: first those that no pattern matches."""

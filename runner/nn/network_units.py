@@ -35,7 +35,9 @@ from runner.nn.schedule import LearningRateAdjuster
 from runner.nn.sharding.exchange import Exchange
 from runner.nn.sharding.shards import Shards
 from runner.nn.torch_scheduler import Scheduler
+from runner.nn.training.held import Held
 from runner.nn.training.patterns import all_matching
+from runner.nn.training.sgd import SGD
 from runner.plots.plotter import Plotter
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores import store_in
@@ -288,6 +290,8 @@ class NetworkUnits(Workflow):
         for full_name in all_matching("freeze", patterns, [name for unit in self._weighted for name in unit.full_names()]):
             unit, name = units[full_name]
             unit.freeze(name)
+        if patterns and not any(unit.full_names(SGD, Held) for unit in self._weighted):
+            raise ConfigError("freeze leaves the optimizer no parameter: there is nothing to train")
 
     def _link_optimizer(self, settings: dict[str, Any]) -> NetworkOptimizer | None:
         if not settings:

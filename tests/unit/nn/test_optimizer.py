@@ -258,6 +258,7 @@ WRONG = [
     ({"optimizer_config": ADAMW | {"clip_norm": "a"}}, "optimizer.clip_norm='a' must be a number"),
     ({"freeze": ["trunk.*"]}, r"freeze='trunk.\*' matches no parameter.*fc.weight"),
     ({"freeze": ["*"]}, "freeze leaves the optimizer no parameter"),
+    ({"freeze": ["*"], "optimizer_config": {}}, "freeze leaves the optimizer no parameter"),
     ({"scheduler_config": {"_target_": "torch.optim.lr_scheduler.StepLR"}}, "scheduler: .*StepLR cannot be made.*step_size"),
     ({"scheduler_config": {"_target_": "torch.optim.lr_scheduler.StepL"}}, "scheduler._target_=.*did you mean 'StepLR'"),
     ({"scheduler_config": {"_target_": "torch.optim.SGD"}}, "scheduler._target_='torch.optim.SGD' is not a subclass"),
