@@ -50,6 +50,8 @@ rollback: {fail_iterations: 1}
 """,
 }
 """A last minibatch of 4 samples leaves half of the shards empty."""
+LONG = (*BASE, "decision={max_epochs: 9999, fail_iterations: null}", "hydra.run.dir=outputs/net/run")
+"""A run that goes on until it is stopped."""
 
 
 @pytest.fixture
@@ -107,12 +109,7 @@ def has_snapshot(folder: Path) -> Callable[[], bool]:
 
 def test_a_signal_to_one_process_stops_all_at_the_same_minibatch(conf: Callable[[str], Path]) -> None:
     folder = conf("dense")
-    arguments = [
-        *BASE,
-        "decision={max_epochs: 9999, fail_iterations: null}",
-        "snapshotter.keep_last=1",
-        "hydra.run.dir=outputs/net/run",
-    ]
+    arguments = [*LONG, "snapshotter.keep_last=1"]
     with Together(arguments, size=4, cwd=folder) as together:
         wait_for(has_snapshot(folder))
         os.kill(together.processes[3].process.pid, signal.SIGTERM)
@@ -129,12 +126,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_minibatch(conf: Callable[
 @pytest.mark.parametrize(("number", "rank"), [(signal.SIGKILL, 0), (signal.SIGSTOP, 1)])
 def test_a_lost_process_is_named_and_ends_the_others(number: signal.Signals, rank: int, conf: Callable[[str], Path]) -> None:
     folder = conf("dense")
-    arguments = [
-        *BASE,
-        "decision={max_epochs: 9999, fail_iterations: null}",
-        "parallel.timeout=2",
-        "hydra.run.dir=outputs/net/run",
-    ]
+    arguments = [*LONG, "parallel.timeout=2"]
     with Together(arguments, size=2, cwd=folder) as together:
         wait_for(has_snapshot(folder))
         os.kill(together.processes[rank].process.pid, number)
