@@ -39,6 +39,7 @@ from runner.cli import (
     parallel,
     run_folder,
 )
+from runner.config.misfits import MISFITS
 from runner.config.schema_keys import all_keys
 from runner.errors import ConfigError, RunError, RunnerError, with_notes
 from runner.text import shown_lines
@@ -105,7 +106,7 @@ def main() -> None:
         run_folder.name_runs(sys.argv[1:])
         try:
             app()
-        except (RunnerError, HydraException, OmegaConfBaseException, OSError, ValueError):
+        except (RunnerError, HydraException, *MISFITS, OSError, ValueError):
             raise
         except Exception as error:
             if (launchers := _of_launcher(error)) is None:
@@ -113,7 +114,7 @@ def main() -> None:
             raise launchers from error
         finally:
             _tell_sweep()
-    except (RunnerError, HydraException, OmegaConfBaseException, OSError, ValueError, yaml.YAMLError) as error:
+    except (RunnerError, HydraException, *MISFITS, OSError, ValueError, yaml.YAMLError) as error:
         sys.exit(_report(error))
     except RecursionError as error:  # Hydra follows defaults until it can no more; what a job raises does not come here
         conf = next((argument for argument in sys.argv if argument.startswith("conf=")), "the conf file")
@@ -281,6 +282,9 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError):  # of Hydra's own: it makes the folder of the run
         where = f": {error.filename!r}" if error.filename else ""
         return f"{error.strerror or error}{where} (the run's folder is hydra.run.dir)"
+    if isinstance(error, OverflowError):
+        found = re.search(r"^ *full_key: (\S+)", str(error), re.MULTILINE)
+        return f"{found[1] if found else 'the configuration'}: a whole number has more than 308 digits"
     if isinstance(cause, OmegaConfBaseException) and re.match(r"In '", str(error)):
         return _with_choice_meant(f"{_file(error, cause.full_key)}{cause.full_key or 'a key'}: {_refused(cause)}")
     if isinstance(cause, OmegaConfBaseException) and (typed := _of_override(str(error), cause)):

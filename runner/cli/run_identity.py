@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from runner import config as schema
 from runner.config import Config, Identity
 from runner.config.identity import LIMITS, NOT_OF_THE_RUN
+from runner.config.misfits import MISFITS
 from runner.errors import RunnerError
 from runner.flat import is_reference
 from runner.graph import Workflow
@@ -26,7 +26,7 @@ from runner.text import shown
 SHOWN = 5
 """Keys that a message names."""
 _LONGEST = 60
-_UNUSABLE = (RunnerError, OmegaConfBaseException, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_UNUSABLE = (RunnerError, *MISFITS, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from runner import config as schema
 from runner.checks import first_line
@@ -17,6 +16,7 @@ from runner.cli.newest import find_newest
 from runner.cli.overrides import is_choice
 from runner.cli.request import Request
 from runner.config import Config
+from runner.config.misfits import MISFITS
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Workflow
 from runner.nn import StandardWorkflow
@@ -103,7 +103,7 @@ def snapshot_config(restored: Restored, call: DictConfig, request: Request) -> D
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
         schema.settle_layers(node)
         return node
-    except OmegaConfBaseException as error:
+    except MISFITS as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {first_line(error)}") from error
 
 
@@ -154,7 +154,7 @@ def overridden(node: DictConfig, overrides: list[str], call: DictConfig) -> Dict
         try:
             with open_dict(result.layers):
                 OmegaConf.update(result, key, value)
-        except OmegaConfBaseException as error:
+        except MISFITS as error:
             raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
     return result
 

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from omegaconf import Container, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import ValidationError
 
 from runner.checks import first_line, within
 from runner.config.layers.mcdnnic import mcdnnic_layers
@@ -16,6 +16,7 @@ from runner.config.layers.network import normalized_layers
 from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.config.loading import LoaderConfig
 from runner.config.logging_to import LoggersConfig
+from runner.config.misfits import MISFITS
 from runner.config.sharing import ParallelConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
 from runner.config.sweeping import SweepConfig
@@ -188,8 +189,9 @@ def from_hydra(node: DictConfig) -> Config:
         # References to a connection string are resolved when it is used: what is resolved here would be saved.
         odbc, node.snapshotter.odbc = node.snapshotter._get_node("odbc")._value(), None
         config: Config = OmegaConf.to_object(node)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        key = f"{error.full_key}: " if error.full_key and error.full_key not in first_line(error) else ""
+    except MISFITS as error:
+        full_key = getattr(error, "full_key", None)
+        key = f"{full_key}: " if full_key and full_key not in first_line(error) else ""
         raise ConfigError(f"{key}{first_line(error)}") from error
     settle_layers(config)
     check_optimizer(config.optimizer, config.layers)

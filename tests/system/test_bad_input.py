@@ -40,6 +40,15 @@ CASES = {
         "layers.fc9 has no type: did you mean 'fc1'? give layers.fc9.type, or name one of the",
     ),
     "rate that is a word": (["layers.fc1.learning_rate=x"], "layers.fc1.learning_rate='x' is wrong: Value 'x'"),
+    "a number that no float can hold": (
+        [f"snapshotter.at_most_lost={10**400}"],
+        "snapshotter.at_most_lost: a whole number has more than 308 digits",
+    ),
+    "the same for a run that goes on": (
+        ["snapshot=last", f"snapshotter.max_overhead={10**400}"],
+        "snapshotter.max_overhead: a whole number has more than 308 digits",
+    ),
+    "a rate that no float can hold": ([f"layers.fc1.learning_rate={10**400}"], "int too large to convert to float"),
     "unreadable value": (["decision.max_epochs=[1"], "Value '[1' of type 'str' could not be converted to Integer"),
     "sweep without -m": (["decision.max_epochs=1,2"], "has several values: --multirun runs each of them"),
     "snapshot of nothing": (["snapshot="], "snapshot= names no snapshot: snapshot=FILE, snapshot=latest or snapshot=auto"),

@@ -144,6 +144,12 @@ def test_what_a_snapshot_says_stays_on_one_line() -> None:
     assert told == r"in workflow.a\nb (c\nd\x1b[2J, here null)"
 
 
+def test_a_number_in_a_snapshot_that_no_float_can_hold_is_told() -> None:
+    stored = header(BASE)
+    stored.config["parallel"] = {"timeout": 10**400}
+    assert asked(BASE).difference(stored) == "in a configuration that this version cannot read"
+
+
 def test_passwords_are_neither_counted_nor_shown() -> None:
     one, other = (BASE | {"workflow": {"token": token}} for token in ("canary-1", "canary-2"))
     assert asked(one).is_of(header(other))

@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from runner.checks import choices, first_line, known, meant
 from runner.config.layers import spellings
 from runner.config.layers.schema import LAYER_CONFIGS, MODULE
+from runner.config.misfits import MISFITS
 from runner.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ def _checked(where: str, schema: type, values: dict[str, Any]) -> dict[str, Any]
     for key, value in values.items():
         try:
             OmegaConf.update(node, key, value)
-        except (OmegaConfBaseException, ConfigKeyError) as error:
+        except MISFITS as error:
             raise ConfigError(f"{where}.{key}={value!r} is wrong: {first_line(error)}") from error
     try:
         OmegaConf.to_object(node)
