@@ -39,9 +39,9 @@ from runner.cli import (
     parallel,
     run_folder,
 )
-from runner.config.misfits import MISFITS
 from runner.config.schema_keys import all_keys
 from runner.errors import ConfigError, RunError, RunnerError, with_notes
+from runner.misfits import MISFITS
 from runner.text import shown_lines
 
 log = logging.getLogger(__name__)

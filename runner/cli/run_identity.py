@@ -16,10 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from runner import config as schema
 from runner.config import Config, Identity
 from runner.config.identity import LIMITS, NOT_OF_THE_RUN
-from runner.config.misfits import MISFITS
 from runner.errors import RunnerError
 from runner.flat import is_reference
 from runner.graph import Workflow
+from runner.misfits import MISFITS
 from runner.snapshots.format.header import Header
 from runner.text import shown
 

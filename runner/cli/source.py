@@ -16,9 +16,9 @@ from runner.cli.newest import find_newest
 from runner.cli.overrides import is_choice
 from runner.cli.request import Request
 from runner.config import Config
-from runner.config.misfits import MISFITS
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Workflow
+from runner.misfits import MISFITS
 from runner.nn import StandardWorkflow
 from runner.snapshots.claims import Claims
 from runner.snapshots.restoring.restore import Restored, restore_with

@@ -16,7 +16,6 @@ from runner.config.layers.network import normalized_layers
 from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.config.loading import LoaderConfig
 from runner.config.logging_to import LoggersConfig
-from runner.config.misfits import MISFITS
 from runner.config.sharing import ParallelConfig
 from runner.config.snapshotting import RestoreConfig, SnapshotterConfig
 from runner.config.sweeping import SweepConfig
@@ -30,6 +29,7 @@ from runner.config.training import (
 )
 from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
+from runner.misfits import MISFITS
 
 MODEL = "model"
 """The key, and the name of the layer, of a network that is one module."""

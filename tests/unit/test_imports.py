@@ -18,6 +18,7 @@ FLOORS = (
         "places",
         "text",
         "shell",
+        "misfits",
         "whole_file",
         "pickled",
         "signals",

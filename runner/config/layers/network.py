@@ -13,8 +13,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from runner.checks import choices, first_line, known, meant
 from runner.config.layers import spellings
 from runner.config.layers.schema import LAYER_CONFIGS, MODULE
-from runner.config.misfits import MISFITS
 from runner.errors import ConfigError
+from runner.misfits import MISFITS
 
 log = logging.getLogger(__name__)
 
