@@ -25,7 +25,10 @@ class GAN(nn.Module):
         return self.critic(images)
 
     def evaluation_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        made, real = self.critic(self.generator(torch.randn(len(images), self.noise))), self.critic(images)
+        made, real = (
+            self.critic(self.generator(torch.randn(len(images), self.noise, device=images.device))),
+            self.critic(images),
+        )
         found = (distance(real, torch.ones_like(real)) + distance(made, torch.zeros_like(made))) / 2
         return {"loss": found, "fooled": distance(made, torch.ones_like(made))}
 

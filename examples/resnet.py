@@ -26,7 +26,7 @@ class ResNet(nn.Module):
     def __init__(self, classes: int, width: int = 16, blocks: int = 2) -> None:
         super().__init__()
         stem = (nn.Unflatten(1, (1, -1)), nn.Conv2d(1, width, 3, padding=1))
-        self.trunk = nn.Sequential(*stem, *(Block(width) for _ in range(blocks)), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.trunk = nn.Sequential(*stem, *(Block(width) for _ in range(blocks)), nn.AvgPool2d(4), nn.Flatten())
         self.head = nn.Linear(4 * width, classes)
 
     def forward(self, samples: Tensor) -> Tensor:

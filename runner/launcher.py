@@ -284,5 +284,5 @@ def _resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda" if count else "cpu"
     if int(device.partition(":")[2] or 0) >= count:
-        raise ConfigError(f"device={device!r} is not available: this machine has {count} CUDA devices")
+        raise ConfigError(f"device={device!r} is not available: this machine has {count} CUDA devices; device=cpu needs none")
     return device

@@ -143,7 +143,7 @@ def unit(cls: type[Unit], workflow: Workflow) -> Unit:
 
 
 def storage(data: bytes | bytearray, device: str) -> torch.UntypedStorage:
-    """Makes a torch storage from bytes. If this machine does not have the device, the storage is on the CPU."""
+    """Makes a torch storage from bytes, as `on_device` does. If this machine has no GPU, the storage is on the CPU."""
     import torch
 
     from runner.storages import bytes_of
@@ -155,12 +155,22 @@ def storage(data: bytes | bytearray, device: str) -> torch.UntypedStorage:
 
 
 def on_device(memory: torch.Tensor, device: str) -> torch.UntypedStorage:
-    """Returns the storage of bytes in torch's memory, moved to the device if this machine has it."""
+    """Returns the storage of bytes in torch's memory, moved to the device if this machine has it.
+
+    A process that has chosen a GPU by `torch.cuda.set_device` has all of it there; so has one whose machine has fewer GPUs.
+    """
     import torch
 
     if device.startswith("cuda") and torch.cuda.is_available():
-        memory = memory.to(device)
+        memory = memory.to(f"cuda:{_gpu(device)}")
     return memory.untyped_storage()
+
+
+def _gpu(recorded: str) -> int:
+    import torch
+
+    number, chosen = int(recorded.partition(":")[2] or 0), torch.cuda.current_device()
+    return number if chosen == 0 and number < torch.cuda.device_count() else chosen
 
 
 def tensor(

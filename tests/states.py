@@ -1,6 +1,6 @@
 """Compares the whole states of workflows, byte for byte."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from runner.graph.loop import Control
 from runner.snapshots.restoring.restore import restore
 
 
-def state_of(location: str | Path) -> dict[str, bytes]:
+def state_of(location: str | Path, trusted: Sequence[str] = ()) -> dict[str, bytes]:
     """Returns the state in a snapshot, by path of attribute; the snapshotter's own is left out."""
-    return workflow_state(restore(location).workflow)
+    return workflow_state(restore(location, trusted=trusted).workflow)
 
 
 def workflow_state(workflow: Workflow) -> dict[str, bytes]:
@@ -33,7 +33,8 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, bytes]]:
     if isinstance(value, torch.Tensor):
         yield (
             path,
-            f"{value.dtype} {tuple(value.shape)} ".encode() + value.detach().reshape(-1).view(torch.uint8).numpy().tobytes(),
+            f"{value.dtype} {tuple(value.shape)} ".encode()
+            + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes(),
         )
     elif isinstance(value, np.ndarray):
         yield path, f"{value.dtype} {value.shape} ".encode() + value.tobytes()

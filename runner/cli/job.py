@@ -65,6 +65,8 @@ from runner.use.sources import STANDARD
 log = logging.getLogger(__name__)
 
 _TRACEBACK = "traceback: "
+_NOT_EXACT = "does not have a deterministic implementation"
+"""What torch says of an operation whose results on a GPU differ from time to time."""
 """How the note on an error begins that says where its traceback is."""
 CHECKED_AT_ONCE = ("decision", "metrics", "snapshotter")
 """Sections that need no data to be checked."""
@@ -106,6 +108,7 @@ def _job(node: DictConfig, request: Request) -> Outcome:
         if processes.size > 1 and (node.mode is not Mode.train or node.graph):
             what = "graph" if node.graph else f"mode={node.mode.value}"
             raise ConfigError(f"{what} is for one process, and {processes.size} were started")
+        together.choose_gpu(str(node.device), processes)
         restored = own_snapshot.find_snapshot(node, request, claims)
         if restored is not None:
             request = request.without_snapshot()  # the job began with it; now it goes on with its own
@@ -298,6 +301,8 @@ def failure(error: BaseException) -> RunnerError:
     told = error if isinstance(error, RunnerError) else RunError(f"the run has failed: {places.told(error)}")
     if place and place not in str(told):
         told.add_note(place)
+    if _NOT_EXACT in str(error):
+        told.add_note("a run on a GPU could not be continued bit for bit with it: use another operation, or device=cpu")
     log.error("%s", told, exc_info=error, extra=console.IN_FILE_ONLY)
     config = HydraConfig.get()
     run_folder.keep(config.runtime.output_dir)

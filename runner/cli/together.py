@@ -47,10 +47,18 @@ def seed(drawn: int, processes: Processes) -> int:
 
 def device(asked: str, processes: Processes) -> str:
     """Returns the device of this process: of several, each has a GPU of its own."""
-    return f"cuda:{processes.local_rank}" if asked in ("auto", "cuda") and processes.size > 1 and _has_gpus() else asked
+    return f"cuda:{processes.local_rank}" if asked in ("auto", "cuda") and processes.size > 1 and _gpus() else asked
 
 
-def _has_gpus() -> bool:
+def choose_gpu(asked: str, processes: Processes) -> None:
+    """Lets what is restored come to this process's own GPU, not to that of the process which has taken the snapshot."""
+    if device(asked, processes) != asked and processes.local_rank < _gpus():
+        import torch
+
+        torch.cuda.set_device(processes.local_rank)
+
+
+def _gpus() -> int:
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

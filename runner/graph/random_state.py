@@ -50,4 +50,4 @@ def set_states(states: dict[str, Any]) -> None:
 
         torch.set_rng_state(states["torch"])
         if "torch.cuda" in states and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(states["torch.cuda"])
+            torch.cuda.set_rng_state_all(states["torch.cuda"][: torch.cuda.device_count()])

@@ -46,6 +46,9 @@ BASE = (
 MEASURED = ("metrics.every=4", "metrics.gradient_norm=true")
 AUTOSAVES = (["snapshotter.at_most_lost=null"], ["snapshotter.at_most_lost=0", "snapshotter.max_overhead=1"])
 """None, and as many as possible."""
+EXAMPLES = Path(__file__).parents[2] / "examples"
+OURS = tuple(path.stem for path in EXAMPLES.glob("*.py"))
+"""The examples' modules, which may be in snapshots."""
 LONGEST = 1.2
 """Of the time that an uninterrupted run takes, how long one lives at most; each tracker needs an eighth of it again."""
 
@@ -118,26 +121,32 @@ def lines_of(path: Path) -> list[str]:
     return [json.dumps({name: value for name, value in row.items() if name not in times}) for row in read_metrics(path)]
 
 
-def whole_run(folder: Path, seed: int, keys: Sequence[str] = ()) -> tuple[dict[str, bytes], float]:
+def whole_run(folder: Path, seed: int, keys: Sequence[str] = (), base: Sequence[str] = BASE) -> tuple[dict[str, bytes], float]:
     """Runs without interruption; returns the final state, and how long it took."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     output = folder / "output"
     began = time.monotonic()
-    if killed(start(folder, [*BASE, *keys, f"seed={seed}"], output), 600):
+    if killed(start(folder, [*base, *keys, f"seed={seed}"], output), 600):
         raise Failure("the uninterrupted run did not end")
-    return state_of(folder / acknowledged(output)[-1]), time.monotonic() - began
+    return state_of(folder / acknowledged(output)[-1], OURS), time.monotonic() - began
 
 
 def interrupted_run(
-    folder: Path, seed: int, keys: Sequence[str], rng: random.Random, longest: float, kills: int
+    folder: Path,
+    seed: int,
+    keys: Sequence[str],
+    rng: random.Random,
+    longest: float,
+    kills: int,
+    base: Sequence[str] = BASE,
 ) -> tuple[dict[str, bytes], int]:
     """Runs, is killed and resumed; returns the final state, and how many kills there were."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     output = folder / "output"
     done = 0
     while True:
         codec = f"snapshotter.compression={rng.choice(list(CODECS))}"
-        process = start(folder, [*BASE, *keys, f"seed={seed}", "snapshot=auto", codec, *rng.choice(AUTOSAVES)], output)
+        process = start(folder, [*base, *keys, f"seed={seed}", "snapshot=auto", codec, *rng.choice(AUTOSAVES)], output)
         alive = killed(process, rng.uniform(0, longest) if done < kills else 600)
         written = acknowledged(output)
         lasting = [location for location in written if "autosave" not in location or location == written[-1]]
@@ -147,7 +156,7 @@ def interrupted_run(
             break
         done += 1
     last = re.findall(r" snapshot=(\S+)", output.read_text())[-1]
-    return state_of(folder / last), done
+    return state_of(folder / last, OURS), done
 
 
 def check_curves(name: str, folder: Path, project: str) -> None:

@@ -153,5 +153,5 @@ class Shards(NetworkUnit):
             yield int
             return
         seed = int(torch.randint(SEEDS, (1,)))
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             yield lambda shard: torch.manual_seed(seed + shard)

@@ -19,7 +19,7 @@ class Sink(Protocol):
     """Receives the bytes of the pickle in order."""
 
     def write(self, data: Any, /) -> object:
-        """Receives bytes-like data, which is valid only during the call."""
+        """Receives bytes-like data, which is valid only during the call. A buffer of an `OnGpu` stands for bytes on a GPU."""
 
 
 def dump(workflow: Workflow, sink: Sink) -> set[Any]:

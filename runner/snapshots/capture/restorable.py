@@ -15,15 +15,13 @@ import numpy
 from runner.errors import RunnerError, SnapshotRefusedError, StateError
 from runner.graph import Pickleable, Unit, Workflow
 from runner.snapshots.capture.pickler import Probe, Sink
+from runner.snapshots.capture.tensors import SEPARATE
 from runner.snapshots.unpickling.allowed import classes, numpy_arrays, standard_library
 from runner.snapshots.unpickling.allowed.allowed import Allowed, checked_state
 from runner.snapshots.unpickling.allowed.entries import GIVEN, Entry, Name, Unbuilt, check
 from runner.snapshots.unpickling.allowed.states import check_attributes, check_names_in
 from runner.snapshots.unpickling.soundness import all_units, check_attributes_of, check_links
 from runner.snapshots.unpickling.unpickler import Unpickler
-
-LARGE = 1 << 16
-"""Bytes from which a pickler writes the content of an object separately, after an opcode with its size."""
 
 
 class Recording:
@@ -36,7 +34,7 @@ class Recording:
     def write(self, data: Any) -> None:
         """Takes the next part."""
         size = memoryview(data).nbytes
-        is_content = size >= LARGE and self._announced() == size
+        is_content = size >= SEPARATE and self._announced() == size
         self.parts.append(size if is_content else bytes(data))
         if self._sink is not None:
             self._sink.write(data)
@@ -141,7 +139,7 @@ class _Skimming(Unpickler):
     file: Any
 
     def _argument(self, size: int, convert: Callable[[bytes], object]) -> Any:
-        if size < LARGE:
+        if size < SEPARATE:
             return super()._argument(size, convert)
         self.file.skip()
         return b""

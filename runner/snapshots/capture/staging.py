@@ -5,12 +5,16 @@ from __future__ import annotations
 import mmap
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from runner.memory import large_buffer, memory
+from runner.storages import OnGpu, gpu_in_use, pinned_buffer
 from runner.thread_pool import Threads
+
+if TYPE_CHECKING:
+    import torch
 
 CHUNK = 4 << 20
 """Bytes in a chunk; each becomes a member of the codec's format."""
@@ -35,7 +39,7 @@ class StagingPool:
         """Returns a free buffer. If all are in use, calls `on_empty` and waits for one."""
         with self._changed:
             if not self._free and self._made < self.size:
-                buffer = large_buffer(CHUNK)
+                buffer = _buffer()
                 self._made += 1
                 return buffer
             if self._free:
@@ -52,7 +56,7 @@ class StagingPool:
                 if self._made >= min(self.size, -(-size // CHUNK)):
                     return
                 self._made += 1
-            buffer = large_buffer(CHUNK)
+            buffer = _buffer()
             np.frombuffer(buffer, np.uint8)[:: mmap.PAGESIZE] = 0  # memory is there once it is written to
             self.give(buffer)
 
@@ -63,10 +67,15 @@ class StagingPool:
             self._changed.notify()
 
 
+def _buffer() -> memoryview:
+    # Only to memory that cannot be paged out does a GPU copy at its full speed, and without the processor.
+    return pinned_buffer(CHUNK) if gpu_in_use() else large_buffer(CHUNK)
+
+
 class Staging:
     """The file that the pickler writes to: copies everything into chunks and passes on each full one.
 
-    Several threads copy large data, since a single core cannot use the full memory bandwidth.
+    Several threads copy large data, since a single core cannot use the full memory bandwidth. GPUs copy by themselves.
 
     Args:
         pool: where the buffers come from.
@@ -90,6 +99,7 @@ class Staging:
         self._full: list[memoryview] = []
         self._buffer = pool.take(on_empty)
         self._used = 0
+        self._gpu: torch.cuda.Stream | None = None
         self.size = 0
 
     def write(self, data: Any) -> int:
@@ -97,19 +107,30 @@ class Staging:
         view = memoryview(data).cast("B")
         size = len(view)
         self.size += size
+        gpu = view.obj.content if isinstance(view.obj, OnGpu) else None
         done = 0
         while done < size:
             if self._used == CHUNK:
                 self._next()
             step = min(CHUNK - self._used, size - done)
-            self._pieces.append(_Piece(self._buffer, self._used, view[done : done + step]))
+            if gpu is None:
+                self._pieces.append(_Piece(self._buffer, self._used, view[done : done + step]))
+            else:
+                self._copy_from_gpu(gpu[done : done + step])
             self._used += step
             done += step
         self._copy()
         return size
 
+    def complete(self) -> None:
+        """Waits until all is copied from GPUs."""
+        if self._gpu is not None:
+            self._gpu.synchronize()
+            self._gpu = None
+
     def finish(self) -> None:
         """Passes on the last chunk."""
+        self.complete()
         self._pass_on(self._buffer, self._used, True)
 
     def _next(self) -> None:
@@ -124,11 +145,24 @@ class Staging:
         self._copy()
         self._on_empty()
 
+    def _copy_from_gpu(self, data: torch.Tensor) -> None:
+        """Asks the GPU for a copy. What the run does there next comes after it."""
+        import torch
+
+        stream = torch.cuda.current_stream(data.device)
+        if stream != self._gpu:
+            self.complete()
+            self._gpu = stream
+        buffer = torch.frombuffer(self._buffer, dtype=torch.uint8, count=len(data), offset=self._used)
+        buffer.copy_(data, non_blocking=True)
+
     def _copy(self) -> None:
         if len(self._pieces) > 2:
             self._copy_in_threads()
         else:
             _copy_all(self._pieces)
+        if self._full:
+            self.complete()
         for buffer in self._full:
             self._pass_on(buffer, CHUNK, False)
         self._pieces.clear()

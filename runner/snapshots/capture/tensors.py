@@ -10,10 +10,13 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 from runner import pickled
-from runner.storages import bytes_of
+from runner.storages import OnGpu, bytes_of
 
 if TYPE_CHECKING:
     import torch
+
+SEPARATE = 1 << 16
+"""Bytes from which a pickler does not look at a content, but writes it by itself, after an opcode with its size."""
 
 
 def reduce_tensor(tensor: torch.Tensor, storage: torch.UntypedStorage) -> Any:
@@ -31,9 +34,9 @@ def reduce_storage(storage: torch.UntypedStorage) -> Any:
 
     if storage.device.type == "cpu":
         return pickled.storage, (pickle.PickleBuffer(bytes_of(storage)), "cpu")
-    view = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
-    copy: Any = view.cpu().numpy()
-    return pickled.storage, (pickle.PickleBuffer(copy), str(storage.device))
+    there = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+    content: Any = OnGpu(there) if there.is_cuda and len(there) >= SEPARATE else there.cpu().numpy()
+    return pickled.storage, (pickle.PickleBuffer(content), str(storage.device))
 
 
 def reduce_generator(generator: torch.Generator) -> Any:

@@ -175,7 +175,9 @@ class Writer:
             staging.write(header_bytes(request.header))
             recording = None if self._checked else Recording(staging)
             job.check = self._check_for(workflow, recording, pickler.dump(workflow, recording or staging))
+            staging.complete()
         except BaseException:
+            staging.complete()  # the buffers go back
             job.chunks.put(None)
             self._start(job)
             self._join(job)
