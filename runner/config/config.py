@@ -124,7 +124,8 @@ class Config:
     ema: float | None = None
     """Decay of an exponential moving average of the parameters, such as 0.999, with which the network is scored and used."""
     init_from: str | None = None
-    """Begin with the weights in this file, where names and shapes are the same: a snapshot, .safetensors, .pt or .pth."""
+    """Begin with the weights in this file, where names and shapes are the same: a snapshot, .safetensors, .pt, .pth or
+    .ckpt of Lightning."""
     lr_adjuster: LearningRateConfig = field(default_factory=LearningRateConfig)
     scores: dict[str, Any] = field(default_factory=dict)
     """Further metrics, by names of your choice: classes of torchmetrics, or derived from one, by `_target_`, with arguments."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +17,13 @@ from runner.checks import known
 from runner.datasets.files import needs, seen_from
 from runner.errors import ConfigError, SnapshotError
 from runner.nn.inference.bare_weights import read_tensors
+from runner.nn.inference.torch_files import SUFFIXES, read_tensors_of_torch
 from runner.snapshots.stores import store_of
 
 log = logging.getLogger(__name__)
 
 SHOWN = 8
 """Names that a line has."""
-HOLDERS = ("state_dict", "model_state_dict", "model")
-"""Where files of torch have their tensors, if not at the top."""
 _WITHIN = re.compile(r"(?<=\.)(_modules|_parameters|_buffers)\.")
 """What snapshots have between the names of modules."""
 
@@ -32,16 +31,18 @@ _WITHIN = re.compile(r"(?<=\.)(_modules|_parameters|_buffers)\.")
 def begin_with(path: str, own: Mapping[str, Tensor]) -> None:
     """Copies the tensors of a file into those of a network that have the same name and shape, and says which these are.
 
-    Names are those of the network, such as `model.head.weight`, or of its one module, such as `head.weight`.
+    Names are those of the network, such as `model.head.weight`, or of its one module, such as `head.weight`; the latter may be
+    within something else, as `net.head.weight` is in a Lightning module.
 
     Args:
-        path: a snapshot, or a file of tensors: .safetensors, .pt or .pth.
+        path: a snapshot, or a file of tensors: .safetensors, .pt, .pth or .ckpt.
         own: what the network has, by name.
 
     Raises:
         ConfigError: the file cannot be read, or nothing in it fits.
     """
     found = {_name(name): value for name, value in _read(path).items()}
+    found = _within(found) | found
     given = {name: value for name in own if (value := _of(name, found)) is not None}
     fitting = {name: value for name, value in given.items() if value.shape == own[name].shape}
     if not fitting:
@@ -80,6 +81,13 @@ def _of(name: str, found: Mapping[str, Tensor]) -> Tensor | None:
     return found.get(name, found.get(name.partition(".")[2]))
 
 
+def _within(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors of modules by their names without the first part, where only one has each."""
+    names = [name.partition(".")[2] for name in found]
+    times = Counter(names)
+    return {name: value for name, value in zip(names, found.values(), strict=True) if "." in name and times[name] == 1}
+
+
 def _read(path: str) -> dict[str, Tensor]:
     file = Path(path)
     if not file.is_file():
@@ -90,25 +98,16 @@ def _read(path: str) -> dict[str, Tensor]:
                 from safetensors.torch import load_file
             tensors: dict[str, Tensor] = load_file(file)
             return tensors
-        if file.suffix in (".pt", ".pth"):
-            return _plain(torch.load(file, map_location="cpu", weights_only=True))
+        if file.suffix in SUFFIXES:
+            return read_tensors_of_torch(file)
         store, location = store_of(path)
         return read_tensors(store.open(location))[1]
     except SnapshotError as error:
         raise ConfigError(f"init_from={path!r}: {error}") from error
     except pickle.UnpicklingError as error:
-        raise ConfigError(f"init_from={path!r} is damaged, or holds more than tensors, which alone are read") from error
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        raise ConfigError(f"init_from={path!r} {f'names {named[1]}, which is refused' if named else 'is damaged'}") from error
     except (ConfigError, OSError):
         raise
     except Exception as error:  # what reads a file of another program may fail in any way
         raise ConfigError(f"init_from={path!r} cannot be read: {places.told(error)}") from error
-
-
-def _plain(content: Any) -> dict[str, Tensor]:
-    """Returns the tensors in what torch has loaded, which may be within a mapping."""
-    for key in HOLDERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        return {}
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

@@ -1,5 +1,7 @@
 """Networks that begin with the weights of another run, or of another program."""
 
+import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +104,62 @@ def test_what_cannot_be_read_is_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="init_from='") as raised:
         begun(init_from=str(path))
     assert "\n" not in str(raised.value)
+
+
+class Settings(dict[str, Any]):
+    """What a checkpoint may hold besides tensors; nobody knows it where it is read."""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_of_lightning_with_objects_of_any_class(tmp_path: Path) -> None:
+    import lightning  # which takes seconds
+
+    class Lit(lightning.LightningModule):
+        """The same module in Lightning, with a loss that has a weight, too."""
+
+        def __init__(self, settings: Settings, folder: Path) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+            self.net = Net(3)
+            self.loss = torch.nn.CrossEntropyLoss(weight=torch.ones(3))
+
+        def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
+            return self.loss(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=0.1)
+
+    module = Lit(Settings(depth=3), tmp_path)
+    data = torch.utils.data.TensorDataset(torch.randn(12, 2, 3), torch.arange(12) % 3)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = lightning.Trainer(max_steps=2, accelerator="cpu", **quiet)
+    trainer.fit(module, torch.utils.data.DataLoader(data, 4))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    with pytest.raises(pickle.UnpicklingError, match="Settings"):
+        torch.load(tmp_path / "last.ckpt", weights_only=True)
+    found = begun(init_from=str(tmp_path / "last.ckpt"))
+    assert all(torch.equal(found[name], value) for name, value in module.net.state_dict().items())
+
+
+class Shell:
+    """Runs a command when a pickle is loaded."""
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.path}",)
+
+
+def test_nothing_that_a_checkpoint_names_is_run(tmp_path: Path) -> None:
+    shell = Shell()
+    shell.path = tmp_path / "run"
+    torch.save({"state_dict": {"trunk.1.weight": torch.ones(5, 6)}, "hyper_parameters": [shell]}, tmp_path / "bad.ckpt")
+    with pytest.raises(ConfigError, match=r"bad\.ckpt' names posix\.system, which is refused"):
+        begun(init_from=str(tmp_path / "bad.ckpt"))
+    assert not shell.path.exists()
+
+
+def test_two_modules_of_the_same_names_are_not_taken_for_one(tmp_path: Path) -> None:
+    twice = {f"{net}.trunk.1.weight": torch.ones(5, 6) for net in ("student", "teacher")}
+    torch.save(twice | {"student.trunk.1.bias": torch.ones(5)}, tmp_path / "two.pt")
+    found = begun(init_from=str(tmp_path / "two.pt"))
+    assert torch.equal(found["trunk.1.bias"], torch.ones(5))
+    assert torch.equal(found["trunk.1.weight"], begun()["trunk.1.weight"])
