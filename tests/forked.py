@@ -4,6 +4,7 @@ import atexit
 import multiprocessing
 import os
 import pkgutil
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,18 @@ VELES_RUN = (sys.executable, "-m", "runner")
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.preloaded"])
 
-MAINS = {"veles-run": "runner.cli.run:main", "veles-snapshots": "runner.cli.shelf.app:main"}
+MAINS = {"veles-run": "runner.cli.run:main", "veles-snapshots": "runner.cli.shelf.app:main", "python": "tests.forked:script"}
 """The functions that the commands call."""
+
+
+def script() -> None:
+    """Runs a script or a module, as `python FILE ARGUMENTS` and `python -m MODULE ARGUMENTS` do."""
+    del sys.argv[0]
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def _interpreter(environment: Mapping[str, str]) -> dict[str, str]:
