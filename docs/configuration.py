@@ -109,9 +109,11 @@ type both is an error.
 optimizer: {_target_: torch.optim.AdamW, lr: 0.001}
 ```
 
-    veles-run mnist optimizer=adamw optimizer.lr=0.002
-    veles-run mnist optimizer._target_=torch.optim.NAdam
-    veles-run mnist 'optimizer={_target_: torch.optim.AdamW, lr: 0.001}'
+```sh
+veles-run mnist optimizer=adamw optimizer.lr=0.002
+veles-run mnist optimizer._target_=torch.optim.NAdam
+veles-run mnist 'optimizer={_target_: torch.optim.AdamW, lr: 0.001}'
+```
 
 Snapshots with modules of torch load as they are. Your own modules load if your conf file names them, or with
 `restore.trusted=[my_module]`.

@@ -58,7 +58,7 @@ def slurm(tmp_path: Path) -> Slurm:
 
 def typed(of: str) -> list[str]:
     """Returns what the docs hand to the script, for a small network."""
-    (line,) = (line for line in DOCS.splitlines() if line.startswith("    sbatch") and of in line)
+    (line,) = (line for line in DOCS.splitlines() if line.startswith("sbatch ") and of in line)
     words = shlex.split(line.partition("requeue.sh")[2])
     return [word.replace("conf=mnist", SMALL) for word in words]
 

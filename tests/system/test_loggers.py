@@ -74,7 +74,7 @@ def test_a_snapshot_names_no_logger(veles_run: Run, tmp_path: Path) -> None:
 
 def test_the_logger_on_the_page(veles_run: Run, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "loggers.md").read_text()
-    (code,) = re.findall(r"<!-- example: begin -->\n```python\n# lines.py\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"`lines.py`:\n\n```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "lines.py").write_text(code)
     veles_run(*BASE, "decision.max_epochs=1", "logger=[lines.Lines,tensorboard]", "hydra.run.dir=out")
     lines = (tmp_path / "out" / "lines.txt").read_text().splitlines()
