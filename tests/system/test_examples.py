@@ -34,9 +34,9 @@ def test_a_script_is_interrupted_and_continues_identically(script: str, tmp_path
     assert subprocess.run(command, cwd=halves, capture_output=True, text=True, check=True).stdout == expected
 
 
-def test_the_workflow_in_the_readme(tmp_path: Path) -> None:
-    readme = (EXAMPLES.parent / "README.md").read_text()
-    (tmp_path / "counting.py").write_text(re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1])
+def test_the_script_in_the_documentation(tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs" / "workflows.md").read_text()
+    (tmp_path / "counting.py").write_text(re.search(r"`counting.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1])
     subprocess.run([sys.executable, "counting.py"], cwd=tmp_path, check=True, capture_output=True)
     found = sorted(path.name for path in (tmp_path / "snapshots").glob("counting_[0-9]*"))
     assert found == [f"counting_{number}.5.pickle.gz" for number in (100, 1000, 200, 300, 400, 500, 600, 700, 800, 900)]
