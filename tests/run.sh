@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need, and runs them: ruff, strict type checking of runner/, pytest. Arguments go to pytest.
+# Installs what the tests need, and runs them: ruff, spelling, strict type checking of runner/, pytest. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +23,7 @@ venv=${VENV:-.venv-test}
 export OMP_NUM_THREADS=1
 "$venv/bin/ruff" format --check .
 "$venv/bin/ruff" check .
+"$venv/bin/codespell"
 "$venv/bin/mypy"
 # In a process for each core; the tests of a file stay together, since they share what is slow to make. The order stays as it is: the
 # many quick ones come last, so that no process is left alone with a slow one.
