@@ -9,13 +9,15 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+import torch
+
 from runner import passwords
-from runner.graph import Workflow
+from runner.graph import Unit, Workflow
 from runner.snapshots.kept_code import LIMIT, ORIGIN, KeptCode, file_of
 from runner.snapshots.unpickling.soundness import all_units
 
@@ -39,8 +41,8 @@ def versions() -> dict[str, str]:
 
 
 def code(workflow: Workflow) -> dict[str, str]:
-    """Returns the SHA-256 of the source of each module that defines a unit of the workflow."""
-    names = sorted({type(unit).__module__ for unit in [workflow, *workflow.units]})
+    """Returns the SHA-256 of the source of each module that defines a unit of the workflow, or what a unit is made of."""
+    names = sorted({type(unit).__module__ for unit in [workflow, *workflow.units]} | set(filter(_is_own, _modules(workflow))))
     return {name: digest for name in names if (module := sys.modules.get(name)) and (digest := _source_digest(module))}
 
 
@@ -63,8 +65,9 @@ def _source(module: ModuleType) -> bytes | None:
 def kept_code(workflow: Workflow, conf: str | None) -> KeptCode | None:
     """Returns the user's own code that a workflow is made of; None if there is none.
 
-    That is the source of each module that defines a class of one of its units, and is neither veles-run's, nor Python's, nor
-    of an installed package; of packages, their `__init__`; and the conf file, if it is the user's.
+    That is the source of each module that defines a class of one of its units, or of what a unit holds, such as a network of
+    torch or an optimizer, and is neither veles-run's, nor Python's, nor of an installed package; of packages, their
+    `__init__`; and the conf file, if it is the user's.
 
     Args:
         workflow: the workflow.
@@ -97,9 +100,24 @@ def kept_code(workflow: Workflow, conf: str | None) -> KeptCode | None:
 
 
 def _own_modules(workflow: Workflow) -> list[str]:
-    """Returns the user's modules that define a class of a unit, each after the packages that it is in."""
-    names = sorted({cls.__module__ for unit in all_units(workflow) for cls in type(unit).__mro__})
+    """Returns the user's modules that define what a workflow is made of, each after the packages that it is in."""
+    names = sorted(_modules(workflow))
     return [name for name in dict.fromkeys(part for module in names for part in (*_parents(module), module)) if _is_own(name)]
+
+
+def _modules(workflow: Workflow) -> set[str]:
+    """Returns the names of the modules that define the classes of the units and of what these hold."""
+    held = {type(value) for unit in all_units(workflow) for value in (unit, *_held(unit))}
+    return {base.__module__ for cls in held for base in cls.__mro__}
+
+
+def _held(unit: Unit) -> Iterator[object]:
+    """Yields what a unit holds; of a network of torch, the networks within it, too."""
+    for value in vars(unit).values():
+        if isinstance(value, torch.nn.Module):
+            yield from value.modules()
+        else:
+            yield value
 
 
 def _parents(module: str) -> list[str]:

@@ -103,6 +103,7 @@ class Snapshotter(Unit):
     key_: Key | None
     code_: KeptCode | None
     code_digest_: str | None
+    digests_: dict[str, str] | None
     passive_: bool
 
     def __init__(
@@ -138,6 +139,7 @@ class Snapshotter(Unit):
         self.key_ = None
         self.code_ = None
         self.code_digest_ = None
+        self.digests_ = None
         self.passive_ = False
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
@@ -187,7 +189,6 @@ class Snapshotter(Unit):
             )
         self.store.prepare()
         self._deliver()
-        self._collect_code()
 
     def _deliver(self) -> Mapping[str, str]:
         """Delivers the snapshots that wait in the spool; returns their new locations by UUID."""
@@ -204,6 +205,7 @@ class Snapshotter(Unit):
 
     def _take_if_due(self, stopping: bool) -> None:
         assert self.workflow is not None
+        self._collect_code()  # now, and not when somebody waits for a snapshot: git may be asked
         launcher = self.workflow.launcher
         if stopping:
             log.info("%s: taking a snapshot and stopping", launcher.stop_reason)
@@ -283,6 +285,7 @@ class Snapshotter(Unit):
         """Captures a snapshot, which is then written in the background."""
         assert self.workflow is not None
         self._wait()
+        self._collect_code()
         self.workflow.check_state()
         began = time.monotonic()
         settings, store = self.settings, self.store
@@ -338,8 +341,11 @@ class Snapshotter(Unit):
             log.error("No snapshot: %s; the run goes on", error)
 
     def _collect_code(self) -> None:
-        """Collects the user's own code, once for each process."""
+        """Collects the user's own code and what tells it, once for each process, when all units have made what they hold."""
         assert self.workflow is not None
+        if self.digests_ is not None:
+            return
+        self.digests_ = provenance.code(self.workflow)
         if self.settings.keep_code:
             launcher = self.workflow.launcher
             self.code_ = provenance.kept_code(self.workflow, launcher.provenance().get("conf") if launcher else None)
@@ -407,7 +413,7 @@ class Snapshotter(Unit):
             previous=self.written_.figures() if self.written_ else None,
             time=utc_now(after=self.last_time),
             versions=provenance.versions(),
-            code=provenance.code(workflow),
+            code=self.digests_ or {},
             kept_code=self.code_digest_,
             **workflow.progress(),
             **(launcher.provenance() if launcher else {}),

@@ -145,6 +145,50 @@ def test_kept_told_extracted_and_run(project: Path, veles_run: Run) -> None:
     assert not [*project.glob("without/.*.code")]
 
 
+NETWORK = """
+import torch
+from blocks import Block
+
+class Net(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Linear(2, 4), Block())
+"""
+LEARNING = """
+loader: {name: table, data_file: t.csv, label: label, validation_ratio: 0.25}
+layers: {net: {_target_: net.Net}, out: {_target_: torch.nn.Linear, in_features: 4, out_features: 2}}
+loss: {_target_: losses.Loss}
+optimizer: {_target_: steps.Steps, lr: 0.1}
+decision: {max_epochs: 1}
+snapshotter: {directory: snapshots}
+seed: 1
+"""
+OWN = {
+    "blocks": "import torch\n\nclass Block(torch.nn.Module):\n    def forward(self, x):\n        return x.tanh()\n",
+    "losses": "import torch\n\nclass Loss(torch.nn.CrossEntropyLoss):\n    pass\n",
+    "net": NETWORK,
+    "steps": "import torch\n\nclass Steps(torch.optim.SGD):\n    pass\n",
+}
+
+
+def test_the_code_of_networks_losses_and_optimizers_is_the_runs_own(tmp_path: Path, veles_run: Run) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "own.yaml").write_text(LEARNING)
+    (tmp_path / "t.csv").write_text("a,b,label\n" + "".join(f"{n % 7},{n % 5},{n % 2}\n" for n in range(40)))
+    for name, source in OWN.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    veles_run("conf=own")
+    assert [row["file"] for row in json.loads(shelf(tmp_path, "code", "latest", "--json"))["files"]] == [f"{n}.py" for n in OWN]
+    same = ("conf=own", "snapshot=latest", "restore.trusted=[blocks]")
+    used = [(*same, "mode=evaluate"), (*same, "mode=predict", "data=t.csv", "output=o.csv"), (*same, "decision.max_epochs=2")]
+    for typed in used[:2]:
+        assert "code has changed" not in veles_run(*typed).stdout
+    for name in OWN:
+        (tmp_path / f"{name}.py").write_text(OWN[name].replace("tanh", "relu") + "\n# changed\n")
+    for typed in used:
+        (told,) = (line for line in veles_run(*typed).stdout.splitlines() if "code has changed" in line)
+        assert all(f"{name} +" in told for name in OWN)
+
+
 def test_the_script_that_runs_is_not_imported_again() -> None:
     before = sys.modules["__main__"], [*sys.meta_path]
     with kept_modules.apart():
