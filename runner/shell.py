@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterable
 
 
 def quote(word: str) -> str:
     r"""Returns the word as a shell takes it: one with a tab or another character that cannot be shown as `$'a\tb'`.
 
-    This form is known to bash, zsh and ksh.
+    This form is known to bash, zsh and ksh. What standard output has no letters for cannot be shown.
     """
-    return shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escaped, word))}'"
+    return shlex.quote(word) if _is_shown(word) else f"$'{''.join(map(_escaped, word))}'"
 
 
 def join(words: Iterable[str]) -> str:
@@ -19,12 +20,21 @@ def join(words: Iterable[str]) -> str:
     return " ".join(map(quote, words))
 
 
+def _is_shown(text: str) -> bool:
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return text.isprintable()
+
+
 def _escaped(character: str) -> str:
     if character in "\\'":
         return f"\\{character}"
-    if character.isprintable():
+    if _is_shown(character):
         return character
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a path that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return f"\\u{code:04x}" if 0x80 <= code <= 0xFF else repr(character)[1:-1]  # `\\x80` and above would be bytes
+    if character < "\x80":
+        return repr(character)[1:-1]
+    # As bytes: what `\u` makes of a character depends on the locale of the shell.
+    errors = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode(errors=errors))

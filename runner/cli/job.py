@@ -16,10 +16,11 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from runner import build, passwords, places, signals
 from runner import config as schema
-from runner.checks import known
+from runner.checks import first_line, known
 from runner.cli import (
     authority,
     closing,
@@ -64,6 +65,7 @@ from runner.use.sources import STANDARD
 
 log = logging.getLogger(__name__)
 
+_UNREAD = "some of the data could not be read"
 _TRACEBACK = "traceback: "
 _NOT_EXACT = "does not have a deterministic implementation"
 """What torch says of an operation whose results on a GPU differ from time to time."""
@@ -74,10 +76,15 @@ CHECKED_AT_ONCE = ("decision", "metrics", "snapshotter")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: what sweeps minimize, such as the best validation error, and the exit code of the process."""
+    """How a job ended: what sweeps minimize, such as the best validation error, and the exit code of the process.
+
+    Attributes:
+        fault: what an exit code of 1 says.
+    """
 
     error: float | None
     exit_code: int = 0
+    fault: str = "a snapshot could not be written"
 
 
 def run(node: DictConfig) -> Outcome:
@@ -124,9 +131,9 @@ def _job(node: DictConfig, request: Request) -> Outcome:
         if node.mode is not Mode.train:
             _warn_of_new_code(restored, node.mode)
         if node.mode is Mode.predict:
-            return Outcome(None, using.predict(restored, node, request))
+            return Outcome(None, using.predict(restored, node, request), _UNREAD)
         if node.mode is Mode.evaluate:
-            return Outcome(*evaluating.evaluate(restored, node, request))
+            return Outcome(*evaluating.evaluate(restored, node, request), _UNREAD)
         return _resume(restored, node, request, claims)
 
 
@@ -296,6 +303,8 @@ def failure(error: BaseException) -> RunnerError:
     One of ours that the user's own class has raised says all that is needed: the class meant it to be shown.
     """
     place = places.of(error)
+    if isinstance(error, InterpolationResolutionError) and place is None:
+        return ConfigError(f"{error.full_key}: {first_line(error)}")
     if isinstance(error, RunnerError):
         is_foreign = error.__cause__ is not None and (place is not None or isinstance(error, RunError))
         if not is_foreign or any(note.startswith(_TRACEBACK) for note in getattr(error, "__notes__", ())):

@@ -51,6 +51,8 @@ _HINT = (
     "a password on the command line is seen by whoever lists processes, and is not kept with the run;"
     " DSN=name or '${oc.env:VELES_ODBC}' in its place is not"
 )
+_SAYS_WHAT = ("conf=", "snapshot=", "workflow.", "sweep=", "hydra")
+"""How an argument begins that says, or may have Hydra say, what the jobs of a sweep are."""
 _NOT_HERE = ("-cp", "-cn", "-cd", "--config-path", "--config-name", "--config-dir")
 """Flags of Hydra that name a primary configuration, which is the program's own, or a folder, which printed commands lack."""
 _LAUNCHERS = {"joblib": "hydra-joblib-launcher", "submitit": "hydra-submitit-launcher"}
@@ -157,6 +159,8 @@ def _arguments(typed: Sequence[str]) -> list[str]:
         print(" ".join(completion.choices(os.environ.get("COMP_LINE", ""))))
         raise SystemExit(0)
     arguments = groups.settled(arguments)
+    if flags.multirun and not any(argument.lstrip("+").startswith(_SAYS_WHAT) for argument in arguments):
+        raise ConfigError(f"conf=NAME says what to run; known: {known(conf_files.options(conf_files.CONF))}")
     if any(argument.startswith(f"{overrides.FOLDER}=") for argument in arguments):
         from runner.cli import sweep_finding
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
 from runner.cli import sweep_end
 from runner.cli.sweep_running import Running, check
 from runner.cli.sweeping import typed
 from runner.cli.sweeping.jobs import Folders, Job, Plan
+from runner.errors import ConfigError
 
 
 def sweep(running: Running, arguments: Sequence[str], at_once: int | None) -> Sequence[Sequence[JobReturn]]:
@@ -26,6 +28,7 @@ def sweep(running: Running, arguments: Sequence[str], at_once: int | None) -> Se
         RunnerError, HydraException: a job has failed, or an argument is wrong.
     """
     overrides = OverridesParser.create(config_loader=running.context.config_loader).parse_overrides(list(arguments))
+    _check_values(overrides)
     (combinations,) = BasicSweeper.split_arguments(overrides, None)
     with running.begun(arguments):
         plan = _plan(running, arguments, combinations)
@@ -37,6 +40,18 @@ def sweep(running: Running, arguments: Sequence[str], at_once: int | None) -> Se
             check(returned[-1], ())
         check((), plan.failed)
     return returned
+
+
+def _check_values(overrides: Sequence[Override]) -> None:
+    for override in overrides:
+        typed = str(override.input_line).lstrip("+")
+        if override.is_interval_sweep():
+            raise ConfigError(
+                f"{typed}: an interval has no end of values: choice(...) or range(...) has, and"
+                " hydra/sweeper=optuna searches in intervals"
+            )
+        if override.is_sweep_override() and next(override.sweep_iterator(), None) is None:
+            raise ConfigError(f"{typed} has no values, so there is no job")
 
 
 def _plan(running: Running, arguments: Sequence[str], combinations: Sequence[Sequence[str]]) -> Plan:

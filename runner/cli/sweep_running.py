@@ -14,6 +14,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from runner.cli import sweep_stop, sweeps
 from runner.cli.console import is_quiet
@@ -27,6 +28,7 @@ from runner.config.sweeping import SweepSeed
 from runner.errors import ConfigError, RunError, RunInUseError
 from runner.snapshots.stores.holder import Holder
 from runner.snapshots.stores.lock import locked
+from runner.use.sources import STANDARD
 
 SUBDIR, NUMBER = "hydra.sweep.subdir", "${hydra.job.num}"
 """What a job's folder is called by, and its number within that."""
@@ -58,6 +60,7 @@ class Running:
             settings |= {"initializer": sweep_stop.end_with, "initargs": (os.getpid(),)}
         written: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
         self._pattern = str(written["subdir"])
+        self._taken = set[tuple[str, str]]()
 
     @contextmanager
     def begun(self, arguments: Sequence[str]) -> Iterator[Record]:
@@ -67,11 +70,13 @@ class Running:
             arguments: what is typed for the jobs.
 
         Raises:
-            ConfigError: the conf file has changed since the sweep began.
+            ConfigError: the conf file has changed since the sweep began, or the folder cannot be made.
             RunInUseError: another process goes on with the sweep.
-            OSError: the folder cannot be made.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"hydra.sweep.dir={str(self.folder)!r} cannot be made: {error.strerror}") from error
         with _alone(self.folder):
             record = self._record(arguments)
             record.write(self.folder)
@@ -104,8 +109,24 @@ class Running:
             return ()
         batch = [self._placed(job) for job in jobs]
         for overrides in batch:
-            self.context.config_loader.load_sweep_config(self.config, list(overrides))
+            self._check_own(self.context.config_loader.load_sweep_config(self.config, list(overrides)))
         return self._launcher.launch(batch, initial_job_idx=0)
+
+    def _check_own(self, config: DictConfig) -> None:
+        """Checks that a job writes what no other job of the sweep does: else the last one would be all that is left.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        folder, output = _resolved(config.hydra.sweep, "subdir"), _resolved(config, "output")
+        if folder is not None and (folder in ("", "..") or Path(folder).name != folder):
+            raise ConfigError(f"{SUBDIR}={self._pattern} must be the name of a folder in that of the sweep, such as {NUMBER}")
+        for key, value, other in ((SUBDIR, folder, f"'{NUMBER}'"), ("output", output, "'${data}.csv' where data vary")):
+            if value is None or value == STANDARD:
+                continue
+            if (key, value) in self._taken:
+                raise ConfigError(f"{key}={value} is the same for two jobs, and each needs its own: {key}={other}")
+            self._taken.add((key, value))
 
     def tell(self, plan: Plan, count: int) -> None:
         """Says how much of a sweep that goes on is left."""
@@ -129,6 +150,14 @@ class Running:
         else:
             place = f"{SUBDIR}='{self._pattern.replace(NUMBER, job.name)}'"
         return [*job.overrides, place]
+
+
+def _resolved(config: DictConfig, key: str) -> str | None:
+    """Returns the text of a key; None if there is none, or it is known only when the job begins."""
+    try:
+        return None if config[key] is None else str(config[key])
+    except OmegaConfBaseException:
+        return None
 
 
 @contextmanager

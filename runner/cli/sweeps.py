@@ -81,7 +81,9 @@ def _job_of_a_sweep(config: Any, run: Callable[[], Outcome]) -> float | None:
             outcome = run()
         log.info("Job %s: %s", name, _ended(read_result(result.parent) or {}), extra=OF_SWEEP)
         if outcome.exit_code == RunError.exit_code:
-            raise RunError("a snapshot could not be written")
+            raise RunError(outcome.fault)
+        if not result.exists():  # nothing was trained
+            MetricsFile(result.parent).finish({"status": "finished"})
     except BaseException as error:
         if not isinstance(error, Exception) and not places.is_users(error):
             raise

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from runner import signals
 from runner.checks import within
-from runner.cli import console, run_folder
+from runner.cli import console, run_folder, source
 from runner.cli.request import Request, keys_of
 from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
@@ -79,11 +79,14 @@ def network_of(restored: Restored, node: DictConfig, request: Request) -> tuple[
     if not isinstance(workflow, StandardWorkflow):
         raise ConfigError(f"mode={node.mode.value}: {workflow!r} is no network, which alone can be given data")
     run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
-    for key in keys_of(request.scoring_overrides):
-        if key != HEADER:
-            raise ConfigError(
-                f"{key} cannot change with mode={node.mode.value} and data=..., which takes the snapshot as it is"
-            )
+    typed = request.scoring_overrides
+    if set(keys_of(typed)) - {HEADER}:
+        before = source.snapshot_config(restored, node, request)
+        for key in source.differing(before, source.overridden(before, typed, node)):
+            if key != HEADER:
+                raise ConfigError(
+                    f"{key} cannot change with mode={node.mode.value} and data=..., which takes the snapshot as it is"
+                )
     if HEADER in request.typed_keys:
         workflow.loader.score_with(header=node.loader.header)
     launcher = Launcher(device=node.device)
