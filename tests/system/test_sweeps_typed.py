@@ -1,0 +1,56 @@
+"""What is typed for a sweep and cannot be meant so is one line, before any job begins; what jobs write is theirs alone."""
+
+from pathlib import Path
+
+import pandas
+import pytest
+
+from tests.conftest import Run
+from tests.system.test_evaluate import CONF, write_table
+
+SWEEP = ("-m", "conf=c", "seed=1,2", "report=false")
+PREDICT = ("-m", "conf=c", "mode=predict", "snapshot=latest", "report=false")
+REFUSED = {
+    (*SWEEP, "hydra.sweep.subdir=all"): "hydra.sweep.subdir=all is the same for two jobs",
+    (*SWEEP, "hydra.sweep.subdir=e_${decision.max_epochs}"): "hydra.sweep.subdir=e_2 is the same for two jobs",
+    (*SWEEP, "hydra.sweep.subdir=..", "hydra.sweeper.max_batch_size=1"): "hydra.sweep.subdir=.. must be the name of a folder",
+    (*SWEEP, "hydra.sweep.subdir=a/${seed}"): "hydra.sweep.subdir=a/${seed} must be the name of a folder",
+    (*SWEEP, "hydra.sweep.dir=tr.csv"): "hydra.sweep.dir='tr.csv' cannot be made: File exists",
+    (*SWEEP[:2], "seed=range(1,1)"): "seed=range(1,1) has no values",
+    (*SWEEP[:2], "layers.fc1.learning_rate=interval(0,1)"): "layers.fc1.learning_rate=interval(0,1): an interval has no end",
+    ("-m",): "conf=NAME says what to run; known: c, ",
+    ("-m", "decision.max_epochs=1,2"): "conf=NAME says what to run; known: c, ",
+    (*PREDICT, "data=va.csv,other.csv", "output=o.csv"): "output=o.csv is the same for two jobs",
+}
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "c.yaml").write_text(CONF)
+    for number, (name, rows) in enumerate({"tr": 200, "va": 60, "other": 50}.items(), 1):
+        write_table(tmp_path / f"{name}.csv", number, rows)
+    return tmp_path
+
+
+def test_what_cannot_be_meant_is_one_line(veles_run: Run, tables: Path) -> None:
+    for typed, expected in REFUSED.items():
+        (line,) = veles_run(*typed, code=2).stderr.splitlines()
+        assert line.startswith(f"veles-run: {expected}"), typed
+    assert not (tables / "snapshots").exists()
+
+
+def test_each_job_predicts_into_a_file_of_its_own(veles_run: Run, tables: Path) -> None:
+    veles_run("conf=c", "seed=1")
+    (tables / "bad.csv").write_text("a,b\n1,2\n3,x\n")
+    done = veles_run(
+        *PREDICT, "seed=1", "data=va.csv,other.csv,bad.csv", "output=${data}.out.csv", "hydra.sweep.dir=there", code=1
+    )
+    (line,) = done.stderr.splitlines()
+    assert "data=bad.csv" in line
+    assert line.endswith(": some of the data could not be read")
+    made = [pandas.read_csv(tables / f"{name}.csv.out.csv")["class"].isna() for name in ("va", "other", "bad")]
+    assert [(len(empty), sum(empty)) for empty in made] == [(60, 0), (50, 0), (2, 1)]
+    assert list(pandas.read_csv(tables / "there" / "sweep.csv")["status"]) == ["finished", "finished", "failed"]
+    for again in (*PREDICT, "output=${nothing}"), (*PREDICT, "output=${seed"):
+        assert "output" in veles_run(*again, "data=va.csv,other.csv", code=2).stderr
