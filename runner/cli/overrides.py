@@ -62,9 +62,11 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments as Hydra takes them, flags behind the rest.
 
     Raises:
-        ConfigError: `snapshot` or the conf is given more than once, or `--snapshot` without a value.
+        ConfigError: `snapshot` or the conf is given more than once, `--snapshot` without a value, or a path begins with `~`.
     """
     typed, flags = split(arguments)
+    for argument in typed:
+        _check_home(argument)
     typed = [f"{FOLDER}={text[len(SWEEP) :]}" if text.startswith(SWEEP) else text for text in typed]
     result = [_hydra_override(_concealed(argument if _is_override(argument) else _named(argument))) for argument in typed]
     confs = [argument for argument in result if argument.startswith("conf=")]
@@ -76,6 +78,14 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     if sources and not sources[0].partition("=")[2].strip():
         raise ConfigError("snapshot= names no snapshot: snapshot=FILE, snapshot=latest or snapshot=auto")
     return [*result, *flags]
+
+
+def _check_home(argument: str) -> None:
+    """Raises a ConfigError for `~` where no shell puts a folder in its place: a folder of that name would be made."""
+    value = argument.partition("=")[2] or argument
+    if value.startswith("~/"):
+        where = argument.removesuffix(value)
+        raise ConfigError(f"{where}{value!r} begins with ~, for which only a shell puts a folder: type {where}$HOME/...")
 
 
 def repeated(arguments: Sequence[str]) -> dict[str, list[str]]:

@@ -298,6 +298,10 @@ def _message(error: Exception) -> str:
             f"{found[1]} has several values: --multirun runs each of them, KEY=[A,B] is a list, KEY=\\'A,B\\' a text, and a"
             " number has a decimal point"
         )
+    if found := re.match(r"(\S+) appears more than once in the final defaults list", str(error)):
+        return (
+            f"{found[1]} is chosen twice in defaults lists: '- override {found[1]}: NAME', below the others, changes a choice"
+        )
     if found := re.match(r"Could not delete from config. '([^']*)' does not exist", str(error)):
         return f"~{found[1]}: {found[1]} is not set, so there is nothing to take away"
     if isinstance(error, InterpolationResolutionError):
@@ -312,14 +316,14 @@ def _of_override(message: str, cause: OmegaConfBaseException) -> str | None:
     found = re.match(r"Error merging override (\+*~?([^=]*)=?(.*))", message)
     if found is None:
         return None
-    typed, key, value = found.groups()
+    typed, key, value = found[1].lstrip("+"), *found.groups()[1:]
     reason = str(cause)
     is_section = any(other.startswith(f"{key}.") for other in all_keys())
     if "is not a ListConfig, list or tuple" in reason:
         return f"{typed}: {key} is a list: {key}=[{value}]"
     if "does not support deletion" in reason:
         return f"{typed}: {key} always has a value, so it cannot be taken away: {key}=null unsets it, where nothing is a value"
-    if is_section and ("is not a subclass of" in reason or "is not Optional" in reason):
+    if " to Dict[" in reason or (is_section and ("is not a subclass of" in reason or "is not Optional" in reason)):
         return f"{typed}: {key} is a section with keys of its own: {key}.KEY=VALUE"
     return f"{typed}: {key} needs a value, and null is none" if "is not Optional" in reason else None
 

@@ -49,6 +49,8 @@ def check_folder(key: str, folder: str) -> Path:
 
 def seen_from(path: Path) -> str:
     """Returns where a relative path is looked for, for messages: a run may be resumed in another folder."""
+    if path.parts[:1] == ("~",):
+        return ": only a shell puts a folder for ~; ${oc.env:HOME}/... names it in a conf file"
     return "" if path.is_absolute() else f" (in {str(Path.cwd())!r})"
 
 

@@ -99,7 +99,10 @@ def test_a_name_that_is_a_number_is_text() -> None:
         ),
         ("fc1", "layers='fc1' must be a mapping from names to settings, or a list"),
         (7, "layers=7 must be a mapping"),
-        ({"a": {"type": "all2all"}}, "layers.a: output_sample_shape=None must be a positive integer, or a list of such"),
+        (
+            {"a": {"type": "all2all"}},
+            "layers.a: output_sample_shape is missing: it must be a positive integer, or a list of such",
+        ),
         (
             {"a": {"type": "softmax", "output_sample_shape": 3, "learning_rate": "x"}},
             "layers.a.learning_rate='x' is wrong: Value 'x'",
@@ -157,7 +160,7 @@ def test_relu_in_veles_form_is_refused(arrow: str) -> None:
 
 @pytest.mark.parametrize("shape", [0, -1, 1.5, "x", True, [], [3, 0], [2, True], None])
 def test_a_wrong_shape_is_refused(shape: object) -> None:
-    with pytest.raises(ConfigError, match=r"output_sample_shape=.* must be a positive integer, or a list of such"):
+    with pytest.raises(ConfigError, match=r"output_sample_shape.* must be a positive integer, or a list of such"):
         All2AllForwardConfig(output_sample_shape=shape)
 
 

@@ -159,6 +159,8 @@ def _checked(where: str, schema: type, values: dict[str, Any]) -> dict[str, Any]
         try:
             OmegaConf.update(node, key, value)
         except MISFITS as error:
+            if value is None:
+                raise ConfigError(f"{where}.{key} needs a value, and null is none") from error
             raise ConfigError(f"{where}.{key}={value!r} is wrong: {first_line(error)}") from error
     try:
         OmegaConf.to_object(node)

@@ -35,7 +35,8 @@ class All2AllForwardConfig(InitializationConfig):
         shape = self.output_sample_shape
         sizes = shape if isinstance(shape, list | tuple) else [shape]
         if not sizes or not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
-            raise ConfigError(f"output_sample_shape={shape!r} must be a positive integer, or a list of such")
+            given = " is missing: it" if shape is None else f"={shape!r}"
+            raise ConfigError(f"output_sample_shape{given} must be a positive integer, or a list of such")
 
 
 @dataclass(kw_only=True)

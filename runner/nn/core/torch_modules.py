@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -34,6 +36,8 @@ def made(where: str, settings: Mapping[str, Any], generator: Stream) -> torch.nn
         except Exception as error:
             if isinstance(places.cause(error), ImportError):
                 find(f"{where}.{TARGET}", target)  # says which part of the name is wrong
+            if isinstance(sys.modules.get(target), ModuleType):
+                raise ConfigError(f"{where}.{TARGET}={target} is a module, and no class: type {target}.NAME") from error
             raise ConfigError(f"{where}: {target} cannot be made: {places.told(error)}") from error
     if not isinstance(module, torch.nn.Module):
         raise ConfigError(f"{where}.{TARGET}={target} is not a torch.nn.Module")

@@ -411,8 +411,8 @@ class FullBatchLoader(NetworkUnit):
             return
         if not self.allow_changed_data_ and not self.only_scored_:
             raise SnapshotMismatchError(
-                f"the data that {self!r} loads are not those of the snapshot: resuming needs the same data set"
-                " (restore.allow_changed_data=true goes on with these)"
+                f"the data that {self!r} loads are not those of the snapshot ({self._changes(samples)}): resuming needs the"
+                " same data set (restore.allow_changed_data=true goes on with these)"
             )
         shape = next(iter(samples.values())).data.shape[1:] if samples else self.sample_shape
         if shape != self.sample_shape:
@@ -425,6 +425,12 @@ class FullBatchLoader(NetworkUnit):
                 " an epoch can go on with them"
             )
         log.warning("The data are not those of the snapshot (restore.allow_changed_data=true): the run goes on with them")
+
+    def _changes(self, samples: dict[int, Samples]) -> str:
+        """Says in what the data differ from those of the run so far, as far as the run knows."""
+        pairs = zip(SPLIT_NAMES, _lengths(samples), self.split_lengths, strict=True)
+        lengths = [f"{name} {now} samples instead of {was}" for name, now, was in pairs if now != was]
+        return ", ".join(lengths) or "as many samples, of other values or in another order"
 
 
 def _lengths(samples: dict[int, Samples]) -> list[int]:

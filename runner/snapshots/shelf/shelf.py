@@ -124,7 +124,9 @@ def _file(name: str) -> Entry:
     errors: list[SnapshotError] = []
     for entry in FileTree(name).list(lambda where, error: errors.append(error)):
         return entry
-    raise next(iter(errors), SnapshotNotFoundError(f"{name!r} is no snapshot"))
+    if errors:
+        raise type(errors[0])(f"{name!r}: {errors[0]}") from errors[0]
+    raise SnapshotNotFoundError(f"{name!r} is no snapshot")
 
 
 def _located(store: Store, location: str) -> Entry:

@@ -157,10 +157,12 @@ def changing(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_data_that_are_not_those_of_the_snapshot_are_refused(changing) -> None:
-    with pytest.raises(
-        SnapshotMismatchError, match=r"the data that Changing\('loader'\) loads are not those .*allow_changed_data"
-    ):
+    refused = r"the data that Changing\('loader'\) loads are not those of the snapshot \(%s\).*allow_changed_data"
+    with pytest.raises(SnapshotMismatchError, match=refused % "as many samples, .*"):
         changing(0, seed_of_data=2).initialize()
+    lengths = BlobsLoader.sizes
+    with pytest.raises(SnapshotMismatchError, match=refused % f"train 7 samples instead of {lengths[TRAIN]}"):
+        changing(0, sizes=lengths | {TRAIN: 7}).initialize()
 
 
 def test_data_that_changed_can_be_allowed_and_keep_the_normaliser(changing, caplog: pytest.LogCaptureFixture) -> None:
