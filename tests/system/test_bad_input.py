@@ -55,6 +55,8 @@ CASES = {
     "a folder as snapshot": (["snapshot=conf"], "'conf' is a folder, not a snapshot: name a file in it"),
     "latest in a missing folder": (["snapshot=latest", "snapshotter.directory=/no"], "no snapshot of 'mnist_small' in /no"),
     "minibatch on resume": (["snapshot=last", "loader.minibatch_size=7"], "loader.minibatch_size cannot change on resume"),
+    "a layer taken away on resume": (["snapshot=last", "~layers.fc1"], "~layers.fc1: what a snapshot has cannot be taken away"),
+    "a snapshot on the web": (["snapshot=http://host//a.gz"], "'http://host//a.gz': there is no store for http://; known: "),
     "a score without samples": (["snapshot=unvalidated", "mode=evaluate"], "has no validation set to score it on"),
     "no layers": (["conf=none"], "layers is empty: a network has at least one layer"),
     "two layers of one name": (["conf=twins"], "layers has two layers named 'a': give each its own name"),

@@ -15,7 +15,8 @@ def _check_positive(settings: Any, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if value is None or value < 1:
-            raise ConfigError(f"{name}={value} must be at least 1")
+            given = f"{name} is missing: it" if value is None else f"{name}={value}"
+            raise ConfigError(f"{given} must be at least 1")
 
 
 def spread(name: str, value: Any, length: int, minimum: int) -> tuple[int, ...]:

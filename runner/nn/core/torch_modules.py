@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from runner import places
 from runner.errors import ConfigError
@@ -43,4 +44,6 @@ def made(where: str, settings: Mapping[str, Any], generator: Stream) -> torch.nn
         raise ConfigError(f"{where}.{TARGET}={target} is not a torch.nn.Module")
     if "_parameters" not in vars(module):
         raise ConfigError(f"{where}: {target} does not call super().__init__() in its __init__: begin with it")
+    if lazy := [name for name, value in module.named_parameters() if is_lazy(value)]:
+        raise ConfigError(f"{where}: {target} leaves the shape of {lazy[0]} to its first input: type its size")
     return module

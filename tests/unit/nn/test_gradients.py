@@ -408,7 +408,7 @@ def test_shapes_that_do_not_fit_name_the_layer(kind: str, settings: dict[str, An
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"type": "conv"}, "layers.a: n_kernels=None must be at least 1"),
+        ({"type": "conv"}, "layers.a: n_kernels is missing: it must be at least 1"),
         ({"type": "conv", "n_kernels": 3, "kx": 0}, "layers.a: kx=0 must be at least 1"),
         (
             {"type": "conv", "n_kernels": 3, "padding": [1, 2]},

@@ -255,12 +255,13 @@ class Faulty(torch.nn.Module):
             return
         super().__init__()
         self.wrong = wrong
-        self.inner = torch.nn.Linear(6, 3)
+        self.inner = torch.nn.LazyLinear(3) if wrong == "lazy" else torch.nn.Linear(6, 3)
+        self.norm = torch.nn.BatchNorm1d(3) if wrong == "alone" else torch.nn.Identity()
         if wrong == "lambda":
             self.inner.shift = lambda x: x
 
     def forward(self, x: torch.Tensor) -> object:
-        y = self.inner(x.flatten(1))
+        y = self.norm(self.inner(x.flatten(1)))
         return {"none": None, "pair": (y, y), "double": y.double(), "int": y.long(), "detached": y.detach()}.get(self.wrong, y)
 
 
@@ -273,13 +274,16 @@ class Faulty(torch.nn.Module):
         ("double", r"layers.mine \(Faulty\) returns values of torch.float64, and the run has torch.float32"),
         ("int", r"layers.mine \(Faulty\) returns values of torch.int64"),
         ("detached", r"layers.mine \(Faulty\) gives a result without a gradient"),
+        ("lazy", r"layers.mine: .*Faulty leaves the shape of inner.weight to its first input"),
+        ("alone", r"layers.mine \(Faulty\) fails on a minibatch of 1: .* another loader.minibatch_size"),
         ("lambda", r"Module\('mine'\).module.inner.shift cannot be pickled"),
     ],
 )
 def test_what_is_wrong_with_a_layer_of_ones_own_names_it(wrong: str, message: str, tmp_path: Path) -> None:
     layers = {"mine": {"_target_": f"{__name__}.Faulty", "wrong": wrong}, "out": BLOBS["out"]}
+    loader = {"minibatch_size": 1} if wrong == "alone" else {}
     with pytest.raises(RunnerError, match=message):
-        trained(tmp_path, layers=layers)
+        trained(tmp_path, layers=layers, loader_config=loader)
 
 
 def test_outputs_that_labels_would_give_need_labels() -> None:
