@@ -11,7 +11,7 @@ from pathlib import Path
 PROC = Path("/proc/self/cgroup")
 MOUNT = Path("/sys/fs/cgroup")
 
-MOST_THREADS = max(1024, os.cpu_count() or 1)
+MOST_THREADS = max(256, os.cpu_count() or 1)
 """With many more, the numerical library cannot start them, and ends the process."""
 
 

@@ -372,6 +372,13 @@ def test_links_lead_to_attributes_alone(
     refused(attack(changed))
 
 
+@pytest.mark.parametrize("attribute", ["on_signal", "compression", "keep_best"])
+def test_only_units_have_links(tree: Callable[[str], Any], attribute: str) -> None:
+    changed = tree("flat")
+    state_of(changed, "snapshotter")["settings"].parts[-1][attribute] = made(own("Link"), unit(changed, "one"), "y", False)
+    refused(attack(changed), f"{attribute} is a Link")
+
+
 def test_links_lead_to_units_of_the_workflow_alone(tree: Callable[[str], Any]) -> None:
     changed, other = tree("flat"), tree("nested")
     for source in (
