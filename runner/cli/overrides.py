@@ -21,6 +21,7 @@ from runner.checks import choices, known
 from runner.cli import conf_files
 from runner.cli.typed_texts import as_typed
 from runner.config import Config
+from runner.config.schema_keys import Kind, kind
 from runner.errors import ConfigError
 from runner.snapshots.stores.location import SCHEME, concealed
 
@@ -47,6 +48,9 @@ FREE_SECTIONS = (
 
 SWEEP, FOLDER = "sweep=", "sweep.folder"
 """How the sweep that goes on is typed, and the key."""
+_MAY_BE_EMPTY = ("conf", "snapshot", "snapshotter.compression", "snapshotter.spool")
+"""Texts that may be empty, or are refused in words of their own."""
+_HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 _URLS = ("snapshot=", "snapshotter.directory=")
 """What may be a URL."""
 _FLAGS_WITH_VALUE = (
@@ -62,11 +66,13 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments as Hydra takes them, flags behind the rest.
 
     Raises:
-        ConfigError: `snapshot` or the conf is given more than once, `--snapshot` without a value, or a path begins with `~`.
+        ConfigError: `snapshot` or the conf is given more than once, `--snapshot` without a value, a path begins with `~`, or a
+            text is empty.
     """
     typed, flags = split(arguments)
     for argument in typed:
         _check_home(argument)
+        _check_empty(argument)
     typed = [f"{FOLDER}={text[len(SWEEP) :]}" if text.startswith(SWEEP) else text for text in typed]
     result = [_hydra_override(_concealed(argument if _is_override(argument) else _named(argument))) for argument in typed]
     confs = [argument for argument in result if argument.startswith("conf=")]
@@ -86,6 +92,16 @@ def _check_home(argument: str) -> None:
     if value.startswith("~/"):
         where = argument.removesuffix(value)
         raise ConfigError(f"{where}{value!r} begins with ~, for which only a shell puts a folder: type {where}$HOME/...")
+
+
+def _check_empty(argument: str) -> None:
+    """Raises a ConfigError for an empty text: `data=$FILE` without such a variable would score other data."""
+    key, is_value, value = argument.partition("=")
+    key = key.lstrip("+")
+    if not is_value or value.strip() or key in _MAY_BE_EMPTY or key.startswith("~"):
+        return
+    if key in _HYDRAS_FOLDERS or kind(key) is Kind.text:
+        raise ConfigError(f"{key}= is empty: type {key}=VALUE, or leave it out (a variable of the shell may be unset)")
 
 
 def repeated(arguments: Sequence[str]) -> dict[str, list[str]]:

@@ -41,6 +41,8 @@ except ModuleNotFoundError:
 
 def check_folder(key: str, folder: str) -> Path:
     """Returns the folder that a key names; raises a ConfigError if there is none."""
+    if not folder:
+        raise ConfigError(f"{key} is empty, and must name a folder")
     path = Path(folder)
     if not path.is_dir():
         raise ConfigError(f"{key}={folder!r} is not a folder{seen_from(path)}")

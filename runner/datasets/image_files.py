@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections import Counter
@@ -18,6 +19,7 @@ from runner.checks import first_line
 from runner.datasets.files import check_folder, foreign, needs, some
 from runner.datasets.texts import check_apart
 from runner.errors import ConfigError
+from runner.memory import memory
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +121,10 @@ def _files(folder: str) -> list[str]:
 
 def _read_all(paths: list[str], grayscale: bool, size: tuple[int, int] | None) -> Pixels:
     read = reader(grayscale, size)
+    if size is not None:
+        _check_room(len(paths), math.prod(size) * (1 if grayscale else 3), size)
     first = read(paths[0])
+    _check_room(len(paths), first.nbytes, first.shape[-2:])
     images = np.empty((len(paths), *first.shape), first.dtype)
     for number, path in enumerate(paths):
         pixels = first if number == 0 else read(path)
@@ -133,6 +138,15 @@ def _read_all(paths: list[str], grayscale: bool, size: tuple[int, int] | None) -
             raise ConfigError(f"{path!r} has values of {pixels.dtype}, and {paths[0]!r} of {first.dtype}: convert one of them")
         images[number] = pixels
     return images
+
+
+def _check_room(count: int, each: int, size: tuple[int, ...]) -> None:
+    if count * each > memory():
+        height, width = size
+        raise ConfigError(
+            f"{count} images of {height} x {width} pixels take {count * each:,} bytes, more than this machine has:"
+            " loader.image_size=[height,width] makes them smaller"
+        )
 
 
 def reader(grayscale: bool, size: tuple[int, int] | None) -> Callable[[str], Pixels]:

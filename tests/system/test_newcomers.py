@@ -94,6 +94,7 @@ class Flow(Workflow):
     "conf/nolist.yaml": "defaults: mnist_small\n",
     "conf/latin.yaml": "caf\udce9: 1\n",
     "conf/five.yaml": "layers: 5\n",
+    "conf/hollow.yaml": "loader: {name: images, data_dir: ''}\nlayers: {out: {type: softmax}}\n",
     "conf/home.yaml": "loader: {name: table, data_file: ~/a.csv, label: label}\nlayers: {out: {type: softmax}}\n",
     "conf/launcher.yaml": "defaults: [mnist_small, hydra/launcher: basic, _self_]\n",
     "conf/numbers.yaml": "loader: {name: dataset, train: {_target_: mine.Numbers}}\n"
@@ -140,6 +141,8 @@ CASES = {
     (SMALL, "decision=5"): "decision=5: decision is a section with keys of its own: decision.KEY=VALUE",
     (SMALL, "decision=null"): "decision=null: decision is a section",
     (SMALL, "loader.categories=zip"): "loader.categories is a list: loader.categories=[zip]",
+    (SMALL, "mode=evaluate", "snapshot=latest", "data="): "data= is empty: type data=VALUE, or leave it out",
+    ("hollow",): "loader.data_dir is empty, and must name a folder",
     (SMALL, "scores=x"): "veles-run: scores=x: scores is a section",
     (SMALL, "layer_defaults=5"): "veles-run: layer_defaults=5: layer_defaults is a section",
     (SMALL, "layers.fc1.learning_rate=null"): "layers.fc1.learning_rate needs a value, and null is none",

@@ -360,6 +360,13 @@ def test_shades_of_grey_and_sizes(tmp_path: Path) -> None:
     assert load(folder, CLASSES, size=(3, 4))[0].shape == (16, 3, 3, 4)
 
 
+@pytest.mark.parametrize("grayscale", [False, True])
+def test_more_pixels_than_there_is_memory_for_are_refused_at_once(grayscale: bool, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, COLORS, ".png")
+    with pytest.raises(ConfigError, match=r"1 images of 900000 x 900000 pixels take .* bytes, more than this machine has"):
+        load(folder, ["cat"], grayscale=grayscale, size=(900_000, 900_000))
+
+
 def test_hidden_files_and_clutter_are_no_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = data.write_images(tmp_path, size=2)
     expected = load(str(folder), CLASSES)
