@@ -285,7 +285,8 @@ def _message(error: Exception) -> str:
         return _with_choice_meant(str(error))
     if isinstance(error, OSError):  # of Hydra's own: it makes the folder of the run
         where = f": {error.filename!r}" if error.filename else ""
-        return f"{error.strerror or error}{where} (the run's folder is hydra.run.dir)"
+        hint = "" if Path(str(error.filename)).name == conf_files.CONF else " (the run's folder is hydra.run.dir)"
+        return f"{error.strerror or error}{where}{hint}"
     if isinstance(error, OverflowError):
         found = re.search(r"^ *full_key: (\S+)", str(error), re.MULTILINE)
         return f"{found[1] if found else 'the configuration'}: a whole number has more than 308 digits"

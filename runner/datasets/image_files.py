@@ -101,12 +101,23 @@ def _counts(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in CLUTTER
 
 
+def _refuse(error: OSError) -> None:
+    raise ConfigError(f"the folder {error.filename!r} cannot be read: {error.strerror}") from error
+
+
 def _files(folder: str) -> list[str]:
-    """Returns the images in a folder and below it, in alphabetical order."""
+    """Returns the images in a folder and below it, in alphabetical order; links to folders are followed, each folder once."""
     found: list[str] = []
     others: Counter[str] = Counter()
-    for parent, folders, names in os.walk(folder):
-        folders[:] = filter(_counts, folders)
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        # A folder itself goes before links to it.
+        folders[:] = sorted(filter(_counts, folders), key=lambda name: (os.path.islink(os.path.join(parent, name)), name))
         for name in filter(_counts, names):
             ending = os.path.splitext(name)[1].lower()
             if ending in ENDINGS:

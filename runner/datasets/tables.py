@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -131,10 +132,12 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
 
 def _instead(path: Path, ending: str) -> str | None:
     """Returns what a file is instead of what its ending says, if that can be told."""
+    own = {".parquet": b"PAR1", ".npy": b"\x93NUMPY", ".npz": b"PK"}.get(ending)
+    if own is None or not os.access(path, os.R_OK):
+        return None
     with path.open("rb") as file:
         head = file.read(32)
-    own = {".parquet": b"PAR1", ".npy": b"\x93NUMPY", ".npz": b"PK"}.get(ending)
-    return None if own is None or head.startswith(own) else foreign(head)
+    return None if head.startswith(own) else foreign(head)
 
 
 def _parquet(path: Path) -> dict[str, Column]:

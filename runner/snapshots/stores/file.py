@@ -160,9 +160,9 @@ class FileStore(Store):
 
     def keep_code(self, digest: str, data: bytes) -> None:
         path = self._code(digest)
-        if path.exists():
-            return
         with translated(WRITE, self.directory):
+            if path.exists():
+                return
             self._make_directory()
             self._replace(path, data)
 

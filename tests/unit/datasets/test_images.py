@@ -360,6 +360,24 @@ def test_shades_of_grey_and_sizes(tmp_path: Path) -> None:
     assert load(folder, CLASSES, size=(3, 4))[0].shape == (16, 3, 3, 4)
 
 
+def test_links_to_folders_are_followed_each_folder_once(tmp_path: Path) -> None:
+    """As torchvision does; a folder that links to itself ends nothing."""
+    for place in ("there/deep", "data/cat/own", "data/dog"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.fromarray(BYTES[..., :3]).save(tmp_path / place / "1.png")
+    (tmp_path / "data/cat/more").symlink_to(tmp_path / "there")
+    (tmp_path / "data/cat/again").symlink_to(tmp_path / "data/cat/own")
+    (tmp_path / "data/dog/loop").symlink_to(tmp_path / "data/dog")
+    (tmp_path / "data/owl").symlink_to(tmp_path / "there")
+    found = image_files.find(KEY, str(tmp_path / "data"))
+    relative = {name: [path.removeprefix(f"{tmp_path}/data/") for path in paths] for name, paths in found.items()}
+    assert relative == {
+        "cat": ["cat/more/deep/1.png", "cat/own/1.png"],
+        "dog": ["dog/1.png"],
+        "owl": ["owl/deep/1.png"],
+    }
+
+
 @pytest.mark.parametrize("grayscale", [False, True])
 def test_more_pixels_than_there_is_memory_for_are_refused_at_once(grayscale: bool, tmp_path: Path) -> None:
     folder = folder_of(tmp_path, COLORS, ".png")
