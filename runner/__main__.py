@@ -35,7 +35,7 @@ def main() -> None:
     gc.disable()  # what is imported stays; to look for garbage among it takes a seventh of the start
     with signals.caught(Starting()):
         try:
-            from runner.cli.run import main
+            from runner.cli.starting.starters import main
 
             main()
         finally:

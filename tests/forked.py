@@ -16,7 +16,11 @@ VELES_RUN = (sys.executable, "-m", "runner")
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.preloaded"])
 
-MAINS = {"veles-run": "runner.cli.run:main", "veles-snapshots": "runner.cli.shelf.app:main", "python": "tests.forked:script"}
+MAINS = {
+    "veles-run": "runner.cli.starting.starters:main",
+    "veles-snapshots": "runner.cli.shelf.app:main",
+    "python": "tests.forked:script",
+}
 """The functions that the commands call."""
 
 

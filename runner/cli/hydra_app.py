@@ -51,6 +51,10 @@ _HELP = """veles-run: runs a workflow from a conf file, and continues it from an
   veles-run -m mnist loader.minibatch_size=50,100 sweep=latest   go on with this sweep (also sweep=auto, sweep=FOLDER)
   torchrun --nproc_per_node=2 -m runner mnist parallel.shards=8   run in two processes, to the bits of one
 
+  veles-run new NAME --from data.csv           write a conf for your data (also a folder of images, or MODULE:CLASS)
+  veles-run examples                           copy the examples into ./examples
+  veles-run import mnist_config.py             turn a configuration of VELES into a conf (each has its own --help)
+
 $APP_CONFIG_GROUPS
   veles-run NAME --help          every key of a conf, with its type, its value there, and what it means
   veles-run NAME --cfg job       the same as YAML

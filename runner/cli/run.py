@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -93,6 +93,11 @@ def app(config: DictConfig) -> float | None:
 
 def main() -> None:
     """Runs `veles-run` with the arguments of the process, and exits."""
+    reported(_run)
+
+
+def reported(command: Callable[[], None]) -> None:
+    """Obeys a command in the current folder, whose modules it may name; exits with the one line that says what is wrong."""
     full_error = os.environ.setdefault(FULL_ERROR, "0") != "0"
     os.environ[FULL_ERROR] = "1"  # Hydra passes errors on instead of printing them
     os.environ["VELES_RUN_TRACEBACK"] = "1" if full_error else ""
@@ -102,7 +107,17 @@ def main() -> None:
     try:
         parallel.join(os.environ)
         _look_for_modules_here()
-        sys.argv[1:] = _without_flags_of_output(sys.argv[1:])
+        command()
+    except (RunnerError, HydraException, *MISFITS, OSError, ValueError, yaml.YAMLError) as error:
+        sys.exit(_report(error))
+    finally:
+        for failure in output.untold():
+            log.warning("%s", failure)
+
+
+def _run() -> None:
+    sys.argv[1:] = _without_flags_of_output(sys.argv[1:])
+    try:
         hydra_app.register()
         sys.argv[1:] = _arguments(sys.argv[1:])
         run_folder.name_runs(sys.argv[1:])
@@ -116,16 +131,11 @@ def main() -> None:
             raise launchers from error
         finally:
             _tell_sweep()
-    except (RunnerError, HydraException, *MISFITS, OSError, ValueError, yaml.YAMLError) as error:
-        sys.exit(_report(error))
     except RecursionError as error:  # Hydra follows defaults until it can no more; what a job raises does not come here
         conf = next((argument for argument in sys.argv if argument.startswith("conf=")), "the conf file")
         or_alias = "; *NAME of YAML, too, may be within what it names"
         told = ConfigError(f"{conf} has a defaults list that leads back to it, or is nested too deeply{or_alias}")
-        sys.exit(_report(told.with_traceback(error.__traceback__)))
-    finally:
-        for failure in output.untold():
-            log.warning("%s", failure)
+        raise told.with_traceback(error.__traceback__) from None
 
 
 def _without_flags_of_output(typed: Sequence[str]) -> list[str]:

@@ -16,6 +16,8 @@ from runner.errors import ConfigError
 from runner.flat import flattened
 
 MISSING = object()
+UNKNOWN = "???"
+"""What stands in a dictionary for a value that `veles-run import` could not tell. OmegaConf would take the default."""
 
 OURS = {target for target, _ in keys.MOVED.values()}
 """This project's keys among the new names: where VELES has the same name, it is not a sign of VELES."""
@@ -42,6 +44,7 @@ def translated(conf: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if isinstance(result.get("layers"), dict):
         refuse_ambiguous(result["layers"], sign)
     if is_veles:
+        _refuse_unknown("", result)
         _take_minibatch_size(result)
         _complete(result, notes.append)
         loader = _section(result, "loader")
@@ -73,6 +76,18 @@ def _has(conf: dict[str, Any], key: str) -> bool:
             return False
         holder = holder[name]
     return True
+
+
+def _refuse_unknown(key: str, value: Any) -> None:
+    """Raises a ConfigError for a value that still has to be written."""
+    if value == UNKNOWN:
+        raise ConfigError(f"{key or 'the dictionary'} is {UNKNOWN}, which stands for a value: write it, or remove the key")
+    if isinstance(value, dict):
+        for name, below in value.items():
+            _refuse_unknown(f"{key}.{name}" if key else str(name), below)
+    elif isinstance(value, list):
+        for number, below in enumerate(value):
+            _refuse_unknown(f"{key}[{number}]", below)
 
 
 def _take_minibatch_size(conf: dict[str, Any]) -> None:

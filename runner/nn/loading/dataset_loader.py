@@ -125,7 +125,7 @@ class DatasetLoader(FullBatchLoader):
                     f" (loader.{key}.{TARGET}={name}), or declare its module with restore.trusted=[{name.rpartition('.')[0]}]"
                 )
         return {
-            TRAIN if key == "train" else VALIDATION: _items(f"loader.{key}", self.dataset_classes_[name], self.arguments[key])
+            TRAIN if key == "train" else VALIDATION: items(f"loader.{key}", self.dataset_classes_[name], self.arguments[key])
             for key, name in needed.items()
         }
 
@@ -137,22 +137,32 @@ def _target_of(key: str, value: Any) -> str:
     return name
 
 
-def _items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
+def items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
+    """Returns all items of a data set.
+
+    Args:
+        key: what names the class, for messages.
+        cls: the class.
+        arguments: those of its constructor.
+
+    Raises:
+        ConfigError: the class fails, its items do not fit together, or there is no memory for them.
+    """
     began = time.monotonic()
-    items: list[Any] = []
+    found: list[Any] = []
     try:
         dataset = cls(**arguments)
         count = len(dataset)
         for index in range(count):
-            items.append(_kept(dataset[index]))
+            found.append(_kept(dataset[index]))
             if index == 0:
-                _check_memory(key, items, count)
+                _check_memory(key, found, count)
     except ConfigError:
         raise
     except Exception as error:  # the user's own class may fail in any way
-        where = f" at item {len(items)} (counted from 0)" if items else ""
+        where = f" at item {len(found)} (counted from 0)" if found else ""
         raise ConfigError(f"{key}: {cls.__qualname__} fails{where}: {places.told(error)}") from error
-    pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in items]
+    pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in found]
     if not pairs or any(len(pair) not in (1, 2) or len(pair) != len(pairs[0]) for pair in pairs):
         raise ConfigError(f"{key}: {cls.__qualname__} must have items (sample, label), or samples alone")
     data, *second = (

@@ -28,7 +28,7 @@ from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples, first_n
 
 log = logging.getLogger(__name__)
 
-_INDEX = re.compile(r"|Unnamed: 0(\.\d+)?")
+INDEX = re.compile(r"|Unnamed: 0(\.\d+)?")
 """Names under which pandas writes the index of a table as a column of a CSV file: one more each time that it reads its own."""
 
 MISSING = frozenset({"NA", "N/A", "n/a", "<NA>", "#N/A", "NULL", "null", "None", "?"})
@@ -161,7 +161,7 @@ class TableLoader(FullBatchLoader):
         features = [table.name("loader.columns", column) for column in self.columns]
         if not features:
             features = [name for name in table.columns if name != label and name not in targets]
-            leading = takewhile(_INDEX.fullmatch, table.columns)
+            leading = takewhile(INDEX.fullmatch, table.columns)
             index = [*leading, *(name for name in table.columns if name in table.index)]
             for name in [name for name in index if name in features]:
                 log.warning("%s: the column %r is an index, so it is left out (loader.columns can name it)", table.origin, name)
@@ -199,7 +199,7 @@ class TableLoader(FullBatchLoader):
         names, answers = list(columns), self.answer_names()
         needed = dict.fromkeys([*self.feature_names, *(answers if labeled else ())])
         missing = [name for name in needed if name not in names]
-        extra = [name for name in names if name not in {*needed, *answers} | index and not _INDEX.fullmatch(name)]
+        extra = [name for name in names if name not in {*needed, *answers} | index and not INDEX.fullmatch(name)]
         besides = f", and has {some(extra)} besides" if extra else ""
         if missing:
             raise ConfigError(f"{origin} lacks {some(missing)} of the first table's columns{besides}")
