@@ -34,6 +34,8 @@
   const axis = (label, more) => ({
     label, stroke: color("ink"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") }, ...more,
   });
+  // By itself, uPlot rounds labels to three decimals, also those of small learning rates.
+  const exact = (chart, splits) => splits.map((value) => (value == null ? "" : short(value)));
   const whole = (chart, splits) => splits.map((value) => (Number.isInteger(value) ? value : ""));
 
   const curves = (section) =>
@@ -46,7 +48,7 @@
       const plot = add(make("div", box, "", "plot"), [one.x, ...one.series.map((series) => series.y)], () => ({
         scales: { x: { time: false }, y: { distr: logarithmic ? 3 : 1 } },
         cursor: { drag: { x: true, y: true, uni: 30 } },
-        axes: [axis(one.x_title, { values: whole }), axis("", { size: 64 })],
+        axes: [axis(one.x_title, { values: whole }), axis("", { size: 64, values: exact })],
         series: [
           { label: one.x_title, value: (chart, value) => short(value) },
           ...one.series.map((series, number) => ({
