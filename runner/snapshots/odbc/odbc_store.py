@@ -16,12 +16,13 @@ from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header, Sharing
 from runner.snapshots.format.measured import Measured
 from runner.snapshots.odbc import pages, sqlite, strings
-from runner.snapshots.odbc.connection import Result, connect, folder_of
-from runner.snapshots.odbc.dialects import CODE, CODE_NAME, FACTS, MARK, NAME_LENGTH, Table, check_table
-from runner.snapshots.odbc.driver import load, message, shown, translated, translation
+from runner.snapshots.odbc.connection import connect, folder_of
+from runner.snapshots.odbc.dialects import CODE, CODE_NAME, MARK, NAME_LENGTH, check_table
+from runner.snapshots.odbc.driver import load, shown, translated
 from runner.snapshots.odbc.lease import Lease
 from runner.snapshots.odbc.proof import Proof
 from runner.snapshots.odbc.session import Content, Row, Session, sql_time, text_of
+from runner.snapshots.odbc.table_pair import Tables
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
 from runner.snapshots.stores.lock import locked
@@ -61,8 +62,7 @@ class OdbcStore(Store):
         check_table(table)
         self.odbc = passwords.conceal(odbc)
         self.table = table
-        self.create_table = create_table
-        self._facts: tuple[bool, bool] | None = None
+        self._tables = Tables(self.odbc, table, create_table)
 
     @classmethod
     def at(cls, place: str, mode: int | None = None) -> Self:
@@ -77,7 +77,7 @@ class OdbcStore(Store):
         return cls(place.odbc, place.table)
 
     def __str__(self) -> str:
-        return f"table {self.table} of {shown(self.odbc)}"
+        return str(self._tables)
 
     @property
     def place(self) -> str:
@@ -97,86 +97,12 @@ class OdbcStore(Store):
             StoreAccessError: rights are missing.
         """
         with self._session("use", IMPATIENCE) as session:
-            missing = [table for table in (session.sql.main, session.sql.chunks) if self._is_missing(session, table)]
-            if missing and not self.create_table:
-                ddl = " ".join(f"{statement};" for table in missing for statement in table.create)
-                raise ConfigError(
-                    f"table {self.table!r} does not exist, and snapshotter.create_table=false: have it created with: {ddl}"
-                )
-            for table in missing:
-                self._create(session, table)
-            self._widen(session)
+            self._tables.make(session)
             Proof(session, self.odbc, self.table).run()
-
-    def _widen(self, session: Session) -> None:
-        """Adds the columns of `FACTS` to a table from before there were any. Without the right to, it stays as it is."""
-        self._learn_facts(session)
-        if session.facts:
-            return
-        if self.create_table:
-            for statement in session.sql.widen:
-                session.attempt(statement, commit=True)
-            self._facts = None
-            self._learn_facts(session)
-        if session.sizes:
-            self._describe_older(session)
-        elif not session.facts:
-            log.info(
-                "%s has no columns to ask for epoch, score and sizes, and this account does not add them: `veles-snapshots ddl"
-                " --upgrade` prints the SQL for an administrator",
-                self,
-            )
-
-    def _describe_older(self, session: Session) -> None:
-        """Fills the new columns for the snapshots that are there. Nothing depends on it, so no error ends the run."""
-        try:
-            for count in session.describe_older():
-                session.connection.commit()
-                log.info("%s: columns filled for %d snapshots", self, count)
-        except load().Error as error:
-            session.connection.rollback()
-            log.warning("%s: epoch, score and sizes of older snapshots are not in its columns: %s", self, message(error))
-
-    def _learn_facts(self, session: Session) -> None:
-        """Tells a session whether the companion table has the columns of `FACTS`, and what this account may do with them."""
-        if self._facts is None:
-            columns = self._columns(session, session.sql.chunks)
-            there = columns is not None and FACTS.keys() <= {*map(str.lower, columns)}
-            may = there and (session.dialect.embedded or isinstance(session.attempt(session.sql.change_none), Result))
-            self._facts = there, may
-        session.facts, session.sizes = self._facts
-
-    def _create(self, session: Session, table: Table) -> None:
-        refusals = [session.attempt(statement, commit=True) for statement in table.create]
-        # An error is fine if another run has created the table in the meantime. A table without indexes is only slower.
-        if not isinstance(error := session.attempt(table.select), Result):
-            cause = error if isinstance(refusals[0], Result) else refusals[0]
-            raise translation(cause, f"create table {self.table!r}", self.odbc) from error
-
-    def _is_missing(self, session: Session, table: Table) -> bool:
-        columns = self._columns(session, table)
-        if columns is None:
-            return True
-        if missing := [name for name in table.columns if name not in map(str.lower, columns)]:
-            raise ConfigError(
-                f"table {table.title!r} has no column {', '.join(missing)} (it has {', '.join(columns)}), so it is"
-                " not a table of snapshots: choose another with snapshotter.table=NAME"
-            )
-        return False
-
-    def _columns(self, session: Session, table: Table) -> Sequence[str] | None:
-        """Returns the names of a table's columns, or None if there is no such table."""
-        found = session.attempt(table.select)
-        if isinstance(found, Result):
-            return found.columns
-        error = translation(found, f"read table {self.table!r}", self.odbc)
-        if type(error) is not StoreError:
-            raise error from found
-        return None
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
         with self._session("write to", PATIENCE) as session:
-            self._learn_facts(session)
+            self._tables.learn_facts(session)
             name, arrived = self._reserve(session, header)
             if not arrived:
                 measured = Measured(members, codec)
@@ -270,7 +196,7 @@ class OdbcStore(Store):
         if self._is_unmade():
             raise SnapshotNotFoundError(f"there is no {self}")
         with self._session("read", IMPATIENCE) as session:
-            if self._columns(session, session.sql.main) is None:
+            if self._tables.columns(session, session.sql.main) is None:
                 raise SnapshotNotFoundError(f"there is no {self}")
             data = session.fetch(session.sql.data, wanted.id, wanted.name)
             if data is None:
@@ -307,9 +233,9 @@ class OdbcStore(Store):
                 return []
             with self._session("list", IMPATIENCE) as session:
                 if not there:
-                    if self._columns(session, session.sql.main) is None:
+                    if self._tables.columns(session, session.sql.main) is None:
                         return []
-                    there.append(self._of_headers(session))
+                    there.append(self._tables.of_headers(session))
                 found = session.newest(wanted, until, count, apart_from=sorted(apart_from)[:RUNS_AT_A_TIME], **there[0])
                 headers.update({(row.id, row.name): _header(session, row, sharing) for row in found})
             return found
@@ -324,14 +250,9 @@ class OdbcStore(Store):
                     entries.append(Entry(location, header, row.stored, row.codec, row.state))
             yield from sorted(entries, key=lambda entry: entry.newest_last, reverse=True)
 
-    def _of_headers(self, session: Session) -> Mapping[str, bool]:
-        """Returns whether there is a table with the headers, and whether that has the sizes."""
-        columns = self._columns(session, session.sql.chunks)
-        return {"headers": columns is not None, "sizes": columns is not None and FACTS.keys() <= {*map(str.lower, columns)}}
-
     def delete(self, *locations: str) -> None:
         with self._session("delete from", IMPATIENCE) as session:
-            with_chunks = self._columns(session, session.sql.chunks) is not None
+            with_chunks = self._tables.columns(session, session.sql.chunks) is not None
             for location in locations:
                 if self._delete(session, Location.parse(location), with_chunks) < 1:
                     raise SnapshotNotFoundError(
@@ -350,7 +271,7 @@ class OdbcStore(Store):
         if self._is_unmade():
             return None
         with self._session("read", IMPATIENCE) as session:
-            if self._columns(session, session.sql.chunks) is None:
+            if self._tables.columns(session, session.sql.chunks) is None:
                 return None
             return session.fetch(session.sql.chunk, code_name(digest), CODE_NAME, CODE)
 
@@ -358,7 +279,7 @@ class OdbcStore(Store):
         if self._is_unmade():
             return {}
         with self._session("read", IMPATIENCE) as session:
-            if self._columns(session, session.sql.chunks) is None:
+            if self._tables.columns(session, session.sql.chunks) is None:
                 return {}
             rows = session.connection.execute(session.sql.marks).rows
         found = (Mark.read(bytes(row[0] or b"")) for row in rows)
@@ -418,7 +339,7 @@ class OdbcStore(Store):
     def _runs(self, wanted: Location) -> Sequence[tuple[str, str]]:
         """Returns the ids and log ids that begin like those of the location."""
         with self._session("read", IMPATIENCE) as session:
-            if self._columns(session, session.sql.main) is None:
+            if self._tables.columns(session, session.sql.main) is None:
                 return []
             full = len(wanted.id) == len(str(uuid.UUID(int=0)))
             statement, id = (session.sql.full_run, wanted.id) if full else (session.sql.runs, f"{wanted.id}%")
