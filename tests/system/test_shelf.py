@@ -261,6 +261,9 @@ def test_wrong_usage_is_one_line(tmp_path: Path, shelf: Shelf) -> None:
     (tmp_path / "text").write_text("hello")
     for arguments in (
         ["ls", "nowhere"],
+        ["ls", ""],
+        ["prune", "", "--keep-last", "1", "--yes"],
+        ["cp", "best", "--to", ""],
         ["ls", "--metric", "validation"],
         ["ls", "--newer", "yesterday"],
         ["ls", "ftp://somewhere/x"],

@@ -111,7 +111,7 @@ def _target(to: str | None, to_odbc: str | None, to_table: str, mode: str | None
         raise ConfigError("say where to copy to with --to PLACE or --to-odbc CONNECTION")
     if to_odbc is None and to_table != DEFAULT_TABLE:
         raise ConfigError(f"--to-table={to_table} is a table in a database: name it with --to-odbc")
-    if to is not None and "://" not in to:
+    if to is not None and "://" not in options.named("--to", to):
         return FileStore(to, read_mode(mode, "--mode"))
     if mode is not None:
         raise ConfigError(f"--mode={mode} is for files, and the copies go to {to or to_odbc}")

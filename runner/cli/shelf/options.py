@@ -48,9 +48,10 @@ def shelf(place: str, odbc: str | None = None, table: str = DEFAULT_TABLE, spool
     """Returns the place that a command is about.
 
     Raises:
-        ConfigError: two places are named, or what cannot be the name of a table.
+        ConfigError: two places are named, or none, or what cannot be the name of a table.
         SnapshotNotFoundError: there is no such place.
     """
+    named("the place", place)
     if odbc is None:
         if table != DEFAULT_TABLE:
             raise ConfigError(f"--table={table} is a table in a database: name it with --odbc")
@@ -61,6 +62,13 @@ def shelf(place: str, odbc: str | None = None, table: str = DEFAULT_TABLE, spool
 
     check_table(table, "--table")
     return Shelf.at(f"{SCHEME}{passwords.conceal(odbc)}&{table}", spool)
+
+
+def named(what: str, place: str) -> str:
+    """Returns a place; raises a ConfigError if it is empty: with an unset variable, `prune "$FOLDER"` means no folder."""
+    if not place.strip():
+        raise ConfigError(f"{what} is empty: name a folder or a URL; '.' is the current folder (a variable may be unset)")
+    return place
 
 
 def wanted(workflow: str | None, run: str, metrics: Sequence[str] | None, newer: str | None, older: str | None) -> Wanted:
