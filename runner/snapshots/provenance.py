@@ -112,8 +112,10 @@ def _modules(workflow: Workflow) -> set[str]:
 
 
 def _held(unit: Unit) -> Iterator[object]:
-    """Yields what a unit holds; of a network of torch, the networks within it, too."""
-    for value in vars(unit).values():
+    """Yields what the state of a unit holds; of a network of torch, the networks within it, too."""
+    for name, value in vars(unit).items():
+        if name.endswith("_"):
+            continue
         if isinstance(value, torch.nn.Module):
             yield from value.modules()
         else:

@@ -285,7 +285,6 @@ class Snapshotter(Unit):
         """Captures a snapshot, which is then written in the background."""
         assert self.workflow is not None
         self._wait()
-        self._collect_code()
         self.workflow.check_state()
         began = time.monotonic()
         settings, store = self.settings, self.store
@@ -413,7 +412,7 @@ class Snapshotter(Unit):
             previous=self.written_.figures() if self.written_ else None,
             time=utc_now(after=self.last_time),
             versions=provenance.versions(),
-            code=self.digests_ or {},
+            code=provenance.code(workflow) if self.digests_ is None else self.digests_,
             kept_code=self.code_digest_,
             **workflow.progress(),
             **(launcher.provenance() if launcher else {}),
