@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from runner import places
+from runner import extras, places
 from runner.checks import known, meant
 from runner.errors import ConfigError
 
@@ -52,6 +52,8 @@ def find(key: str, target: str) -> Any:
     except Exception as error:  # the module may fail in any way
         is_missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
         hint = "; modules are searched for in the current folder and among the installed packages" if is_missing else ""
+        if isinstance(error, ModuleNotFoundError) and (command := extras.command((error.name or "").partition(".")[0])):
+            hint = f": {command}"
         raise ConfigError(
             f"{key}={target!r}: the module {module_name!r} cannot be imported: {places.told(error)}{hint}"
         ) from error

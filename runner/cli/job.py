@@ -454,7 +454,7 @@ def _loggers(config: Config, request: Request) -> list[Logger]:
 
 def _wants_plots(asked: bool | None, request: Request) -> bool:
     if asked and not can_draw():
-        raise ConfigError("plotters=true needs matplotlib, which is not installed: pip install matplotlib")
+        raise ConfigError("plotters=true needs matplotlib, which is not installed: pip install 'veles-runner[plot]'")
     return can_draw() and not request.sweep if asked is None else asked
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
+from runner import extras
 from runner.errors import ConfigError
 
 SIGNS = {
@@ -70,7 +71,9 @@ def needs(package: str, what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ConfigError(f"{what} needs the package {package}: pip install {package}") from error
+        raise ConfigError(
+            f"{what} needs the package {package}: {extras.command(package) or f'pip install {package}'}"
+        ) from error
 
 
 def some(names: Collection[str], limit: int = 10) -> str:

@@ -28,7 +28,6 @@ CLOSE = 1e-5
 KEY = "veles"
 """Where formats with metadata have the signature, as JSON."""
 SAMPLES = "samples"
-EXTRA = "pip install 'veles-runner[export]'"
 
 
 def about(signature: Signature, **more: Any) -> str:
@@ -50,7 +49,7 @@ def _state(model: Network) -> dict[str, Tensor]:
 
 
 def _safetensors(model: Network, example: Tensor, told: str) -> tuple[bytes, Callable[[Tensor], Array]]:
-    with needs("safetensors", f"a .safetensors file ({EXTRA})"):
+    with needs("safetensors", "a .safetensors file"):
         from safetensors.torch import load, save
     content = save(_state(model), {"format": "pt", KEY: told})
     return content, _with_state(model, load(content))
@@ -83,7 +82,7 @@ def _torch_export(model: Network, example: Tensor, told: str) -> tuple[bytes, Ca
 
 
 def _onnx(model: Network, example: Tensor, told: str) -> tuple[bytes, Callable[[Tensor], Array]]:
-    with needs("onnx, onnxscript and onnxruntime", f"an .onnx file ({EXTRA})"):
+    with needs("onnx", "an .onnx file"):
         import onnxruntime
         import onnxscript  # noqa: F401 torch's exporter needs it
     named = [output_name(model.signature)]
@@ -172,7 +171,7 @@ def write_state(state: dict[str, Tensor], output: str, told: str) -> None:
         RunError: it cannot be written.
     """
     if check_output(output, tuple(FORMATS)) == ".safetensors":
-        with needs("safetensors", f"a .safetensors file ({EXTRA})"):
+        with needs("safetensors", "a .safetensors file"):
             from safetensors.torch import save
         content = save(state, {"format": "pt", KEY: told})
     elif Path(output).suffix.lower() == ".pt":

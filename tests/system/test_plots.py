@@ -120,7 +120,9 @@ def test_without_matplotlib_nothing_is_drawn_and_asking_for_it_is_an_error(tmp_p
     assert drawn(tmp_path / "run") == set()
     asked = run("plotters=true")
     assert asked.returncode == 2
-    assert asked.stderr == ("veles-run: plotters=true needs matplotlib, which is not installed: pip install matplotlib\n")
+    assert asked.stderr == (
+        "veles-run: plotters=true needs matplotlib, which is not installed: pip install 'veles-runner[plot]'\n"
+    )
 
 
 def painter_of(process: subprocess.Popen[str]) -> int:

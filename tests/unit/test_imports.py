@@ -24,6 +24,7 @@ FLOORS = (
         "signals",
         "cores",
         "passwords",
+        "extras",
         "targets",
         "memory",
         "storages",

@@ -103,7 +103,7 @@ class TorchMetrics(NetworkUnit):
             raise ConfigError(f"{where}: a score has another name: {', '.join(sorted(TAKEN))} are taken, and others are words")
         if not isinstance(settings, Mapping) or not isinstance(settings.get(TARGET), str):
             raise ConfigError(f"{where} has no {TARGET}: name a class, such as {where}.{TARGET}=torchmetrics.F1Score")
-        with needs("torchmetrics", f"{where} (pip install 'veles-runner[metrics]')"):
+        with needs("torchmetrics", where):
             import torchmetrics
         base: type[Any] = torchmetrics.Metric
         cls = locate(f"{where}.{TARGET}", settings[TARGET], base)

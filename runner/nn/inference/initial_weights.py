@@ -94,7 +94,7 @@ def _read(path: str) -> dict[str, Tensor]:
         raise ConfigError(f"init_from={path!r} is not a file{seen_from(file)}")
     try:
         if file.suffix == ".safetensors":
-            with needs("safetensors", "a .safetensors file (pip install 'veles-runner[export]')"):
+            with needs("safetensors", "a .safetensors file"):
                 from safetensors.torch import load_file
             tensors: dict[str, Tensor] = load_file(file)
             return tensors

@@ -433,5 +433,5 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = str(data.write_images(tmp_path, size=1))
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ConfigError, match=r"loader.name='images' needs the package pillow: pip install pillow"):
+    with pytest.raises(ConfigError, match=r"loader.name='images' needs the package pillow: pip install 'veles-runner\[data\]'"):
         load(folder, CLASSES)

@@ -433,5 +433,5 @@ def test_a_missing_file_and_a_missing_package_are_named(tmp_path: Path, monkeypa
         tables.load(KEY, str(tmp_path / "none.csv"))
     path = data.write_table(tmp_path / "t.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ConfigError, match=r"a .parquet file needs the package pyarrow: pip install pyarrow"):
+    with pytest.raises(ConfigError, match=r"a .parquet file needs the package pyarrow: pip install 'veles-runner\[data\]'"):
         tables.load(KEY, str(path))
