@@ -13,6 +13,8 @@ from typing import Any
 
 SUFFIXES = (".yaml", ".yml")
 CONF = "conf"
+PRIMARY = "veles-run"
+"""The primary configuration. Hydra would take a file of this name below `hydra.searchpath`, so it is not called `config`."""
 
 _PACKAGE = Path(__file__).parent.parent
 

@@ -8,6 +8,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.types import RunMode
 
+from runner.cli import conf_files
 from runner.cli.overrides import is_choice
 
 
@@ -25,7 +26,7 @@ def settled(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     confs = [argument for argument in arguments if argument.startswith("conf=") and "," not in argument]
     loader = ConfigLoaderImpl(create_config_search_path(None))
-    defaults = loader.compute_defaults_list("config", confs, RunMode.RUN).defaults
+    defaults = loader.compute_defaults_list(conf_files.PRIMARY, confs, RunMode.RUN).defaults
     has_default = {str(item.config_path).rpartition("/")[0] for item in defaults}
 
     def settle(argument: str) -> str:

@@ -238,7 +238,7 @@ class EndOfSweep(Callback):
 def register() -> None:
     """Tells Hydra all of this."""
     store = ConfigStore.instance()
-    store.store(name="config", node=App)
+    store.store(name=conf_files.PRIMARY, node=App)
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
     store.store(group="hydra/hydra_logging", name="veles", node=_HYDRA_LOGGING, package="hydra.hydra_logging")
     store.store(group="hydra/sweeper", name="veles", node=_COMBINATIONS)

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from hydra import compose, initialize
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from runner.cli import conf_files
 from runner.config import Config, checked_layers
 from runner.config.config import WorkflowConfig
 from runner.config.documentation import Key, keys, shown
@@ -24,7 +25,7 @@ def composed(arguments: Sequence[str]) -> DictConfig:
         HydraException: there is none.
     """
     with initialize(config_path=None, version_base="1.3"):
-        return compose("config", list(arguments))
+        return compose(conf_files.PRIMARY, list(arguments))
 
 
 def text(arguments: Sequence[str]) -> str:

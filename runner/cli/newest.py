@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner import build
 from runner import config as schema
+from runner.cli import conf_files
 from runner.cli.request import Request, job_part
 from runner.cli.run_identity import Asked, left_out
 from runner.config import Mode
@@ -143,7 +144,7 @@ class Search:
             return None
         loader = GlobalHydra.instance().config_loader()
         try:
-            composed = loader.load_configuration("config", [f"conf={self._request.conf}"], RunMode.RUN)
+            composed = loader.load_configuration(conf_files.PRIMARY, [f"conf={self._request.conf}"], RunMode.RUN)
             node = job_part(composed)
             schema.let_optimizer_take_over(node, ())
             return Asked.by(node, self.name)

@@ -66,7 +66,7 @@ _PLAIN = {
 _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 
 
-@hydra.main(config_path=None, config_name="config", version_base="1.3")
+@hydra.main(config_path=None, config_name=conf_files.PRIMARY, version_base="1.3")
 def app(config: DictConfig) -> float | None:
     """Runs one job; returns the best validation error, for Hydra's sweepers to minimize."""
     from runner.cli import job, sweeps
@@ -261,7 +261,7 @@ def _missing(error: MissingConfigException) -> str:
     if Path(conf_files.CONF, f"{name}.yml").is_file() and group == conf_files.CONF:
         return f"conf={name} is not known; conf/{name}.yml is called with its ending: veles-run {name}.yml"
     by_whom = re.match(r"In '([^']*)'", str(error))
-    where = f" ({by_whom[1]} has it in its defaults)" if by_whom and by_whom[1] != "config" else ""
+    where = f" ({by_whom[1]} has it in its defaults)" if by_whom and by_whom[1] != conf_files.PRIMARY else ""
     if group != conf_files.CONF and not conf_files.is_group(group):
         return f"{group!r} is not a config group; {choices(group, conf_files.groups())}{where}"
     places = "" if where else " (conf/ of this folder, and of the package)"

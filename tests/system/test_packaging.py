@@ -39,6 +39,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     who = {f"GIT_{whose}_{what}": "tester@localhost" for whose in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     run("git", "init", "-q", "-b", "main", cwd=folder)
     run("git", "add", "-A", cwd=folder)
+    (folder / "examples" / "outputs").mkdir()
+    (folder / "examples" / "outputs" / "run.yaml").write_text("of somebody who tried the examples here")
     run("git", "commit", "-q", "-m", "all of it", cwd=folder, **who)
     return folder
 
@@ -60,6 +62,7 @@ def test_the_wheel_has_what_a_newcomer_types(installed: Path, tmp_path: Path) ->
     environment = {"PYTHONPATH": str(installed / "package")}
     command = (sys.executable, "-m", "runner")
     run(*command, "examples", cwd=tmp_path, **environment)
+    assert not list((installed / "package" / "runner" / "examples").glob("outputs"))
     small = ("decision.max_epochs=1", "plotters=false", "report=false")
     assert "Epoch 1" in run(*command, "spirals", *small, cwd=tmp_path / "examples", **environment)
 

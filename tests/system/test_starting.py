@@ -37,6 +37,14 @@ class Needs(torch.utils.data.Dataset):
         return 1
 
 
+class One(torch.utils.data.Dataset):
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.ones(3) * index, torch.tensor([index % 2])
+
+
 class Far(torch.utils.data.Dataset):
     def __len__(self):
         return 60
@@ -164,6 +172,15 @@ def test_a_dataset_with_targets_begins_at_their_mean(folder: Path) -> None:
     assert layers["out"]["bias_stddev"] * layers["unit"]["factor"] == pytest.approx((1e6 + 1e5 * 29.5 + 3) / 2, rel=0.01)
 
 
+def test_a_class_within_an_array_is_told(folder: Path, veles_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "kinds.py").write_text(MODULE)
+    starters.run(["new", "one", "--from", "kinds:One"])
+    assert "(1,)" in capsys.readouterr().out
+    text = (folder / "conf" / "one.yaml").read_text().replace("loss_function: mse", "loss_function: softmax")
+    (folder / "conf" / "other.yaml").write_text(text.replace("type: all2all,", "type: softmax,"))
+    assert "(1,)" in veles_run("conf=other", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -275,7 +292,7 @@ def test_the_examples_are_copied_and_one_runs_from_there(folder: Path, veles_run
     told = veles_run("examples", "tried").stdout
     source = ROOT / "examples"
     copied = {path.relative_to("tried") for path in Path("tried").rglob("*") if path.is_file()}
-    assert copied == {path.relative_to(source) for path in source.rglob("*") if path.suffix in (".py", ".ipynb", ".yaml")}
+    assert copied == {path.relative_to(source) for ending in ("*.py", "*.ipynb", "conf/*.yaml") for path in source.glob(ending)}
     assert all((Path("tried") / path).read_bytes() == (source / path).read_bytes() for path in copied)
     for path in source.glob("conf/*.yaml"):
         assert f"veles-run {path.stem} " in told

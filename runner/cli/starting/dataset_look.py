@@ -15,6 +15,7 @@ from runner.cli.starting.look import Look, Spread, counted
 from runner.cli.starting.new_files import write_new
 from runner.errors import ConfigError
 from runner.nn.loading.dataset_loader import items
+from runner.nn.loading.samples import Samples
 
 MODULE = '''"""Samples for a first run: put your own in their place, and keep `__len__` and `__getitem__`."""
 
@@ -53,6 +54,13 @@ def dataset_look(module: str, name: str) -> Look:
     return _look(f"--from={module}:{name}", f"{module}.{name}")
 
 
+def _notes_of_answers(samples: Samples) -> list[str]:
+    answers = samples.targets
+    if answers is None or answers.dtype.kind not in "iu" or answers.shape[1:] != (1,):
+        return []
+    return ["whole numbers within an array of shape (1,) are predicted as numbers: a class is a number alone, of shape ()"]
+
+
 def _has_module(module: str, name: str) -> bool:
     """Whether there is a module of that name.
 
@@ -85,7 +93,8 @@ def _look(key: str, target: str) -> Look:
     loader = {"name": "dataset", "train": {targets.TARGET: target}}
     if whole:
         loader["normalization"] = "standardize"
-    notes = ["whole numbers are scaled as measurements: tokens need an embedding, such as torch.nn.Embedding"] if whole else []
+    notes = _notes_of_answers(samples)
+    notes += ["whole numbers are scaled as measurements: tokens need an embedding, such as torch.nn.Embedding"] if whole else []
     if samples.labels is not None:
         classes = int(samples.labels.max()) + 1
         task = f"tells {counted(classes, 'class', 'classes')} apart"

@@ -17,8 +17,8 @@ from runner.nn.loading.samples import Array
 log = logging.getLogger(__name__)
 
 LABELS_FROM = (
-    "loader.label=COLUMN of a table, a folder for each class of images, pairs (sample, whole number) of a Dataset; values to be"
-    " predicted are loader.targets with loss_function=mse"
+    "loader.label=COLUMN of a table, a folder for each class of images, pairs (sample, whole number) of a Dataset, the"
+    " number alone and not in an array of shape (1,); values to be predicted are loader.targets with loss_function=mse"
 )
 """Where labels come from, for messages."""
 LARGEST = 10_000_000
