@@ -1,8 +1,8 @@
 """Each block of README and documentation runs as it stands: commands, confs, Python.
 
-The confs of the package have few samples and epochs here; what else a page needs, it says itself (`tests.pages`). All that the
-pages have which teach is run. Those that explain and list have many commands of `veles-run` that differ in a key: these are
-composed, with all checks of keys and values, and go no further.
+The confs of the package have few samples and epochs here; what else a page needs, it says itself (`tests.pages`). Of runs that
+differ in a key alone, of which the pages that explain and list have many, the configuration is composed, with all checks of
+keys and values, and no more.
 """
 
 import os
@@ -27,9 +27,10 @@ INSTALLS = ("apt-get ", "git clone ", "pip install ", "python3 -m venv ", "eval 
 PLAIN = "plotters: false\nreport: false\n"
 """Confs of the pages get these lines: pictures take longer than the runs."""
 
-TAUGHT = re.compile(r"README.md|docs/(index|tutorial|(howto|coming-from)/.*)\.md")
-"""The pages all of whose commands run."""
+WHOLE = re.compile(r"README.md|docs/(tutorial|howto/(resume|manage|deploy)|coming-from/.*)\.md")
+"""The pages all of whose commands run, since one needs what another has made."""
 
+CONFS = {path.stem for path in (ROOT / "conf").glob("*.yaml")}
 FORKED = {"veles-run": "veles-run", "veles-snapshots": "veles-snapshots", "python": "python"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
@@ -98,13 +99,20 @@ def run(command: str, block: Block, folder: Path) -> None:
             return
         command = f"veles-run {command}"
     words = [os.path.expandvars(word) for word in shlex.split(command, comments=True)]
-    if block.language != "first" and not TAUGHT.fullmatch(block.page) and words[0] == "veles-run" and words[1] != "-m":
+    if words[0] == "veles-run" and is_composed(words, block):
         words += ["--cfg", "job"]
     if words[0] in FORKED and not re.search(r"[|<>&;*]", re.sub(r"'[^']*'", "", command)):
         done = forked.run(words[1:], cwd=folder, environment=os.environ, timeout=60, command=FORKED[words[0]])
     else:
         done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"{block}: {command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+
+
+def is_composed(words: list[str], block: Block) -> bool:
+    """Returns whether a run goes no further than to its configuration: it does in recipes that have written its conf."""
+    if block.language == "first" or WHOLE.fullmatch(block.page) or any(word.startswith("-") for word in words):
+        return False
+    return not block.page.startswith("docs/howto/") or words[1] in CONFS
 
 
 def test_what_does_not_run_has_a_reason_and_is_rare() -> None:
