@@ -74,3 +74,9 @@ def test_links_from_the_readme_lead_somewhere(site: Path) -> None:
             assert (ROOT / path).exists(), f"{name}: {path}"
             page = site / Path(path).relative_to("docs").with_suffix(".html") if anchor else None
             assert page is None or f'id="{anchor}"' in page.read_text(), f"{name}: {path}#{anchor}"
+
+
+def test_the_torch_without_cuda_is_that_of_the_constraints() -> None:
+    (pinned,) = re.findall(r"^torch==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    for page in (ROOT / "README.md", ROOT / "docs" / "howto" / "faq.md"):
+        assert f"pip install {pinned} --index-url" in page.read_text()
