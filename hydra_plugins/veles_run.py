@@ -1,10 +1,12 @@
-"""The sweepers of veles-run. Hydra takes plugins from this package alone, and imports it whenever it starts."""
+"""The sweepers of veles-run, and a launcher. Hydra takes plugins from this package alone, and imports it whenever it starts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -58,3 +60,32 @@ class Search(Sweeper):
 
             raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: pip install 'veles-runner[optuna]'") from error
         return sweep_search.search(self._running, [*self._params, *arguments], sweep_search.Settings(**self._settings))
+
+
+class Ray(Launcher):
+    """Runs jobs as tasks of Ray.
+
+    Args:
+        ray: `init`, what `ray.init` is given, and `remote`, the options of each task. What is null is left to Ray.
+    """
+
+    def __init__(self, ray: Mapping[str, Mapping[str, Any]]) -> None:
+        self._init, self._remote = (
+            {name: value for name, value in ray[part].items() if value is not None} for part in ("init", "remote")
+        )
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self._given = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from runner.cli import ray_environment
+
+        ray_environment.prepare(alone="address" not in self._init)
+        try:
+            from runner.cli import sweep_ray
+        except ModuleNotFoundError as error:
+            from runner.errors import ConfigError
+
+            raise ConfigError(f"hydra/launcher=ray needs {error.name}: pip install 'veles-runner[ray]'") from error
+        jobs = dict(enumerate(job_overrides, initial_job_idx))
+        return sweep_ray.launch(sweep_ray.Task.here(*self._given), jobs, self._init, self._remote)

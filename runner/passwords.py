@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from runner.checks import first_line
@@ -129,6 +130,16 @@ def hand_over() -> None:
 def keep() -> None:
     """Ends `hand_over`: removes the passwords from the environment."""
     os.environ.pop(ENVIRONMENT, None)
+
+
+def remembered() -> dict[str, list[str]]:
+    """Returns the passwords of connection strings, for a process that does not have the environment of this one."""
+    return dict(_given)
+
+
+def take_over(given: Mapping[str, list[str]]) -> None:
+    """Remembers what `remembered` has returned in another process."""
+    _given.update(given)
 
 
 def told(error: BaseException) -> str:

@@ -83,6 +83,12 @@ def ignore() -> None:
         _catcher.before.clear()
 
 
+def take_back() -> None:
+    """Installs the handlers once more that Python knows of, where a library in C has put its own over them."""
+    for number in STOPS:
+        signal.signal(number, signal.getsignal(number))
+
+
 def in_a_hurry() -> bool:
     """Whether a signal has come, so that somebody waits for this process to end."""
     return _catcher is not None and bool(_catcher.came)

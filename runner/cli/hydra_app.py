@@ -152,6 +152,13 @@ _SEARCH: dict[str, Any] = {
     "seed": None,
     "params": None,
 }
+_RAY = {
+    "_target_": "hydra_plugins.veles_run.Ray",
+    "ray": {
+        "init": {"address": None, "num_cpus": None, "num_gpus": None},
+        "remote": {"num_cpus": None, "num_gpus": None, "memory": None, "resources": None, "max_retries": 3},
+    },
+}
 
 
 class ConfFolder(FileConfigSource):
@@ -243,6 +250,7 @@ def register() -> None:
     store.store(group="hydra/hydra_logging", name="veles", node=_HYDRA_LOGGING, package="hydra.hydra_logging")
     store.store(group="hydra/sweeper", name="veles", node=_COMBINATIONS)
     store.store(group="hydra/sweeper", name="optuna", node=_SEARCH)
+    store.store(group="hydra/launcher", name="ray", node=_RAY)
     JobReturn.return_value = JobReturn.return_value.getter(_return_value)  # type: ignore[attr-defined,method-assign]
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)

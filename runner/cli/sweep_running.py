@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -110,7 +110,12 @@ class Running:
         batch = [self._placed(job) for job in jobs]
         for overrides in batch:
             self._check_own(self.context.config_loader.load_sweep_config(self.config, list(overrides)))
-        return self._launcher.launch(batch, initial_job_idx=0)
+        returned = self._launcher.launch(batch, initial_job_idx=0)
+        if sweep_stop.in_other_processes(self.config.hydra):
+            for job, result in zip(jobs, returned, strict=True):
+                if result.status is JobStatus.FAILED:
+                    sweeps.note_failure(job.name, job.overrides, result._return_value)
+        return returned
 
     def _check_own(self, config: DictConfig) -> None:
         """Checks that a job writes what no other job of the sweep does: else the last one would be all that is left.

@@ -30,7 +30,7 @@ LONGEST_STOP = 60.0
 """Seconds that a job has to stop, before another process with the same one gives up."""
 
 failures: list[str] = []
-"""What this process has told of jobs that failed, with the job's number and overrides."""
+"""What is told of jobs that failed, with the job's number and overrides."""
 
 
 def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
@@ -89,14 +89,25 @@ def _job_of_a_sweep(config: Any, run: Callable[[], Outcome]) -> float | None:
             raise
         told = failure(error)
         log.error("%s", with_notes(told))
-        typed = " ".join(text.lstrip("+") for text in config.overrides.task)
-        failures.append(f"job {config.job.num} ({typed}): {with_notes(told)}")
+        note_failure(name, config.overrides.task, told)
         if not result.exists():  # it has failed before its run began
             MetricsFile(result.parent).finish({"status": "failed", "exit_code": told.exit_code, "error": redact(str(told))})
         raise told from error
     if outcome.exit_code and not elsewhere:
         raise SystemExit(outcome.exit_code)
     return outcome.error
+
+
+def note_failure(name: str, overrides: Sequence[str], error: Exception) -> None:
+    """Notes that a job has failed.
+
+    Args:
+        name: of its folder.
+        overrides: what is typed for it.
+        error: what it has failed with.
+    """
+    typed = " ".join(text.lstrip("+") for text in overrides)
+    failures.append(f"job {name} ({typed}): {with_notes(error)}")
 
 
 def _varied(sweep: Path, overrides: Sequence[str]) -> list[str]:

@@ -122,14 +122,15 @@ def _job(folder: Path) -> Job:
     metrics = header.metrics if header else {}
     objective = files.number(result.get("objective"))
     error, best = result.get("error"), result.get("best_epoch", metrics.get("best_epoch"))
+    status = result.get("status")
+    if not status or (status == NOT_BEGUN and header):  # it may have begun before the sweep went on
+        status = "no snapshot" if header is None else "finished" if header.complete else "stopped"
     named = result.get("best_snapshot") or result.get("last_snapshot")
     return Job(
         name=folder.name,
         folder=folder,
         typed=dict(text.partition("=")[::2] for text in files.typed_overrides(folder) if not text.startswith("sweep.")),
-        status=str(
-            result.get("status") or ("finished" if header and header.complete else "stopped" if header else "no snapshot")
-        ),
+        status=str(status),
         objective=files.number(metrics.get("best")) if objective is None else objective,
         best_epoch=best if type(best) is int else None,
         epochs=header.epoch if header else None,

@@ -53,6 +53,7 @@ HOLES = {
     "numpy": [("<1.22", "CVE-2021-34141: comparison of incomplete strings", "1.21.6")],
     "pyyaml": [("<5.4", "CVE-2020-14343: full_load runs code", "5.3.1")],
     "joblib": [("<1.2", "CVE-2022-21797: pre_dispatch is evaluated", "1.1.1")],
+    "ray": [("<2.52", "CVE-2025-62593: web pages reach the dashboard, and run code", "2.51.2")],
     "jinja2": [("<3.1.6", "CVE-2025-27516: sandbox escape", "3.1.5")],
 }
 ROWS = [(name, versions, Version(newest)) for name, rows in HOLES.items() for versions, _, newest in rows]
