@@ -53,6 +53,7 @@ class Running:
         self.config, self.context = config, context
         self.goes_on = config.sweep.folder is not None
         self.folder = Path(config.hydra.sweep.dir)
+        _check_processes(config.hydra.launcher)
         instance = Plugins.instance()
         self._launcher: Launcher = instance.instantiate_launcher(hydra_context=context, task_function=task, config=config)
         if isinstance(settings := getattr(self._launcher, "joblib", None), dict):
@@ -163,6 +164,15 @@ def _resolved(config: DictConfig, key: str) -> str | None:
         return None if config[key] is None else str(config[key])
     except OmegaConfBaseException:
         return None
+
+
+def _check_processes(launcher: DictConfig) -> None:
+    """Raises a ConfigError if a launcher would start several processes for each job, all of which would run all of it."""
+    for key in ("nodes", "tasks_per_node"):
+        if (count := launcher.get(key)) is not None and count > 1:
+            raise ConfigError(
+                f"hydra.launcher.{key}={count}: a job of a sweep is one process; torchrun starts a run in several"
+            )
 
 
 @contextmanager

@@ -95,6 +95,14 @@ def test_jobs_in_other_processes_stop_with_the_sweep_and_go_on(
     assert [(end.epoch, end.log_id) for end in ends] == [(limit, header.log_id) for header in reached]
 
 
+@pytest.mark.parametrize("typed", ["nodes=2", "tasks_per_node=2"])
+def test_a_job_of_a_sweep_is_one_process(typed: str, veles_run: Run, tmp_path: Path) -> None:
+    done = veles_run("-m", *SHORT, "seed=1,2", "hydra/launcher=submitit_slurm", f"hydra.launcher.{typed}", code=2)
+    assert done.stderr.startswith(f"veles-run: hydra.launcher.{typed}: ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_process_of_jobs_that_is_killed_is_told_in_one_line(tmp_path: Path) -> None:
     sweep = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *SMALL, "decision.fail_iterations=9999", "seed=1,2")
     command = [*VELES_RUN, *sweep, "decision.max_epochs=9999"]
