@@ -47,11 +47,9 @@ def state_of(folder: Path, location: str, monkeypatch: pytest.MonkeyPatch, *modu
     ("arguments", "module", "odbc"),
     [
         (KMEANS, "kmeans", True),
-        (NOISY, "noisy", False),
-        (("conf=maxout", "seed=5"), "maxout", False),
         (("conf=spirals", "seed=5"), "spirals", False),
     ],
-    ids=["kmeans in a database", "noisy", "maxout", "spirals"],
+    ids=["kmeans in a database", "spirals"],
 )
 def test_a_run_that_is_stopped_twice_ends_like_one_that_is_not(
     arguments: tuple[str, ...],

@@ -21,25 +21,25 @@ def run(module: str, count: int, rng: random.Random, *arguments: str) -> tuple[i
 
 
 def test_killed_writers_lose_nothing_that_was_acknowledged(rng: random.Random) -> None:
-    code, found = run("tests.stress.kill_writer", 200, rng)
+    code, found = run("tests.stress.kill_writer", 120, rng)
     assert code == 0, found
-    assert found["kills"] == 200
+    assert found["kills"] == 120
     assert found["acknowledged"] > found["kills"]
     assert found["unreadable"] == found["lost"] == 0
 
 
 def test_writers_that_write_in_place_do(rng: random.Random) -> None:
     """The control: the kills hit."""
-    code, found = run("tests.stress.kill_writer", 60, rng, "control")
+    code, found = run("tests.stress.kill_writer", 40, rng, "control")
     assert code == 1
     assert found["unreadable"] > 0
     assert found["lost"] > 0
 
 
 def test_killed_runs_end_as_if_they_had_not_been(rng: random.Random) -> None:
-    code, found = run("tests.stress.kill_training", 10, rng, "tensorboard")
+    code, found = run("tests.stress.kill_training", 6, rng, "tensorboard")
     assert code == 0
-    assert found["kills"] == 10
+    assert found["kills"] == 6
 
 
 def test_shared_runs_end_as_if_they_had_been_one_process(rng: random.Random) -> None:
@@ -56,6 +56,6 @@ def test_killed_sweeps_end_as_if_they_had_not_been(kind: str, jobs: int, kills: 
 
 
 def test_damaged_snapshots_are_refused(rng: random.Random) -> None:
-    code, found = run("tests.stress.damage", 3_000, rng)
+    code, found = run("tests.stress.damage", 2_000, rng)
     assert code == 0
-    assert found["refused"] > 2_000
+    assert found["refused"] > 1_300
