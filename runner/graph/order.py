@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import networkx
 
 from runner.errors import CycleError
+from runner.memory import without_garbage_collection
 
 if TYPE_CHECKING:
     from runner.graph.unit import Unit
@@ -29,10 +30,9 @@ def iteration_graph(units: Sequence[Unit]) -> networkx.DiGraph:
     """
     graph = control_graph(units)
     graph.remove_edges_from(_links_back(graph))
-    try:
-        cycle = networkx.find_cycle(graph)
-    except networkx.NetworkXNoCycle:
+    if networkx.is_directed_acyclic_graph(graph):
         return graph
+    cycle = networkx.find_cycle(graph)  # takes several times as long to find none
     raise CycleError(
         f"{path_text([unit for unit, _ in cycle] + [cycle[0][0]])} is a cycle in which every unit waits for the one before"
         " it: begin it with a Repeater"
@@ -73,6 +73,7 @@ def _intervals(root: object, dominators: dict[object, object]) -> dict[object, r
     return found
 
 
+@without_garbage_collection()
 def in_dependency_order(units: Sequence[Unit]) -> list[Unit]:
     """Returns the units in topological order of one iteration, ties in the order of construction."""
     position = {unit: number for number, unit in enumerate(units)}

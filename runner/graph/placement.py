@@ -17,11 +17,13 @@ import networkx
 from runner.errors import PlacementError
 from runner.graph.links import end
 from runner.graph.order import control_graph, iteration_graph, path_text
+from runner.memory import without_garbage_collection
 
 if TYPE_CHECKING:
     from runner.graph.unit import Unit
 
 
+@without_garbage_collection()
 def check(snapshotter: Unit) -> None:
     """Checks the place of the snapshotter in its workflow.
 
@@ -46,10 +48,10 @@ def _without(graph: networkx.DiGraph, unit: Unit) -> networkx.DiGraph:
 
 
 def _check_cycles(snapshotter: Unit, units: list[Unit]) -> None:
-    try:
-        cycle = networkx.find_cycle(_without(control_graph(units), snapshotter))
-    except networkx.NetworkXNoCycle:
+    graph = _without(control_graph(units), snapshotter)
+    if networkx.is_directed_acyclic_graph(graph):
         return
+    cycle = networkx.find_cycle(graph)
     path = path_text([unit for unit, _ in cycle] + [cycle[0][0]])
     raise PlacementError(
         f"the cycle {path} goes around {snapshotter!r}, so no snapshot would be taken in it: link the snapshotter into it"

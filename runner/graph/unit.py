@@ -178,7 +178,7 @@ class Unit(Pickleable):
             LinkError: one of them is no unit.
         """
         for unit in _flat(self, units):
-            if unit not in self.predecessors:
+            if not self._runs_after(unit):
                 self.predecessors.append(unit)
                 unit.successors.append(self)
         return self
@@ -186,10 +186,16 @@ class Unit(Pickleable):
     def unlink_from(self, *units: Unit | Iterable[Unit]) -> Unit:
         """Takes control links from the given units away; returns itself, as `link_from` does."""
         for unit in _flat(self, units):
-            if unit in self.predecessors:
+            if self._runs_after(unit):
                 self.predecessors.remove(unit)
                 unit.successors.remove(self)
         return self
+
+    def _runs_after(self, unit: Unit) -> bool:
+        """Whether there is a link from the unit, which both have; thousands may lead into one unit, or out of it."""
+        if len(unit.successors) < len(self.predecessors):
+            return self in unit.successors
+        return unit in self.predecessors
 
     def unlink_before(self) -> Unit:
         """Takes all incoming control links away."""

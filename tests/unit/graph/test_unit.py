@@ -64,6 +64,31 @@ def test_unlinking(units, unlink, left: set[str]) -> None:
     assert links(units) == left
 
 
+@pytest.mark.parametrize("into_one", [True, False])
+def test_units_that_are_linked_to_one_are_hardly_compared(into_one: bool) -> None:
+    compared = 0
+
+    class Counted(Unit):
+        __hash__ = Unit.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return self is other
+
+    workflow = Workflow()
+    hub, *others = [Counted(workflow) for _ in range(201)]
+    for _ in range(2):  # the second time they are linked already
+        for unit in others:
+            hub.link_from(unit) if into_one else unit.link_from(hub)
+    assert (hub.predecessors if into_one else hub.successors) == others
+    for unit in others:
+        hub.unlink_from(unit) if into_one else unit.unlink_from(hub)
+    assert not hub.predecessors
+    assert not hub.successors
+    assert compared < 5 * len(others)
+
+
 def test_reconfigure_changes_what_is_adjustable() -> None:
     unit = Tunable(LoggedWorkflow(), "fc1")
     unit.reconfigure(rate=0.5)
