@@ -14,6 +14,7 @@ import numpy
 
 from runner.errors import RunnerError, SnapshotRefusedError, StateError
 from runner.graph import Pickleable, Unit, Workflow
+from runner.memory import without_garbage_collection
 from runner.snapshots.capture.pickler import Probe, Sink
 from runner.snapshots.capture.tensors import SEPARATE
 from runner.snapshots.unpickling.allowed import classes, numpy_arrays, standard_library
@@ -145,6 +146,7 @@ class _Skimming(Unpickler):
         return b""
 
 
+@without_garbage_collection()
 def check_state(workflow: Workflow, recording: Recording | None) -> None:
     """Checks that the default restore would accept a state.
 

@@ -22,7 +22,7 @@ from typing import Any
 from runner import cores
 from runner.errors import SnapshotError, StateError
 from runner.graph import Workflow
-from runner.memory import keep_freed
+from runner.memory import keep_freed, without_garbage_collection
 from runner.snapshots.capture import pickler
 from runner.snapshots.capture.restorable import Recording, check_state
 from runner.snapshots.capture.sizes import state_size
@@ -174,7 +174,9 @@ class Writer:
         try:
             staging.write(header_bytes(request.header))
             recording = None if self._checked else Recording(staging)
-            job.check = self._check_for(workflow, recording, pickler.dump(workflow, recording or staging))
+            with without_garbage_collection():
+                kinds = pickler.dump(workflow, recording or staging)
+            job.check = self._check_for(workflow, recording, kinds)
             staging.complete()
         except BaseException:
             staging.complete()  # the buffers go back
