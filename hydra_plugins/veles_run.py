@@ -80,7 +80,7 @@ class Ray(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from runner.cli import ray_environment
 
-        ray_environment.prepare(alone="address" not in self._init)
+        ray_environment.prepare(alone=self._init.get("address") == "local")
         try:
             from runner.cli import sweep_ray
         except ModuleNotFoundError as error:

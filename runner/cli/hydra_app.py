@@ -155,7 +155,7 @@ _SEARCH: dict[str, Any] = {
 _RAY = {
     "_target_": "hydra_plugins.veles_run.Ray",
     "ray": {
-        "init": {"address": None, "num_cpus": None, "num_gpus": None},
+        "init": {"address": "local", "num_cpus": None, "num_gpus": None},
         "remote": {"num_cpus": None, "num_gpus": None, "memory": None, "resources": None, "max_retries": 3},
     },
 }

@@ -6,12 +6,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, Self
 
 import ray
@@ -29,6 +29,8 @@ from runner.loggers.metrics_file import MetricsFile
 
 log = logging.getLogger(__name__)
 
+LAST_LINES = 0.5
+"""Seconds in which the last lines of jobs arrive, which nothing tells of. Ray itself waits as long when a process exits."""
 ENVIRONMENT = ("HYDRA_FULL_ERROR", "NO_COLOR", "VELES_RUN_TRACEBACK", output.QUIET)
 """Variables that the processes of jobs have from this one."""
 
@@ -85,6 +87,31 @@ class Task:
         return run_job(self.function, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.context)
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A job whose process is lost.
+
+    Attributes:
+        folder: the job's.
+        how: what Ray calls it.
+    """
+
+    folder: Path
+    how: str
+
+    def __str__(self) -> str:
+        return f"its process is lost ({self.how})"
+
+    def told(self) -> JobReturn:
+        """Returns how it has ended, for the sweeper."""
+        return JobReturn(status=JobStatus.FAILED, _return_value=RunError(str(self)))
+
+    def failed(self) -> JobReturn:
+        """Returns the same, and leaves it in the job's folder, so that a sweep that goes on does not repeat it."""
+        MetricsFile(self.folder).finish({"status": "failed", "exit_code": RunError.exit_code, "error": str(self)})
+        return self.told()
+
+
 def launch(
     task: Task, jobs: Mapping[int, Sequence[str]], init: Mapping[str, Any], remote: Mapping[str, Any]
 ) -> list[JobReturn]:
@@ -102,37 +129,40 @@ def launch(
         ConfigError: Ray does not take the settings, or there is no cluster at the address.
     """
     configure_log(task.config.hydra.hydra_logging, task.config.hydra.verbose)
-    retries = dict.fromkeys(jobs, int(remote.get("max_retries", 0)))
+    most = remote.get("max_retries", 0)
+    if type(most) is not int or most < 0:
+        raise ConfigError(f"hydra.launcher.ray.remote.max_retries={most} must be a whole number, at least 0")
+    retries = dict.fromkeys(jobs, most)
     folder = Path(task.config.hydra.sweep.dir)
+    _connect(init)
+    shared, run = ray.put(task), _remote(remote)
+    waiting = {run.remote(shared, number, overrides): number for number, overrides in jobs.items()}
     ended: dict[int, JobReturn] = {}
-    with _connected(init):
-        shared, run = ray.put(task), _remote(remote)
-
-        def begin(number: int, overrides: Sequence[str]) -> Any:
-            return run.options(name=f"job {number}").remote(shared, number, overrides)
-
-        waiting = {begin(number, overrides): number for number, overrides in jobs.items()}
-        while waiting:
-            (reference,), _ = ray.wait(list(waiting))
-            number = waiting.pop(reference)
-            try:
-                ended[number] = ray.get(reference)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from error
-            except ray.exceptions.RayError as error:
-                if not retries[number] or sweep_stop.stop_of(folder) is not None:
-                    ended[number] = _lost(task.settled(number, jobs[number]), error)
-                    continue
+    while waiting:
+        (reference,), _ = ray.wait(list(waiting))
+        number = waiting.pop(reference)
+        try:
+            ended[number] = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        except ray.exceptions.RayError as error:
+            lost = Lost(Path(folder, task.settled(number, jobs[number]).hydra.sweep.subdir), type(error).__name__)
+            if sweep_stop.stop_of(folder) is not None:
+                ended[number] = lost.told()
+            elif not retries[number]:
+                ended[number] = lost.failed()
+            else:
                 retries[number] -= 1
-                log.warning("Job %s: its process is lost (%s); it begins again", number, _kind(error))
-                waiting[begin(number, [*jobs[number], as_override(FOLDER, str(folder))])] = number
+                log.warning("Job %s: %s; it begins again", lost.folder.name, lost)
+                waiting[run.remote(shared, number, [*jobs[number], as_override(FOLDER, str(folder))])] = number
+    time.sleep(LAST_LINES)
     return [ended[number] for number in jobs]
 
 
 def _remote(options: Mapping[str, Any]) -> Any:
     """Returns the function that runs a job elsewhere. Ray itself repeats nothing: it would begin from nothing."""
     try:
-        return ray.remote(**{**options, "max_retries": 0})(_run)
+        return ray.remote(**{"name": "job", **options, "max_retries": 0})(_run)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"hydra.launcher.ray.remote: {first_line(error)}") from error
 
@@ -141,37 +171,30 @@ def _run(task: Task, number: int, overrides: Sequence[str]) -> JobReturn:
     return task.run(number, overrides)
 
 
-@contextmanager
-def _connected(init: Mapping[str, Any]) -> Iterator[None]:
-    """Keeps a connection to Ray while the block runs; without an address, to a Ray of its own that ends with the block.
+def _connect(init: Mapping[str, Any]) -> None:
+    """Connects this process to Ray until it exits; with the address `local`, to a Ray of its own that ends with it.
 
     The processes of the latter must not have the signals that are for this one, or they would end before the jobs have taken
-    their snapshots. They inherit what the thread blocks that starts them, and end when it does.
+    their snapshots. They inherit what the thread blocks that starts them, and are killed when that ends.
     """
-    dashboard = {} if "address" in init else {"include_dashboard": False}
-    settings = {"logging_level": logging.ERROR, **dashboard, **init}
-    with ThreadPoolExecutor(1, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, signals.STOPS)) as thread:
-        starting = thread.submit(partial(ray.init, **settings))
-        while not starting.done():
-            wait([starting], signals.SAME / 2)
-            signals.take_back()
+    if ray.is_initialized():
+        return
+    dashboard = {"include_dashboard": False} if init.get("address") == "local" else {}
+    connected: Future[Any] = Future()
+
+    def connect() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOPS)
         try:
-            starting.result()
-        except (OSError, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f"hydra.launcher.ray.init: {first_line(error)}") from error
-        try:
-            yield
-        finally:
-            thread.submit(ray.shutdown).result()
+            connected.set_result(ray.init(**{"logging_level": logging.ERROR, **dashboard, **init}))
+        except BaseException as error:
+            connected.set_exception(error)
+        Event().wait()
 
-
-def _lost(config: DictConfig, error: Exception) -> JobReturn:
-    """Returns the end of a job whose process is lost, and leaves it in the job's folder."""
-    told = RunError(f"the job's process is lost ({_kind(error)})")
-    folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)
-    MetricsFile(folder).finish({"status": "failed", "exit_code": told.exit_code, "error": str(told)})
-    return JobReturn(status=JobStatus.FAILED, _return_value=told)
-
-
-def _kind(error: Exception) -> str:
-    return type(error).__name__
+    Thread(target=connect, name="ray", daemon=True).start()
+    while not connected.done():
+        wait([connected], signals.SAME / 2)
+        signals.take_back()
+    try:
+        connected.result()
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"hydra.launcher.ray.init: {first_line(error)}") from error
