@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
@@ -52,7 +52,7 @@ class Task:
     config: DictConfig
     singletons: Any
     environment: Mapping[str, str]
-    passwords: Mapping[str, list[str]]
+    passwords: Mapping[str, list[str]] = field(repr=False)
     folder: str
 
     @classmethod
