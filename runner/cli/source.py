@@ -16,6 +16,7 @@ from runner.cli.newest import find_newest
 from runner.cli.overrides import is_choice
 from runner.cli.request import Request
 from runner.config import Config
+from runner.config.config import MODEL
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Workflow
 from runner.misfits import MISFITS
@@ -140,12 +141,17 @@ def overridden(node: DictConfig, overrides: list[str], call: DictConfig) -> Dict
         ConfigError: an override does not fit it.
     """
     result = node.copy()
-    for override in OverridesParser.create().parse_overrides(overrides):
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    has_model = MODEL in result.layers and any(_is_of_model(override.key_or_group) for override in parsed)
+    for override in parsed:
         key = override.key_or_group
         if override.is_delete():
-            if OmegaConf.select(result, key):  # a run that was typed without something does not have it
+            # A run that was typed without something does not have it. A model that took the place of layers is a layer since.
+            if OmegaConf.select(result, key) and not (key == "layers" and has_model):
                 raise ConfigError(f"{override.input_line}: what a snapshot has cannot be taken away")
             continue
+        if has_model and _is_of_model(key):
+            key = f"layers.{key}"
         value = override.value()
         if is_choice(key, str(value)):
             if key not in call:
@@ -157,6 +163,10 @@ def overridden(node: DictConfig, overrides: list[str], call: DictConfig) -> Dict
         except MISFITS as error:
             raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
     return result
+
+
+def _is_of_model(key: str) -> bool:
+    return key.partition(".")[0] == MODEL
 
 
 def allow_changed_data(workflow: Workflow, allow: bool) -> None:
