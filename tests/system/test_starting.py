@@ -151,6 +151,12 @@ def test_a_conf_for_images_of_many_sizes_trains(folder: Path, veles_run: Run) ->
     assert "validation 0.00 %" in veles_run("conf=digs", "decision.max_epochs=6").stdout
 
 
+def test_a_column_that_counts_is_learned_from_if_there_is_no_other(folder: Path) -> None:
+    write_table(folder / "line.csv", ["x", "y"], [[x, 3 * x + 0.5] for x in range(20)])
+    starters.run(["new", "line", "--from", "line.csv"])
+    assert "columns" not in conf("line")["loader"]
+
+
 def test_images_without_colors_are_read_as_they_are(folder: Path) -> None:
     digits(folder / "gray", size=lambda number: (12, 20))
     starters.run(["new", "gray", "--from", "gray"])

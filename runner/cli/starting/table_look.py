@@ -22,6 +22,7 @@ ANSWERS = ("label", "labels", "class", "target", "targets", "y", "species", "cat
 """Names of columns that are mostly what is to be learned, the surest first."""
 CLASSES = 20
 """Up to so many different whole numbers, or texts of a column of the data, are taken for classes."""
+NUMBERING = "numbers the rows"
 EXACT = 2.0**53
 """Up to here a float64 holds every whole number."""
 
@@ -119,6 +120,8 @@ def _check_names(table: Table, answer: str, column: Texts) -> None:
 def _features(table: Table, names: list[str]) -> tuple[list[str], dict[str, str]]:
     """Returns the columns that a network can use as they are, and why others are left out."""
     faults = {name: _fault(name, table.columns[name], table.rows) for name in names}
+    if all(faults.values()):  # then it is not a number of the row, but all that there is
+        faults = {name: "" if fault == NUMBERING else fault for name, fault in faults.items()}
     return [name for name in names if not faults[name]], {name: fault for name, fault in faults.items() if fault}
 
 
@@ -130,7 +133,7 @@ def _fault(name: str, column: Column, rows: int) -> str:
         return "has cells that are empty or not finite"
     if np.abs(values).max() > EXACT:
         return "has numbers beyond 2^53"
-    return "numbers the rows" if column.ndim == 1 and _numbers_rows(name, values) else ""
+    return NUMBERING if column.ndim == 1 and _numbers_rows(name, values) else ""
 
 
 def _fault_of_texts(column: Texts, rows: int) -> str:
