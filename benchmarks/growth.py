@@ -269,7 +269,7 @@ CASES: dict[str, tuple[Sequence[int], Prepare]] = {
     "linked attributes: restore": (SOME, restoring(linked)),
     "nested workflows: initialize": (NESTED, initializing(nested)),
     "nested workflows: restore": (NESTED, restoring(nested)),
-    "terms of a Bool": (FEW, terms_of_a_bool),
+    "terms of a Bool": (NESTED, terms_of_a_bool),
     "epochs with snapshots": (FEW, epochs),
     "snapshots into a folder": (FEW, snapshots_into(FileStore)),
     "snapshots into a folder, 3 kept": (FEW, snapshots_into(FileStore, keep_last=3)),
