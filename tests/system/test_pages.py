@@ -27,7 +27,7 @@ INSTALLS = ("apt-get ", "git clone ", "pip install ", "python3 -m venv ", "eval 
 PLAIN = "plotters: false\nreport: false\n"
 """Confs of the pages get these lines: pictures take longer than the runs."""
 
-WHOLE = re.compile(r"README.md|docs/(tutorial|(starting|howto/(resume|manage|deploy))|coming-from/.*)\.md")
+WHOLE = re.compile(r"README.md|docs/(starting|tutorial|howto/(resume|manage|deploy)|coming-from/.*)\.md")
 """The pages all of whose commands run, since one needs what another has made."""
 
 CONFS = {path.stem for path in (ROOT / "conf").glob("*.yaml")}
