@@ -89,7 +89,7 @@ def test_what_is_wrong_is_not_requeued(slurm: Slurm) -> None:
 
 
 def test_the_job_of_kubernetes_ignores_the_exit_code_of_a_stop() -> None:
-    (text,) = re.findall(r"^```yaml\n(.*?)^```$", DOCS, re.DOTALL | re.MULTILINE)
+    text = re.findall(r"^```yaml\n(apiVersion.*?)^```$", DOCS, re.DOTALL | re.MULTILINE)[0]
     spec = yaml.safe_load(text)["spec"]
     names = {container["name"] for container in spec["template"]["spec"]["containers"]}
     rules = {rule["action"]: rule["onExitCodes"] for rule in spec["podFailurePolicy"]["rules"]}
