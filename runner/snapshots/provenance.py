@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import torch
-
 from runner import passwords
 from runner.graph import Unit, Workflow
 from runner.snapshots.kept_code import LIMIT, ORIGIN, KeptCode, file_of
@@ -113,10 +111,11 @@ def _modules(workflow: Workflow) -> set[str]:
 
 def _held(unit: Unit) -> Iterator[object]:
     """Yields what the state of a unit holds; of a network of torch, the networks within it, too."""
+    torch = sys.modules.get("torch")
     for name, value in vars(unit).items():
         if name.endswith("_"):
             continue
-        if isinstance(value, torch.nn.Module):
+        if torch is not None and isinstance(value, torch.nn.Module):
             yield from value.modules()
         else:
             yield value

@@ -141,6 +141,7 @@ def warm() -> Tools:
         codec.encode(b"", codec.default_level)
     graph = networkx.path_graph(3, networkx.DiGraph)  # it compiles a part of itself when it is first called
     assert networkx.shortest_path(graph, 0, 2) == [0, 1, 2] and networkx.has_path(graph, 0, 2)  # noqa: PT018
+    assert networkx.find_cycle(networkx.cycle_graph(2, networkx.DiGraph))
     here = os.getcwd()
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
         os.chdir(folder)

@@ -82,7 +82,7 @@ def test_every_snapshot_scores_what_its_name_says(loader: str, tmp_path: Path) -
     workflow.run()
     errors = [record["validation"] for record in workflow.decision.history]
     went_back = 0
-    paths = {header_of(path).epoch: path for path in tmp_path.iterdir() if not path.is_symlink()}
+    paths = {header_of(path).epoch: path for path in tmp_path.glob("*.pickle*") if not path.is_symlink()}
     assert sorted(paths) == [*range(1, 13)]
     for epoch, path in paths.items():
         restored = restore(path, trusted=["tests"])
@@ -103,7 +103,7 @@ def test_the_best_that_are_kept_are_the_best(tmp_path: Path) -> None:
     workflow.initialize()
     workflow.run()
     kept = []
-    for path in (path for path in tmp_path.iterdir() if not path.is_symlink()):
+    for path in (path for path in tmp_path.glob("*.pickle*") if not path.is_symlink()):
         restored = restore(path, trusted=["tests"])
         restored.workflow.initialize()
         kept.append(restored.workflow.evaluate()["validation"])
