@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,12 @@ def image_look(folder: str) -> Look:
     Raises:
         ConfigError: there are no images in sub-folders, or one cannot be read.
     """
-    logging.getLogger(image_files.__name__).setLevel(logging.ERROR)  # the run will tell what it leaves out
     train, validation = _parts(Path(folder))
-    found = _found(train)
+    with _untold():
+        found = _found(train)
+        held_out = _found(validation) if validation else {}
     if len(found) < 2:
         raise ConfigError(f"--from={folder!r}: {train!r} has one class, {next(iter(found))!r}: there is nothing to tell apart")
-    held_out = _found(validation) if validation else {}
     image_files.check_classes(f"--from={folder!r}: {validation!r}", held_out, found)
     sizes, gray = _headers(path for part in (found, held_out) for paths in part.values() for path in paths)
     size = next(iter(sizes)) if len(sizes) == 1 else _common(sizes)
@@ -63,6 +64,18 @@ def image_look(folder: str) -> Look:
         notes=_notes(sizes, size),
         predict=validation or train,
     )
+
+
+@contextmanager
+def _untold() -> Iterator[None]:
+    """Within it, what is left out is not told: the run will tell it."""
+    log = logging.getLogger(image_files.__name__)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _parts(folder: Path) -> tuple[str, str | None]:
