@@ -27,7 +27,7 @@ MEMORY = 1 << 30
 STOP, END = 1.0, 5.0
 """Seconds of processor time after which a run is asked to stop, and is taken to hang."""
 
-HEADERS = 0.003
+HEADERS = 0.002
 """How many of all have another header; these take a hundred times as long."""
 
 

@@ -71,12 +71,10 @@ def check_stopped(folder: Path, code: int, whole: dict[str, bytes], veles_run: R
 
 GROUP = {
     "tee, which Ctrl-C ends too": (f"{RUN} | tee log", signal.SIGINT),
-    "tee of both outputs": (f"{RUN} 2>&1 | tee log", signal.SIGINT),
     "tee and a lost connection": (f"{RUN} 2>&1 | tee log", signal.SIGHUP),
     "a reader that has gone": (f"{RUN} 2>&1 | head -1", signal.SIGTERM),
     "a full disk": (f"{RUN} >/dev/full 2>&1", signal.SIGUSR1),
     "no descriptors": (f"{RUN} <&- >&- 2>&-", signal.SIGUSR2),
-    "a file": (f"{RUN} >log 2>&1", signal.SIGXCPU),
 }
 
 
