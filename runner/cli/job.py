@@ -67,9 +67,9 @@ log = logging.getLogger(__name__)
 
 _UNREAD = "some of the data could not be read"
 _TRACEBACK = "traceback: "
+"""How the note on an error begins that says where its traceback is."""
 _NOT_EXACT = "does not have a deterministic implementation"
 """What torch says of an operation whose results on a GPU differ from time to time."""
-"""How the note on an error begins that says where its traceback is."""
 CHECKED_AT_ONCE = ("decision", "metrics", "snapshotter")
 """Sections that need no data to be checked."""
 
