@@ -393,3 +393,31 @@ def test_a_key_without_a_counterpart_is_told_when_it_is_imported(folder: Path, c
     Path("a_config.py").write_text("root.a.update({'loader_name': 'mnist_loader', 'loader': {'mirror': True}, 'layers': []})\n")
     assert starters.run(["import", "a_config.py"]) == 1
     assert "loader.mirror" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("new", "iris", "--from", ""),
+        ("new", "", "--from", "x.csv"),
+        ("new", "a", "--from", "x.csv", "--label", ""),
+        ("examples", ""),
+        ("import", ""),
+        ("import", "x_config.py", "--to", ""),
+        ("import", "x_config.py", "--datasets", ""),
+    ],
+)
+def test_an_unset_variable_of_the_shell_is_not_the_current_folder(words: tuple[str, ...], folder: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{words[0]}: an argument is empty"):
+        starters.run(words)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", starters.COMMANDS)
+def test_what_is_printed_to_be_typed_is_no_command(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=f"new {name}: '{name}' is a command of veles-run"):
+        starters.run(["new", name, "--from", "x.csv"])
+    text = 'root.x.update({"layers": [{"type": "softmax", "output_sample_shape": 10}], "loader_name": "mnist_loader"})'
+    (folder / f"{name}_config.py").write_text(text)
+    assert starters.run(["import", f"{name}_config.py"]) == 0
+    assert f"veles-run conf={name} --cfg job" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from runner import shell
 from runner.checks import choices, known
 from runner.cli import conf_files
 from runner.cli.overrides import as_override
-from runner.cli.starting.new_files import literal, write_new
+from runner.cli.starting.new_files import COMMANDS, literal, write_new
 from runner.cli.starting.veles_source import Left, VelesSource, read
 from runner.config.veles import translated
 from runner.config.veles.keys import DROPPED
@@ -140,4 +140,5 @@ def _refused(path: Path, content: dict[str, Any]) -> list[str]:
 
 def _command(path: Path) -> str:
     name = path.stem if path.parent == Path(conf_files.CONF) and path.suffix == ".yaml" else str(path)
-    return shell.join(["veles-run", name if path.stem.isidentifier() else as_override("conf", name)])
+    is_word = path.stem.isidentifier() and name not in COMMANDS
+    return shell.join(["veles-run", name if is_word else as_override("conf", name)])

@@ -9,7 +9,7 @@ from runner import shell
 from runner.cli import conf_files
 from runner.cli.overrides import SECTIONS, as_override
 from runner.cli.starting.look import Look
-from runner.cli.starting.new_files import write_new
+from runner.cli.starting.new_files import COMMANDS, write_new
 from runner.errors import ConfigError
 from runner.text import shown
 
@@ -48,6 +48,8 @@ def _path(name: str) -> Path:
     """Returns the file of a new conf, of whose name there is none yet."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"new {name!r}: the name of a conf is a word of letters, digits and _, such as flowers")
+    if name in COMMANDS:
+        raise ConfigError(f"new {name}: {name!r} is a command of veles-run: choose another name")
     if name in SECTIONS or name == conf_files.CONF or conf_files.is_group(name):
         raise ConfigError(f"new {name}: {name!r} is a key that veles-run takes: choose another name")
     for folder in (Path(conf_files.CONF), conf_files.bundled() / conf_files.CONF):

@@ -8,6 +8,9 @@ from typing import Any
 from runner.errors import ConfigError
 from runner.text import shown
 
+COMMANDS = ("new", "examples", "import")
+"""The words of `veles-run` that begin something. A conf of such a name is called by `conf=NAME`."""
+
 
 def write_new(path: Path, text: str) -> None:
     """Writes a file that is not there yet.

@@ -7,11 +7,9 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import NoReturn
 
+from runner.cli.starting.new_files import COMMANDS
 from runner.errors import ConfigError
 from runner.text import shown
-
-COMMANDS = ("new", "examples", "import")
-"""The words. A conf of such a name is called by `conf=NAME`."""
 
 _NEW = """Writes a conf for your data, which runs as it is: conf/NAME.yaml.
 
@@ -68,6 +66,8 @@ def run(words: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.is_alone = not arguments
+    if "" in arguments:
+        raise ConfigError(f"{command}: an argument is empty: leave it out (a variable of the shell may be unset)")
     if command == "new":
         from runner.cli.starting.new_conf import new
 
