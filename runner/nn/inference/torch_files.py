@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ def read_tensors_of_torch(file: Path) -> dict[str, Tensor]:
         pickle.UnpicklingError, OSError, ValueError and others: the file cannot be read.
     """
     others = torch.serialization.get_unsafe_globals_in_checkpoint(str(file)) if zipfile.is_zipfile(file) else []
-    with torch.serialization.safe_globals([(_Nothing, name) for name in others]):
+    with torch.serialization.safe_globals([(_Nothing, name) for name in others]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of a file that is no checkpoint: that is told as an error
         return _tensors(torch.load(file, map_location="cpu", weights_only=True))
 
 

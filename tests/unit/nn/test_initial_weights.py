@@ -93,11 +93,16 @@ def test_a_fine_tuned_run_goes_on_without_the_file(tmp_path: Path) -> None:
     assert differences(workflow_state(whole), workflow_state(again)) == []
 
 
-@pytest.mark.parametrize("name", ["w.pt", "w.safetensors", "w.pickle.gz", "missing.pt", "other.pt", "object.pt", "list.pt"])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "name", ["plain.ckpt", "w.pt", "w.safetensors", "w.pickle.gz", "missing.pt", "other.pt", "object.pt", "list.pt"]
+)
 def test_what_cannot_be_read_is_one_line(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name[0] == "w":
         path.write_bytes(b"no weights")
+    if name == "plain.ckpt":
+        path.write_bytes(pickle.dumps({"state_dict": {"x": 1}}))
     contents = {"other.pt": {"x": torch.ones(1)}, "object.pt": {"x": Path()}, "list.pt": [torch.ones(5, 6)]}
     if name in contents:
         torch.save(contents[name], path)
