@@ -36,16 +36,21 @@ def pauses(megabytes: int, rounds: int) -> None:
                 copy.copy_(tensor, non_blocking=non_blocking)
             torch.cuda.synchronize()
 
+        def whole() -> None:
+            """A pause, and the copies that the GPU does before whatever the run asks it for next."""
+            snapshotter.export()
+            torch.cuda.synchronize()
+
         snapshotter.due = False
         snapshotter.run()  # as after the first minibatch: memory is made ready
         time.sleep(2)
-        first = seconds(snapshotter.export)
+        first = seconds(whole)
         snapshotter.finish()
         measured: dict[str, list[float]] = {}
         for number in range(rounds + 2):
             spent = {
                 "copy to pinned memory": seconds(lambda: copy_to(pinned, True)),
-                "ours": seconds(snapshotter.export),
+                "ours": seconds(whole),
                 "copy to ordinary memory": seconds(lambda: copy_to(ordinary, False)),
                 "tensor.cpu()": seconds(lambda: [tensor.cpu() for tensor in state]),
                 "torch.save": seconds(lambda: torch.save(state, path / "torch.pt")),

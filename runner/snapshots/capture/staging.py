@@ -150,9 +150,9 @@ class Staging:
         import torch
 
         stream = torch.cuda.current_stream(data.device)
-        if stream != self._gpu:
+        if self._gpu is not None and stream != self._gpu:  # of no stream does torch say that it differs from None
             self.complete()
-            self._gpu = stream
+        self._gpu = stream
         buffer = torch.frombuffer(self._buffer, dtype=torch.uint8, count=len(data), offset=self._used)
         buffer.copy_(data, non_blocking=True)
 

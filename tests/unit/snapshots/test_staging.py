@@ -2,6 +2,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from runner.graph import Bool
 from runner.memory import resident
 from runner.snapshots.capture.staging import CHUNK, ROUND, Staging, StagingPool
 from runner.snapshots.restoring.restore import restore
+from runner.storages import OnGpu
 from runner.thread_pool import Threads
 from tests.workflows import holding
 
@@ -49,6 +51,51 @@ def test_data_may_change_as_soon_as_they_are_written() -> None:
         data[:] = b"b" * len(data)
         staging.finish()
     assert b"".join(passed) == b"a" * len(data)
+
+
+class LateStream(torch.Stream):
+    """A stream of a GPU that copies as late as it may: when somebody waits for it."""
+
+    asked: list[tuple[torch.Tensor, torch.Tensor]]
+
+    def synchronize(self) -> None:
+        for copy, content in self.asked:
+            copy.copy_(content)
+        self.asked.clear()
+
+
+class FarTensor(torch.Tensor):
+    """A tensor that only its stream can copy."""
+
+    stream: LateStream
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.Tensor.copy_:
+            cls.stream.asked.append((args[0], args[1].as_subclass(torch.Tensor)))
+            return args[0]
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_nothing_is_passed_on_before_a_gpu_has_copied_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two streams, as of two GPUs; a stream compares with others, and with None, as torch's own do."""
+    streams = [LateStream(stream_id=number, device_index=0, device_type=1) for number in range(2)]
+    for stream in streams:
+        stream.asked = []
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: FarTensor.stream)
+    pool = StagingPool(64 * CHUNK)
+    passed: list[bytes] = []
+    written = [bytes([number + 1]) * size for number, size in enumerate(SIZES) if size]
+    with closing(Threads(2, "test")) as workers:
+        staging = Staging(pool, workers, lambda buffer, used, last: passed.append(bytes(buffer[:used])), lambda: None)
+        for number, data in enumerate(written):
+            FarTensor.stream = streams[number // 2 % 2]
+            far = torch.frombuffer(bytearray(data), dtype=torch.uint8).as_subclass(FarTensor)
+            staging.write(OnGpu(far) if number % 3 else data)
+        staging.complete()
+        assert not any(stream.asked for stream in streams)
+        staging.finish()
+    assert b"".join(passed) == b"".join(written)
 
 
 def test_a_full_pool_makes_the_writer_wait_for_the_chunks_that_are_passed_on() -> None:
