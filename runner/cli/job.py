@@ -325,7 +325,9 @@ def _where(workflow: Workflow, launcher: Launcher, request: Request, seed: int |
     device = launcher.device if launcher.threads is None else f"{launcher.device}, threads {launcher.threads}"
     where = {"seed": str(seed), "device": device}
     if workflow.limit is not None:
-        where["until"] = workflow.decision.ends if isinstance(workflow, StandardWorkflow) else "{}={}".format(*workflow.limit)
+        where["until"] = (
+            str(workflow.decision.ending) if isinstance(workflow, StandardWorkflow) else "{}={}".format(*workflow.limit)
+        )
     where["folder"] = request.output_dir
     stores = [unit.store.place for unit in snapshotters(workflow)]
     return where | ({"snapshots": stores[-1]} if stores and relative(stores[-1]) != request.output_dir else {})

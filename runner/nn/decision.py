@@ -5,34 +5,29 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from runner.checks import at_least, choices
 from runner.config.training import check_on_nan
 from runner.errors import ConfigError, DivergedError
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.metrics import Records
+from runner.nn import finite
+from runner.nn.ending import Ending
 from runner.nn.epoch_ended import EpochEnded
 from runner.nn.evaluators.evaluator import Evaluator, Metric
 from runner.nn.evaluators.torch_metrics import TorchMetrics
-from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.loading.samples import SPLIT_NAMES, TRAIN, VALIDATION
 from runner.nn.network_optimizer import NetworkOptimizer
+from runner.nn.pending_rows import PendingRows
 
 log = logging.getLogger(__name__)
 
 STUCK = 10
 """Epochs after which equal errors are said to be stuck."""
-SHOWN = 10
-"""Samples of a minibatch that a message names."""
-GROWN = 1e3
-"""A weight above this has grown by a learning rate that is too high."""
 
 
 class Decision(Unit):
@@ -138,11 +133,10 @@ class Decision(Unit):
         self.wrong_ = None
         self.told_ = False
         self.began_ = self.split_began_ = self.row_began_ = time.monotonic()
-        self.squares_: list[Tensor] = []
-        self.unfinished_: list[tuple[Callable[..., None], dict[str, Any]]] = []
+        self.pending_ = PendingRows()
 
     def __getstate__(self) -> dict[str, Any]:
-        self._finish_row()
+        self.pending_.finish(self._units())
         return super().__getstate__()
 
     def migrate(self, state: dict[str, Any], version: int) -> None:
@@ -164,7 +158,7 @@ class Decision(Unit):
         at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
         at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
         if self.history:
-            self.complete <<= self._is_complete()
+            self.complete <<= self.ending.reached
 
     def check_monitor(self) -> None:
         """Raises a ConfigError if nothing of the name that decides is measured, or an error is to be high."""
@@ -189,8 +183,7 @@ class Decision(Unit):
 
     def run(self) -> None:
         step = self.minibatch
-        if self.unfinished_:
-            self._finish_row()
+        self.pending_.finish(self._units())
         if step.split == TRAIN:
             self.minibatches += 1
             if self.records.every and self.minibatches % self.records.every == 0:
@@ -251,29 +244,13 @@ class Decision(Unit):
         if not self.records.gradient_norm or row.get("split", "train") != "train":
             add(**row)
             return
-        if not self.unfinished_:
-            self.squares_ = []
-            self._watch(self.squares_)
-        self.unfinished_.append((add, row))
+        self.pending_.add(self._units(), add, row)
 
-    def _finish_row(self) -> None:
-        """Adds what waits for the gradients, which have been computed meanwhile."""
-        waiting, self.unfinished_ = self.unfinished_, []
-        if not waiting:
-            return
-        self._watch(None)
-        norm = float(torch.stack(self.squares_).sum().sqrt()) if self.squares_ else math.nan
-        for add, row in waiting:
-            add(**row | {"gradient_norm": norm})
-
-    def _watch(self, squares: list[Tensor] | None) -> None:
-        """Has the gradient units put the squared norms of their gradients into a list, or no longer."""
-        for unit in () if self.workflow is None else self.workflow.units:
-            if isinstance(unit, WeightedGradient):
-                unit.squares_ = squares
+    def _units(self) -> Sequence[Unit]:
+        return () if self.workflow is None else self.workflow.units
 
     def finish(self) -> None:
-        self._finish_row()
+        self.pending_.finish(self._units())
 
     def _close_epoch(self) -> None:
         self.history.append(self.errors)
@@ -284,7 +261,7 @@ class Decision(Unit):
         self.improved <<= good and self.metric.better(error, self.best)
         if self.improved:
             self.best, self.best_epoch = error, len(self.history)
-        self.complete <<= self._is_complete()
+        self.complete <<= self.ending.reached
         self._tell_epoch()
         self.errors = {}
         if wrong is not None:
@@ -316,17 +293,13 @@ class Decision(Unit):
 
     def _of_epoch(self, name: str) -> dict[str, float]:
         """What was measured of each split in the epoch that ends, where it is known."""
-        waiting = [row for _, row in self.unfinished_ if "split" in row]
-        rows: list[dict[str, Any]] = [*self.records.epochs[-len(self.errors) :], *waiting]
+        rows: list[dict[str, Any]] = [*self.records.epochs[-len(self.errors) :], *self.pending_.of_splits]
         return {row["split"]: row[name] for row in rows if row["epoch"] == len(self.history) and math.isfinite(row[name])}
 
     def _rates(self) -> tuple[float, ...]:
         """The learning rates that are in force, from the lowest to the highest."""
         rates = {
-            rate
-            for unit in (() if self.workflow is None else self.workflow.units)
-            if isinstance(unit, WeightedGradient | NetworkOptimizer)
-            for rate in unit.rates()
+            rate for unit in self._units() if isinstance(unit, WeightedGradient | NetworkOptimizer) for rate in unit.rates()
         }
         return tuple(sorted(rates))
 
@@ -345,22 +318,8 @@ class Decision(Unit):
         """Returns what of this epoch is infinite or not a number, in words, if anything is."""
         step, self.wrong_ = self.wrong_, None
         if step is not None:
-            where = f"from the minibatch of training samples {step.begin} to {step.end - 1} of the epoch's order on"
-            return f"the loss is infinite or not a number {where}{self._samples(step)}"
-        for name, value in self._tensors():
-            # The sum takes a twentieth of the time, and is finite only if all values are.
-            if not value.sum().isfinite() and not value.isfinite().all():
-                return f"{name} is infinite or not a number"
-        return next((f"the {name} error is {error}" for name, error in self.errors.items() if not math.isfinite(error)), None)
-
-    def _samples(self, step: Minibatch) -> str:
-        """Returns which samples of the data set are in a minibatch of training, for a message."""
-        order = getattr(getattr(self.workflow, "loader", None), "permutation", None)
-        if order is None:
-            return ""
-        numbers = order[step.begin : step.end].tolist()
-        more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
-        return f" (samples {', '.join(map(str, numbers[:SHOWN]))}{more}, counted from 0)"
+            return finite.wrong_loss(self.workflow, step)
+        return finite.wrong_number(self.workflow, self.errors)
 
     def _diverge(self, wrong: str) -> None:
         what = f"epoch {len(self.history) + (self.position > 0)}: {wrong}"
@@ -382,51 +341,13 @@ class Decision(Unit):
         return len(last) == STUCK and all(errors == last[0] for errors in last) and earlier != last[:1] and last[0]["train"] > 0
 
     def _tell_cause(self) -> None:
-        # Statistics of the data, which may be large, have one dimension.
-        largest = max((float(value.abs().max()) for _, value in self._tensors() if value.dim() > 1), default=0.0)
-        cause = (
-            f"weights have grown to {largest:.0e}, so the learning rate is too high"
-            if largest > GROWN
-            else "the learning rate may be too low or too high, or the data not scaled (loader.normalization)"
-        )
+        cause = finite.cause_of_standstill(self.workflow)
         log.warning("The errors have not moved for %d epochs (%s): %s", STUCK, self.metric.line(self.history[-1]), cause)
 
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yields the fractional numbers that training changes in the layers, each tensor with its name."""
-        for unit in () if self.workflow is None else self.workflow.units:
-            for name, value in unit.tensors().items() if isinstance(unit, Forward) else ():
-                if value.is_floating_point() and value.numel():
-                    yield f"layers.{unit.name}.{name}", value
-
-    def _is_complete(self) -> bool:
-        epochs = len(self.history)
-        return self._reached(epochs, self.max_epochs) or self._reached(epochs - self.best_epoch, self.fail_iterations)
-
-    @staticmethod
-    def _reached(epochs: int, limit: int | None) -> bool:
-        return limit is not None and epochs >= limit
-
     @property
-    def limit(self) -> tuple[str, int]:
-        """The setting that ends the run, or would end it first, and its value."""
-        epochs = len(self.history)
-        if self.max_epochs is not None and (self.fail_iterations is None or self._reached(epochs, self.max_epochs)):
-            return "max_epochs", self.max_epochs
-        return "fail_iterations", self.fail_iterations or 0
-
-    @property
-    def ends(self) -> str:
-        """When the run ends, in words."""
-        epochs = f"epoch {self.max_epochs}" if self.max_epochs is not None else ""
-        stuck = f"{self.fail_iterations} epochs without a better one" if self.fail_iterations is not None else ""
-        return " or ".join(filter(None, (epochs, stuck))) or "it is stopped"
-
-    @property
-    def extension(self) -> tuple[str, int]:
-        """The setting of `limit`, with a value by which a complete run goes on for as long again."""
-        key, value = self.limit
-        done = len(self.history) - (0 if key == "max_epochs" else self.best_epoch)
-        return key, 2 * max(value, done)  # a limit below what is done was given later
+    def ending(self) -> Ending:
+        """When the run ends."""
+        return Ending(self.max_epochs, self.fail_iterations, len(self.history), self.best_epoch)
 
     @property
     def metric(self) -> Metric:

@@ -176,13 +176,13 @@ class StandardWorkflow(NetworkUnits):
     @property
     @goes_on
     def limit(self) -> tuple[str, int]:
-        key, value = self.decision.limit
+        key, value = self.decision.ending.limit
         return f"decision.{key}", value
 
     @property
     @goes_on
     def extension(self) -> dict[str, int]:
-        key, value = self.decision.extension
+        key, value = self.decision.ending.extension
         return {f"decision.{key}": value} | self.lr_adjuster.extension(self._further_epochs)
 
     @property
@@ -195,7 +195,7 @@ class StandardWorkflow(NetworkUnits):
     @property
     def _further_epochs(self) -> int:
         """How many epochs an extended run goes on at least."""
-        key, value = self.decision.extension
+        key, value = self.decision.ending.extension
         return value - self.loader.epoch_number if key == "max_epochs" else value // 2
 
     def scores_text(self, scores: Mapping[str, float]) -> str:

@@ -112,14 +112,14 @@ def test_an_error_that_is_no_number_is_no_improvement() -> None:
 def test_a_run_is_complete_after_max_epochs() -> None:
     epochs = Epochs(max_epochs=3)
     assert [bool(epochs.run(0, 9).complete) for _ in range(3)] == [False, False, True]
-    assert epochs.decision.limit == ("max_epochs", 3)
+    assert epochs.decision.ending.limit == ("max_epochs", 3)
 
 
 def test_a_run_is_complete_after_fail_iterations_without_improvement() -> None:
     epochs = Epochs(fail_iterations=2, max_epochs=50)
     complete = [bool(epochs.run(0, validation).complete) for validation in (5, 6, 4, 4, 4)]
     assert complete == [False, False, False, False, True]
-    assert epochs.decision.limit == ("fail_iterations", 2)
+    assert epochs.decision.ending.limit == ("fail_iterations", 2)
 
 
 def test_without_limits_a_run_is_never_complete() -> None:
