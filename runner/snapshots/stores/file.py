@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
-import re
-import secrets
-import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -20,7 +16,8 @@ from runner.snapshots.format.header import Header
 from runner.snapshots.format.reader import verify
 from runner.snapshots.stores.file_errors import WRITE, translated
 from runner.snapshots.stores.file_reading import blocks, nanoseconds, newest_files
-from runner.snapshots.stores.file_system import Files, missing, mode_like, version
+from runner.snapshots.stores.file_system import Files, missing, mode_like
+from runner.snapshots.stores.folder import NO_LINKS, Folder, read_small
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.lock import locked
 from runner.snapshots.stores.marks import LIMIT, Mark
@@ -32,13 +29,8 @@ log = logging.getLogger(__name__)
 MARK = ".mark"
 """The end of the name of what is written on a snapshot: `.<name of the file>.mark`, in the same folder."""
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(tmp|link)")
 _ROOM = 40
 """Bytes of a file name for what follows its stem: `_current` or a number, the protocol and the codec."""
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
-"""The errors of file systems without hard or symbolic links."""
-_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
-"""The errors of file systems that cannot sync a folder."""
 
 
 def is_mark(name: str) -> bool:
@@ -49,16 +41,6 @@ def is_mark(name: str) -> bool:
 def mark_of(path: Path) -> Path:
     """Returns the file with what is written on a snapshot."""
     return path.with_name(f".{path.name}{MARK}")
-
-
-def _read(path: Path, limit: int) -> bytes | None:
-    """Returns the content of a small file beside snapshots; None if it is not there, or is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            return file.read(limit) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-    except OSError:
-        return None
 
 
 class FileStore(Store):
@@ -93,6 +75,10 @@ class FileStore(Store):
         """The folder."""
         return Path(self._directory)
 
+    @property
+    def _folder(self) -> Folder:
+        return Folder(self.directory, self.mode, self.files)
+
     def __str__(self) -> str:
         return self._directory
 
@@ -104,30 +90,22 @@ class FileStore(Store):
         # A path that is too long, or leads through a file, stays so.
         with translated(WRITE, self.directory):
             try:
-                (self.directory / ("x" * self._longest_name())).lstat()
+                (self.directory / ("x" * self._folder.longest_name())).lstat()
             except OSError as error:
                 if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR):
                     raise
         # A folder that is not writable now may be by the time of the first snapshot.
-        if not os.access(self._existing, os.W_OK | os.X_OK):
-            log.warning("Nothing can be written to %r now: the first snapshot will fail if that stays so", str(self._existing))
-
-    def _longest_name(self) -> int:
-        """Returns how many bytes the file system allows in a file name."""
-        return os.pathconf(self._existing, "PC_NAME_MAX")
-
-    @property
-    def _existing(self) -> Path:
-        """The folder, or the first one above it that exists."""
-        return next(path for path in (self.directory, *self.directory.parents) if path.exists())
+        if not os.access(existing := self._folder.existing, os.W_OK | os.X_OK):
+            log.warning("Nothing can be written to %r now: the first snapshot will fail if that stays so", str(existing))
 
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
-        extension = PROTOCOL_MARK + codec.extension
+        extension, folder = PROTOCOL_MARK + codec.extension, self._folder
         with translated(WRITE, self.directory):
-            self._make_directory()
-            self._remove_leftovers()
-            with self._temporary() as (file, temporary):
-                self._write(file, members, header)
+            folder.make()
+            folder.remove_leftovers()
+            with folder.temporary() as (file, temporary):
+                # With the time in the header, the newest snapshot is found without reading all of them.
+                folder.fill(file, members, nanoseconds(header))
                 path = self._name(temporary, header, extension)
                 self._make_certain(path)
                 self._point_current(temporary.with_suffix(".link"), self._stem(header.prefix), path, extension)
@@ -154,7 +132,7 @@ class FileStore(Store):
         # The callbacks run in reverse order: each deletion is tried even if another fails, and the folder is synced last.
         with ExitStack() as stack:
             stack.enter_context(translated("delete", self.directory))
-            stack.callback(self._sync, self.directory)
+            stack.callback(self._folder.sync)
             for location in locations:
                 stack.callback(self._unlink, Path(location))
 
@@ -163,17 +141,17 @@ class FileStore(Store):
         with translated(WRITE, self.directory):
             if path.exists():
                 return
-            self._make_directory()
-            self._replace(path, data)
+            self._folder.make()
+            self._folder.replace(path, data)
 
     def kept_code(self, digest: str) -> bytes | None:
-        return _read(self._code(digest), CODE_LIMIT)
+        return read_small(self._code(digest), CODE_LIMIT)
 
     def _code(self, digest: str) -> Path:
         return self.directory / f".{code_name(digest)}.code"
 
     def marks(self) -> Mapping[str, Mark]:
-        texts = (_read(path, LIMIT) for path in self._marks())
+        texts = (read_small(path, LIMIT) for path in self._marks())
         found = (None if text is None else Mark.read(text) for text in texts)
         return {mark.uuid: mark for mark in found if mark is not None}
 
@@ -183,20 +161,10 @@ class FileStore(Store):
             if not mark:
                 with suppress(FileNotFoundError):
                     self.files.unlink(path)
-                self._sync(path.parent)
+                self._folder.sync(path.parent)
             else:
                 mode = mode_like(location) if self.mode is None else self.mode
-                FileStore(path.parent, mode)._replace(path, mark.written())
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        """Writes a small file in this folder, over the one that was there: after a crash, one of the two is there."""
-        with self._temporary() as (descriptor, temporary):
-            view = memoryview(data)
-            while view:
-                view = view[self.files.write(descriptor, view) :]
-            self.files.sync(descriptor)
-            self.files.replace(temporary, path)
-        self._sync(self.directory)
+                Folder(path.parent, mode, self.files).replace(path, mark.written())
 
     def _marks(self) -> Iterator[Path]:
         """Yields the files with what is written on snapshots."""
@@ -229,93 +197,8 @@ class FileStore(Store):
             return
         yield from (self.directory / name for name in names if may_be_snapshot(name))
 
-    def _make_directory(self) -> None:
-        """Creates the folder and its parents, and syncs the parents, so that all their names are durable.
-
-        Folders that exist are synced too: another process may just have created them without a sync. A parent that has not
-        changed since its last sync is skipped.
-        """
-        for folder in missing(self.directory):
-            with suppress(FileExistsError):  # another process was quicker
-                self.files.mkdir(folder, self.mode)
-        for folder in self.directory.parents:
-            if (now := version(folder)) is None or self.files.synced.get(folder) != now:
-                with suppress(PermissionError):  # this user may only pass through it; so it is older than the run
-                    self._sync(folder)
-                self.files.synced[folder] = now
-
-    def _remove_leftovers(self) -> None:
-        """Removes temporary files of dead writers: nobody holds their locks."""
-        with suppress(OSError):
-            for name in self.files.names(self.directory):
-                if _TEMPORARY.fullmatch(name):
-                    with suppress(OSError):
-                        self._remove_leftover(self.directory / name)
-
-    def _remove_leftover(self, path: Path) -> None:
-        if path.suffix == ".link":
-            # A live writer still has its temporary file.
-            if not path.with_suffix(".tmp").exists():
-                self.files.unlink(path)
-            return
-        descriptor = self.files.open(path, os.O_NOFOLLOW | os.O_NONBLOCK)  # opening a pipe would wait for a writer
-        try:
-            self.files.lock(descriptor, fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                self.files.unlink(path.with_suffix(".link"))
-            self.files.unlink(path)
-        finally:
-            self.files.close(descriptor)
-
-    @contextmanager
-    def _temporary(self) -> Iterator[tuple[int, Path]]:
-        """Creates a temporary file, locked for the block and removed after it. An unlocked one was left by a crash."""
-        while True:
-            path = self.directory / f".{secrets.token_hex(8)}.tmp"
-            descriptor = self.files.create(path, self.mode)
-            try:
-                if self.mode is not None:
-                    self.files.permit(descriptor, self.mode)
-                with suppress(OSError):  # a file system without locks
-                    self.files.lock(descriptor)
-                if not os.fstat(descriptor).st_nlink:
-                    continue  # another process took it for a leftover before it was locked
-                yield descriptor, path
-            finally:
-                with suppress(OSError):
-                    self.files.unlink(path)
-                with suppress(OSError):
-                    self.files.close(descriptor)
-            return
-
-    def _write(self, file: int, members: Iterable[Buffer], header: Header) -> None:
-        """Writes the members, syncs them, and closes a descriptor, since a file server may report an error only then.
-
-        A failed sync is not retried: the system may have dropped the data that it could not write. The file's modification time
-        is set to the time in the header, so that the newest snapshot can be found without reading all headers.
-        """
-        descriptor = self.files.duplicate(file)  # the original keeps the lock
-        written = 0
-        try:
-            for member in members:
-                view = memoryview(member)
-                while view:
-                    size = self.files.write(descriptor, view)
-                    with suppress(OSError):  # a file system without support for hints
-                        self.files.flush(descriptor, written, size)
-                    view = view[size:]
-                    written += size
-            with suppress(OSError):  # a file system without times
-                self.files.set_time(descriptor, nanoseconds(header))
-            self.files.sync(descriptor)
-        except BaseException:
-            with suppress(OSError):
-                self.files.close(descriptor)
-            raise
-        self.files.close(descriptor)
-
     def _stem(self, name: str) -> str:
-        return stem_of(name, self._longest_name() - _ROOM)
+        return stem_of(name, self._folder.longest_name() - _ROOM)
 
     def _name(self, temporary: Path, header: Header, extension: str) -> Path:
         """Gives the file its name. If another snapshot has the name, a number is added; if this very one has it, that is kept.
@@ -330,7 +213,7 @@ class FileStore(Store):
         number = 2 if stem.endswith(CURRENT) else 1  # the name without a number is that of the link
         while True:
             try:
-                self._give(temporary, path(number))
+                self._folder.give(temporary, path(number))
                 return path(number)
             except FileExistsError:
                 free = first_free(lambda one: os.path.lexists(path(one)), number + 1)
@@ -339,23 +222,9 @@ class FileStore(Store):
                         return path(taken)
                 number = free
 
-    def _give(self, temporary: Path, path: Path) -> None:
-        try:
-            self.files.link(temporary, path)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            # Without hard links, reserve the name with an empty file first: only one writer can create it.
-            self.files.close(self.files.create(path, self.mode))
-            try:
-                self.files.replace(temporary, path)
-            except BaseException:
-                self.files.unlink(path)
-                raise
-
     def _make_certain(self, path: Path) -> None:
         try:
-            self._sync(self.directory)
+            self._folder.sync()
         except OSError as error:
             raise StoreSyncError(
                 f"snapshot {str(path)!r} is complete, but may not survive a power failure: {str(self.directory)!r} cannot be"
@@ -377,23 +246,12 @@ class FileStore(Store):
                 other = self.directory / f"{prefix}{CURRENT}{PROTOCOL_MARK}{codec.extension}"
                 if other != link and other.is_symlink():
                     self.files.unlink(other)
-            self._sync(self.directory)
+            self._folder.sync()
         except OSError as error:
             with suppress(OSError):
                 self.files.unlink(temporary)
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 log.warning("Link %s not moved to the newest snapshot: %s", link, error.strerror)
-
-    def _sync(self, directory: Path) -> None:
-        descriptor = self.files.open(directory, os.O_DIRECTORY)
-        try:
-            self.files.sync(descriptor)
-        except OSError as error:
-            if error.errno not in _NO_SYNC:
-                raise
-        finally:
-            with suppress(OSError):
-                self.files.close(descriptor)
 
 
 def _has(path: Path, uuid: str) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from runner.errors import SnapshotNotFoundError, StoreError
 from runner.snapshots.restoring.restore import folder_stores, restore_latest
 from runner.snapshots.restoring.trust import Policy
-from runner.snapshots.stores import file
 from runner.snapshots.stores.file import FileStore
 from tests.faults.failing import refusing, using
 from tests.unit.snapshots.stores.test_file import files, put
@@ -94,7 +94,7 @@ def test_a_link_where_the_temporary_file_will_be(
     plant: Callable[[Path, Path], object], folder: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its name is drawn from 2 to the 64: here it is known, and taken."""
-    monkeypatch.setattr(file.secrets, "token_hex", lambda size: "0123456789abcdef")
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "0123456789abcdef")
     plant(folder / ".0123456789abcdef.tmp", outside)
     with pytest.raises(StoreError, match="File exists"):
         put(FileStore(folder))
