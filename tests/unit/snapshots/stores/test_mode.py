@@ -11,10 +11,11 @@ from omegaconf import OmegaConf
 from runner.config import Config
 from runner.errors import ConfigError
 from runner.graph import Workflow
+from runner.snapshots.codecs import Buffer
 from runner.snapshots.constructors import SnapshotterToFile
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.stores.file import FileStore
-from runner.snapshots.stores.file_system import no_wider, of_folder, read_mode
+from runner.snapshots.stores.file_system import Files, no_wider, of_folder, read_mode
 from runner.snapshots.stores.spool import SpoolStore
 from tests.conftest import Run
 from tests.faults.failing import refusing, using
@@ -87,15 +88,16 @@ def test_folders_that_were_there_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_nobody_else_can_open_a_file_before_it_has_its_mode(tmp_path: Path) -> None:
-    seen = []
+    seen = set()
 
-    class Watched(FileStore):
-        def _write(self, file: int, *arguments: object) -> None:
-            seen.append(stat.S_IMODE(os.fstat(file).st_mode))
-            super()._write(file, *arguments)
+    class Watched(Files):
+        def write(self, descriptor: int, data: Buffer) -> int:
+            seen.add(stat.S_IMODE(os.fstat(descriptor).st_mode))
+            return super().write(descriptor, data)
 
-    put(Watched(tmp_path, 0o640))
-    assert seen == [0o640]
+    with using(Watched()):
+        put(FileStore(tmp_path, 0o640))
+    assert seen == {0o640}
     with using(refusing("permit", 1)), pytest.raises(OSError, match="not permitted"):
         put(FileStore(tmp_path / "b", 0o640))
     assert list((tmp_path / "b").iterdir()) == []
