@@ -104,12 +104,14 @@ def _resolved(text: str) -> str:
 
 def without_credentials(url: str) -> str:
     """Returns a URL with the password before its host masked. It is not remembered: no URL may hold one."""
-    return _CREDENTIALS.sub(rf"\1:{MASK}@", url)
+    return _CREDENTIALS.sub(rf"\1:{MASK}@", url) if "://" in url else url
 
 
 def redact(text: str) -> str:
     """Returns a text with every password in it masked, so that it can be shown."""
-    text = without_credentials(_SECRET.sub(rf"\1{MASK}", text))
+    if "=" in text:  # the lines of a long table have none, and to look at them closely takes a quarter of a listing's time
+        text = _SECRET.sub(rf"\1{MASK}", text)
+    text = without_credentials(text)
     for value in {*_found, *(value for values in _given.values() for value in values)}:
         for spelling in {value, value[1:-1].replace("}}", "}")} if value.startswith("{") else {value}:
             if len(spelling) >= _RECOGNISABLE:

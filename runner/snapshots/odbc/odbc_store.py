@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 import logging
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import groupby
-from typing import Self
+from typing import Self, TypeVar
 
 from runner import passwords
 from runner.errors import ConfigError, SnapshotAmbiguousError, SnapshotError, SnapshotNotFoundError, StoreAwayError, StoreError
@@ -21,7 +21,7 @@ from runner.snapshots.odbc.dialects import CODE, CODE_NAME, MARK, NAME_LENGTH, c
 from runner.snapshots.odbc.driver import load, shown, translated
 from runner.snapshots.odbc.lease import Lease
 from runner.snapshots.odbc.proof import Proof
-from runner.snapshots.odbc.session import Content, Row, Session, sql_time, text_of
+from runner.snapshots.odbc.session import Content, Row, Session, header_from_row, sql_time, text_of
 from runner.snapshots.odbc.table_pair import Tables
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
@@ -33,6 +33,8 @@ from runner.snapshots.stores.store import Entry, Store, Unreadable, code_name, i
 from runner.text import as_name
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RUNS_AT_A_TIME = 200
 """Runs in one query: some systems accept no more than a few hundred values."""
@@ -223,12 +225,11 @@ class OdbcStore(Store):
         self, wanted: Mapping[str, Sequence[str]], unreadable: Unreadable, apart_from: Collection[str] = ()
     ) -> Iterator[Entry]:
         """Yields the snapshots whose columns have certain values, newest first."""
-        headers: dict[tuple[str, str], Header | SnapshotError] = {}
+        begins: dict[tuple[str, str], Header | SnapshotError] = {}  # of rows whose header is in their content alone
         sharing = Sharing()
         there: list[Mapping[str, bool]] = []  # it is asked for with the first page
 
         def fetch(until: str, count: int) -> Sequence[Row]:
-            headers.clear()
             if self._is_unmade():
                 return []
             with self._session("list", IMPATIENCE) as session:
@@ -237,17 +238,18 @@ class OdbcStore(Store):
                         return []
                     there.append(self._tables.of_headers(session))
                 found = session.newest(wanted, until, count, apart_from=sorted(apart_from)[:RUNS_AT_A_TIME], **there[0])
-                headers.update({(row.id, row.name): _header(session, row, sharing) for row in found})
+                begins.update({(row.id, row.name): _tried(session.header_in_content, row) for row in found if row.text is None})
             return found
 
         for _, rows in groupby(pages.rows(fetch), key=lambda row: row.moment):
             entries = []
             for row in rows:
-                location, header = str(self._location(row)), headers[row.id, row.name]
+                location = str(self._location(row))
+                header = begins.pop((row.id, row.name)) if row.text is None else _tried(header_from_row, bytes(row.text))
                 if isinstance(header, SnapshotError):
                     unreadable(location, header)
                 else:
-                    entries.append(Entry(location, header, row.stored, row.codec, row.state))
+                    entries.append(Entry(location, sharing.add(header), row.stored, row.codec, row.state))
             yield from sorted(entries, key=lambda entry: entry.newest_last, reverse=True)
 
     def delete(self, *locations: str) -> None:
@@ -361,9 +363,9 @@ class OdbcStore(Store):
             yield Session(connection, self.table)
 
 
-def _header(session: Session, row: Row, sharing: Sharing) -> Header | SnapshotError:
+def _tried(read: Callable[[T], Header], what: T) -> Header | SnapshotError:
     try:
-        return sharing.add(session.header(row))
+        return read(what)
     except SnapshotError as error:
         return error
 

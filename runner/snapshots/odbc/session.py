@@ -211,15 +211,13 @@ class Session:
             for id, log, name, time in [map(text_of, row[:4])]
         ]
 
-    def header(self, row: Row) -> Header:
-        """Returns the header of a row; reads it from the content if the companion table does not have it.
+    def header_in_content(self, row: Row) -> Header:
+        """Returns the header of a row for which the companion table has none.
 
         Raises:
             SnapshotDamagedError: it cannot be read.
             SnapshotMismatchError: the row was not written by veles-run, or by a newer version of it.
         """
-        if row.text is not None:
-            return header_from_row(bytes(row.text))
         begin = self.fetch(self.sql.begin, row.id, row.name) or b""
         if begin.startswith(_MANIFEST):
             raise SnapshotDamagedError(f"it is incomplete: its rows in {self.sql.chunks.name} are missing")
