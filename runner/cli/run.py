@@ -70,6 +70,7 @@ _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 def app(config: DictConfig) -> float | None:
     """Runs one job; returns the best validation error, for Hydra's sweepers to minimize."""
     from runner.cli import job, sweeps
+    from runner.cli.outcome import failure
 
     gc.freeze()
     gc.enable()  # which `runner.__main__` has turned off
@@ -83,7 +84,7 @@ def app(config: DictConfig) -> float | None:
     except BaseException as error:
         if not isinstance(error, Exception) and not places.is_users(error):  # a signal has ended the start
             raise
-        raise SystemExit(_report(job.failure(error))) from error
+        raise SystemExit(_report(failure(error))) from error
     finally:
         run_folder.discard(HydraConfig.get().runtime.output_dir)
     if outcome.exit_code:

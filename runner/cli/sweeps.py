@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from runner import places
 from runner.cli import sweep_stop
 from runner.cli.console import OF_SWEEP, show_sweep_alone
-from runner.cli.job import Outcome, failure
+from runner.cli.outcome import Outcome, failure
 from runner.cli.sweeping.record import Record
 from runner.errors import RunError, RunInUseError, with_notes
 from runner.loggers.metrics_file import MetricsFile
