@@ -69,10 +69,9 @@ class Ray(Launcher):
         ray: `init`, what `ray.init` is given, and `remote`, the options of each task. What is null is left to Ray.
     """
 
-    def __init__(self, ray: Mapping[str, Mapping[str, Any]]) -> None:
-        self._init, self._remote = (
-            {name: value for name, value in ray[part].items() if value is not None} for part in ("init", "remote")
-        )
+    def __init__(self, ray: Mapping[str, Mapping[str, Any] | None] | None) -> None:
+        parts = [(ray or {}).get(part) or {} for part in ("init", "remote")]
+        self._init, self._remote = ({name: value for name, value in part.items() if value is not None} for part in parts)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self._given = hydra_context, task_function, config

@@ -97,7 +97,7 @@ class Stream(io.FileIO):
         if self.failure is not None:
             return
         number = self.fileno()
-        self.failure = f"{NAMES[number]} cannot be written ({error.strerror}); the run goes on without it"
+        self.failure = f"{NAMES[number]} cannot be written ({error.strerror}); veles-run goes on without it"
         if (other := _streams.get(3 - number)) is not None:
             other.write(f"veles-run: {self.failure}\n".encode())
 

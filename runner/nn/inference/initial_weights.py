@@ -42,6 +42,8 @@ def begin_with(path: str, own: Mapping[str, Tensor]) -> None:
         ConfigError: the file cannot be read, or nothing in it fits.
     """
     found = {_name(name): value for name, value in _read(path).items()}
+    if not found:
+        raise ConfigError(f"init_from={path!r} has no tensors")
     found = _within(found) | found
     given = {name: value for name in own if (value := _of(name, found)) is not None}
     fitting = {name: value for name, value in given.items() if value.shape == own[name].shape}
@@ -104,7 +106,7 @@ def _read(path: str) -> dict[str, Tensor]:
         return read_tensors(store.open(location))[1]
     except SnapshotError as error:
         raise ConfigError(f"init_from={path!r}: {error}") from error
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:  # of torch
         named = re.search(r"GLOBAL (\S+)", str(error))
         raise ConfigError(f"init_from={path!r} {f'names {named[1]}, which is refused' if named else 'is damaged'}") from error
     except (ConfigError, OSError):

@@ -95,18 +95,36 @@ def test_a_fine_tuned_run_goes_on_without_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    "name", ["plain.ckpt", "w.pt", "w.safetensors", "w.pickle.gz", "missing.pt", "other.pt", "object.pt", "list.pt"]
+    ("name", "told"),
+    [
+        ("plain.ckpt", "cannot be read|is damaged"),
+        ("w.pt", "is damaged"),
+        ("w.safetensors", "cannot be read"),
+        ("w.pickle.gz", ""),
+        ("missing.pt", "is not a file"),
+        ("other.pt", "none of its tensors"),
+        ("object.pt", "has no tensors"),
+        ("list.pt", "has no tensors"),
+        ("cut.ckpt", "is damaged"),
+        ("nothing.pth", "is damaged"),
+        ("empty.pt", "has no tensors"),
+    ],
 )
-def test_what_cannot_be_read_is_one_line(name: str, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_one_line(name: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / name
+    if name == "cut.ckpt":
+        torch.save({"state_dict": {"x": torch.ones(1000)}}, path)
+        os.truncate(path, path.stat().st_size // 2)
+    if name == "nothing.pth":
+        path.touch()
     if name[0] == "w":
         path.write_bytes(b"no weights")
     if name == "plain.ckpt":
         path.write_bytes(pickle.dumps({"state_dict": {"x": 1}}))
-    contents = {"other.pt": {"x": torch.ones(1)}, "object.pt": {"x": Path()}, "list.pt": [torch.ones(5, 6)]}
+    contents = {"other.pt": {"x": torch.ones(1)}, "object.pt": {"x": Path()}, "list.pt": [torch.ones(5, 6)], "empty.pt": {}}
     if name in contents:
         torch.save(contents[name], path)
-    with pytest.raises(ConfigError, match="init_from='") as raised:
+    with pytest.raises(ConfigError, match=f"init_from='.*({told})") as raised:
         begun(init_from=str(path))
     assert "\n" not in str(raised.value)
 
