@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.cli import conf_files, groups, keys_help
 from runner.cli.overrides import SNAPSHOT_FLAGS, normalize
+from runner.cli.starting.new_files import COMMANDS
 from runner.config import Config
 from runner.errors import RunnerError
 from runner.snapshots.stores.location import SNAPSHOT_WORDS
@@ -38,6 +39,8 @@ def choices(line: str) -> list[str]:
     word = "" if line.endswith(" ") or not words else words.pop()
     if words and words[-1] in SNAPSHOT_FLAGS:
         return _paths(word)
+    if words and words[0] in COMMANDS:
+        return [option for option in (*COMMANDS[words[0]], "--help") if word and option.startswith(word)] or _paths(word)
     key, equals, value = word.partition("=")
     if equals:
         head, comma, last = value.rpartition(",")
@@ -49,6 +52,8 @@ def choices(line: str) -> list[str]:
     )
     if not any("=" not in word.removeprefix("conf=") and not word.startswith("-") for word in words):
         offered += [*conf_files.options(conf_files.CONF), *_paths(word, conf_files.SUFFIXES)]
+    if not words:
+        offered += COMMANDS
     return sorted({found for found in offered if found.startswith(word)})
 
 

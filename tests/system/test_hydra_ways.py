@@ -169,6 +169,10 @@ COMPLETED = {
     "mnist_small snapshot=snaps/a": "snapshot=snaps/a.pickle.gz",
     "sub/o": "sub/own.yaml",
     "--ver": "--version",
+    "ex": "examples",
+    "new flowers --fr": "--from",
+    "new flowers --from sn": "snaps/",
+    "import sub/o": "sub/own.yaml",
 }
 
 

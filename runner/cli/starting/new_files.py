@@ -8,8 +8,8 @@ from typing import Any
 from runner.errors import ConfigError
 from runner.text import shown
 
-COMMANDS = ("new", "examples", "import")
-"""The words of `veles-run` that begin something. A conf of such a name is called by `conf=NAME`."""
+COMMANDS = {"new": ("--from", "--label"), "examples": (), "import": ("--datasets", "--root", "--to")}
+"""The words of `veles-run` that begin something, each with its options. A conf of such a name is called by `conf=NAME`."""
 
 
 def write_new(path: Path, text: str) -> None:
