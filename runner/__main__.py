@@ -8,7 +8,7 @@ import signal
 import sys
 
 from runner import signals
-from runner.cli import output
+from runner.cli import leaving, output
 
 LINGER = 1.0
 """Seconds that a process that is to stop waits for the reader of its output."""
@@ -31,6 +31,7 @@ class Starting:
 
 def main() -> None:
     """Runs `veles-run` with the arguments of the process, and exits."""
+    leaving.prepare()
     output.guard()
     gc.disable()  # what is imported stays; to look for garbage among it takes a seventh of the start
     with signals.caught(Starting()):
@@ -38,6 +39,10 @@ def main() -> None:
             from runner.cli.starting.starters import main
 
             main()
+            leaving.end_with(0)
+        except SystemExit as end:
+            leaving.end_with(end.code)
+            raise
         finally:
             signals.settle()
             output.finish(lambda: LINGER if signals.in_a_hurry() else None)

@@ -25,7 +25,7 @@ from runner.metrics import records_of
 from runner.metrics.plain import for_json
 from runner.parallel.processes import ALONE, Processes
 from runner.plots import notebook
-from runner.plots.canvas import Canvas
+from runner.plots.canvas import HURRY, PATIENCE, Canvas
 from runner.text import shown
 
 
@@ -135,7 +135,8 @@ class Launcher:
     def session(self, workflow: Workflow) -> Iterator[Callable[[], None]]:
         """Prepares the workflow and yields a function that runs it. In the block, signals stop the run at its next safe point.
 
-        After the block, the earlier handler of each signal that came is called: the snapshot is durable by then.
+        After the block, the earlier handler of each signal that came is called: the snapshot is durable by then, and pictures
+        are drawn.
         """
         from runner.snapshots.snapshotter import snapshotters
 
@@ -148,7 +149,15 @@ class Launcher:
         self._takes_snapshots = bool(found)
         self._continuing = frozenset().union(*(snapshotter.settings.continuing for snapshotter in found))
         with signals.caught(self):
-            yield self._run
+            try:
+                yield self._run
+            finally:
+                self.finish_pictures()
+
+    def finish_pictures(self) -> None:
+        """Waits until what plotters draw is in the folder. Whoever has something else to do after the run does it before."""
+        if self.canvas is not None:
+            self.canvas.finish(HURRY if self.stop_requested else PATIENCE)
 
     def run(self, workflow: Workflow) -> None:
         """Initializes the workflow and runs it to its end, or until a signal stops it and its snapshot is taken.

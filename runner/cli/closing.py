@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from rich.table import Table
@@ -16,18 +16,20 @@ from runner.nn import StandardWorkflow
 from runner.nn.loading.samples import SPLIT_NAMES
 from runner.text import shown
 
+Commands = Callable[[], Mapping[str, str]]
+
 LONGEST = 60
 """The most cells of a sparkline."""
 
 
-def show(workflow: Workflow, took: float, places: Mapping[str, str | None], commands: Mapping[str, str]) -> None:
+def show(workflow: Workflow, took: float, places: Mapping[str, str | None], commands: Commands) -> None:
     """Shows how a run has ended, on a terminal.
 
     Args:
         workflow: which.
         took: seconds of this process.
         places: where things are, by their titles; None where there are none.
-        commands: by their titles.
+        commands: returns commands by their titles, which takes a while.
     """
     if not is_live():
         return
@@ -48,9 +50,9 @@ def show(workflow: Workflow, took: float, places: Mapping[str, str | None], comm
     show_commands(commands)
 
 
-def show_commands(commands: Mapping[str, str]) -> None:
+def show_commands(commands: Commands) -> None:
     """Shows the commands that matter now, on a terminal."""
-    for title, command in commands.items() if is_live() else ():
+    for title, command in commands().items() if is_live() else ():
         # Not broken by us: what a terminal wraps is still copied as one line.
         console.print(Text.assemble((f"{title}: ", "dim"), (shown(command), "cyan")))
 

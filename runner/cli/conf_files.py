@@ -62,9 +62,11 @@ def is_group(key: str) -> bool:
     return key != CONF and key.replace("/", "").isidentifier() and any(path.is_dir() for path in _folders(key))
 
 
-def groups() -> list[str]:
-    """Returns the names of the groups."""
-    return sorted({path.name for place in _folders(CONF) for path in place.glob("*/") if path.name.isidentifier()})
+def groups(nested: bool = False) -> list[str]:
+    """Returns the names of the groups; with those within them, too, such as `model/encoder`."""
+    pattern = "**/*/" if nested else "*/"
+    found = {path.relative_to(place).as_posix() for place in _folders(CONF) for path in place.glob(pattern)}
+    return sorted(name for name in found if all(part.isidentifier() for part in name.split("/")))
 
 
 def options(group: str) -> list[str]:

@@ -10,6 +10,7 @@ import sys
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -25,23 +26,28 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationResolutionError, OmegaConfBaseException
 
-from runner import passwords, places
+from runner import cores, passwords, places
 from runner.checks import choices, first_line, is_short, known, meant
 from runner.cli import (
     completion,
     conf_files,
     conf_places,
+    general_help,
     groups,
     hydra_app,
     keys_help,
+    leaving,
     output,
     overrides,
     parallel,
     run_folder,
 )
+from runner.config import Mode
 from runner.config.schema_keys import all_keys
 from runner.errors import ConfigError, RunError, RunnerError, with_notes
 from runner.misfits import MISFITS
+from runner.plots.canvas import can_draw, painter_ahead
+from runner.targets import TARGET
 from runner.text import shown_lines
 
 log = logging.getLogger(__name__)
@@ -69,6 +75,20 @@ _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 @hydra.main(config_path=None, config_name=conf_files.PRIMARY, version_base="1.3")
 def app(config: DictConfig) -> float | None:
     """Runs one job; returns the best validation error, for Hydra's sweepers to minimize."""
+    with painter_ahead() if _will_draw(config) else nullcontext():
+        return _job(config)
+
+
+def _will_draw(config: DictConfig) -> bool:
+    """Whether the run is likely to draw, and there is a core on which its painter can start while torch is imported."""
+    with suppress(Exception):  # the job says what is wrong with the configuration
+        trains = config.mode is Mode.train and not config.graph and config.workflow[TARGET] is None
+        one = HydraConfig.get().mode is not RunMode.MULTIRUN and parallel.here().leads
+        return trains and one and config.plotters is not False and can_draw() and cores.usable() > 1
+    return False
+
+
+def _job(config: DictConfig) -> float | None:
     from runner.cli import job, sweeps
     from runner.cli.outcome import failure
 
@@ -76,6 +96,7 @@ def app(config: DictConfig) -> float | None:
     gc.enable()  # which `runner.__main__` has turned off
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return sweeps.job_of_a_sweep(lambda: job.run(config))
+    leaving.note_imports()
     try:
         outcome = job.run(config)
         parallel.here().part()
@@ -176,8 +197,9 @@ def _arguments(typed: Sequence[str]) -> list[str]:
         from runner.cli import sweep_finding
 
         arguments = sweep_finding.settled(arguments)
-    if flags.help and any(argument.startswith("conf=") for argument in arguments):
-        print(keys_help.text([argument for argument in arguments if not argument.startswith("-")]))
+    if flags.help:
+        named = any(argument.startswith("conf=") for argument in arguments)
+        print(keys_help.text([text for text in arguments if not text.startswith("-")]) if named else general_help.text())
         raise SystemExit(0)
     # The folder of the run is that of process 0, which writes it.
     return arguments if parallel.here().leads else [*arguments, "hydra.output_subdir=null"]

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -60,8 +61,9 @@ def run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Conf
             took = time.monotonic() - began
             places = {"snapshots": _place(workflow), "report": _reported(workflow, config.report, launcher, request)}
             _tell_snapshots(workflow, commands, complete)
-            closing.show(workflow, took, places, commands.shown(workflow, complete))
+            closing.show(workflow, took, places, partial(commands.shown, workflow, complete))
         finally:
+            launcher.finish_pictures()  # while a signal can still end the process
             if not request.sweep:  # which has more jobs, and a signal is to stop them
                 signals.settle()
     return Outcome(workflow.objective, _exit_code(workflow, launcher, request))
@@ -142,7 +144,7 @@ def _told_failures(workflow: Workflow, commands: Commands) -> Iterator[None]:
             lost = min(snapshotter.lost for snapshotter in snapshotters(workflow))
             log.info("The newest snapshot lacks the last %.1f s of the run", lost)
         _tell_snapshots(workflow, commands, complete=False)
-        closing.show_commands(commands.shown(workflow, complete=False))
+        closing.show_commands(partial(commands.shown, workflow, complete=False))
         raise told from error
 
 

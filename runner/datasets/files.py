@@ -30,14 +30,13 @@ SIGNS = {
 """By how a file begins, what it is when it is not what its name says."""
 
 gzip_library: ModuleType
-GZIP_ERRORS: tuple[Any, ...] = (OSError, EOFError, zlib.error)
+zlib_library: ModuleType
 try:
     from isal import igzip as gzip_library
-    from isal import isal_zlib
-
-    GZIP_ERRORS = (*GZIP_ERRORS, isal_zlib.error)
+    from isal import isal_zlib as zlib_library
 except ModuleNotFoundError:
-    gzip_library = gzip
+    gzip_library, zlib_library = gzip, zlib
+GZIP_ERRORS: tuple[Any, ...] = (OSError, EOFError, zlib.error, zlib_library.error)
 
 
 def check_folder(key: str, folder: str) -> Path:
@@ -84,8 +83,10 @@ def some(names: Collection[str], limit: int = 10) -> str:
 
 def gunzip(data: bytes) -> bytes:
     """Returns what gzip has compressed; raises one of GZIP_ERRORS if it is damaged."""
-    content: bytes = gzip_library.decompress(data)
-    return content
+    stream = zlib_library.decompressobj(31)
+    content: bytes = stream.decompress(data)
+    # The reader of several members copies what it has read once more.
+    return content if stream.eof and not stream.unused_data else bytes(gzip_library.decompress(data))
 
 
 def gunzipped(file: IO[bytes]) -> IO[bytes]:

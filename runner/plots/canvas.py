@@ -7,6 +7,8 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Condition, Thread
@@ -20,12 +22,39 @@ PATIENCE = 60.0
 HURRY = 5.0
 """The same, if a signal has stopped it: who sent it may wait for little longer."""
 
-_PAINTER = "import sys; sys.path[:] = sys.argv[2:]; from runner.plots.painter import main; main(sys.argv[1])"
+_PAINTER = "import sys; sys.path[:] = sys.argv[1:]; from runner.plots.painter import main; main()"
 
 
 def can_draw() -> bool:
     """Returns whether matplotlib is installed. It is not imported: this process never needs it."""
     return find_spec("matplotlib") is not None
+
+
+@contextmanager
+def painter_ahead() -> Iterator[None]:
+    """Starts a painter, which becomes ready to draw while the block does something else; the next canvas takes it.
+
+    One that no canvas has taken by the end of the block is ended.
+    """
+    with suppress(OSError):  # which the canvas tells, if it meets it, too
+        _Ahead.painter = _started()
+    try:
+        yield
+    finally:
+        if (painter := _Ahead.take()) is not None:
+            with painter:
+                painter.kill()
+
+
+class _Ahead:
+    """The painter that waits for a canvas."""
+
+    painter: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def take(cls) -> subprocess.Popen[bytes] | None:
+        painter, cls.painter = cls.painter, None
+        return painter
 
 
 class Canvas:
@@ -74,7 +103,7 @@ class Canvas:
 
     def _work(self) -> None:
         try:
-            with _started(self.folder) as self._painter:
+            with _Ahead.take() or _started() as self._painter:
                 while (item := self._next()) is not None:
                     self._paint(self._painter, *item)
         except Exception as error:  # the run does not depend on its pictures
@@ -95,7 +124,7 @@ class Canvas:
     def _paint(self, painter: subprocess.Popen[bytes], name: str, picture: Picture) -> None:
         assert painter.stdin is not None
         assert painter.stdout is not None
-        painter.stdin.write(pickle.dumps((name, picture), protocol=5))
+        painter.stdin.write(pickle.dumps((os.path.abspath(self.folder), name, picture), protocol=5))
         painter.stdin.flush()
         answer = painter.stdout.readline()
         if not answer:
@@ -109,10 +138,10 @@ class Canvas:
         self._warned = True
 
 
-def _started(folder: str) -> subprocess.Popen[bytes]:
+def _started() -> subprocess.Popen[bytes]:
     """Starts the painter: in a new session, since Ctrl-C is meant for the run, and with this process's module path."""
     return subprocess.Popen(
-        [sys.executable, "-c", _PAINTER, folder, *sys.path],
+        [sys.executable, "-c", _PAINTER, *sys.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -6,7 +6,6 @@ import logging
 from dataclasses import replace
 
 from runner.graph import Unit
-from runner.plots.canvas import HURRY, PATIENCE
 from runner.plots.pictures import Picture
 
 log = logging.getLogger(__name__)
@@ -46,8 +45,3 @@ class Plotter(Unit):
             if not self.failed_:
                 log.warning("%r draws nothing (%s: %s); the run goes on", self, type(error).__name__, error)
             self.failed_ = True
-
-    def finish(self) -> None:
-        launcher = None if self.workflow is None else self.workflow.launcher
-        if launcher is not None and launcher.canvas is not None:
-            launcher.canvas.finish(HURRY if launcher.stop_requested else PATIENCE)

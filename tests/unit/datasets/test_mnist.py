@@ -26,22 +26,22 @@ def test_the_licence_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    "damage",
     [
-        (lambda data: gzip.compress(gzip.decompress(data)[:-1] + b"\xff"), "is not the original"),
-        (lambda data: data[: len(data) // 2], "cannot be read"),
-        (lambda data: data[:500] + bytes([data[500] ^ 0x55]) + data[501:], "cannot be read|is not the original"),
-        (lambda data: b"", "cannot be read|is not the original"),
-        (lambda data: b"<html>not found</html>", "cannot be read"),
+        lambda data: gzip.compress(gzip.decompress(data)[:-1] + b"\xff"),
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:500] + bytes([data[500] ^ 0x55]) + data[501:],
+        lambda data: b"",
+        lambda data: b"<html>not found</html>",
     ],
     ids=["changed", "truncated", "flipped", "empty", "another file"],
 )
-def test_a_damaged_copy_is_refused(damage, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_copy_is_refused(damage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(mnist.FOLDER, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     monkeypatch.setattr(mnist, "FOLDER", tmp_path)
-    with pytest.raises(ConfigError, match=rf"'t10k-labels-idx1-ubyte.gz' ({message}).*: install veles-runner again"):
+    with pytest.raises(ConfigError, match=r"'t10k-labels-idx1-ubyte.gz' is not the original: install veles-runner again"):
         mnist.load()
 
 

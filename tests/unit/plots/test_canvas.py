@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from runner.plots import canvas as module
-from runner.plots.canvas import Canvas
+from runner.plots.canvas import Canvas, painter_ahead
 from runner.plots.pictures import Curves, Matrix
 from tests.system.test_full_disk import mounted
 
@@ -128,6 +129,41 @@ def test_a_process_that_cannot_be_started_is_told_once(tmp_path: Path, caplog, m
     drawn(canvas, "b")
     [warning] = warnings_of(caplog)
     assert "No such file or directory" in warning
+
+
+def children() -> set[str]:
+    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+def test_a_process_that_is_started_ahead_draws_wherever_a_canvas_is(tmp_path: Path, monkeypatch) -> None:
+    before = children()
+    monkeypatch.chdir(tmp_path)
+    with painter_ahead():
+        [ahead] = children() - before
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path / "other")
+        first, second = Canvas("pictures"), Canvas("more")
+        first.draw("a", PICTURE)
+        assert pid_of(first) == int(ahead)
+        drawn(second, "b")  # by one of its own
+        first.finish()
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")) == [
+        "other/more/b.png",
+        "other/pictures/a.png",
+    ]
+    assert children() == before
+
+
+def test_a_process_that_is_started_ahead_for_nothing_is_ended(tmp_path: Path, caplog, monkeypatch) -> None:
+    before = children()
+    with suppress(KeyError), painter_ahead():
+        assert children() - before
+        raise KeyError
+    assert children() == before
+    monkeypatch.setattr("sys.executable", str(tmp_path / "nothing"))
+    with painter_ahead():
+        assert children() == before
+    assert warnings_of(caplog) == []
 
 
 def test_it_has_a_low_priority_and_a_session_of_its_own(tmp_path: Path, monkeypatch) -> None:
