@@ -131,6 +131,18 @@ def linked(size: int) -> Units:
     return units
 
 
+def linked_in_a_chain(size: int) -> Units:
+    """Units of which each has an attribute of the one before."""
+
+    def units(workflow: Workflow, first: Unit) -> Unit:
+        last: Unit = Holder(workflow, value=0).link_from(first)
+        for _ in range(size):
+            last = Holder(workflow).link_from(last).link_attrs(last, "value")
+        return last
+
+    return units
+
+
 def nested(size: int) -> Units:
     """Workflows of which each is in the one before."""
 
@@ -267,6 +279,10 @@ CASES: dict[str, tuple[Sequence[int], Prepare]] = {
     "linked attributes: construct": (SOME, constructing(linked)),
     "linked attributes: initialize": (SOME, initializing(linked)),
     "linked attributes: restore": (SOME, restoring(linked)),
+    "a chain of linked attributes: construct": (SOME, constructing(linked_in_a_chain)),
+    "a chain of linked attributes: initialize": (SOME, initializing(linked_in_a_chain)),
+    "a chain of linked attributes: snapshot": (SOME, snapshotting(linked_in_a_chain)),
+    "a chain of linked attributes: restore": (SOME, restoring(linked_in_a_chain)),
     "nested workflows: initialize": (NESTED, initializing(nested)),
     "nested workflows: restore": (NESTED, restoring(nested)),
     "terms of a Bool": (NESTED, terms_of_a_bool),

@@ -31,6 +31,21 @@ def end(link: Link) -> tuple[Any, str]:
     return source, attribute
 
 
+def end_among(link: Link, known: dict[tuple[Any, str], tuple[Any, str]]) -> tuple[Any, str]:
+    """As `end`, for many links: `known` has the ends found so far, and gets further ones, so that no link is followed twice."""
+    passed = []
+    place = link.source, link.attribute
+    while place not in known:
+        passed.append(place)
+        value = place[0].__dict__.get(place[1])
+        if type(value) is not Link:
+            known[place] = place
+            break
+        place = value.source, value.attribute
+    known.update(dict.fromkeys(passed, known[place]))
+    return known[place]
+
+
 class LinkedAttribute:
     """The descriptor that follows a `Link`. An instance of the class that is not linked keeps its own value.
 

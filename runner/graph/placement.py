@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import networkx
 
 from runner.errors import PlacementError
-from runner.graph.links import end
+from runner.graph.links import end_among
 from runner.graph.order import control_graph, iteration_graph, path_text
 from runner.memory import without_garbage_collection
 
@@ -95,11 +95,12 @@ def _check_data(snapshotter: Unit, units: list[Unit], before: set[Unit]) -> None
     again = networkx.descendants(control, snapshotter)
     run_since = _ancestors(_without(control, snapshotter).subgraph(again))  # after the snapshotter, and before a unit
     number = {unit: number for number, unit in enumerate(run_since)}
+    ends: dict[tuple[Unit, str], tuple[Unit, str]] = {}
     for unit in units:
         if unit is snapshotter or unit not in runs:
             continue
         for name, link in unit.links().items():
-            source, attribute = end(link)
+            source, attribute = end_among(link, ends)
             if not attribute.endswith("_") or source not in runs or source is snapshotter:
                 continue
             if source in before and unit not in before:

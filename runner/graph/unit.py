@@ -40,6 +40,9 @@ class Unit(Pickleable):
     view_group: ClassVar[str] = "worker"
     """What kind of unit it is, which gives its color in drawings: one of `runner.graph.drawing.COLOURS`, else white."""
 
+    followed_ = True
+    """Whether attributes of other units may be linked to it; only of a new unit it is known that none are."""
+
     name: str
     workflow: Workflow | None
     predecessors: list[Unit]
@@ -62,6 +65,7 @@ class Unit(Pickleable):
         self.gate_block = Bool(False)
         self.gate_skip = Bool(False)
         self.ignores_gate = Bool(False)
+        self.followed_ = False
         super().__init__()
         if workflow is not None:
             workflow.units.append(self)
@@ -231,9 +235,12 @@ class Unit(Pickleable):
                 raise LinkError(f"{self!r}.{mine} would be linked to itself through {other!r}.{theirs}")
             install(self, mine)
             vars(self)[mine] = Link(other, theirs, two_way)
+            other.followed_ = True
         return self
 
     def _links_lead_back(self, other: Unit, theirs: str, mine: str) -> bool:
+        if not self.followed_ and other is not self:
+            return False  # without a look at all links of a long chain, to whose end this one is added
         while (other, theirs) != (self, mine):
             link = vars(other).get(theirs)
             if not isinstance(link, Link):
@@ -252,7 +259,7 @@ class Unit(Pickleable):
     def check_demands(self) -> None:
         """Raises a DemandError for the first demanded attribute that is neither linked nor set."""
         for name in self.demanded:
-            if getattr(self, name, None) is None and name not in self.links():
+            if type(vars(self).get(name)) is not Link and getattr(self, name, None) is None:
                 raise DemandError(
                     f"{self!r} demands {name!r}, which is neither linked nor set: use link_attrs(unit, {name!r})",
                     name=name,

@@ -160,8 +160,9 @@ def check_state(workflow: Workflow, recording: Recording | None) -> None:
     if recording is None:
         check_live(workflow)
         return
+    ending: set[tuple[int, str]] = set()
     for unit in list(all_units(workflow)):
-        _check_unit(unit)
+        _check_unit(unit, ending)
     try:
         check_recording(recording)
     except RunnerError as error:
@@ -186,17 +187,18 @@ def check_live(workflow: Workflow) -> None:
     """
     units = list(all_units(workflow))
     inside = {id(unit) for unit in units}
+    ending: set[tuple[int, str]] = set()
     for unit in units:
-        _check_unit(unit)
+        _check_unit(unit, ending)
         for name, value in list(vars(unit).items()):
             if not name.endswith("_") and name not in ("units", "control"):
                 _check_value(f"{unit!r}.{name}", name, value, inside)
 
 
-def _check_unit(unit: Any) -> None:
+def _check_unit(unit: Any, ending: set[tuple[int, str]]) -> None:
     """Checks what a unit is linked to, and the names and types of its attributes, where its state is just these."""
     try:
-        check_links(unit)
+        check_links(unit, ending)
         check_attributes_of(unit, {})
         getstate: Any = type(unit).__getstate__
         if getstate in (Unit.__getstate__, Workflow.__getstate__):

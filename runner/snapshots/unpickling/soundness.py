@@ -54,10 +54,11 @@ def check_sound(workflow: Workflow, made: Iterable[Any], callables: bool = True)
     _check_above(workflow)
     units = list(all_units(workflow))
     _check_units(units, objects)
+    ending: set[tuple[int, str]] = set()
     for unit in units:
         if isinstance(unit, Workflow):
             _check_workflow(unit)
-        check_links(unit)
+        check_links(unit, ending)
     owners: dict[int, tuple[int, str]] = {}
     for item in objects:
         if type(item) is not Bool:
@@ -120,8 +121,13 @@ def _check_workflow(workflow: Workflow) -> None:
     check(control.current is None or id(control.current) in units, f"control of {what} stands at a unit that is not its own")
 
 
-def check_links(unit: Unit) -> None:
-    """Checks that links of a unit read attributes of units, and end."""
+def check_links(unit: Unit, ending: set[tuple[int, str]]) -> None:
+    """Checks that links of a unit read attributes of units, and end.
+
+    Args:
+        unit: the unit.
+        ending: attributes from which links were found to end, with the identities of their units; it is added to.
+    """
     cls: Any = type(unit)
     types = declared(cls)
     for name, link in unit.links().items():
@@ -132,7 +138,7 @@ def check_links(unit: Unit) -> None:
         # What units make again by themselves would be written to what the link leads to.
         check(name in types or not name.endswith("_") or not _is_ours(cls), f"{what} is a link, which it cannot be")
         _check_target(what, type(link.source), link.attribute)
-        _check_end(what, link)
+        _check_end(what, link, ending)
 
 
 def _is_ours(cls: type) -> bool:
@@ -146,14 +152,14 @@ def _check_target(what: str, cls: type, attribute: str) -> None:
     check(not given or is_property, f"{what} is linked to {attribute[:100]!r}, which is no attribute")
 
 
-def _check_end(what: str, link: Link) -> None:
+def _check_end(what: str, link: Link, ending: set[tuple[int, str]]) -> None:
     """Checks that a chain of links ends."""
     seen: set[tuple[int, str]] = set()
-    while type(link) is Link:
-        place = id(link.source), link.attribute
+    while type(link) is Link and (place := (id(link.source), link.attribute)) not in ending:
         check(place not in seen, f"{what} is linked to itself")
         seen.add(place)
         link = vars(link.source).get(link.attribute)
+    ending |= seen
 
 
 def check_attributes_of(item: Any, owners: dict[int, tuple[int, str]], callables: bool = True) -> None:

@@ -136,6 +136,29 @@ def test_links_that_follow_themselves_are_refused(workflow) -> None:
     first.link_attrs(third, ("y", "x"))
 
 
+def test_restored_links_are_followed_before_another_closes_a_circle(workflow) -> None:
+    first, second = Holder(workflow, "first"), Holder(workflow, "second")
+    second.link_attrs(first, "x")
+    restored = pickle.loads(pickle.dumps(workflow))
+    with pytest.raises(LinkError, match="linked to itself"):
+        restored["first"].link_attrs(restored["second"], "x")
+    third = Holder(restored, "third").link_attrs(restored["second"], "x")
+    with pytest.raises(LinkError, match="linked to itself"):
+        restored["first"].link_attrs(third, "x")
+
+
+@pytest.mark.parametrize("order", [range(1, 50), range(49, 0, -1), [*range(25, 50), *range(1, 25)]], ids=["on", "back", "half"])
+def test_a_chain_may_be_linked_in_any_order(workflow, order) -> None:
+    units = [Holder(workflow, str(number)) for number in range(50)]
+    for number in order:
+        units[number].link_attrs(units[number - 1], "x")
+    units[0].x = 3
+    assert [unit.x for unit in units] == [3] * 50
+    for unit in units:
+        with pytest.raises(LinkError, match="linked to itself"):
+            units[0].link_attrs(unit, "x")
+
+
 def test_links_survive_pickling_without_the_values_behind_them(workflow) -> None:
     source, user = Holder(workflow, "source", x=1, data_=2), Holder(workflow, "user")
     user.link_attrs(source, "x", ("data_", "data_"))
