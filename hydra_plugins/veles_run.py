@@ -40,10 +40,11 @@ class Search(Sweeper):
 
     Args:
         params: what is varied besides what is typed, by key.
+        storage: where the study is. It is taken from the configuration, in which it has no password.
         settings: all others.
     """
 
-    def __init__(self, params: Mapping[str, str] | None, **settings: Any) -> None:
+    def __init__(self, params: Mapping[str, str] | None, storage: str | None, **settings: Any) -> None:
         self._params = [f"{key}={value}" for key, value in (params or {}).items()]
         self._settings = settings
 

@@ -14,6 +14,7 @@ import re
 import traceback
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from runner.checks import first_line
 from runner.errors import ConfigError
@@ -35,6 +36,9 @@ _BRACES, _QUOTES = r"\{(?:[^}\n]|\}\})*+\}", r"'(?:[^'\\\n]|\\.)*+'" + r'|"(?:[^
 _SECRET = re.compile(_KEY + _HARMLESS + rf"((?:{_BRACES}|{_QUOTES})(?=[;&\s}})'\",\]]|\Z)|\{{[^\n]*|[^;\n]+)")
 _MASKED = re.compile(_KEY + r"\*\*\*(?=" + _END + ")")
 _REFERENCE = re.compile(r"\$\{oc\.env:[^{}]*\}")
+_CONNECTION_URL = re.compile(r"(?s)([\w+]+://(?:\$\{[^{},]*\}|[^:/@])*:)(.+)(@[^@]*)")
+"""That of a database, in SQLAlchemy's grammar. A password with an `@`, which is wrong there, is no less secret."""
+_PLAIN_REFERENCE = re.compile(r"\$\{[^{},]*\}")
 _CREDENTIALS = re.compile(r"(?<=://)([^/\s:@]*):(?!\*\*\*@)[^/\s]+@")
 _RECOGNISABLE = 8
 """Minimum length of a password to be masked wherever it occurs: a shorter one may be an ordinary word."""
@@ -100,6 +104,50 @@ def _resolved(text: str) -> str:
         return str(OmegaConf.create({"text": text}).text)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{text!r} cannot be resolved: {redact(first_line(error))}") from error
+
+
+def conceal_url(url: str) -> str:
+    """Returns the URL of a database with its password masked, and remembers it for `reveal_url`.
+
+    So is the whole query, if it has a password.
+    """
+    masked, values = _masked_url(url)
+    if values:
+        _given[masked] = values
+    return masked
+
+
+def reveal_url(url: str) -> str:
+    """Returns the URL of a database with its references resolved and its passwords put back.
+
+    Args:
+        url: what `conceal_url` returned.
+
+    Raises:
+        ConfigError: a reference cannot be resolved, or this process was not given the masked password.
+    """
+    head, *parts = url.split(MASK)
+    values = _given.get(url, [])
+    if len(parts) != len(values):
+        raise ConfigError(f"the password of {url} is not kept with a sweep: type hydra.sweeper.storage=URL again, with it")
+    whole = _resolved(head + "".join(value + part for value, part in zip(values, parts, strict=True)))
+    for value in _masked_url(whole)[1]:
+        _found.update((value, unquote(value)))
+    return whole
+
+
+def _masked_url(url: str) -> tuple[str, list[str]]:
+    """Returns the URL of a database without its passwords, and these; a reference without a default is none."""
+    values = []
+    plain = _CONNECTION_URL.fullmatch(_PLAIN_REFERENCE.sub("", url))
+    if plain and plain[2] != MASK and (found := _CONNECTION_URL.fullmatch(url)):
+        url = f"{found[1]}{MASK}{found[3]}"
+        values.append(found[2])
+    head, mark, query = url.partition("?")
+    if _SECRET.search(query) or "odbc_connect=" in query:
+        url = f"{head}{mark}{MASK}"
+        values.append(query)
+    return url, values
 
 
 def without_credentials(url: str) -> str:

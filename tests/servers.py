@@ -42,6 +42,15 @@ class Server:
     port: int = 0
     process: "Process | None" = None
 
+    @property
+    def url(self) -> str:
+        """What SQLAlchemy calls it."""
+        place = dict(part.split("=", 1) for part in self.odbc.split(";"))
+        if self.kind == "sqlite":
+            return f"sqlite:///{place['Database']}"
+        driver = {"mariadb": "mariadb+pymysql", "postgresql": "postgresql+psycopg"}[self.kind]
+        return f"{driver}://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{place['DATABASE']}"
+
     def kill(self) -> None:
         """Kills the server with all its processes."""
         self.process.kill()

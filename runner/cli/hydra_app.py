@@ -24,12 +24,13 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from runner import passwords
 from runner.checks import first_line
-from runner.cli import conf_files, output, run_folder, sweep_stop
+from runner.cli import conf_files, output, overrides, run_folder, sweep_stop
 from runner.cli.sweeping import seed
 from runner.config import Config
 from runner.config.veles import translated
 from runner.config.yaml_texts import as_written, check_references
 from runner.errors import ConfigError
+from runner.flat import flattened
 from runner.snapshots.stores.location import concealed
 from runner.text import shown
 
@@ -117,6 +118,7 @@ _SEARCH: dict[str, Any] = {
     "pruner_arguments": None,
     "objectives": ["objective"],
     "direction": "minimize",
+    "storage": None,
     "seed": None,
     "params": None,
 }
@@ -246,6 +248,10 @@ def _conceal_connection(config: DictConfig) -> None:
         config.snapshotter.directory = concealed(snapshotter["directory"])
     if isinstance(snapshot, str):
         config.snapshot = concealed(snapshot)
+    known = flattened(settings)
+    for key in (overrides.STORAGE, overrides.STORAGE.rpartition(".")[2]):  # the latter in a file of Hydra's group
+        if isinstance(url := known.get(key), str):
+            OmegaConf.update(config, key, passwords.conceal_url(url))
 
 
 @cache

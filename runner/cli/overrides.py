@@ -51,8 +51,10 @@ SWEEP, FOLDER = "sweep=", "sweep.folder"
 _MAY_BE_EMPTY = ("conf", "snapshot", "snapshotter.compression", "snapshotter.spool")
 """Texts that may be empty, or are refused in words of their own."""
 _HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
-_URLS = ("snapshot=", "snapshotter.directory=")
-"""What may be a URL."""
+_URLS = ("snapshot=", "snapshotter.directory=", "hydra.sweeper=")
+"""What may be a URL, or hold one, in which no password can be used."""
+STORAGE = "hydra.sweeper.storage"
+"""The key of the URL of a database, in which one can."""
 _FLAGS_WITH_VALUE = (
     *("-cp", "-cn", "-cd", "-c", "-p", "-er"),
     *("--config-path", "--config-name", "--config-dir", "--cfg", "--package", "--experimental-rerun"),
@@ -199,6 +201,9 @@ def _concealed(argument: str) -> str:
     if argument.lstrip("+").startswith(_URLS):
         argument = passwords.without_credentials(argument)
     key, _, value = argument.partition("=")
+    if key.lstrip("+") == STORAGE:
+        url = value[1:-1] if value[:1] in ("'", '"') and value[-1:] == value[0] else value
+        return f"{key}={_quoted(passwords.conceal_url(url))}" if url else argument
     if not passwords.is_secret(value):
         return argument  # `workflow.token=...` is not a connection string, and its value must arrive as it is
     parsed = OverridesParser.create().parse_override(f"{key}={value}").value() if _readable(key, value) else value

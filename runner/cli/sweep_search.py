@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from runner.cli import sweep_end
@@ -84,8 +86,10 @@ def search(running: Running, arguments: Sequence[str], settings: Settings) -> Se
     count = min(count, len(grid)) if grid else count
     directions = studies.directions(settings.direction, len(settings.objectives))
     studies.sampler(settings.sampler, 0, 0, settings.sampler_arguments)  # so that a wrong one is told before anything is made
-    with running.begun(arguments) as record:
-        study = studies.opened(running.folder, directions, settings.pruner, settings.pruner_arguments)
+    hydra: Any = OmegaConf.to_container(running.config.hydra.sweeper)
+    url: str | None = hydra["storage"]
+    with running.begun(arguments) as record, _told(url):
+        study = studies.begun(running.folder, url, record.seed, directions, settings.pruner, settings.pruner_arguments)
         seed = record.seed if settings.seed is None else settings.seed
         sweep_end.plan(count)
         trials, returned = study.get_trials(deepcopy=False), list[JobReturn]()
@@ -95,11 +99,20 @@ def search(running: Running, arguments: Sequence[str], settings: Settings) -> Se
         while batch := _batch(study, space, grid, count, seed, settings):
             jobs = [Job(str(trial.number), space.overrides(trial.params)) for trial in batch]
             returned += running.run([job for job in jobs if not _has_ended(running, job.name)])
-            if not all(_told(study, running, trial, seed, settings) for trial in batch):
+            if not all(_is_told(study, running, trial, seed, settings) for trial in batch):
                 break  # they were stopped in other processes
         _tell_front(study)
         check(returned, failed)
     return returned
+
+
+def _told(url: str | None) -> AbstractContextManager[None]:
+    """Has the block say in one line if it cannot reach the study in a database."""
+    if url is None:
+        return nullcontext()
+    from runner.cli.sweeping import study_database
+
+    return study_database.told(url)
 
 
 def _batch(
@@ -125,7 +138,7 @@ def _has_ended(running: Running, job: str) -> bool:
     return (read_result(running.folder / job) or {}).get("status") in (*DONE, "failed")
 
 
-def _told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: int, settings: Settings) -> bool:
+def _is_told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: int, settings: Settings) -> bool:
     """Tells the study how a trial has ended; returns whether it has."""
     if not _has_ended(running, str(trial.number)):
         return False

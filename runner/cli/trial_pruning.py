@@ -63,6 +63,5 @@ def of_job(split: Callable[[], str], end: Callable[[str], None]) -> list[Logger]
         return []
     from runner.cli.sweeping import study as studies
 
-    directions = studies.directions(settings["direction"], len(settings["objectives"]))
-    study = studies.opened(Path(hydra.sweep.dir), directions, settings["pruner"], settings["pruner_arguments"])
+    study = studies.opened(Path(hydra.sweep.dir), settings["storage"], settings["pruner"], settings["pruner_arguments"])
     return [Pruning(studies.trial_of(study, int(Path(hydra.runtime.output_dir).name)), split, end)]

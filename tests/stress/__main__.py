@@ -35,7 +35,7 @@ TESTS = {
         f"kill-sweep-{kind.replace('_', '-')}": Test(
             *("tests.stress.kill_sweep", f"kill and stop sweeps of 20 jobs ({kind}), and go on with them", 100, 25), (kind,)
         )
-        for kind in ("basic", "joblib", "submitit_local", "ray", "optuna")
+        for kind in ("basic", "joblib", "submitit_local", "ray", "optuna", "optuna_database")
     },
     "kill-shelf": Test(
         "tests.stress.kill_shelf", "kill veles-snapshots within cp, rm, prune and tag, so often each", 1_000, 100

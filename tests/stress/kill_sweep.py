@@ -1,12 +1,14 @@
 """Kills and stops sweeps at random moments, and goes on with them until they end.
 
 `python -m tests.stress.kill_sweep SEED COUNT [KIND [JOBS]]` prints how many signals there were in how many sweeps.
-KIND is `basic`, `joblib`, `submitit_local`, `ray` or `optuna`, which prunes. In the end the table must be that of the sweep
+KIND is `basic`, `joblib`, `submitit_local`, `ray`, or `optuna` or `optuna_database`, which
+prune. In the end the table must be that of the sweep
 without interruption but for times, the newest snapshot of each job must hold the same state, byte for byte, the study the same
 trials, and no process may be left.
 """
 
 import csv
+import json
 import os
 import random
 import shutil
@@ -21,7 +23,7 @@ from typing import Any
 
 import optuna
 import torch  # noqa: F401 imported before the fork
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from runner.cli import job, run, sweep_search  # noqa: F401 imported before the fork
@@ -54,6 +56,7 @@ KINDS = {
         "hydra.sweeper.pruner_arguments={n_startup_trials: 2}",
     ),
 }
+KINDS["optuna_database"] = (*KINDS["optuna"], "hydra.sweeper.storage=sqlite:///study.db")
 ELSEWHERE = ("joblib", "submitit_local", "ray")
 TIMES = ("seconds", "pause_seconds", "write_seconds", "restore_seconds", "state_bytes", "stored_bytes")
 """Columns of times, and of sizes: the snapshotter counts its autosaves, which clocks decide on."""
@@ -67,7 +70,7 @@ LATE = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}
 
 def keys(kind: str, jobs: int) -> list[str]:
     """Returns what is typed for a sweep of so many jobs."""
-    if kind == "optuna":
+    if kind.startswith("optuna"):
         rates = ("layers.fc1.learning_rate=tag(log, interval(0.001, 0.5))", f"hydra.sweeper.n_trials={jobs}")
     else:
         rates = (f"layers.fc1.learning_rate={','.join(f'0.{number:02}' for number in range(1, jobs + 1))}",)
@@ -127,8 +130,11 @@ def states(folder: Path) -> dict[str, dict[str, bytes]]:
 
 
 def trials(folder: Path) -> list[Any]:
-    backend = JournalFileBackend(str(folder / "there" / "study.journal"))
-    found = optuna.load_study(study_name="sweep", storage=JournalStorage(backend)).trials
+    place: BaseStorage
+    place, name = JournalStorage(JournalFileBackend(str(folder / "there" / "study.journal"))), "sweep"
+    if (known := folder / "there" / "study.json").exists():
+        place, name = RDBStorage(f"sqlite:///{folder}/study.db"), json.loads(known.read_text())["study_name"]
+    found = optuna.load_study(study_name=name, storage=place).trials
     return [(trial.number, trial.state, trial.values, trial.params, trial.intermediate_values) for trial in found]
 
 
@@ -172,7 +178,7 @@ def compare(kind: str, one: Path, other: Path) -> None:
     for name, state in wanted_states.items():
         if different := differences(state, found[name]):
             raise Failure(f"another state of job {name}: {different}; {read_result(other / 'there' / name)}")
-    if kind == "optuna" and trials(one) != trials(other):
+    if kind.startswith("optuna") and trials(one) != trials(other):
         raise Failure(f"other trials: {trials(other)} instead of {trials(one)}")
 
 

@@ -48,7 +48,7 @@ def test_shared_runs_end_as_if_they_had_been_one_process(rng: random.Random) -> 
     assert found["SIGTERM"] + found["SIGKILL"] == 3
 
 
-@pytest.mark.parametrize(("kind", "jobs", "kills"), [("optuna", 4, 3)])
+@pytest.mark.parametrize(("kind", "jobs", "kills"), [("optuna_database", 4, 3)])
 def test_killed_sweeps_end_as_if_they_had_not_been(kind: str, jobs: int, kills: int, rng: random.Random) -> None:
     code, found = run("tests.stress.kill_sweep", kills, rng, kind, str(jobs))
     assert code == 0

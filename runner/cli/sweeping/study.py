@@ -1,11 +1,8 @@
-"""The study of a search: Optuna's, in a journal in the sweep's folder."""
+"""The study of a search: Optuna's."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,17 +10,14 @@ from typing import Any
 import optuna
 from optuna import pruners, samplers
 from optuna.distributions import BaseDistribution
-from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock  # Optuna's page on locks names it, and exports it nowhere
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from runner.checks import choices
+from runner.cli.sweeping import study_place
 from runner.errors import ConfigError
 
-JOURNAL = "study.journal"
-NAME = "sweep"
 GRID = "grid"
 SAMPLERS = {
     "tpe": samplers.TPESampler,
@@ -39,67 +33,56 @@ PRUNERS = {
 }
 
 
-class _Lock(BaseJournalFileLock):
-    """A lock of the kernel's, so that a killed process holds nothing up, where Optuna's own would for half a minute.
-
-    Whoever has it takes away half a line, which a power failure may have left and on which Optuna would stumble.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path.with_name(f".{path.name}.lock")
-        self._descriptor = -1
-
-    def acquire(self) -> bool:
-        self._descriptor = os.open(
-            self._path.with_name(f".{self._path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
-        )
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        with self._path.open("rb+") as file:
-            end = file.seek(0, os.SEEK_END)
-            if end and not _ends_a_line(file, end):
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
-        return True
-
-    def release(self) -> None:
-        os.close(self._descriptor)
-
-
-def _ends_a_line(file: Any, end: int) -> bool:
-    file.seek(end - 1)
-    return bool(file.read(1) == b"\n")
-
-
-def opened(folder: Path, directions: Sequence[str], pruner: str, arguments: Mapping[str, Any] | None) -> optuna.Study:
-    """Opens the study in a sweep's folder, or makes it.
+def begun(
+    folder: Path, url: str | None, seed: int, directions: Sequence[str], pruner: str, arguments: Mapping[str, Any] | None
+) -> optuna.Study:
+    """Opens the study of a sweep, or makes it.
 
     Args:
         folder: the sweep's.
+        url: that of the database in which it is, as `passwords.conceal_url` returned it; None for a journal in the folder.
+        seed: what was drawn for the sweep.
         directions: `minimize` or `maximize`, for each objective.
         pruner: the name of the pruner.
         arguments: of the pruner.
 
     Raises:
-        ConfigError: the study has other objectives, or the pruner does not know an argument.
+        ConfigError: the study has other objectives, is not there any more, or cannot be reached; or the pruner does not know an
+            argument.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    path = folder / JOURNAL
-    storage = JournalStorage(JournalFileBackend(str(path), _Lock(path)))
-    study = optuna.create_study(
-        storage=storage,
-        study_name=NAME,
-        directions=[StudyDirection[name.upper()] for name in directions],
-        pruner=_made("pruner", PRUNERS, pruner, arguments or {}),
-        load_if_exists=True,
-    )
+    made = _made("pruner", PRUNERS, pruner, arguments or {})
+    name, place = study_place.name_of(folder, url, seed), study_place.storage(folder, url)
+    if study_place.is_known(folder):
+        study = _loaded(place, name, made, url)
+    else:
+        ways = [StudyDirection[direction.upper()] for direction in directions]
+        study = optuna.create_study(storage=place, study_name=name, directions=ways, pruner=made, load_if_exists=True)
+        if url is not None:
+            study_place.note(folder, url, name)
     had = [direction.name.lower() for direction in study.directions]
     if had != list(directions):
         raise ConfigError(
             f"the study in {folder} has the directions {', '.join(had)}, and here {', '.join(directions)} are typed"
         )
     return study
+
+
+def opened(folder: Path, url: str | None, pruner: str, arguments: Mapping[str, Any] | None) -> optuna.Study:
+    """Opens the study of a sweep for a job: it is there. The arguments are as in `begun`.
+
+    Raises:
+        ConfigError: it cannot be reached.
+    """
+    place = study_place.storage(folder, url, patient=True)
+    name = study_place.name_of(folder, url, 0)
+    return _loaded(place, name, _made("pruner", PRUNERS, pruner, arguments or {}), url)
+
+
+def _loaded(place: BaseStorage, name: str, pruner: pruners.BasePruner, url: str | None) -> optuna.Study:
+    try:
+        return optuna.load_study(storage=place, study_name=name, pruner=pruner)
+    except KeyError as error:
+        raise ConfigError(f"hydra.sweeper.storage={url} has no study {name!r}, with which this sweep began") from error
 
 
 def sampler(name: str, seed: int, number: int, arguments: Mapping[str, Any] | None) -> samplers.BaseSampler:
@@ -120,7 +103,7 @@ def ask(
 ) -> FrozenTrial:
     """Adds a trial that runs, with the values that the sampler draws.
 
-    It is drawn in a copy: so all of it is one line of the journal, which a kill leaves whole or not at all.
+    It is drawn in a copy: so all of it is one line of the journal, or one transaction, which a kill leaves whole or not at all.
 
     Args:
         study: the study, with its sampler.
