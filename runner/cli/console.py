@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
 from rich.table import Table
 
 from runner import passwords
@@ -48,9 +50,17 @@ class LineHandler(logging.Handler):
             if hasattr(record, "detail") and is_live():
                 return
             if view is None:
-                console.print(self.format(record), style=style)
+                _print(self.format(record), style)
             elif not view.show(getattr(record, "event", None)):
                 view.print(self.format(record), style)
+
+
+def _print(text: str, style: str | None) -> None:
+    """Prints a line; of a job beside others, over the sweep's bar, which another process draws again below, in one piece."""
+    with console:
+        if _Shown.side_by_side and console.is_terminal and not console.is_dumb_terminal:
+            console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+        console.print(text, style=style)
 
 
 class LogFile(logging.FileHandler):

@@ -12,7 +12,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from runner.cli.epoch_rows import Column, Glyphs, columns, heading, pause, row, seconds
+from runner.cli import bars, sweep_bar
+from runner.cli.epoch_rows import Column, Glyphs, columns, heading, pause, row
 from runner.graph import Workflow
 from runner.graph.outlook import Outlook
 from runner.nn.epoch_ended import EpochEnded
@@ -23,8 +24,6 @@ REFRESHED = 4
 """How often in a second the bar looks."""
 WINDOW = 30.0
 """Seconds over which the speed is measured."""
-SHORTEST = 8
-"""Cells of the shortest bar."""
 
 
 class RunView:
@@ -106,6 +105,9 @@ class RunView:
         with suppress(Exception):  # the run may be at any point of a unit, and one of the user's own may not know its step
             lines.extend(self._rows())
             lines.extend(self._bar())
+        with suppress(Exception):
+            if (sweep := sweep_bar.current()) is not None:
+                lines.append(sweep.line(self._console.width, self._glyphs))
         return Group(*lines)
 
     def _rows(self) -> Iterator[Text]:
@@ -120,23 +122,15 @@ class RunView:
             return
         title, done, total = step
         outlook = self._workflow.outlook
-        parts = [(0, shown(title)), (0, "BAR"), (1, f"{done}/{total}" if total < 1_000_000 else f"{100 * done / total:.0f} %")]
+        parts = [
+            (0, shown(title)),
+            (0, bars.BAR),
+            (1, f"{done}/{total}" if total < 1_000_000 else f"{100 * done / total:.0f} %"),
+        ]
         if outlook is not None:
             parts += [(2, f"{name} {text}") for name, text in outlook.readings.items()]
             parts += self._outlook(outlook, total - done)
-        room = self._console.width - 1
-        while sum(len(text) + 2 for _, text in parts) - 5 + SHORTEST > room and (worst := max(parts))[0]:
-            parts.remove(worst)
-        cells = max(min(room - sum(len(text) + 2 for _, text in parts) + 5, 40), 0)
-        filled = round(cells * done / total) if total else 0
-        line = Text(no_wrap=True, overflow="crop")
-        for _, text in parts:
-            if text == "BAR":
-                line.append(self._glyphs.bar * filled, "cyan").append(self._glyphs.rest * (cells - filled), "dim")
-            else:
-                line.append(text)
-            line.append("  ")
-        yield line
+        yield bars.line(parts, done, total, self._console.width, self._glyphs)
 
     def _outlook(self, outlook: Outlook, left: int) -> Iterator[tuple[int, str]]:
         speed = self._speed.of(outlook.done)
@@ -144,14 +138,9 @@ class RunView:
             return
         if outlook.samples:
             yield 5, f"{speed * outlook.samples:,.0f}/s"
-        yield 4, f"{_rough(left / speed)} left"
+        yield 4, f"{bars.rough(left / speed)} left"
         if outlook.total is not None and outlook.total - outlook.done > left:
-            yield 3, f"run {_rough((outlook.total - outlook.done) / speed)}"
-
-
-def _rough(value: float) -> str:
-    """Returns a time that is a guess anyway, in whole seconds."""
-    return f"{value:.0f} s" if value < 59.5 else seconds(value)
+            yield 3, f"run {bars.rough((outlook.total - outlook.done) / speed)}"
 
 
 class _Speed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.cli import sweep_stop, sweeps
-from runner.cli.console import is_quiet
+from runner.cli import sweep_bar, sweep_stop, sweeps
+from runner.cli.console import console, is_live, is_quiet
 from runner.cli.overrides import as_override
 from runner.cli.request import job_part
 from runner.cli.shelf.printing import say
@@ -111,8 +111,10 @@ class Running:
         batch = [self._placed(job) for job in jobs]
         for overrides in batch:
             self._check_own(self.context.config_loader.load_sweep_config(self.config, list(overrides)))
-        returned = self._launcher.launch(batch, initial_job_idx=0)
-        if sweep_stop.in_other_processes(self.config.hydra):
+        elsewhere = sweep_stop.in_other_processes(self.config.hydra)
+        with sweep_bar.below(console) if elsewhere and is_live() else nullcontext():
+            returned = self._launcher.launch(batch, initial_job_idx=0)
+        if elsewhere:
             for job, result in zip(jobs, returned, strict=True):
                 if result.status is JobStatus.FAILED:
                     sweeps.note_failure(job.name, job.overrides, result._return_value)
@@ -135,7 +137,8 @@ class Running:
             self._taken.add((key, value))
 
     def tell(self, plan: Plan, count: int) -> None:
-        """Says how much of a sweep that goes on is left."""
+        """Says how much of a sweep that goes on is left, and has the bar know it."""
+        sweep_bar.begin(self.folder, count, len(plan.jobs))
         if self.goes_on and not is_quiet():
             failed = f", {len(plan.failed)} have failed before" if plan.failed else ""
             say(f"The sweep {self.folder} goes on: {plan.done} of {count} jobs are done{failed}, {len(plan.jobs)} to go")

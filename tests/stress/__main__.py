@@ -51,6 +51,9 @@ TESTS = {
         "tests.stress.share_run", "stop and kill processes that share a run, and resume it in another number", 200, 20
     ),
     "kill-kinds": Test("tests.stress.kill_kinds", "kill runs of each kind of network, and resume them", 17, 1),
+    "share-database": Test(
+        "tests.stress.share_database", "run jobs all at once, with their snapshots and their study in one database", 100, 100
+    ),
     "damage": Test("tests.stress.damage", "restore damaged snapshots, from files and a database", 1_000_000, 5_000),
     "cut-database": Test(
         "tests.stress.databases", "break connections to databases, and kill the servers", 2_000, 100, ("cut",)

@@ -55,6 +55,12 @@ def test_killed_sweeps_end_as_if_they_had_not_been(kind: str, jobs: int, kills: 
     assert found.get("SIGKILL", 0) + found.get("SIGTERM", 0) == kills
 
 
+def test_jobs_that_run_at_once_share_a_database(rng: random.Random) -> None:
+    code, found = run("tests.stress.share_database", 6, rng, "sqlite")
+    assert code == 0
+    assert found["trials"] == 6
+
+
 def test_damaged_snapshots_are_refused(rng: random.Random) -> None:
     code, found = run("tests.stress.damage", 2_000, rng)
     assert code == 0

@@ -96,6 +96,27 @@ def test_a_run_is_readable_at_each_width(columns: int, environment: dict[str, st
         assert "Epoch 3: " not in again
 
 
+@pytest.mark.parametrize(
+    ("columns", "launcher"), [(50, ()), (80, ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")), (120, ("--no-color",))]
+)
+def test_a_sweep_has_one_bar(columns: int, launcher: tuple[str, ...], tmp_path: Path) -> None:
+    swept = ("-m", *SMALL, "decision.max_epochs=8", "layers.fc1.learning_rate=0.1,0.2", "report=false", "hydra.sweep.dir=there")
+    sent, lines = at_terminal(tmp_path, columns, *swept, *launcher)
+    bars = re.findall("Sweep  [━─]+  [0-2]/2[^\r\n]*", re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", sent))
+    assert "0/2" in bars[0]
+    assert any(re.search(r"1/2  best [0-9.]+ \(job [01]\)", bar) for bar in bars)
+    assert all(len(bar.rstrip()) < columns for bar in bars)
+    assert (COLOR.search(sent) is None) == ("--no-color" in launcher)
+    # It has left nothing, and nothing is written over.
+    assert not any("Sweep" in line for line in lines)
+    told = [line for line in lines if line.startswith("Job ")]
+    assert sorted(line.partition(": ")[0] for line in told) == ["Job 0", "Job 0", "Job 1", "Job 1"]
+    assert all(
+        re.fullmatch(r"Job [01]: (layers.fc1.learning_rate=0.[12]|finished, best error [0-9.]+, [0-9.]+ s)", line)
+        for line in told
+    )
+
+
 def test_a_terminal_without_colors_and_letters(tmp_path: Path) -> None:
     arguments = (*SMALL, "decision.max_epochs=2", "--no-color")
     sent, lines = at_terminal(tmp_path, 80, *arguments, PYTHONIOENCODING="ascii")
