@@ -101,7 +101,7 @@ class Config:
     """What is minimized: `softmax` (cross-entropy), or `mse` (the squared distance to the target, or to the sample itself)."""
     loss: dict[str, Any] = field(default_factory=dict)
     """Any loss instead: a `torch.nn.Module` by `_target_`, with its arguments. With `loss_function=mse` it is one of targets,
-    even where the data have labels."""
+    even where the data have labels. `output` names what it takes of a dict or a tuple that the model returns."""
     model: dict[str, Any] = field(default_factory=dict)
     """A whole network instead of `layers`: a `torch.nn.Module` by `_target_`, with its arguments, as a layer named `model`."""
     layers: Any = None  # a mapping would not merge with the list of a conf file

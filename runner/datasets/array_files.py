@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +40,46 @@ def load(origin: str, path: Path, labeled: bool) -> tuple[Array, Array | None]:
     if path.is_dir():
         path = idx_files(path)[0]
     name = path.name.lower()
-    try:
+    with _told(origin):
         if name.endswith(".npy"):
             data, labels = _npy(path), None
         elif name.endswith(".npz"):
-            data, labels = _npz(path)
+            (data,), labels = _npz(path, [])
         elif name.endswith(".bin"):
             data, labels = cifar10.read(path)
         else:
             data, labels = _idx(origin, path, labeled)
+    return data, _checked(origin, [data], labels, labeled)
+
+
+def load_parts(origin: str, path: Path, names: Sequence[str], labeled: bool) -> tuple[list[Array], Array | None]:
+    """Returns arrays of a .npz file by their names, of which each has a part of all samples, and labels as `load` does.
+
+    Raises:
+        ConfigError: the file is damaged, or has no such array, or no labels where they are asked for.
+    """
+    with _told(origin):
+        arrays, labels = _npz(path, names)
+    return arrays, _checked(origin, arrays, labels, labeled)
+
+
+@contextmanager
+def _told(origin: str) -> Iterator[None]:
+    try:
+        yield
     except ConfigError:
         raise
     except (*GZIP_ERRORS, ValueError, MemoryError) as error:
         raise ConfigError(f"{origin} cannot be read: {first_line(error)}") from error
-    if data.dtype.kind not in "biuf":
-        raise ConfigError(f"{origin} has values of type {data.dtype}, and not numbers")
+
+
+def _checked(origin: str, arrays: Sequence[Array], labels: Array | None, labeled: bool) -> Array | None:
+    """Returns the labels if they are asked for; raises a ConfigError if they are not there, or an array is not of numbers."""
+    if (wrong := next((array.dtype for array in arrays if array.dtype.kind not in "biuf"), None)) is not None:
+        raise ConfigError(f"{origin} has values of type {wrong}, and not numbers")
     if labeled and labels is None:
         raise ConfigError(f"{origin} has no labels: name a .npz file with the arrays 'data' and 'labels'")
-    return data, labels if labeled else None
+    return labels if labeled else None
 
 
 def _npy(path: Path) -> Array:
@@ -65,14 +89,17 @@ def _npy(path: Path) -> Array:
     return array
 
 
-def _npz(path: Path) -> tuple[Array, Array | None]:
+def _npz(path: Path, parts: Sequence[str]) -> tuple[list[Array], Array | None]:
+    """Returns the array with the samples, or those with parts of them, and that with the labels if there is one."""
     with np.load(path, allow_pickle=False) as arrays:
         names = {name.lower(): name for name in arrays.files}
         found = [names[name] for name in DATA if name in names] or (arrays.files if len(arrays.files) == 1 else [])
-        if not found:
+        if not found and not parts:
             raise ValueError(f"its arrays are {known(arrays.files)}, and none is called {' or '.join(map(repr, DATA))}")
-        labels = [names[name] for name in (*LABELS, *TARGETS) if name in names]
-        return arrays[found[0]], arrays[labels[0]] if labels else None
+        if missing := [part for part in parts if part not in arrays.files]:
+            raise ValueError(f"its arrays are {known(arrays.files)}, and none is called {missing[0]!r}")
+        labels = [names[name] for name in (*LABELS, *TARGETS) if name in names and names[name] not in parts]
+        return [arrays[name] for name in parts or found[:1]], arrays[labels[0]] if labels else None
 
 
 def _idx(origin: str, path: Path, labeled: bool) -> tuple[Array, Array | None]:

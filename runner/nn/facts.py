@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runner.nn.core import parts
 from runner.nn.layers.base import Forward
 from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from runner.nn.standard_workflow import StandardWorkflow
@@ -44,7 +45,7 @@ def data(workflow: StandardWorkflow) -> list[str]:
     """Returns what the data are, each fact a short text."""
     loader = workflow.loader
     facts = [f"{name} {count:,}" for name, count in splits(workflow).items()]
-    facts.append(f"samples {shape(loader.sample_shape)}")
+    facts.append(f"samples {parts.told(loader.parts) or shape(loader.sample_shape)}")
     if loader.labels_:
         names = ", ".join(loader.label_names)
         facts.append(f"{loader.label_count} classes" + (f" ({names})" if 0 < len(names) <= NAMED else ""))

@@ -20,7 +20,7 @@ from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.evaluators.loss_functions import EVALUATORS, check_softmax
 from runner.nn.evaluators.step_evaluator import StepEvaluator
 from runner.nn.evaluators.torch_metrics import TorchMetrics
-from runner.nn.layers.base import Forward, Gradient
+from runner.nn.layers.base import OUTPUT, Forward, Gradient
 from runner.nn.layers.layer_types import LAYERS
 from runner.nn.layers.module import Module
 from runner.nn.layers.own_step import OwnStep, check_own_step
@@ -172,7 +172,7 @@ class NetworkUnits(Workflow):
             if previous is self.loader:
                 forward.link_attrs(previous, ("input_", "minibatch_data_"), ("input_shape", "sample_shape"))
                 if isinstance(forward, Module):
-                    forward.link_attrs(previous, ("input_dtype", "sample_dtype"))
+                    forward.link_attrs(previous, ("input_dtype", "sample_dtype"), ("input_parts", "parts"))
                     self.loader.keeps_integers = True
             else:
                 forward.link_attrs(previous, ("input_", "output_"), ("input_shape", "output_shape"))
@@ -197,7 +197,11 @@ class NetworkUnits(Workflow):
             evaluator = EVALUATORS[loss_function](self)
             evaluator.link_attrs(self.loader, (evaluator.wants, f"minibatch_{evaluator.wants}"))
         else:
-            evaluator = LossEvaluator(self, seed=self.seed, settings=loss, targets=loss_function == "mse")
+            of_class = {key: value for key, value in loss.items() if key != OUTPUT}
+            evaluator = LossEvaluator(self, seed=self.seed, settings=of_class, targets=loss_function == "mse")
+            if OUTPUT in loss:
+                last.choose(loss[OUTPUT])
+                evaluator.link_attrs(last, "further_")
             evaluator.link_attrs(
                 self.loader, ("labels_", "minibatch_labels_"), ("targets_", "minibatch_targets_"), "label_count"
             )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from runner.datasets.files import needs
 from runner.errors import ConfigError, RunError
+from runner.nn.core.parts import Given, taken_apart
 from runner.nn.inference.model import Network, Signature
 from runner.nn.loading.samples import Array
 from runner.use.writers import check_output, written
@@ -48,32 +49,40 @@ def _state(model: Network) -> dict[str, Tensor]:
     return {name: value.detach().contiguous().clone() for name, value in model.state_dict().items()}
 
 
-def _safetensors(model: Network, example: Tensor, told: str) -> tuple[bytes, Callable[[Tensor], Array]]:
+def _safetensors(model: Network, example: Given, told: str) -> tuple[bytes, Callable[[Given], Array]]:
     with needs("safetensors", "a .safetensors file"):
         from safetensors.torch import load, save
     content = save(_state(model), {"format": "pt", KEY: told})
     return content, _with_state(model, load(content))
 
 
-def _state_dict(model: Network, example: Tensor, told: str) -> tuple[bytes, Callable[[Tensor], Array]]:
+def _state_dict(model: Network, example: Given, told: str) -> tuple[bytes, Callable[[Given], Array]]:
     file = io.BytesIO()
     torch.save({"state_dict": _state(model), KEY: told}, file)
     file.seek(0)
     return file.getvalue(), _with_state(model, torch.load(file, weights_only=True)["state_dict"])
 
 
-def _with_state(model: Network, state: dict[str, Tensor]) -> Callable[[Tensor], Array]:
+def _with_state(model: Network, state: dict[str, Tensor]) -> Callable[[Given], Array]:
     """Returns the network with a state that was read again."""
     model.load_state_dict(state)
     return lambda samples: _run(model, samples)
 
 
-def _program(model: Network, example: Tensor) -> Any:
-    dimension = torch.export.Dim(SAMPLES)
-    return torch.export.export(model, (example,), dynamic_shapes=({0: dimension},))
+def _named(given: Given) -> dict[str, Tensor]:
+    """Returns samples by the names that inputs have in formats without tuples and dicts."""
+    if isinstance(given, Tensor):
+        return {SAMPLES: given}
+    return given if isinstance(given, dict) else {f"{SAMPLES}_{number}": value for number, value in enumerate(given)}
 
 
-def _torch_export(model: Network, example: Tensor, told: str) -> tuple[bytes, Callable[[Tensor], Array]]:
+def _program(model: Network, example: Given) -> Any:
+    first: Any = {0: torch.export.Dim(SAMPLES)}
+    shapes = dict.fromkeys(example, first) if isinstance(example, dict) else (first,) * len(example)
+    return torch.export.export(model, (example,), dynamic_shapes=(first if isinstance(example, Tensor) else shapes,))
+
+
+def _torch_export(model: Network, example: Given, told: str) -> tuple[bytes, Callable[[Given], Array]]:
     file = io.BytesIO()
     torch.export.save(_program(model, example), file, extra_files={f"{KEY}.json": told})
     file.seek(0)
@@ -81,22 +90,22 @@ def _torch_export(model: Network, example: Tensor, told: str) -> tuple[bytes, Ca
     return file.getvalue(), lambda samples: _run(loaded, samples)
 
 
-def _onnx(model: Network, example: Tensor, told: str) -> tuple[bytes, Callable[[Tensor], Array]]:
+def _onnx(model: Network, example: Given, told: str) -> tuple[bytes, Callable[[Given], Array]]:
     with needs("onnx", "an .onnx file"):
         import onnxruntime
         import onnxscript  # noqa: F401 torch's exporter needs it
     named = [output_name(model.signature)]
     program = torch.onnx.export(
-        _program(model, example), (example,), dynamo=True, input_names=[SAMPLES], output_names=named, verbose=False
+        _program(model, example), (example,), dynamo=True, input_names=[*_named(example)], output_names=named, verbose=False
     )
     assert program is not None
     program.model.metadata_props[KEY] = told
     content: bytes = program.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return content, lambda samples: session.run(None, {session.get_inputs()[0].name: samples.numpy()})[0]
+    return content, lambda given: session.run(None, {name: value.numpy() for name, value in _named(given).items()})[0]
 
 
-FORMATS: dict[str, Callable[[Network, Tensor, str], tuple[bytes, Callable[[Tensor], Array]]]] = {
+FORMATS: dict[str, Callable[[Network, Given, str], tuple[bytes, Callable[[Given], Array]]]] = {
     ".safetensors": _safetensors,
     ".pt": _state_dict,
     ".pt2": _torch_export,
@@ -105,7 +114,7 @@ FORMATS: dict[str, Callable[[Network, Tensor, str], tuple[bytes, Callable[[Tenso
 """By the ending of a file's name what makes its content, and what computes with that again."""
 
 
-def _run(model: Any, samples: Tensor) -> Array:
+def _run(model: Any, samples: Given) -> Array:
     with torch.inference_mode():
         result: Array = model(samples).numpy()
     return result
@@ -131,8 +140,8 @@ def export(model: Network, output: str, samples: Tensor, **more: Any) -> float:
     expected = _run(model, samples)
     try:
         with _quiet():
-            content, computed = FORMATS[ending](model, samples[:2], about(model.signature, **more))
-            found = np.asarray(computed(samples))
+            content, computed = FORMATS[ending](model, _given(model, samples[:2]), about(model.signature, **more))
+            found = np.asarray(computed(_given(model, samples)))
     except ConfigError:
         raise
     except Exception as error:  # what exports or runs a network may fail in any way
@@ -143,6 +152,11 @@ def export(model: Network, output: str, samples: Tensor, **more: Any) -> float:
     with written(output) as file:
         file.write(content)
     return difference
+
+
+def _given(model: Network, samples: Tensor) -> Given:
+    """Returns raw samples as the data set has them, in a tuple or a dict."""
+    return taken_apart(model.signature.parts, samples, model.signature.input_dtype)
 
 
 def _reason(error: Exception) -> str:

@@ -17,6 +17,7 @@ from runner.datasets.files import seen_from
 from runner.datasets.table_blocks import TableBlock, TableBlocks
 from runner.datasets.tables import CSV_ENDINGS, Table
 from runner.errors import ConfigError
+from runner.nn.core.parts import told as parts_told
 from runner.nn.loading.image_loader import ImagesLoader
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import Array, Samples
@@ -103,7 +104,9 @@ def _source(origin: str, path: Path, loader: FullBatchLoader, labeled: bool) -> 
         if labeled:
             raise ConfigError(f"{origin} is a table, and the network was not trained on one: its labels are not known by name")
         return _values(origin, path, loader)
-    return _arrays(origin, path, loader, labeled)
+    if loader.parts and path.suffix.lower() == ".npz":
+        return _parts(origin, path, loader, labeled)
+    return _arrays(origin, loader, *array_files.load(origin, path, labeled))
 
 
 def _table(origin: str, path: Path, loader: TableLoader, labeled: bool) -> Source:
@@ -269,8 +272,20 @@ def _fitting(file: str, pixels: Array, shape: tuple[int, ...], dtype: str | None
     return pixels.reshape(shape)
 
 
-def _arrays(origin: str, path: Path, loader: FullBatchLoader, labeled: bool) -> Source:
-    data, labels = array_files.load(origin, path, labeled)
+def _parts(origin: str, path: Path, loader: FullBatchLoader, labeled: bool) -> Source:
+    """Returns samples of several parts, each in an array of its own: named as in the dict, or as `savez` numbers them."""
+    names = [name if isinstance(name, str) else f"arr_{name}" for name, _, _ in loader.parts]
+    arrays, labels = array_files.load_parts(origin, path, names, labeled)
+    for (name, shape, _), array in zip(loader.parts, arrays, strict=True):
+        if array.shape[1:] != shape or len(array) != len(arrays[0]):
+            raise ConfigError(
+                f"{origin}: the part {name} is of shape {array.shape}, and {(len(arrays[0]), *shape)} is needed; the network"
+                f" takes {parts_told(loader.parts)}"
+            )
+    return _arrays(origin, loader, np.concatenate([array.reshape(len(array), -1) for array in arrays], 1), labels)
+
+
+def _arrays(origin: str, loader: FullBatchLoader, data: Array, labels: Array | None) -> Source:
     shape = loader.sample_shape
     if data.shape[1:] != shape:
         if data[:0].size or int(np.prod(data.shape[1:])) != int(np.prod(shape)) or data.ndim != 2:

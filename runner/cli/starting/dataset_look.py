@@ -14,7 +14,8 @@ from runner import targets
 from runner.cli.starting.look import Look, Spread, counted
 from runner.cli.starting.new_files import write_new
 from runner.errors import ConfigError
-from runner.nn.loading.dataset_loader import items
+from runner.nn.core.parts import told
+from runner.nn.loading.dataset_items import items
 from runner.nn.loading.samples import Samples
 
 MODULE = '''"""Samples for a first run: put your own in their place, and keep `__len__` and `__getitem__`."""
@@ -88,7 +89,11 @@ def _look(key: str, target: str) -> Look:
     ]
     if needed:
         raise ConfigError(f"{key} needs the argument {needed[0]!r}: give it a default, to be looked at")
-    samples = items(key, cls, {})
+    samples, parts = items(key, cls, {})
+    if parts:
+        raise ConfigError(
+            f"{key} has samples of several parts ({told(parts)}), which only a model of yours can take: docs/models.md"
+        )
     whole = samples.data.dtype.kind in "iu" and not (samples.data.dtype.itemsize == 1 and samples.data.ndim > 2)
     loader = {"name": "dataset", "train": {targets.TARGET: target}}
     if whole:

@@ -43,6 +43,8 @@ class LossEvaluator(ClassEvaluator):
     The metric is the share of wrong answers where there are labels, and an output for each class; else the loss itself.
 
     Linked attributes:
+        further_: what else the last module has returned for the loss, which takes it after the output, and leaves its gradients
+            there.
         labels_, targets_: what the outputs should be.
         label_count: the number of classes; 0 if there are no labels.
 
@@ -62,6 +64,7 @@ class LossEvaluator(ClassEvaluator):
 
     wants: ClassVar = "targets_"
 
+    further_: Linked[Sequence[Tensor]] = ()
     labels_: Linked[Tensor]
     targets_: Linked[Tensor]
     label_count: Linked[int]
@@ -147,12 +150,13 @@ class LossEvaluator(ClassEvaluator):
         """Returns what is wrong with the loss of some training samples in a form, if anything. Its state does not change."""
         wanted = next(iter((loader.labels_ if self._of_labels else loader.targets_).values()))[:SAMPLES].cpu()
         outputs = torch.zeros((len(wanted), *self.output_shape), dtype=self.dtype, requires_grad=True)
+        further = [value[: len(wanted)].cpu().requires_grad_() for value in self.further_]
         loss = copy.deepcopy(self.loss_module).cpu()
         try:
             with warnings.catch_warnings():
                 # Sizes that torch makes fit by repeating values are not meant to.
                 warnings.filterwarnings("error", "Using a target size")
-                value = loss(outputs, as_wanted(wanted, form, outputs))
+                value = loss(outputs, *further, as_wanted(wanted, form, outputs))
         except Exception as error:  # the user's own class may fail in any way
             return places.told(error)
         return self._fault_of(value)
@@ -171,11 +175,12 @@ class LossEvaluator(ClassEvaluator):
         output, training = self.output_, not self.evaluating
         wanted = self.labels_ if self._of_labels else self.targets_
         leaf = output.detach().view(len(output), *self.output_shape).requires_grad_(training)
+        further = [value.requires_grad_(training) for value in self.further_]
         if self.loss_module.training != training:
             self.loss_module.train(training)
         with torch.set_grad_enabled(training):
             try:
-                value = self.loss_module(leaf, as_wanted(wanted, self.form_, leaf))
+                value = self.loss_module(leaf, *further, as_wanted(wanted, self.form_, leaf))
             except Exception as error:
                 raise RunError(f"loss: {self._name} fails on a minibatch of {len(output)}: {places.told(error)}") from error
             if training:

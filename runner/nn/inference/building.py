@@ -126,6 +126,7 @@ def _signature(workflow: str, loader: FullBatchLoader, output_shape: tuple[int, 
         workflow=workflow,
         input_shape=loader.sample_shape,
         input_dtype=_data_dtype(loader),
+        parts=tuple(loader.parts),
         output_shape=(outputs,) if classes else output_shape,
         output_dtype=loader.dtype,
         class_names=tuple(names),
@@ -214,7 +215,8 @@ def _batch_norm(unit: BatchNorm) -> nn.Module:
 
 
 def _module(unit: Module) -> nn.Module:
-    return steps.Taking(copy.deepcopy(unit.module).cpu().eval(), unit.taken_)
+    output = unit.outputs[0] if unit.outputs else None
+    return steps.Taking(copy.deepcopy(unit.module).cpu().eval(), unit.taken_, unit.input_parts, unit.dtype, output)
 
 
 MODULES: dict[type[Forward], Callable[..., nn.Module]] = {

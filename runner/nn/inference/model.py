@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from runner.nn.core.parts import Given, Part, put_together
 from runner.nn.inference.steps import Depool, Pool
 from runner.nn.layers.image_shapes import as_images
 
@@ -21,6 +22,8 @@ class Signature:
         input_shape, output_shape: of one sample, and of what is given for it.
         input_dtype: of the samples that it was trained on, before they were normalized.
         output_dtype: of what it gives.
+        parts: of a sample, if it is a tuple or a dict: the key or the place of each, its shape, and the kind of its values.
+            `input_shape` is then that of a row with the values of all parts.
         class_names: of the outputs, if they are probabilities of classes; else empty. Classes without names have numbers.
         feature_names: of the columns of a table, in the order of a sample's values; empty where the data are no table.
         target_names: of the outputs, if they are columns of a table; else empty.
@@ -31,6 +34,7 @@ class Signature:
     input_dtype: torch.dtype
     output_shape: tuple[int, ...]
     output_dtype: torch.dtype
+    parts: tuple[Part, ...] = ()
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
@@ -74,9 +78,9 @@ def _samplewise(values: Tensor) -> tuple[Tensor, Tensor]:
 class Network(nn.Module):
     """A trained network, alone. It is in evaluation mode, shares no memory with its workflow, and can be trained further.
 
-    Called with raw samples of shape (samples, *input_shape), of any type of numbers, it gives probabilities of shape
-    (samples, classes), or values of shape (samples, *output_shape). Those of an autoencoder are on the scale of its
-    normalized input.
+    Called with raw samples of shape (samples, *input_shape), of any type of numbers, or with a tuple or a dict of tensors like
+    the data set's, it gives probabilities of shape (samples, classes), or values of shape (samples, *output_shape). Those of an
+    autoencoder are on the scale of its normalized input.
 
     Args:
         signature: what it takes and gives.
@@ -92,7 +96,9 @@ class Network(nn.Module):
         self._pools = {step.places for step in self.layers.values() if isinstance(step, Depool)}
         self.eval()
 
-    def forward(self, samples: Tensor) -> Tensor:
+    def forward(self, samples: Given) -> Tensor:
+        if not isinstance(samples, Tensor):
+            samples = put_together(self.signature.parts, samples, self.signature.input_dtype)
         values: Tensor = self.normalization(samples)
         places: dict[str, Tensor | None] = {}
         for name, step in self.layers.items():
@@ -104,7 +110,7 @@ class Network(nn.Module):
                 values = step(values)
         return values.reshape(-1, *self.signature.output_shape)
 
-    def classify(self, samples: Tensor) -> list[str]:
+    def classify(self, samples: Given) -> list[str]:
         """Returns the name of the most probable class of each sample.
 
         Raises:

@@ -5,13 +5,14 @@ Nothing is written in place, so that they can be trained further, traced and exp
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runner.nn.core.parts import Part, taken_apart
 from runner.nn.layers.activation_functions import A, B
 from runner.nn.layers.conv import Padding
 from runner.nn.layers.image_shapes import as_images
@@ -304,13 +305,17 @@ def _both(probability: Tensor) -> Tensor:
 
 
 class Taking(Step):
-    """A module of torch that takes values of one type."""
+    """A module of torch that takes values of one type, or a tuple or a dict; of what it returns, one tensor is the output."""
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(
+        self, module: nn.Module, dtype: torch.dtype, parts: Sequence[Part], numbers: torch.dtype, output: str | int | None
+    ) -> None:
         super().__init__()
         self.module = module
         self.dtype = dtype
+        self.parts, self.numbers, self.output = parts, numbers, output
 
     def forward(self, values: Tensor) -> Tensor:
-        result: Tensor = self.module(values.to(self.dtype))
-        return result
+        result: Any = self.module(taken_apart(self.parts, values.to(self.dtype), self.numbers))
+        output: Tensor = result if self.output is None else result[self.output]
+        return output

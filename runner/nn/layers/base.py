@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from runner.nn.core.network_unit import NetworkUnit
 
 Shape = tuple[int, ...]
 U = TypeVar("U", bound=Unit)
+
+OUTPUT = "output"
+"""The key of `loss` that names what it takes of a tuple or a dict."""
 
 
 class Forward(NetworkUnit):
@@ -51,6 +54,16 @@ class Forward(NetworkUnit):
 
         So the numbers do not depend on which shards this process computes. Called only where a minibatch has shards.
         """
+
+    def choose(self, outputs: Any) -> None:
+        """Says which parts of a tuple or a dict, which the layer gives, the loss takes; the first is the output.
+
+        Raises:
+            ConfigError: the layer gives a tensor alone.
+        """
+        raise ConfigError(
+            f"loss.{OUTPUT}={outputs!r} is for a module that returns a tuple or a dict, and not for layers.{self.name}"
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns what training changes in the layer, by name: weights, bias, running statistics."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 from runner import places
 from runner.errors import ConfigError, RunError
 from runner.graph import Linked, Workflow
+from runner.nn.core import parts
+from runner.nn.core.parts import Part
 from runner.nn.core.random_stream import Stream
 from runner.nn.core.torch_modules import made
-from runner.nn.layers.base import Forward
+from runner.nn.layers.base import OUTPUT, Forward
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.training.held import Frozen
 
@@ -24,14 +26,22 @@ SAMPLES = 3
 class Module(Forward):
     """A `torch.nn.Module`; autograd makes its backward step, within this layer.
 
-    Its input has the shape (samples, *input_shape). Random numbers that it draws in training come from the global generator,
-    which is part of snapshots, as are the module and its buffers.
+    Its input has the shape (samples, *input_shape), or is a tuple or a dict. What it returns may be one, too: `outputs` names
+    what the loss takes of it, and the first of these is the output of the network.
+
+    Random numbers that it draws in training come from the global generator, which is part of snapshots, as are the module and
+    its buffers.
 
     Linked attributes:
         input_dtype: the type of the input, if it is another one than that of the weights.
+        input_parts: those of a sample that is a row of several; empty if it is one tensor.
 
     Attributes:
         module: the module.
+        outputs: keys of the dict, or places in the tuple, that the module returns; empty if it returns a tensor.
+
+    Attributes for others:
+        further_: what the module returns under the other `outputs`. A loss puts its gradients there.
 
     Args:
         seed: the seed of the run; the module's parameters depend on it and on the name.
@@ -43,6 +53,9 @@ class Module(Forward):
 
     module: torch.nn.Module
     input_dtype: Linked[torch.dtype]
+    input_parts: Linked[Sequence[Part]] = ()
+    outputs: Sequence[str | int] = ()
+    further_: list[Tensor]
 
     def __init__(self, workflow: Workflow, name: str, *, seed: int, module: Mapping[str, Any]) -> None:
         super().__init__(workflow, name)
@@ -52,10 +65,21 @@ class Module(Forward):
         super().init_unpickled()
         self.follows_layers_ = True
 
+    def choose(self, outputs: Any) -> None:
+        names = outputs if isinstance(outputs, list | tuple) else [outputs]
+        if not names or any(isinstance(name, bool) or not isinstance(name, str | int) for name in names):
+            raise ConfigError(
+                f"loss.{OUTPUT}={outputs!r} must be a key of the dict, or a place in the tuple, or a list of such"
+            )
+        self.outputs = list(names)
+
     def initialize(self) -> None:
         self.module.to(self.device, self.dtype).eval()
         # A module that has no use for integers, such as one of weights alone, gets numbers of the run's precision.
         first, *others = dict.fromkeys((getattr(self, "input_dtype", self.dtype), self.dtype))
+        if self.input_parts:
+            parts.check_restored(f"layers.{self.name}", self.input_parts, self.input_shape)
+            others = []  # each part has a type of its own
         try:
             self.taken_, shape = first, self._tried(first)
         except ConfigError:
@@ -67,28 +91,40 @@ class Module(Forward):
     def _tried(self, dtype: torch.dtype) -> tuple[int, ...]:
         """Returns the shape that a sample becomes; raises a ConfigError if the module does not take samples of a type."""
         # Several, because some modules mistake a batch of one sample for a sample.
-        samples = torch.zeros((SAMPLES, *self.input_shape), device=self.device, dtype=dtype)
-        refused = f"layers.{self.name} ({type(self.module).__name__}) does not take samples of {self.input_shape}"
+        samples = self.given(torch.zeros((SAMPLES, *self.input_shape), device=self.device, dtype=dtype))
+        refused = f"{self._told} does not take samples of {parts.told(self.input_parts) or self.input_shape}"
         try:
             with torch.no_grad():
                 result = self.module(samples)
         except Exception as error:
             raise ConfigError(f"{refused}: {places.told(error)}") from error
-        if (fault := self._fault(result)) is not None:
-            raise ConfigError(f"layers.{self.name} ({type(self.module).__name__}) {fault}")
-        shape = tuple(result.shape)
+        try:
+            output, *self.further_ = self.chosen(result)
+        except TypeError as error:
+            raise ConfigError(f"{self._told} {error}") from None
+        shape = tuple(output.shape)
         if shape[:1] != (SAMPLES,):
             raise ConfigError(f"{refused}: it makes {shape} of {SAMPLES} of them")
         return shape[1:]
 
-    def _fault(self, result: object) -> str | None:
-        """Returns what is wrong with what the module has returned, if anything."""
-        if not isinstance(result, Tensor):
-            what = f"a {type(result).__name__} of {len(result)}" if isinstance(result, tuple | list) else type(result).__name__
-            return f"returns {what} instead of a tensor: forward() must end with one, such as return x"
-        if result.dtype != self.dtype:
-            return f"returns values of {result.dtype}, and the run has {self.dtype}: end forward() with .to(x.dtype), or so"
-        return None
+    @property
+    def _told(self) -> str:
+        return f"layers.{self.name} ({type(self.module).__name__})"
+
+    def given(self, rows: Tensor) -> parts.Given:
+        """Returns samples as the module takes them."""
+        return parts.taken_apart(self.input_parts, rows, self.dtype)
+
+    def chosen(self, result: Any) -> list[Tensor]:
+        """Returns of what the module has returned what the loss takes.
+
+        Raises:
+            TypeError: it is not there, or is not a tensor of the run's precision.
+        """
+        found = parts.chosen(result, self.outputs)
+        if (wrong := next((value.dtype for value in found if value.dtype != self.dtype), None)) is not None:
+            raise TypeError(f"returns values of {wrong}, and the run has {self.dtype}: end forward() with .to(x.dtype), or so")
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self.module.state_dict())
@@ -100,18 +136,19 @@ class Module(Forward):
         self.leaf_ = leaf.requires_grad_(self.follows_layers_ and leaf.is_floating_point() and not self.evaluating)
         with torch.set_grad_enabled(not self.evaluating):
             try:
-                self.result_: Tensor = self.module(self.leaf_)
+                result = self.module(self.given(self.leaf_))
             except Exception as error:
                 raise self._failed(len(self.leaf_), error) from error
-        if not isinstance(self.result_, Tensor) or self.result_.dtype != self.dtype:
-            raise RunError(f"layers.{self.name} ({type(self.module).__name__}) {self._fault(self.result_)}")
-        self.output_ = self.result_.detach()
+        try:
+            self.results_ = self.chosen(result)
+        except TypeError as error:
+            raise RunError(f"{self._told} {error}") from None
+        self.output_, *self.further_ = [value.detach() for value in self.results_]
 
     def _failed(self, samples: int, error: Exception) -> RunError:
         """Returns what ends the run; some modules, such as batch normalization, cannot learn from one sample alone."""
         hint = ": a last minibatch of one sample can be avoided by another loader.minibatch_size" if samples == 1 else ""
-        what = f"layers.{self.name} ({type(self.module).__name__}) fails on a minibatch of {samples}"
-        return RunError(f"{what}{hint}: {places.told(error)}")
+        return RunError(f"{self._told} fails on a minibatch of {samples}{hint}: {places.told(error)}")
 
 
 class ModuleGradient(WeightedGradient):
@@ -145,17 +182,17 @@ class ModuleGradient(WeightedGradient):
 
     def run(self) -> None:
         forward = self.forward
-        error = self.err_output_.reshape(forward.result_.shape)
-        if not forward.result_.requires_grad and (self._is_frozen or not (self.steps or self.needs_err_input)):
+        learned = self._learned()
+        if not learned and (self._is_frozen or not (self.steps or self.needs_err_input)):
             self.err_input_ = torch.zeros_like(forward.leaf_)
             return
-        if not forward.result_.requires_grad:
+        if not learned:
             raise RunError(
                 f"layers.{forward.name} ({type(forward.module).__name__}) gives a result without a gradient: forward() must not"
                 " use torch.no_grad(), .detach(), .item() or numpy on the way to it"
             )
-        forward.result_.backward(error)  # type: ignore[no-untyped-call]
-        leaf, forward.result_ = forward.leaf_, forward.output_
+        torch.autograd.backward([result for result, _ in learned], [error for _, error in learned])
+        leaf, forward.results_ = forward.leaf_, []
         if self.needs_err_input:
             self.err_input_ = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         with torch.no_grad():
@@ -163,3 +200,13 @@ class ModuleGradient(WeightedGradient):
                 gradient, parameter.grad = parameter.grad, None
                 if gradient is not None:
                     self.apply(name, parameter, gradient)
+
+    def _learned(self) -> list[tuple[Tensor, Tensor]]:
+        """Returns what the module has returned, where it has a gradient, and the error of each."""
+        first, *others = self.forward.results_
+        errors = [self.err_output_.reshape(first.shape), *(value.grad for value in self.forward.further_)]
+        return [
+            (result, error)
+            for result, error in zip([first, *others], errors, strict=True)
+            if result.requires_grad and error is not None
+        ]

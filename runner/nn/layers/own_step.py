@@ -60,11 +60,12 @@ class OwnStep(Module):
         training = not self.evaluating
         if self.module.training != training:
             self.module.train(training)
-        wanted = self.labels_ if self.label_count else self.targets_
+        samples = self.given(self.input_.to(self.taken_))
+        own = samples if self.input_parts and self.targets_ is self.input_ else self.targets_
         step = self._step(self.module, training)
         try:
             with torch.set_grad_enabled(training), _quiet():
-                numbers = _by_name(step(self.input_.to(self.taken_), wanted))
+                numbers = _by_name(step(samples, self.labels_ if self.label_count else own))
         except Exception as error:  # the user's own class may fail in any way
             raise RunError(
                 f"layers.{self.name} ({type(self.module).__name__}.{step.__name__}) fails on a minibatch of {len(self.input_)}:"
@@ -84,8 +85,9 @@ class OwnStep(Module):
             ConfigError: a step fails, returns something other than numbers, or the steps return others.
         """
         key = next(iter(loader.data_))
-        samples = loader.data_[key][:SAMPLES].to(self.taken_)
-        wanted = (loader.labels_ if self.label_count else loader.targets_)[key][:SAMPLES]
+        samples = self.given(loader.data_[key][:SAMPLES].to(self.taken_))
+        own = samples if self.input_parts and loader.targets_ is loader.data_ else loader.targets_[key][:SAMPLES]
+        wanted = loader.labels_[key][:SAMPLES] if self.label_count else own
         found = []
         for training in (True, False):
             module = copy.deepcopy(self.module).train(training)

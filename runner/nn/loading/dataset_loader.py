@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, Dataset, StackDataset, Subset, TensorDataset
 
-from runner import places
-from runner.checks import first_line
-from runner.errors import ConfigError
+from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Workflow
-from runner.memory import available
-from runner.nn.loading.loader import FullBatchLoader, log
+from runner.nn.core import parts
+from runner.nn.core.parts import NUMBERS, Part
+from runner.nn.loading.dataset_items import Items, items
+from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.normalizers import NORMALIZERS, Normalizer
 from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples
 from runner.targets import TARGET, locate
-
-SLOW = 10.0
-"""Seconds from which loading is worth a line in the log."""
-ITEM = 100
-"""Bytes that a small object takes at least, with its place in a list."""
 
 
 def _full_name(cls: type) -> str:
@@ -41,6 +36,9 @@ class DatasetLoader(FullBatchLoader):
     trusted, by `provide()`. `initialize()` refuses names that are still missing.
 
     Integers are not scaled, unless they are pixels: tokens and categories mean nothing in between.
+
+    A sample that is a dict, or a tuple of tensors or arrays, becomes a row with the values of all its parts. Numbers are
+    normalized, each part by itself.
 
     Attributes:
         datasets: for `train` and `validation` the full name of the class.
@@ -109,8 +107,13 @@ class DatasetLoader(FullBatchLoader):
         self.dataset_classes_[name] = cls
 
     def default_normalization(self, train: Array) -> str:
+        if self.parts:
+            return "linear" if any(kind == NUMBERS for _, _, kind in self.parts) else "none"
         pixels = train.dtype == np.uint8 and train.ndim > 2
         return "none" if train.dtype.kind in "iub" and not pixels else super().default_normalization(train)
+
+    def fitted(self, train: Array) -> Normalizer:
+        return _fitted(self.parts, train, self._normalization(train)) if self.parts else super().fitted(train)
 
     @property
     def has_validation_set(self) -> bool:
@@ -124,10 +127,55 @@ class DatasetLoader(FullBatchLoader):
                     f"the snapshot names the class {name} of its data set, and this call does not: name it in the conf file"
                     f" (loader.{key}.{TARGET}={name}), or declare its module with restore.trusted=[{name.rpartition('.')[0]}]"
                 )
-        return {
-            TRAIN if key == "train" else VALIDATION: items(f"loader.{key}", self.dataset_classes_[name], self.arguments[key])
-            for key, name in needed.items()
-        }
+        found = {key: items(f"loader.{key}", self.dataset_classes_[name], self.arguments[key]) for key, name in needed.items()}
+        for key, own in found.items():
+            known = self.parts if self.fingerprint or own is not next(iter(found.values())) else own.parts
+            self._check_parts(f"loader.{key}", known, own)
+            if own.parts:
+                self.parts = own.parts
+        return {TRAIN if key == "train" else VALIDATION: own.samples for key, own in found.items()}
+
+    def _check_parts(self, where: str, known: Sequence[Part], found: Items) -> None:
+        """Checks the parts of a sample.
+
+        Raises:
+            ConfigError: the two sets have others, or the precision of the run cannot hold a whole number.
+            SnapshotMismatchError: those of the run so far are others.
+        """
+        if list(found.parts) != list(known):
+            error = SnapshotMismatchError if self.fingerprint else ConfigError
+            raise error(
+                f"{where} has samples of {parts.told(found.parts) or 'one part'}, and the network is for"
+                f" {parts.told(known) or 'one part'}"
+            )
+        if found.parts and not self.keeps_integers:
+            raise ConfigError(
+                f"{where} has samples of several parts ({parts.told(found.parts)}), which only a module takes:"
+                " model._target_=my_module.Net, or a first layer with a _target_"
+            )
+        if self.normalization in (None, "none") and all(kind != NUMBERS for _, _, kind in found.parts):
+            return  # whole numbers alone are never others
+        precision = torch.finfo(self.dtype)
+        for part, which in parts.columns(found.parts):
+            values = found.samples.data[:, which]
+            largest = max(float(values.max()), -float(values.min()))
+            if part[2] != NUMBERS and largest > 1 / precision.eps:
+                raise ConfigError(
+                    f"{where}: the part {part[0]} has the whole number {largest:.0f}, and {precision.dtype} is not exact from"
+                    f" {1 / precision.eps:.0f} on: set precision=float64"
+                )
+
+
+def _fitted(kinds: Sequence[Part], train: Array, name: str) -> Normalizer:
+    """Returns the normalizer of rows of which each part of numbers has its own."""
+    factors = []
+    for part, which in parts.columns(kinds):
+        own = NORMALIZERS[name if part[2] == NUMBERS else "none"](train[:, which].reshape(-1, *part[1]))
+        if not own:
+            raise ConfigError(f"loader.normalization={name!r} is not for samples of several parts: {parts.told(kinds)}")
+        factors.append([torch.as_tensor(factor, dtype=torch.float64).expand(part[1]).reshape(-1) for factor in own])
+    scale, centre = (torch.cat(values) for values in zip(*factors, strict=True))
+    return scale, centre
 
 
 def _target_of(key: str, value: Any) -> str:
@@ -135,88 +183,3 @@ def _target_of(key: str, value: Any) -> str:
     if not isinstance(name, str):
         raise ConfigError(f"loader.{key}={value!r} needs {TARGET}: the full name of a class of data sets")
     return name
-
-
-def items(key: str, cls: type, arguments: dict[str, Any]) -> Samples:
-    """Returns all items of a data set.
-
-    Args:
-        key: what names the class, for messages.
-        cls: the class.
-        arguments: those of its constructor.
-
-    Raises:
-        ConfigError: the class fails, its items do not fit together, or there is no memory for them.
-    """
-    began = time.monotonic()
-    found: list[Any] = []
-    try:
-        dataset = cls(**arguments)
-        count = len(dataset)
-        for index in range(count):
-            found.append(_kept(dataset[index]))
-            if index == 0:
-                _check_memory(key, found, count)
-    except ConfigError:
-        raise
-    except Exception as error:  # the user's own class may fail in any way
-        where = f" at item {len(found)} (counted from 0)" if found else ""
-        raise ConfigError(f"{key}: {cls.__qualname__} fails{where}: {places.told(error)}") from error
-    pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in found]
-    if not pairs or any(len(pair) not in (1, 2) or len(pair) != len(pairs[0]) for pair in pairs):
-        raise ConfigError(f"{key}: {cls.__qualname__} must have items (sample, label), or samples alone")
-    data, *second = (
-        _stacked(key, what, parts) for what, parts in zip(("sample", "label"), zip(*pairs, strict=True), strict=False)
-    )
-    if (seconds := time.monotonic() - began) > SLOW:
-        log.info("%s: %d items (%.0f MB) loaded in %.0f s", key, len(data), data.nbytes / 1e6, seconds)
-    data = data.reshape(len(data), -1) if data.ndim == 1 else data
-    if not second:
-        return Samples(data)
-    # A whole number is a class, anything else is what the output shall be.
-    return Samples(data, second[0]) if second[0].ndim == 1 and second[0].dtype.kind in "iu" else Samples(data, None, second[0])
-
-
-def _kept(item: Any) -> Any:
-    """Returns an item with arrays of its own: a data set may fill the same ones again for the next item."""
-    if isinstance(item, tuple | list):
-        return [*map(_kept, item)]
-    if isinstance(item, torch.Tensor):
-        return item.clone()
-    return item.copy() if isinstance(item, np.ndarray) else item
-
-
-def _check_memory(key: str, first: list[Any], count: int) -> None:
-    """Checks that as many items as a data set says it has would fit into memory, before it is filled with them."""
-    parts = [part for item in first for part in (item if isinstance(item, tuple | list) else (item,))]
-    needed = count * sum(max(getattr(part, "nbytes", 0), ITEM) for part in parts)
-    if needed > (free := available()):
-        raise ConfigError(f"{key} has {count} items, which take {needed / 1e9:.0f} GB of memory; {free / 1e9:.0f} GB are free")
-
-
-def _stacked(key: str, what: str, parts: tuple[Any, ...]) -> Array:
-    arrays = [_array(f"{key}: the {what} of item {index}", part) for index, part in enumerate(parts)]
-    shape = arrays[0].shape
-    if (other := next((index for index, array in enumerate(arrays) if array.shape != shape), None)) is not None:
-        raise ConfigError(
-            f"{key}: the {what}s cannot be put together: that of item {other} has the shape {arrays[other].shape}, that of"
-            f" item 0 {shape}"
-        )
-    array = np.stack(arrays)
-    return array.astype(np.float64) if array.dtype.itemsize > 8 else array
-
-
-def _array(where: str, part: Any) -> Array:
-    """Returns a part of an item as an array of numbers."""
-    if getattr(part, "mode", None) == "P":
-        raise ConfigError(f"{where} is an image with a palette: convert it, as by convert('RGB')")
-    if np.ma.is_masked(part):
-        raise ConfigError(f"{where} is an array of which values are masked: fill them")
-    try:
-        array = np.asarray(part)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"{where} is no array: {first_line(error)}") from error
-    if array.dtype.kind not in "biuf":
-        fault = "beyond 64 bits" if isinstance(part, int) else "not a number, nor an array or a tensor of numbers"
-        raise ConfigError(f"{where} is {type(part).__name__}, and {fault}")
-    return array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,9 @@ from torch import Tensor
 from runner.checks import LARGEST_INTEGER, at_least, choices, known
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Bool, Workflow, random_state
+from runner.nn.core import parts
 from runner.nn.core.network_unit import NetworkUnit
+from runner.nn.core.parts import Part
 from runner.nn.core.random_stream import Stream
 from runner.nn.loading import rounding
 from runner.nn.loading.labels import whole
@@ -49,6 +51,7 @@ class FullBatchLoader(NetworkUnit):
         sample_shape, target_shape: the shape of one sample, and of one target.
         sample_dtype: the type of the numbers in a sample: `dtype`, or int64 where integers stay integers.
         data_dtype: the type of the training data's numbers as they are loaded, such as `uint8`; None if nobody knows.
+        parts: those of a sample that is a row of several, as a module takes them; empty if a sample is one tensor.
         feature_names: the names of a sample's values, or of the columns that they come from; empty where they have none.
         keeps_integers: whether the units after the loader take integers that are not normalised as they are.
         allow_changed_data_: whether a restored run accepts other data than it had so far.
@@ -100,6 +103,7 @@ class FullBatchLoader(NetworkUnit):
     target_shape: tuple[int, ...]
     data_dtype: str | None = None
     feature_names: list[str] = []
+    parts: Sequence[Part] = ()
     keeps_integers: bool
     evaluating: Bool
     epoch_ended: Bool
@@ -304,6 +308,8 @@ class FullBatchLoader(NetworkUnit):
 
     def _value_name(self, place: tuple[int, ...], targets: bool) -> str:
         """Returns which value of a sample, or of a target, is meant, for messages."""
+        if self.parts and not targets:
+            return f" in {parts.place(self.parts, place[0])}"
         return f" at {list(place)}" if place else ""
 
     def run(self) -> None:

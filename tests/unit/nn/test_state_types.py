@@ -21,6 +21,7 @@ from runner.nn.training.torch_optim import TorchStep
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.snapshotter import Snapshotter
 from tests.networks import LAYERS, network
+from tests.unit.nn.test_parts import EVERY as PARTS
 
 OUT = LAYERS["out"]
 CONV = {"type": "conv_relu", "n_kernels": 4, "kx": 2, "ky": 2, "padding": 1}
@@ -83,6 +84,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "ema": 0.5,
     },
     "in shards": {"shards": 4},
+    "tuples and dicts": PARTS["three of a dict"],
     "further metrics": {
         "scores_config": {
             "f1": {"_target_": "torchmetrics.F1Score", "task": "multiclass", "num_classes": 3, "average": "macro"}
@@ -99,6 +101,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "lr_adjuster_config": {"policy": "arbitrary_step", "parameters": {"lrs_with_lengths": [[1, 1], [2, 1]]}}
     },
 }
+BY_LAYERS = {"label_count", "input_dtype", "input_parts", "further_"}
+"""What is linked where the first layer is a module, or the last one."""
 OBJECTS = (SGD, TorchStep, Held, Frozen, Metric, Minibatch, Stream)
 
 
@@ -145,9 +149,7 @@ def check_links(workflow: StandardWorkflow) -> None:
     for unit in workflow.units:
         if type(unit).__module__.startswith("runner.nn."):
             names = {name for name, kind in declared(type(unit)).items() if kind.linked}
-            assert names - unit.links().keys() <= {"label_count", "input_dtype", "gate_block", "gate_skip", "ignores_gate"}, (
-                unit
-            )
+            assert names - unit.links().keys() <= BY_LAYERS | {"gate_block", "gate_skip", "ignores_gate"}, unit
 
 
 @pytest.mark.parametrize("name", NETWORKS)

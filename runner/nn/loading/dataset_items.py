@@ -1,0 +1,181 @@
+"""The items of a map-style data set, put together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from runner import places
+from runner.checks import first_line
+from runner.errors import ConfigError
+from runner.memory import available
+from runner.nn.core import parts
+from runner.nn.core.parts import Part
+from runner.nn.loading import rounding
+from runner.nn.loading.loader import log
+from runner.nn.loading.samples import Array, Samples, first_not_finite
+
+SLOW = 10.0
+"""Seconds from which loading is worth a line in the log."""
+ITEM = 100
+"""Bytes that a small object takes at least, with its place in a list."""
+
+
+class Items(NamedTuple):
+    """What a data set has.
+
+    Attributes:
+        samples: the samples and their labels or targets.
+        parts: those of a sample, whose values lie side by side in a row; empty if a sample is one array.
+    """
+
+    samples: Samples
+    parts: list[Part]
+
+
+def items(key: str, cls: type, arguments: dict[str, Any]) -> Items:
+    """Returns all items of a data set.
+
+    Args:
+        key: what names the class, for messages.
+        cls: the class.
+        arguments: those of its constructor.
+
+    Raises:
+        ConfigError: the class fails, its items do not fit together, or there is no memory for them.
+    """
+    began = time.monotonic()
+    found: list[Any] = []
+    try:
+        dataset = cls(**arguments)
+        count = len(dataset)
+        for index in range(count):
+            found.append(_kept(dataset[index]))
+            if index == 0:
+                _check_memory(key, found, count)
+    except ConfigError:
+        raise
+    except Exception as error:  # the user's own class may fail in any way
+        where = f" at item {len(found)} (counted from 0)" if found else ""
+        raise ConfigError(f"{key}: {cls.__qualname__} fails{where}: {places.told(error)}") from error
+    pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in found]
+    if not pairs or any(len(pair) not in (1, 2) or len(pair) != len(pairs[0]) for pair in pairs):
+        raise ConfigError(
+            f"{key}: {cls.__qualname__} must have items (sample, label), or samples alone; a sample of several parts is a tuple"
+            " or a dict: ((image, table), label)"
+        )
+    samples, *second = zip(*pairs, strict=True)
+    rows, kinds = _rows(key, samples) if _has_parts(samples[0]) else (_stacked(key, "sample", samples), [])
+    if (seconds := time.monotonic() - began) > SLOW:
+        log.info("%s: %d items (%.0f MB) loaded in %.0f s", key, len(rows), rows.nbytes / 1e6, seconds)
+    rows = rows.reshape(len(rows), -1) if rows.ndim == 1 else rows
+    if not second:
+        return Items(Samples(rows), kinds)
+    labels = _stacked(key, "label", second[0])
+    # A whole number is a class, anything else is what the output shall be.
+    is_class = labels.ndim == 1 and labels.dtype.kind in "iu"
+    return Items(Samples(rows, labels) if is_class else Samples(rows, None, labels), kinds)
+
+
+def _has_parts(sample: Any) -> bool:
+    """Whether a sample has several parts: a tuple of numbers is an array."""
+    return isinstance(sample, Mapping) or (
+        isinstance(sample, tuple) and any(isinstance(part, torch.Tensor | np.ndarray) for part in sample)
+    )
+
+
+def _rows(key: str, samples: Sequence[Any]) -> tuple[Array, list[Part]]:
+    """Returns samples of several parts as rows, and what the parts are.
+
+    Raises:
+        ConfigError: a sample has others than the first, or a part is nothing that can stand in a row.
+    """
+    named = [sample if isinstance(sample, Mapping) else dict(enumerate(sample)) for sample in samples]
+    names = list(named[0])
+    if not names or not (names == list(range(len(names))) or all(isinstance(name, str) for name in names)):
+        raise ConfigError(f"{key}: the sample of item 0 has parts of the names {names}: each needs a text")
+    if (other := next((index for index, sample in enumerate(named) if list(sample) != names), None)) is not None:
+        raise ConfigError(f"{key}: the sample of item {other} has the parts {list(named[other])}, that of item 0 {names}")
+    arrays = {name: _stacked(key, f"part {name}", [sample[name] for sample in named]) for name in names}
+    for name, array in arrays.items():
+        if not array.size:
+            raise ConfigError(f"{key}: the part {name} has no values: its shape is {array.shape[1:]}")
+        if (index := first_not_finite(array)) is not None:
+            raise ConfigError(f"{key}: the part {name} of item {index[0]} has the value {array[index]}: all must be finite")
+    kinds: list[Part] = [(name, array.shape[1:], _kind(array)) for name, array in arrays.items()]
+    dtype = np.result_type(*arrays.values())
+    for name, array in arrays.items():
+        if dtype.kind == "f" and (index := rounding.inexact(array)) is not None:
+            raise ConfigError(
+                f"{key}: the part {name} of item {index[0]} has the value {array[index]}, which float64 cannot hold"
+            )
+    return np.concatenate([array.reshape(len(array), -1).astype(dtype) for array in arrays.values()], 1), kinds
+
+
+def _kind(array: Array) -> str:
+    if array.dtype.kind == "b":
+        return parts.TRUTH_VALUES
+    is_image = array.dtype == np.uint8 and array.ndim > 2
+    return parts.WHOLE_NUMBERS if array.dtype.kind in "iu" and not is_image else parts.NUMBERS
+
+
+def _kept(item: Any) -> Any:
+    """Returns an item with arrays of its own: a data set may fill the same ones again for the next item."""
+    if isinstance(item, tuple | list):
+        kept = map(_kept, item)
+        return tuple(kept) if isinstance(item, tuple) else list(kept)
+    if isinstance(item, Mapping):
+        return {name: _kept(part) for name, part in item.items()}
+    if isinstance(item, torch.Tensor):
+        return item.clone()
+    return item.copy() if isinstance(item, np.ndarray) else item
+
+
+def _check_memory(key: str, first: list[Any], count: int) -> None:
+    """Checks that as many items as a data set says it has would fit into memory, before it is filled with them."""
+    needed = count * sum(
+        max(getattr(part, "nbytes", 0), ITEM)
+        for item in first
+        for part in _leaves(tuple(item) if isinstance(item, list) else item)
+    )
+    if needed > (free := available()):
+        raise ConfigError(f"{key} has {count} items, which take {needed / 1e9:.0f} GB of memory; {free / 1e9:.0f} GB are free")
+
+
+def _leaves(item: Any) -> list[Any]:
+    """Returns what stands in tuples and dicts."""
+    if isinstance(item, Mapping):
+        item = tuple(item.values())
+    return [leaf for part in item for leaf in _leaves(part)] if isinstance(item, tuple) else [item]
+
+
+def _stacked(key: str, what: str, values: Sequence[Any]) -> Array:
+    arrays = [_array(f"{key}: the {what} of item {index}", value) for index, value in enumerate(values)]
+    shape = arrays[0].shape
+    if (other := next((index for index, array in enumerate(arrays) if array.shape != shape), None)) is not None:
+        raise ConfigError(
+            f"{key}: the {what}s cannot be put together: that of item {other} has the shape {arrays[other].shape}, that of"
+            f" item 0 {shape}"
+        )
+    array = np.stack(arrays)
+    return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+
+
+def _array(where: str, part: Any) -> Array:
+    """Returns a part of an item as an array of numbers."""
+    if getattr(part, "mode", None) == "P":
+        raise ConfigError(f"{where} is an image with a palette: convert it, as by convert('RGB')")
+    if np.ma.is_masked(part):
+        raise ConfigError(f"{where} is an array of which values are masked: fill them")
+    try:
+        array = np.asarray(part)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"{where} is no array: {first_line(error)}") from error
+    if array.dtype.kind not in "biuf":
+        fault = "beyond 64 bits" if isinstance(part, int) else "not a number, nor an array or a tensor of numbers"
+        raise ConfigError(f"{where} is {type(part).__name__}, and {fault}")
+    return array
