@@ -1,6 +1,7 @@
 """Runs of our commands in processes that are forked from one which has imported them: the imports are most of a short run."""
 
 import atexit
+import gc
 import multiprocessing
 import os
 import pkgutil
@@ -98,6 +99,7 @@ def _call(command: str, arguments: Sequence[str], cwd: Path, environment: dict[s
     os.environ.update(environment)
     sys.path[0] = str(cwd)  # as `python -m` has it
     sys.argv = [command, *arguments]
+    gc.disable()  # as `runner.__main__` does, until a run begins
     try:
         pkgutil.resolve_name(MAINS[command])()
     finally:
