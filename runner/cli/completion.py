@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.cli import conf_files, groups, keys_help
+from runner.cli.first_words import COMMANDS
 from runner.cli.overrides import SNAPSHOT_FLAGS, normalize
-from runner.cli.starting.new_files import COMMANDS
 from runner.config import Config
 from runner.errors import RunnerError
 from runner.snapshots.stores.location import SNAPSHOT_WORDS

@@ -13,8 +13,9 @@ import yaml
 from runner import shell
 from runner.checks import choices, known
 from runner.cli import conf_files
+from runner.cli.first_words import COMMANDS
 from runner.cli.overrides import as_override
-from runner.cli.starting.new_files import COMMANDS, literal, write_new
+from runner.cli.starting.new_files import literal, write_new
 from runner.cli.starting.veles_source import Left, VelesSource, read
 from runner.config.veles import translated
 from runner.config.veles.keys import DROPPED

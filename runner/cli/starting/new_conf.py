@@ -7,9 +7,10 @@ from pathlib import Path
 
 from runner import shell
 from runner.cli import conf_files
+from runner.cli.first_words import COMMANDS
 from runner.cli.overrides import SECTIONS, as_override
 from runner.cli.starting.look import Look
-from runner.cli.starting.new_files import COMMANDS, write_new
+from runner.cli.starting.new_files import write_new
 from runner.errors import ConfigError
 from runner.text import shown
 

@@ -8,9 +8,6 @@ from typing import Any
 from runner.errors import ConfigError
 from runner.text import shown
 
-COMMANDS = {"new": ("--from", "--label"), "examples": (), "import": ("--datasets", "--root", "--to")}
-"""The words of `veles-run` that begin something, each with its options. A conf of such a name is called by `conf=NAME`."""
-
 
 def write_new(path: Path, text: str) -> None:
     """Writes a file that is not there yet.

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import NoReturn
 
-from runner.cli.starting.new_files import COMMANDS
+from runner.cli.first_words import COMMANDS
 from runner.errors import ConfigError
 from runner.text import shown
 
