@@ -19,7 +19,8 @@ from runner.cli.overrides import FOLDER, as_override
 from runner.cli.shelf.printing import Column, say, table
 from runner.cli.sweep_stop import Passing, in_other_processes, passed_on
 from runner.errors import ConfigError, RunnerError
-from runner.report import sweep_files, write_report
+from runner.plots.canvas import can_draw
+from runner.report import sweep_files, sweep_picture, write_report
 from runner.report.sweep_jobs import NOT_BEGUN, Job, Sweep, read_sweep
 from runner.snapshots.announcements import megabytes
 from runner.text import shown
@@ -43,6 +44,7 @@ class Begun:
     Attributes:
         folder: its folder.
         report: whether a report is wanted.
+        picture: whether a picture is.
         command: what is typed to go on with it, if it is stopped.
         passing: passes signals on to jobs in other processes; None if they run in this one.
         planned: how many jobs it has in all; None if the sweeper does not say.
@@ -50,6 +52,7 @@ class Begun:
 
     folder: Path
     report: bool
+    picture: bool
     command: str
     passing: Passing | None
     planned: int | None = None
@@ -69,7 +72,8 @@ def begin(config: DictConfig) -> None:
     typed = [text for text in (argument.lstrip("+") for argument in sys.argv[1:]) if not text.startswith(_PLACED)]
     command = shell.join(["veles-run", *typed, as_override("sweep", str(folder))])
     passing = _passing.enter_context(passed_on(folder)) if in_other_processes(config.hydra) else None
-    _begun.append(Begun(folder, config.get("report") is not False, command, passing))
+    report, picture = (config.get(key) is not False for key in ("report", "plotters"))
+    _begun.append(Begun(folder, report, picture and can_draw(), command, passing))
 
 
 def plan(count: int) -> None:
@@ -120,6 +124,9 @@ def _tell(begun: Begun) -> None:
         sweep_files.write_files(sweep, restoring)
     except OSError as error:
         log.warning("%s cannot be written: %s", sweep_files.CSV, error.strerror or error)
+    drawn = sweep_picture.draw(sweep, restoring) if begun.picture and _is_measured(sweep) else None
+    if drawn is not None and not is_quiet():
+        say(f"Picture: {drawn}")
     if begun.report:
         _report(begun.folder)
 

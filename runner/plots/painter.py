@@ -7,14 +7,14 @@ import math
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runner.plots.pictures import Curves, Matrix, Tiles
+from runner.plots.pictures import Curves, Matrix, Points, Tiles
 from runner.text import as_name, shown
 from runner.whole_file import whole_file
 
@@ -112,10 +112,13 @@ def _draw_curves(axes: Axes, picture: Curves) -> None:
 
 def _set_scale(axes: Axes, series: Any) -> None:
     """Makes the scale logarithmic if all numbers are positive and differ by more than a factor of 10."""
+    from matplotlib.ticker import LogFormatter
+
     numbers = [value for values in series for value in values if math.isfinite(value)]
     if numbers and min(numbers) > 0 and max(numbers) > 10 * min(numbers):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(LogFormatter())
 
 
 def _matrix(figure: Figure, picture: Matrix) -> None:
@@ -168,5 +171,28 @@ def _tiles(figure: Figure, picture: Tiles) -> None:
     axes.set_axis_off()
 
 
-PAINTERS: dict[type, Callable[[Any, Any], None]] = {Curves: _curves, Matrix: _matrix, Tiles: _tiles}
+def _points(figure: Figure, picture: Points) -> None:
+    figure.set_size_inches(max(3.6 * len(picture.panels), 4.5), 3.8)
+    panels = figure.subplots(1, len(picture.panels), squeeze=False).flat
+    for axes, (title, values) in zip(panels, picture.panels.items(), strict=True):
+        axes.set_title(shown(title), fontsize=10, parse_math=False)
+        axes.set(xlabel=picture.x, ylabel=picture.y)
+        axes.margins(0.18)
+        _draw_points(axes, picture, values)
+        _set_scale(axes, [values])
+        axes.grid(alpha=0.3, which="both")
+
+
+def _draw_points(axes: Axes, picture: Points, values: Sequence[float]) -> None:
+    """Draws each point, with its name above and below it in turn, so that neighbors do not cover each other."""
+    for place, at in enumerate(sorted(range(len(values)), key=lambda at: picture.positions[at])):
+        point, color = (picture.positions[at], values[at]), f"C{at % 10}"
+        axes.plot(*point, "o", color=color)
+        if len(values) <= READABLE and math.isfinite(values[at]):
+            side, alignment = ((0, 7), "bottom") if place % 2 else ((0, -7), "top")
+            text = axes.annotate(_short(shown(picture.names[at])), point, side, textcoords="offset points", color=color)
+            text.set(ha="center", va=alignment, fontsize=8, parse_math=False)
+
+
+PAINTERS: dict[type, Callable[[Any, Any], None]] = {Curves: _curves, Matrix: _matrix, Tiles: _tiles, Points: _points}
 """How each kind of picture is drawn into a figure of matplotlib."""

@@ -60,4 +60,24 @@ class Tiles:
     title: str = ""
 
 
-Picture = Curves | Matrix | Tiles
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Things that are compared by numbers, each a point in several panels.
+
+    Attributes:
+        names: of the things.
+        positions: where each is on the x axis.
+        panels: for each panel, by its title, where each thing is on the y axis; NaN if that is not known.
+        title: above the picture.
+        x, y: what the axes show.
+    """
+
+    names: Sequence[str]
+    positions: Sequence[float]
+    panels: Mapping[str, Sequence[float]]
+    title: str = ""
+    x: str = ""
+    y: str = ""
+
+
+Picture = Curves | Matrix | Tiles | Points

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError
 from runner.report import folder_files as files
+from runner.report import sweep_picture
 from runner.report.sweep_jobs import Job, read_sweep
 
 MOST_JOBS = 2000
 """The most jobs that are listed."""
+PNG, MOST_BYTES = b"\x89PNG\r\n", 10 << 20
+"""How a picture begins, and how large one is at most."""
 
 
 def sweep_report(folder: Path) -> dict[str, Any]:
@@ -32,6 +36,7 @@ def sweep_report(folder: Path) -> dict[str, Any]:
         "fixed": sweep.fixed,
         "jobs": list(map(_row, listed)),
         "best": _row(best) if best else None,
+        "picture": _picture(folder),
         "plotted": {
             "parallel": {
                 "axes": [*varied, "objective"],
@@ -40,6 +45,16 @@ def sweep_report(folder: Path) -> dict[str, Any]:
             }
         },
     }
+
+
+def _picture(folder: Path) -> str:
+    """Returns the picture of the sweep as an address of its data; nothing if there is none."""
+    try:
+        content = sweep_picture.path_of(folder).read_bytes()
+    except OSError:
+        return ""
+    is_picture = content.startswith(PNG) and len(content) <= MOST_BYTES
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}" if is_picture else ""
 
 
 def _row(job: Job) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a sweep has come to is told: as a table, and in files that other programs read."""
 
+import base64
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas
 import pytest
+from PIL import Image
 
 from runner.snapshots.restoring.restore import restore
 from tests.conftest import VELES_RUN, Run
@@ -20,7 +22,8 @@ SHORT = (*SMALL, "decision.max_epochs=1")
 
 
 def test_codecs_are_compared(veles_run: Run, tmp_path: Path) -> None:
-    output = veles_run("-m", *SHORT, "snapshotter.compression=gz,none,xz", "hydra.sweep.dir=sweep").stdout
+    drawn = (text for text in SHORT if text != "plotters=false")
+    output = veles_run("-m", *drawn, "snapshotter.compression=gz,none,xz", "hydra.sweep.dir=sweep").stdout
     head, *rows = output[output.index("job  compression") :].splitlines()[:4]
     assert head.split("  ")[-1] == "status"
     assert [row.split()[:2] for row in rows] == [["0", "gz"], ["1", "none"], ["2", "xz"]]
@@ -36,6 +39,12 @@ def test_codecs_are_compared(veles_run: Run, tmp_path: Path) -> None:
     jobs = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["jobs"]
     assert [job["overrides"]["snapshotter.compression"] for job in jobs] == ["gz", "none", "xz"]
     assert output.count("was drawn for all jobs of the sweep") == 1
+    assert "Picture: sweep/sweep.png" in output.splitlines()
+    with Image.open(tmp_path / "sweep" / "sweep.png") as picture:
+        assert picture.width > 1000  # three panels
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
+    encoded = base64.b64encode((tmp_path / "sweep" / "sweep.png").read_bytes()).decode()
+    assert encoded in (tmp_path / "sweep" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("quiet", [(), ("--quiet",)])
@@ -53,7 +62,7 @@ def test_the_best_job_comes_first_and_those_that_fail_last(quiet: tuple[str, ...
     rate = table["layers.out.learning_rate"][0]
     told = re.findall(r"^Best: job (\d) \(loader.minibatch_size=10 layers.out.learning_rate=(\S+)\)", done.stdout, re.MULTILINE)
     assert [(job, float(value)) for job, value in told] == ([] if quiet else [(best, rate)])
-    assert not (tmp_path / "sweep" / "report.html").exists()
+    assert not {"report.html", "sweep.png"} & {path.name for path in (tmp_path / "sweep").iterdir()}
 
 
 def test_snapshots_are_compared_on_other_data(veles_run: Run, tmp_path: Path) -> None:

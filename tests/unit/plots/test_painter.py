@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from runner.plots.painter import paint
-from runner.plots.pictures import Curves, Matrix, Picture, Tiles
+from runner.plots.pictures import Curves, Matrix, Picture, Points, Tiles
 
 
 def colours(picture: Picture, folder: Path) -> np.ndarray:
@@ -50,6 +50,16 @@ def test_curves_have_a_colour_each(tmp_path: Path) -> None:
 )
 def test_curves_of_odd_numbers_are_drawn(values: list[float], tmp_path: Path) -> None:
     colours(Curves(series={"x": values}, marked=1), tmp_path)
+
+
+def test_points_have_a_colour_each_and_a_panel_for_each_comparison(tmp_path: Path) -> None:
+    one = colours(Points(names=["gz", "$x^"], positions=[1, 2], panels={"pause": [3, 4]}), tmp_path)
+    assert min(share(one, BLUE), share(one, ORANGE)) > 0.0003
+    two = Points(names=["gz", "xz"], positions=[1, 1], panels={"pause": [math.nan, 4], "restore": [1, 1e6]}, x="size", y="ms")
+    pixels = colours(two, tmp_path)
+    assert pixels.shape[1] > 1.5 * one.shape[1]
+    assert share(pixels, BLUE) > 0
+    colours(Points(names=["x"] * 99, positions=range(99), panels={"pause": [math.nan] * 99}), tmp_path)
 
 
 @pytest.mark.parametrize("size", [1, 2, 10, 300])
