@@ -56,7 +56,7 @@ def find_snapshot(node: DictConfig, request: Request, claims: Claims) -> Restore
 def policy_of(node: DictConfig) -> Policy:
     """Returns how far the call trusts a snapshot."""
     settings = node.restore
-    trusted = (*settings.trusted, *named_modules(node))
+    trusted = (*settings.trusted, *named_modules(node), *named_targets(node))
     kept_code = settings.code == "snapshot"
     return Policy(settings.trust, trusted, settings.key, dict(settings.renamed), settings.max_bytes, kept_code)
 
@@ -72,6 +72,12 @@ def named_modules(node: DictConfig) -> list[str]:
     workflow = str(settings["workflow"].pop(TARGET) or "").rpartition(".")[0]
     modules = {workflow.rpartition(".")[0] or workflow, *(target.rpartition(".")[0] for target in _targets(settings))}
     return sorted(module for module in modules if _is_declarable(module))
+
+
+def named_targets(node: DictConfig) -> list[str]:
+    """Returns the full names that the user types with `_target_`: what a snapshot may have called if it names the same."""
+    settings: Any = OmegaConf.to_container(node, resolve=False)
+    return sorted({target for target in _targets(settings) if _is_declarable(target)})
 
 
 def _targets(settings: Any) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from runner import pickled
@@ -129,6 +129,16 @@ class Unit(Pickleable):
 
     def provide(self, name: str, cls: type) -> None:
         """Gives the unit one of its `missing_classes()`."""
+
+    def missing_functions(self) -> list[str]:
+        """Returns the full names of functions, or of classes to be made, that the state names and the unit has not got.
+
+        They are called with what the state says, so the call has to name each of them: to trust their module is not enough.
+        """
+        return []
+
+    def provide_function(self, name: str, function: Callable[..., Any]) -> None:
+        """Gives the unit one of its `missing_functions()`."""
 
     @property
     def restored_from_snapshot(self) -> bool:

@@ -12,6 +12,7 @@ from runner.errors import DriftError
 from runner.graph import Workflow
 from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.core.random_stream import Stream
+from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import Step, WeightedGradient
 from runner.nn.network_optimizer import NetworkOptimizer
@@ -25,7 +26,7 @@ class Agreement(NetworkUnit):
     """Compares digests of all that training changes, of all processes.
 
     Attributes:
-        forwards: the layers.
+        forwards: the layers, and a loss that learns.
         gradients: the units that update them.
         optimizer: the network's, if it has one.
 
@@ -35,14 +36,14 @@ class Agreement(NetworkUnit):
 
     view_group = "trainer"
 
-    forwards: list[Forward]
+    forwards: list[Forward | LossEvaluator]
     gradients: list[WeightedGradient]
     optimizer: NetworkOptimizer | None
 
     def __init__(
         self,
         workflow: Workflow,
-        forwards: Sequence[Forward],
+        forwards: Sequence[Forward | LossEvaluator],
         gradients: Sequence[WeightedGradient],
         optimizer: NetworkOptimizer | None,
     ) -> None:

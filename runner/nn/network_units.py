@@ -18,6 +18,7 @@ from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.evaluators.evaluator import Evaluator
 from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.evaluators.loss_functions import EVALUATORS, check_softmax
+from runner.nn.evaluators.loss_gradient import LossGradient
 from runner.nn.evaluators.step_evaluator import StepEvaluator
 from runner.nn.evaluators.torch_metrics import TorchMetrics
 from runner.nn.layers.base import OUTPUT, Forward, Gradient
@@ -231,13 +232,15 @@ class NetworkUnits(Workflow):
         weighted = [unit for unit in self.forwards if LAYERS[self.layer_settings[unit.name]["type"]].has_weights]
         gradients: list[Gradient] = []
         previous: Unit = self.decision
+        if isinstance(self.evaluator, LossEvaluator) and self.evaluator.learns:
+            gradients.append(previous := self._link_loss_gradient(self.evaluator, held))
         for forward in reversed(self.forwards[self.forwards.index(weighted[0]) :]):
             settings = self.layer_settings[forward.name]
             layer, own = LAYERS[settings["type"]], layer_sides(settings)[1]
             if layer.has_weights and held:
                 own["held"] = True
             gradient = layer.gradient(self, forward, needs_err_input=forward is not weighted[0], **own)
-            if previous is self.decision:
+            if forward is self.forwards[-1]:
                 gradient.link_attrs(self.evaluator, "err_output_")
             else:
                 gradient.link_attrs(previous, ("err_output_", "err_input_"))
@@ -246,6 +249,24 @@ class NetworkUnits(Workflow):
             gradients.append(gradient)
             previous = gradient
         return gradients
+
+    def _link_loss_gradient(self, evaluator: LossEvaluator, held: bool) -> LossGradient:
+        """Makes the unit that updates the loss's own parameters, before all others: an optimizer has them last."""
+        if not held:
+            raise ConfigError(
+                f"loss: {type(evaluator.loss_module).__name__} has parameters, which an optimizer for all weights trains:"
+                " optimizer._target_=torch.optim.AdamW"
+            )
+        gradient = LossGradient(self, evaluator)
+        gradient.link_from(self.decision).link_attrs(evaluator, "err_output_")
+        gradient.gate_skip = self.loader.evaluating
+        return gradient
+
+    @property
+    def _learning(self) -> list[Forward | LossEvaluator]:
+        """What has tensors that training changes."""
+        evaluator = self.evaluator
+        return [*self.forwards, *([evaluator] if isinstance(evaluator, LossEvaluator) and evaluator.learns else [])]
 
     @property
     def _weighted(self) -> list[WeightedGradient]:
@@ -284,7 +305,7 @@ class NetworkUnits(Workflow):
 
     def _link_agreement(self) -> Agreement:
         """Puts a unit behind all that changes weights that compares those of all processes, once an epoch."""
-        agreement = Agreement(self, self.forwards, self._weighted, self.optimizer)
+        agreement = Agreement(self, self._learning, self._weighted, self.optimizer)
         agreement.link_from(self._updated)
         agreement.gate_skip = ~self.loader.epoch_ended
         return agreement
@@ -351,7 +372,7 @@ class NetworkUnits(Workflow):
             return None
         if self.ema is not None:
             raise ConfigError("ema and rollback.fail_iterations both say which weights are scored: take one of them away")
-        rollback = Rollback(self, self.lr_adjuster, self.forwards, self.optimizer, **settings)
+        rollback = Rollback(self, self.lr_adjuster, self._learning, self.optimizer, **settings)
         self.lr_adjuster.unlink_before()
         self.lr_adjuster.link_from(rollback.link_from(self._updated))
         rollback.link_attrs(self.decision, "improved", ("diverged", "diverged_"))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from runner.checks import at_least, within
 from runner.graph import Bool, Linked, Unit, Workflow
+from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.layers.base import Forward
 from runner.nn.network_optimizer import NetworkOptimizer
 from runner.nn.schedule import LearningRateAdjuster
@@ -32,7 +33,7 @@ class Rollback(Unit):
 
     Args:
         adjuster: its `scale` is lowered.
-        forwards: the layers.
+        forwards: the layers, and a loss that learns.
         optimizer: the network's, if it has one.
         fail_iterations: epochs without an improvement after which it goes back.
         lr_minus: factor on all learning rates each time.
@@ -43,7 +44,7 @@ class Rollback(Unit):
     improved: Linked[Bool]
     diverged: Linked[bool] = False
     adjuster: LearningRateAdjuster
-    forwards: list[Forward]
+    forwards: list[Forward | LossEvaluator]
     optimizer: NetworkOptimizer | None = None
     fail_iterations: int
     lr_minus: float
@@ -54,7 +55,7 @@ class Rollback(Unit):
         self,
         workflow: Workflow,
         adjuster: LearningRateAdjuster,
-        forwards: Sequence[Forward],
+        forwards: Sequence[Forward | LossEvaluator],
         optimizer: NetworkOptimizer | None,
         *,
         fail_iterations: int,

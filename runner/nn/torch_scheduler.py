@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +15,12 @@ from runner import places
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Linked, Unit, Workflow
 from runner.nn.network_optimizer import NetworkOptimizer
-from runner.targets import TARGET, locate
+from runner.targets import TARGET, find, locate
+
+FUNCTION, HELD, CHAINED = "lr_lambda", "lr_lambdas", "_schedulers"
+"""The argument of schedulers that is a function, the attribute that holds it, and that which holds other schedulers."""
+PARTIAL = "_partial_"
+"""As for `hydra.utils.instantiate`: the target is the function itself, with further arguments, and does not make one."""
 
 
 class Scheduler(Unit):
@@ -23,13 +30,16 @@ class Scheduler(Unit):
         history: for each epoch, the error of each split.
         monitor: the split whose error `ReduceLROnPlateau` gets.
 
+    Functions, such as those of `LambdaLR`, are in no snapshot: it names them, and they are made again.
+
     Attributes:
         scheduler: torch's; None before `initialize()`.
+        functions: what the configuration says of them, for each scheduler that has any, in the order of the schedulers.
 
     Args:
         optimizer: the network's.
         settings: `_target_` and the arguments without the optimizer. An argument that has a `_target_` itself, or is a list of
-            such, is another scheduler of the same optimizer.
+            such, is another scheduler of the same optimizer, except for `lr_lambda`, which is a function.
         by_minibatch: whether it takes a step after each update, instead of each epoch.
 
     Raises:
@@ -43,6 +53,7 @@ class Scheduler(Unit):
     optimizer: NetworkOptimizer
     by_minibatch: bool
     scheduler: LRScheduler | None
+    functions: Sequence[Any] = ()
 
     def __init__(
         self, workflow: Workflow, optimizer: NetworkOptimizer, settings: Mapping[str, Any], *, by_minibatch: bool = False
@@ -52,7 +63,11 @@ class Scheduler(Unit):
         self.by_minibatch = by_minibatch
         self.scheduler = None
         self.settings_: Mapping[str, Any] | None = settings
-        made = _made("scheduler", settings, optimizer.tried())
+        if functions := list(_named(settings)):
+            self.functions = functions
+            for name in self.missing_functions():
+                self.provide_function(name, find(f"scheduler.{FUNCTION}.{TARGET}", name))
+        made = self._made("scheduler", settings, optimizer.tried())
         if by_minibatch and isinstance(made, ReduceLROnPlateau):
             raise ConfigError("scheduler.by_minibatch=true: ReduceLROnPlateau looks at the error of an epoch")
         self.demand("history", "monitor")
@@ -60,12 +75,27 @@ class Scheduler(Unit):
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.settings_ = None
+        self.found_: dict[str, Callable[..., Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if self.functions and self.scheduler is not None:
+            state["scheduler"] = _without_functions(self.scheduler)
+        return state
+
+    def missing_functions(self) -> list[str]:
+        return sorted({call[TARGET] for call in _calls(self.functions)} - self.found_.keys())
+
+    def provide_function(self, name: str, function: Callable[..., Any]) -> None:
+        self.found_[name] = function
 
     def initialize(self) -> None:
         if self.scheduler is None:
             if self.settings_ is None or self.optimizer.optimizer is None:
                 raise SnapshotMismatchError("the scheduler in the snapshot was never made")
-            self.scheduler = _made("scheduler", self.settings_, self.optimizer.optimizer)
+            self.scheduler = self._made("scheduler", self.settings_, self.optimizer.optimizer)
+        elif self.functions and self.settings_ is None:
+            self._put_functions(self.scheduler)
 
     def run(self) -> None:
         assert self.scheduler is not None
@@ -79,25 +109,106 @@ class Scheduler(Unit):
             else:
                 self.scheduler.step()
 
+    def _made(self, where: str, settings: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> LRScheduler:
+        own = {key: self._argument(f"{where}.{key}", value, optimizer) for key, value in settings.items() if key != TARGET}
+        target = settings.get(TARGET)
+        if not isinstance(target, str):
+            raise ConfigError(f"{where} has no {TARGET}: name a class, such as torch.optim.lr_scheduler.CosineAnnealingLR")
+        cls: Any = locate(f"{where}.{TARGET}", target, LRScheduler)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                made: LRScheduler = cls(optimizer=optimizer, **own)
+        except Exception as error:  # the user's own class may fail in any way
+            raise ConfigError(f"{where}: {target} cannot be made: {places.told(error)}") from error
+        return made
 
-def _made(where: str, settings: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> LRScheduler:
-    own = {key: _argument(f"{where}.{key}", value, optimizer) for key, value in settings.items() if key != TARGET}
-    target = settings.get(TARGET)
-    if not isinstance(target, str):
-        raise ConfigError(f"{where} has no {TARGET}: name a class, such as torch.optim.lr_scheduler.CosineAnnealingLR")
-    cls: Any = locate(f"{where}.{TARGET}", target, LRScheduler)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            made: LRScheduler = cls(optimizer=optimizer, **own)
-    except Exception as error:  # the user's own class may fail in any way
-        raise ConfigError(f"{where}: {target} cannot be made: {places.told(error)}") from error
-    return made
+    def _argument(self, where: str, value: Any, optimizer: torch.optim.Optimizer) -> Any:
+        if where.endswith(f".{FUNCTION}"):
+            return self._functions(where, value)
+        if isinstance(value, Mapping) and TARGET in value:
+            return self._made(where, value, optimizer)
+        if isinstance(value, list | tuple):
+            return [self._argument(f"{where}[{number}]", item, optimizer) for number, item in enumerate(value)]
+        return value
+
+    def _functions(self, where: str, value: Any) -> Any:
+        """Returns the function that settings describe, or those of a list."""
+        if isinstance(value, list | tuple):
+            return [self._functions(f"{where}[{number}]", item) for number, item in enumerate(value)]
+        if not isinstance(value, Mapping) or not isinstance(value.get(TARGET), str):
+            raise ConfigError(f"{where}={value!r} must be a function: {where}.{TARGET}=my_module.warmup")
+        name = value[TARGET]
+        if (function := self.found_.get(name)) is None:
+            raise ConfigError(
+                f"the snapshot names the function {name} of {where}, and this call does not: name it in the conf file, or with"
+                f" restore.trusted=[{name}]"
+            )
+        if not callable(function):
+            raise ConfigError(f"{where}: {name} is no function")
+        own = {str(key): item for key, item in value.items() if key not in (TARGET, PARTIAL)}
+        if value.get(PARTIAL):
+            return partial(function, **own)
+        try:
+            made = function(**own)
+        except Exception as error:  # the user's own function may fail in any way
+            raise ConfigError(
+                f"{where}: {name} makes no function: {places.told(error)} ({PARTIAL}: true says that it is the function itself)"
+            ) from error
+        if not callable(made):
+            raise ConfigError(
+                f"{where}: {name} makes {made!r}, and no function: {PARTIAL}: true says that it is the function itself"
+            )
+        return made
+
+    def _put_functions(self, scheduler: LRScheduler) -> None:
+        """Gives a restored scheduler its functions."""
+        schedulers = [one for one in _schedulers(scheduler) if hasattr(one, HELD)]
+        if len(schedulers) != len(self.functions):
+            raise SnapshotMismatchError("the scheduler in the snapshot has other functions than its settings")
+        for one, settings in zip(schedulers, self.functions, strict=True):
+            made = self._functions(f"scheduler.{FUNCTION}", settings)
+            setattr(one, HELD, made if isinstance(made, list) else [made] * len(self._groups))
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        assert self.optimizer.optimizer is not None
+        return self.optimizer.optimizer.param_groups
 
 
-def _argument(where: str, value: Any, optimizer: torch.optim.Optimizer) -> Any:
-    if isinstance(value, Mapping) and TARGET in value:
-        return _made(where, value, optimizer)
-    if isinstance(value, list | tuple):
-        return [_argument(f"{where}[{number}]", item, optimizer) for number, item in enumerate(value)]
-    return value
+def _named(settings: Any) -> Iterator[Any]:
+    """Yields what settings say of functions, scheduler by scheduler."""
+    if isinstance(settings, list | tuple):
+        for value in settings:
+            yield from _named(value)
+    elif isinstance(settings, Mapping):
+        for key, value in settings.items():
+            if key == FUNCTION:
+                yield value
+            else:
+                yield from _named(value)
+
+
+def _calls(functions: Any) -> Iterator[Mapping[str, Any]]:
+    """Yields the settings of each function."""
+    if isinstance(functions, list | tuple):
+        for value in functions:
+            yield from _calls(value)
+    elif isinstance(functions, Mapping) and isinstance(functions.get(TARGET), str):
+        yield functions
+
+
+def _schedulers(scheduler: LRScheduler) -> list[LRScheduler]:
+    """Returns a scheduler, or those that it chains, in their order."""
+    inner = getattr(scheduler, CHAINED, None)
+    return [scheduler] if inner is None else [one for own in inner for one in _schedulers(own)]
+
+
+def _without_functions(scheduler: LRScheduler) -> LRScheduler:
+    """Returns a copy for a snapshot."""
+    own = copy.copy(scheduler)
+    if (inner := getattr(own, CHAINED, None)) is not None:
+        setattr(own, CHAINED, [_without_functions(one) for one in inner])
+    if hasattr(own, HELD):
+        setattr(own, HELD, [])
+    return own

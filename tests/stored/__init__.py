@@ -42,6 +42,7 @@ CONV = {
 }
 BARE = {"fc1": {"type": "all2all_tanh", "output_sample_shape": 5}, "out": {"type": "softmax", "output_sample_shape": 3}}
 
+FUNCTION = "tests.unit.nn.test_plain_loop.rising"
 STEP = {"model": {"_target_": "tests.unit.nn.test_own_step.Plain"}}
 BY_TORCH: dict[str, Any] = {
     "layers": {
@@ -94,6 +95,26 @@ def measured(store: Any, codec: str) -> Workflow:
     for records in records_of(workflow):
         records.configure(every=2, gradient_norm=True)
     return workflow
+
+
+def by_parts(store: Any, codec: str) -> Workflow:
+    """Returns a network that takes and returns dicts, with a loss that learns and a learning rate that is a function."""
+    posts = {"_target_": "tests.unit.nn.test_parts.Posts"}
+    return StandardWorkflow(
+        "stored",
+        seed=3,
+        loader_name="dataset",
+        loader_config={"train": posts, "validation": posts | {"size": 9}, "minibatch_size": 7},
+        layers={"model": {"_target_": "tests.unit.nn.test_parts.Net", "returns": "dict", "width": 4}},
+        loss_config={"_target_": "tests.unit.nn.test_parts.Weighed", "output": ["logits", "auxiliary"]},
+        optimizer_config={"_target_": "torch.optim.AdamW", "lr": 0.02},
+        scheduler_config={
+            "_target_": "torch.optim.lr_scheduler.LambdaLR",
+            "lr_lambda": {"_target_": FUNCTION, "_partial_": True, "steps": 3},
+        },
+        decision_config={"max_epochs": 2 * HALF, "fail_iterations": None},
+        snapshotter_config={"store": store, "compression": codec},
+    )
 
 
 class Count(Unit):
@@ -186,6 +207,7 @@ KINDS: dict[str, tuple[Make, str]] = {
     "measured": (measured, "gz"),
     "by_torch": (lambda store, codec: network(store, codec, **BY_TORCH), "gz"),
     "sharded": (lambda store, codec: network(store, codec, shards=4), "gz"),
+    "by_parts": (by_parts, "gz"),
     "own_step": (lambda store, codec: network(store, codec, layers=STEP), "gz"),
     "own": (own, "xz"),
     "nested": (lambda store, codec: own(store, codec, nested=True), "gz"),

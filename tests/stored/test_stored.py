@@ -14,7 +14,7 @@ from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.snapshotter import snapshotters
 from runner.snapshots.stores.file import FileStore
-from tests.stored import HERE, KINDS, ROOT, digests, processor
+from tests.stored import FUNCTION, HERE, KINDS, ROOT, digests, processor
 
 SETS = sorted(path for path in HERE.iterdir() if path.name.startswith("format"))
 FILES = [path for folder in SETS for path in sorted(folder.glob("*.pickle*"))]
@@ -29,7 +29,7 @@ def expected(folder: Path) -> dict[str, dict[str, str]]:
 
 def continued(location: str | Path, tmp_path: Path) -> Workflow:
     """Restores a snapshot and runs it to its end."""
-    workflow = restore(location, trusted=["tests"]).workflow
+    workflow = restore(location, trusted=["tests", FUNCTION]).workflow
     for snapshotter in snapshotters(workflow):
         snapshotter.configure(store=FileStore(tmp_path / "continued"))
     Launcher(device="cpu", threads=1).run(workflow)

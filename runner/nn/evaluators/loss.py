@@ -22,7 +22,6 @@ from runner.nn.evaluators.class_evaluator import ERROR, ClassEvaluator
 from runner.nn.evaluators.evaluator import Found, Metric
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import TRAIN
-from runner.targets import TARGET
 
 SAMPLES = 3
 """The number of samples with which a loss is tried out."""
@@ -59,7 +58,7 @@ class LossEvaluator(ClassEvaluator):
         targets: whether the outputs are compared with targets, even where there are labels.
 
     Raises:
-        ConfigError: it cannot be made, or has parameters; at `initialize()`, it does not fit the outputs.
+        ConfigError: it cannot be made; at `initialize()`, it does not fit the outputs.
     """
 
     wants: ClassVar = "targets_"
@@ -96,6 +95,15 @@ class LossEvaluator(ClassEvaluator):
             return 0
         outputs = math.prod(self.output_shape)
         return 2 if outputs == 1 else outputs if len(self.output_shape) == 1 else 0
+
+    @property
+    def learns(self) -> bool:
+        """Whether the loss has parameters of its own."""
+        return any(True for _ in self.loss_module.parameters())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns what training changes in the loss, by name."""
+        return dict(self.loss_module.state_dict())
 
     def initialize(self) -> None:
         super().initialize()
@@ -156,18 +164,18 @@ class LossEvaluator(ClassEvaluator):
             with warnings.catch_warnings():
                 # Sizes that torch makes fit by repeating values are not meant to.
                 warnings.filterwarnings("error", "Using a target size")
-                value = loss(outputs, *further, as_wanted(wanted, form, outputs))
+                return self._fault_of(loss(outputs, *further, as_wanted(wanted, form, outputs)), [outputs, *further])
         except Exception as error:  # the user's own class may fail in any way
             return places.told(error)
-        return self._fault_of(value)
 
     @staticmethod
-    def _fault_of(value: object) -> str | None:
+    def _fault_of(value: object, outputs: Sequence[Tensor]) -> str | None:
         if not isinstance(value, Tensor):
             return f"it gives a {type(value).__name__} instead of a tensor"
         if value.numel() != 1:
             return f"it gives values of shape {tuple(value.shape)}, and training needs one number: reduction=mean, or .mean()"
-        if not value.requires_grad:
+        gradients = torch.autograd.grad(value.sum(), outputs, allow_unused=True) if value.requires_grad else [None]
+        if all(gradient is None for gradient in gradients):
             return "its value does not depend on the outputs: it must not use .detach(), .item(), argmax or numpy"
         return None
 
@@ -213,12 +221,7 @@ def _made(seed: int, settings: dict[str, Any]) -> torch.nn.Module:
             raise ConfigError(f"loss.{name}={value!r} must be a list of numbers; {choices(value, [BALANCED])}")
         if isinstance(value, list | tuple):
             settings[name] = _tensor(f"loss.{name}", value)
-    loss = made("loss", settings, Stream(seed, "loss"))
-    if any(parameter.requires_grad for parameter in loss.parameters()):
-        raise ConfigError(
-            f"loss.{TARGET}={settings[TARGET]} has parameters, which nothing would train: make them part of the model"
-        )
-    return loss
+    return made("loss", settings, Stream(seed, "loss"))
 
 
 def _tensor(where: str, values: Sequence[Any]) -> Tensor:

@@ -151,34 +151,58 @@ class Module(Forward):
         return RunError(f"{self._told} fails on a minibatch of {samples}{hint}: {places.told(error)}")
 
 
-class ModuleGradient(WeightedGradient):
-    """The backward step of `Module`. Parameters with one dimension have the settings of a bias."""
+class ModuleWeights(WeightedGradient):
+    """The update of the parameters of a module, for which autograd has made gradients. Those with one dimension are biases."""
 
     adjustable = WeightedGradient.BY_LAYER
 
+    @property
+    def module(self) -> torch.nn.Module:
+        """The module."""
+        raise NotImplementedError
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.named_ = list(self.module.named_parameters())
+
+    def parameter_names(self) -> list[str]:
+        return [name for name, _ in self.module.named_parameters()]
+
+    def parameters(self) -> dict[str, Tensor]:
+        return dict(self.module.named_parameters())
+
+    def freeze(self, parameter: str) -> None:
+        super().freeze(parameter)
+        self.module.get_parameter(parameter).requires_grad_(False)
+
+    def is_bias(self, parameter: str) -> bool:
+        return self.module.get_parameter(parameter).dim() == 1
+
+    @torch.no_grad()
+    def apply_gradients(self) -> None:
+        """Updates the parameters that have a gradient, which they lose."""
+        for name, parameter in self.named_:
+            gradient, parameter.grad = parameter.grad, None
+            if gradient is not None:
+                self.apply(name, parameter, gradient)
+
+
+class ModuleGradient(ModuleWeights):
+    """The backward step of `Module`."""
+
     forward: Module
+
+    @property
+    def module(self) -> torch.nn.Module:
+        return self.forward.module
 
     def initialize(self) -> None:
         super().initialize()
         self.forward.follows_layers_ = self.needs_err_input  # the gradient of its input costs as much as that of its weights
-        self.named_ = list(self.forward.module.named_parameters())
-
-    def parameter_names(self) -> list[str]:
-        return [name for name, _ in self.forward.module.named_parameters()]
-
-    def parameters(self) -> dict[str, Tensor]:
-        return dict(self.forward.module.named_parameters())
-
-    def freeze(self, parameter: str) -> None:
-        super().freeze(parameter)
-        self.forward.module.get_parameter(parameter).requires_grad_(False)
 
     @property
     def _is_frozen(self) -> bool:
         return bool(self.steps) and all(isinstance(step, Frozen) for step in self.steps.values())
-
-    def is_bias(self, parameter: str) -> bool:
-        return self.forward.module.get_parameter(parameter).dim() == 1
 
     def run(self) -> None:
         forward = self.forward
@@ -195,11 +219,7 @@ class ModuleGradient(WeightedGradient):
         leaf, forward.results_ = forward.leaf_, []
         if self.needs_err_input:
             self.err_input_ = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-        with torch.no_grad():
-            for name, parameter in self.named_:
-                gradient, parameter.grad = parameter.grad, None
-                if gradient is not None:
-                    self.apply(name, parameter, gradient)
+        self.apply_gradients()
 
     def _learned(self) -> list[tuple[Tensor, Tensor]]:
         """Returns what the module has returned, where it has a gradient, and the error of each."""

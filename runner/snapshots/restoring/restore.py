@@ -89,7 +89,7 @@ def restore(
     Args:
         location: the file, or `odbc://...` as in `Location`.
         trust: how far it is trusted: `restricted`, `signed` or `full`, as in `Policy`.
-        trusted: for `restricted`, modules whose classes it may hold.
+        trusted: for `restricted`, modules whose classes it may hold, and full names of functions that it may have called.
         key: for `signed`, where the key is: the path of a file, or `env:NAME`.
         renamed: what classes of yours are called today, by the full names that the snapshot has.
         max_bytes: bytes that it may decode to, and its objects take. Default: what is free, and an honest one may need.
@@ -181,7 +181,7 @@ def _restore(store: Store, location: str, policy: Policy, listed: bool = False) 
             raise SnapshotDamagedError(f"it holds {type(workflow).__name__}, not a workflow")
         for records in records_of(workflow):
             Records.check_restored(records)
-        _provide_classes(workflow, policy)
+        _provide(workflow, policy)
         for snapshotter in snapshotters(workflow):
             type(snapshotter).restored_from(snapshotter, location, granted(snapshotter.place, snapshotter.mode, store))
         return Restored(workflow, location, header, store)
@@ -195,11 +195,14 @@ def _kept_code(header: Header, store: Store) -> KeptCode:
         raise SnapshotRefusedError(f"restore.code=snapshot: {error}") from error
 
 
-def _provide_classes(workflow: Workflow, policy: Policy) -> None:
+def _provide(workflow: Workflow, policy: Policy) -> None:
     for unit in all_units(workflow):
         for name in type(unit).missing_classes(unit):
             if (cls := policy.class_named(name)) is not None:
                 type(unit).provide(unit, name, cls)
+        for name in type(unit).missing_functions(unit):
+            if (function := policy.function_named(name)) is not None:
+                type(unit).provide_function(unit, name, function)
 
 
 class _Located:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner import targets
 from runner.checks import at_least, choices
-from runner.errors import ConfigError, SnapshotRefusedError
+from runner.errors import ConfigError, SnapshotMismatchError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.memory import without_garbage_collection
 from runner.snapshots.codecs.budget import Budget
@@ -31,7 +32,8 @@ class Policy:
 
     Args:
         trust: the mode, or its name.
-        trusted: for `restricted`, the run's own modules, whose classes snapshots may hold.
+        trusted: for `restricted`, the run's own modules, whose classes snapshots may hold, and full names of functions that a
+            unit may be given.
         key: for `signed`, where the key is, or its public one: the path of a file, or `env:NAME`.
         renamed: what classes of the run's own are called today, by the full names that snapshots have.
         max_bytes: bytes that a snapshot may decode to, and its objects take. Default: see `Budget`.
@@ -104,6 +106,20 @@ class Policy:
         if self.trust is Trust.restricted and not Allowed(self.trusted, self.renamed).trusts(module):
             return None
         return find(module, cls).cls
+
+    def function_named(self, name: str) -> Callable[..., Any] | None:
+        """Returns a function, or a class to be made, that a restored unit names; None if it is not trusted by its full name.
+
+        Raises:
+            SnapshotMismatchError: there is none.
+        """
+        if self.trust is Trust.restricted and name not in self.trusted:
+            return None
+        try:
+            found: Callable[..., Any] = targets.find("the snapshot", name)
+        except ConfigError as error:
+            raise SnapshotMismatchError(str(error)) from error
+        return found
 
     def _restricted(self, file: Placed, budget: Budget | None) -> Any:
         allowed = Allowed(self.trusted, self.renamed)

@@ -3,6 +3,7 @@
 import operator
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ import torch
 
 from runner.config import normalized_layers
 from runner.config.training import check_optimizer
-from runner.errors import ConfigError
+from runner.errors import ConfigError, SnapshotMismatchError
 from runner.nn.loading.loader_types import LOADERS
 from runner.nn.loading.samples import Samples
 from runner.nn.training.torch_optim import TorchStep, made, placeholder
 from runner.snapshots.restoring.restore import restore
+from runner.snapshots.restoring.trust import Policy
 from tests.networks import BlobsLoader, extended, network, stopped, trained
 from tests.states import differences, workflow_state
 
@@ -240,6 +242,14 @@ def test_a_roll_back_resets_what_the_optimizer_remembers(tmp_path: Path) -> None
     assert differences(workflow_state(whole), workflow_state(again)) == []
 
 
+def halved(step: int) -> float:
+    return 0.5**step
+
+
+def of_function(function: Any) -> dict[str, Any]:
+    return {"scheduler_config": {"_target_": "torch.optim.lr_scheduler.LambdaLR", "lr_lambda": function}}
+
+
 WRONG = [
     (
         {"optimizer_config": ADAMW | {"groups": [{"pattern": "trunk.*"}]}},
@@ -275,7 +285,12 @@ WRONG = [
         {"scheduler_config": {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "by_minibatch": True}},
         "by_minibatch=true",
     ),
-    ({"scheduler_config": {"_target_": "torch.optim.lr_scheduler.LambdaLR", "lr_lambda": "x"}}, "LambdaLR cannot be made"),
+    (of_function("x"), "scheduler.lr_lambda='x' must be a function: scheduler.lr_lambda._target_="),
+    (of_function({"_target_": f"{__name__}.halved"}), r"scheduler.lr_lambda: .*halved makes no function: .*_partial_: true"),
+    (of_function({"_target_": "math.nan", "_partial_": True}), "scheduler.lr_lambda"),
+    (of_function({"_target_": f"{__name__}.halve"}), "scheduler.lr_lambda._target_='.*halve'.*no 'halve'"),
+    (of_function({"_target_": f"{__name__}.halved", "step": 1}), r"halved makes 0.5, and no function: _partial_: true"),
+    (of_function([{"_target_": f"{__name__}.halved", "_partial_": True}] * 2), "LambdaLR cannot be made.*2"),
     ({"scheduler_config": {"_target_": "x"}, "optimizer_config": {}}, "scheduler needs an optimizer"),
     (
         {
@@ -311,3 +326,18 @@ def test_what_may_change_on_resume(tmp_path: Path) -> None:
     workflow = extended(workflow, epochs=3)
     assert workflow.optimizer.optimizer.param_groups[0]["weight_decay"] == 0.5
     assert workflow.optimizer.rates() == [pytest.approx(1e-5)]
+
+
+def test_a_function_is_called_only_if_the_call_names_it(tmp_path: Path) -> None:
+    settings = run(**of_function({"_target_": f"{__name__}.halved", "_partial_": True}))
+    location = stopped(tmp_path, 3, **settings)
+    with pytest.raises(ConfigError, match=rf"the function {__name__}.halved of .*restore.trusted=\[{__name__}.halved\]"):
+        restore(location, trusted=["tests"]).workflow.initialize()
+    workflow = restore(location, trusted=["tests", f"{__name__}.halved"]).workflow
+    workflow.initialize()
+    assert workflow.scheduler.scheduler.lr_lambdas[0](3) == 0.125
+    workflow.scheduler.functions *= 2
+    with pytest.raises(SnapshotMismatchError, match="other functions"):
+        workflow.scheduler._put_functions(workflow.scheduler.scheduler)
+    with pytest.raises(SnapshotMismatchError, match="no 'halve'"):
+        Policy(trusted=["tests", f"{__name__}.halve"]).function_named(f"{__name__}.halve")

@@ -88,6 +88,18 @@ class Three(nn.Module):
         return losses[0] + 0.3 * losses[1] + 0.1 * losses[2]
 
 
+class Weighed(nn.Module):
+    """A loss of two outputs, which learns what each weighs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logarithms = nn.Parameter(torch.zeros(2))
+
+    def forward(self, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+        losses = torch.stack([nn.functional.cross_entropy(outputs, labels) for outputs in (first, second)])
+        return (losses * torch.exp(-self.logarithms) + self.logarithms).sum()
+
+
 class Twins(nn.Module):
     """Trains itself, with pairs that have no labels."""
 
@@ -112,6 +124,7 @@ class Twins(nn.Module):
 NET = {"_target_": f"{__name__}.Net"}
 CROSS_ENTROPY = {"_target_": "torch.nn.CrossEntropyLoss"}
 THREE = {"_target_": f"{__name__}.Three", "output": ["logits", "auxiliary", "third"]}
+WEIGHED = {"_target_": f"{__name__}.Weighed", "output": ["logits", "third"]}
 
 
 def settings(form: str = "dict", returns: str = "tensor", **more: Any) -> dict[str, Any]:
@@ -131,6 +144,7 @@ EVERY = {
     "one of a dict": settings(returns="dict", loss_config=CROSS_ENTROPY | {"output": "logits"}),
     "one of a tuple": settings(returns="tuple", loss_config=CROSS_ENTROPY | {"output": 0}),
     "three of a dict": settings(returns="dict", loss_config=THREE, ema=0.9),
+    "a loss that learns": settings(returns="dict", loss_config=WEIGHED),
     "in shards": settings(layers={"model": NET, "out": {"type": "softmax"}}, loss_config=None, shards=2),
     "gradient descent by the layers": settings(optimizer_config=None, returns="dict", loss_config=THREE),
     "a layer follows": settings(

@@ -96,6 +96,25 @@ def biases_apart(model: nn.Module) -> list[dict[str, Any]]:
     return [{"params": others}, {"params": biases, "weight_decay": 0}, {"params": head, "lr": 0.1}]
 
 
+def rising(step: int, steps: int) -> float:
+    """Returns the factor of a learning rate that rises for so many steps."""
+    return min(1.0, (step + 1) / steps)
+
+
+class Falling:
+    """A factor that falls with each step."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, step: int) -> float:
+        return self.factor**step
+
+
+RISING = {"_target_": f"{__name__}.rising", "_partial_": True, "steps": 20}
+FALLING = {"_target_": f"{__name__}.Falling", "factor": 0.98}
+TRUSTED = ["tests", RISING["_target_"], FALLING["_target_"]]
+
 WARM_UP = {
     "_target_": f"{SCHEDULERS}.SequentialLR",
     "schedulers": [
@@ -194,6 +213,45 @@ COMBINATIONS: dict[str, tuple[dict[str, Any], Loop]] = {
         {"optimizer_config": ADAMW | {"accumulate": 3}},
         Loop(lambda model: torch.optim.AdamW(model.parameters(), lr=0.01), accumulate=3),
     ),
+    "a function of the epoch": (
+        {"optimizer_config": ADAMW, "scheduler_config": {"_target_": f"{SCHEDULERS}.LambdaLR", "lr_lambda": RISING}},
+        Loop(
+            lambda model: torch.optim.AdamW(model.parameters(), lr=0.01),
+            scheduler=lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: rising(step, 20)),
+        ),
+    ),
+    "functions of groups, one after the other": (
+        {
+            "optimizer_config": ADAMW | {"groups": [{"pattern": "model.head.*", "lr": 0.1}]},
+            "scheduler_config": {
+                "_target_": f"{SCHEDULERS}.SequentialLR",
+                "schedulers": [
+                    {"_target_": f"{SCHEDULERS}.LambdaLR", "lr_lambda": [RISING, FALLING]},
+                    {"_target_": f"{SCHEDULERS}.MultiplicativeLR", "lr_lambda": FALLING},
+                ],
+                "milestones": [10],
+                "by_minibatch": True,
+            },
+        },
+        Loop(
+            lambda model: torch.optim.AdamW(
+                [
+                    {"params": [value for name, value in model.named_parameters() if not name.startswith("head")]},
+                    {"params": model.head.parameters(), "lr": 0.1},
+                ],
+                lr=0.01,
+            ),
+            scheduler=lambda optimizer: lr_scheduler.SequentialLR(
+                optimizer,
+                [
+                    lr_scheduler.LambdaLR(optimizer, [lambda step: rising(step, 20), Falling(0.98)]),
+                    lr_scheduler.MultiplicativeLR(optimizer, Falling(0.98)),
+                ],
+                [10],
+            ),
+            by_minibatch=True,
+        ),
+    ),
     "all at once": (
         {
             "loss_config": CROSS_ENTROPY | {"label_smoothing": 0.1},
@@ -265,5 +323,5 @@ def test_a_run_stopped_at_any_minibatch_ends_like_one_that_is_not(name: str, tmp
     whole = trained(tmp_path / "whole", **settings)
     torch.manual_seed(4)
     location = stopped(tmp_path / "half", rng.randrange(1, 4 * whole.loader.steps), **settings)
-    again = extended(restore(location, trusted=["tests"]).workflow, epochs=4)
+    again = extended(restore(location, trusted=TRUSTED).workflow, epochs=4)
     assert differences(workflow_state(whole), workflow_state(again)) == []

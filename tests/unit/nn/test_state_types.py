@@ -84,7 +84,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "ema": 0.5,
     },
     "in shards": {"shards": 4},
-    "tuples and dicts": PARTS["three of a dict"],
+    "tuples and dicts": PARTS["a loss that learns"],
     "further metrics": {
         "scores_config": {
             "f1": {"_target_": "torchmetrics.F1Score", "task": "multiclass", "num_classes": 3, "average": "macro"}

@@ -56,10 +56,23 @@ class Drawn(torch.nn.Module):
         return (torch.nn.functional.cross_entropy(outputs, labels, reduction="none") * noise).mean()
 
 
-class Learned(torch.nn.CrossEntropyLoss):
+class Proxies(torch.nn.Module):
+    """A loss that learns a point for each class, and counts its calls."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.margin = torch.nn.Parameter(torch.zeros(()))
+        self.points = torch.nn.Parameter(torch.randn(3, 3))
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        self.calls += self.training
+        return torch.nn.functional.cross_entropy(-torch.cdist(outputs, self.points) * self.scale, labels)
+
+
+class Alone(Proxies):
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return self.scale.square() + len(outputs) * 0
 
 
 class Broken(torch.nn.Module):
@@ -80,6 +93,18 @@ def settings(loss: dict[str, Any], outputs: int = 3, loader: str = "blobs", **mo
     return {"loss_config": loss, "layers": layers, "loader_name": loader} | more
 
 
+LEARNING = {"_target_": f"{__name__}.Proxies"}
+LEARNED = {
+    "flat": {"_target_": "torch.nn.Flatten"},
+    "out": {"_target_": "torch.nn.Linear", "in_features": 6, "out_features": 3},
+}
+SGD = {
+    "_target_": "torch.optim.SGD",
+    "lr": 0.05,
+    "momentum": 0.9,
+    "clip_norm": 0.5,
+    "groups": [{"pattern": "loss.*", "lr": 0.1}],
+}
 EVERY = {
     "cross-entropy": settings({"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": 0.1}),
     "weights": settings({"_target_": "torch.nn.CrossEntropyLoss", "weight": [1, 2, 3]}),
@@ -88,6 +113,11 @@ EVERY = {
     "binary": settings({"_target_": "torch.nn.BCEWithLogitsLoss", "pos_weight": [3.0]}, 1, "two"),
     "several labels": settings({"_target_": "torch.nn.BCEWithLogitsLoss"}, 3, "tagged"),
     "autoencoder": settings({"_target_": "torch.nn.L1Loss"}, 6, loss_function="mse"),
+    "learning": settings(LEARNING, layers=LEARNED, optimizer_config=SGD),
+    "learning, averaged": settings(LEARNING, layers=LEARNED, optimizer_config=SGD, ema=0.9, freeze=["loss.scale"]),
+    "learning, rolled back": settings(
+        LEARNING, layers=LEARNED, optimizer_config=SGD | {"lr": 3.0}, rollback_config={"fail_iterations": 1}
+    ),
     "own": settings({"_target_": f"{__name__}.Drawn"}),
     "explicit last layer": {
         "loss_config": {"_target_": "torch.nn.CrossEntropyLoss"},
@@ -121,6 +151,27 @@ def test_gradient_and_loss_are_those_of_a_plain_loop() -> None:
     value.backward()
     assert torch.equal(workflow.evaluator.err_output_, outputs.grad)
     assert workflow.evaluator.sums(TRAIN)[2] == value.double().item() * 8
+
+
+def test_a_loss_that_learns_does_so_as_in_a_plain_loop() -> None:
+    ours, theirs = network(**EVERY["learning"]), network(**EVERY["learning"])
+    theirs.initialize()
+    model, loss, loader = theirs.forwards[1].module, theirs.evaluator.loss_module, theirs.loader
+    ours.initialize()
+    ours.run()
+    optimizer = torch.optim.SGD([{"params": model.parameters()}, {"params": loss.parameters(), "lr": 0.1}], 0.05, momentum=0.9)
+    for _ in range(ours.decision.minibatches):
+        loader.run()
+        while loader.evaluating:
+            loader.run()
+        loss(model(loader.minibatch_data_.flatten(1)), loader.minibatch_labels_).backward()
+        torch.nn.utils.clip_grad_norm_([*model.parameters(), *loss.parameters()], 0.5)
+        optimizer.step()
+        optimizer.zero_grad()
+    for mine, other in ((ours.forwards[1].module, model), (ours.evaluator.loss_module, loss)):
+        for key, value in mine.state_dict().items():
+            assert torch.equal(value, other.state_dict()[key]), key
+    assert loss.calls == ours.decision.minibatches
 
 
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
@@ -183,7 +234,13 @@ WRONG = [
         {"loader": "tagged"},
         "loss.weight=balanced needs labels",
     ),
-    ({"_target_": f"{__name__}.Learned"}, {}, "Learned has parameters"),
+    (LEARNING, {}, "loss: Proxies has parameters.*optimizer._target_"),
+    (LEARNING, {"layers": {"loss": LEARNED["out"]}, "optimizer_config": SGD}, "layers.loss has a name that another unit needs"),
+    (
+        {"_target_": f"{__name__}.Alone"},
+        {"layers": LEARNED, "optimizer_config": SGD},
+        "loss: Alone .*does not depend on the outputs",
+    ),
     ({"_target_": f"{__name__}.Broken"}, {}, r"loss: Broken .*undefined.*\(tests/unit/nn/evaluators/test_loss.py:\d+\)"),
     ({"_target_": f"{__name__}.Detached"}, {}, "loss: Detached .*does not depend on the outputs"),
     ({"_target_": "torch.optim.SGD"}, {}, "loss"),
