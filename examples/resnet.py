@@ -1,6 +1,7 @@
 """A small residual network, and digits that are even or odd to fine-tune it on.
 
 veles-run resnet                                        in this folder, which has conf/resnet.yaml
+veles-run resnet_mnist                                  on MNIST
 veles-run parity init_from=SNAPSHOT                     the trunk of that run, frozen, with another head
 """
 
@@ -23,10 +24,10 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, classes: int, width: int = 16, blocks: int = 2) -> None:
+    def __init__(self, classes: int, width: int = 16, blocks: int = 2, stride: int = 1) -> None:
         super().__init__()
-        stem = (nn.Unflatten(1, (1, -1)), nn.Conv2d(1, width, 3, padding=1))
-        self.trunk = nn.Sequential(*stem, *(Block(width) for _ in range(blocks)), nn.AvgPool2d(4), nn.Flatten())
+        stem = (nn.Unflatten(1, (1, -1)), nn.Conv2d(1, width, 3, stride, padding=1))
+        self.trunk = nn.Sequential(*stem, *(Block(width) for _ in range(blocks)), nn.AdaptiveAvgPool2d(2), nn.Flatten())
         self.head = nn.Linear(4 * width, classes)
 
     def forward(self, samples: Tensor) -> Tensor:

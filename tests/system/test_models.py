@@ -41,6 +41,11 @@ def test_a_residual_network_is_stopped_continued_exported_and_fine_tuned(
     assert re.search(r"validation [\d.]+ %", scored)
 
 
+def test_a_residual_network_learns_mnist(folder: Path, veles_run: Run) -> None:
+    few = ["loader.train_size=2000", "loader.validation_size=300", "decision.max_epochs=2", "scheduler.total_steps=40"]
+    assert float(BEST.search(veles_run("conf=resnet_mnist", "seed=1", *few).stdout)[1]) < 25
+
+
 def test_a_transformer_learns_to_sort(folder: Path, veles_run: Run) -> None:
     assert float(BEST.search(veles_run("conf=sorting", "seed=1").stdout)[1]) > 0.9
 
