@@ -212,8 +212,9 @@ class EndOfSweep(Callback):
         sweep_end.begin(config)
 
 
-def register() -> None:
-    """Tells Hydra all of this."""
+@cache
+def store_schema() -> None:
+    """Gives Hydra the schema, once for a process and those that are forked from it."""
     store = ConfigStore.instance()
     store.store(name=conf_files.PRIMARY, node=App)
     store.store(group="hydra/job_logging", name="veles", node=_JOB_LOGGING, package="hydra.job_logging")
@@ -221,6 +222,11 @@ def register() -> None:
     store.store(group="hydra/sweeper", name="veles", node=_COMBINATIONS)
     store.store(group="hydra/sweeper", name="optuna", node=_SEARCH)
     store.store(group="hydra/launcher", name="ray", node=_RAY)
+
+
+def register() -> None:
+    """Tells Hydra all of this."""
+    store_schema()
     JobReturn.return_value = JobReturn.return_value.getter(_return_value)  # type: ignore[attr-defined,method-assign]
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
