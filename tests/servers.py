@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 
 import pyodbc
 
+from tests import temporary
+
 START_LIMIT = 120
 
 DRIVERS = {"SQLite3": "libsqlite3odbc.so", "MySQL": "libmaodbc.so", "PostgreSQL": "psqlodbcw.so"}
@@ -203,7 +205,7 @@ def seen_by_client(server: Server, statement: str) -> list[list[str]]:
 @contextmanager
 def _private_folder(user: str) -> Iterator[tuple[Path, str | None]]:
     """Makes a folder for a server; root runs the server as the user that its package brings."""
-    folder = Path(tempfile.mkdtemp(prefix="veles-server-"))
+    folder = Path(tempfile.mkdtemp(prefix="veles-server-", dir=os.environ.get(temporary.SERVERS)))
     owner = user if os.getuid() == 0 else None
     try:
         if owner:
