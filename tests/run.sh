@@ -18,13 +18,17 @@ fi
 python=${PYTHON:-python3}
 venv=${VENV:-.venv-test}
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+"$venv/bin/pip" install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[test]'
+# What pip has installed is compiled beside the checks, each of which takes one core; the tests find it done.
+"$venv/bin/python" -m compileall -q "$venv/lib" >/dev/null 2>&1 &
+compiling=$!
 
 export OMP_NUM_THREADS=1
 "$venv/bin/ruff" format --check .
 "$venv/bin/ruff" check .
 "$venv/bin/codespell"
 "$venv/bin/mypy"
+wait "$compiling" || true # what packages bring that is no Python of this version stays as it is
 # In a process for each core; the tests of a file stay together, since they share what is slow to make. The order stays as it is: the
 # many quick ones come last, so that no process is left alone with a slow one.
 "$venv/bin/python" -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=20 "$@"
