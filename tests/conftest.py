@@ -48,6 +48,8 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 VELES_RUN = forked.VELES_RUN
+SAYS_WHAT = ("conf=", "+conf=", "snapshot=", "+snapshot=")
+"""How an argument of a single run begins that says what to run, if it is not the name of a conf."""
 
 
 @pytest.fixture
@@ -62,8 +64,10 @@ def veles_run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
     def run(*arguments: str | Path, code: int | None = 0, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         texts = [str(argument) for argument in arguments]
         options = any(text.startswith("-") for text in texts)
-        single = not options and any(text.startswith(("conf=", "snapshot=", "+snapshot=")) for text in texts)
-        texts += ["plotters=false", "report=false"] if single and not pictures else []
+        named = code == 0 and texts[:1] != ["new"] and any("=" not in text for text in texts)
+        single = not options and (named or any(text.startswith(SAYS_WHAT) for text in texts))
+        plain = [] if pictures or not single else ["plotters", "report"]
+        texts += [f"{key}=false" for key in plain if not any(text.startswith(f"{key}=") for text in texts)]
         done = forked.run(texts, cwd=cwd, environment=os.environ, timeout=300)
         if code is not None:
             assert done.returncode == code, f"{texts}\n{done.stdout}\n{done.stderr}"

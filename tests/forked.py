@@ -1,15 +1,17 @@
 """Runs of our commands in processes that are forked from one which has imported them: the imports are most of a short run."""
 
 import atexit
-import gc
 import multiprocessing
 import os
 import pkgutil
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 VELES_RUN = (sys.executable, "-m", "runner")
@@ -17,8 +19,11 @@ VELES_RUN = (sys.executable, "-m", "runner")
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.preloaded"])
 
+ENCODING = "PYTHONIOENCODING"
+"""What a process that is forked can obey as an interpreter does that starts."""
+
 MAINS = {
-    "veles-run": "runner.cli.starting.starters:main",
+    "veles-run": "runner.__main__:main",
     "veles-snapshots": "runner.cli.shelf.app:main",
     "python": "tests.forked:script",
 }
@@ -32,12 +37,13 @@ def script() -> None:
         del sys.argv[0]
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
+        sys.path[0] = str(Path(sys.argv[0]).resolve().parent)
         runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def _interpreter(environment: Mapping[str, str]) -> dict[str, str]:
-    """Returns what an interpreter takes from the environment when it starts."""
-    return {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LD_"))}
+    """Returns what an interpreter alone takes from the environment, when it starts."""
+    return {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LD_")) and name != ENCODING}
 
 
 _HERE = _interpreter(os.environ)
@@ -59,18 +65,47 @@ def run(
         return started.end(timeout)
 
 
+def typed(command: str, *more: str, cwd: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """Runs a command as it is typed into bash, which says what its arguments are; returns what it prints."""
+    bash = ["bash", "-c", rf"printf '%s\0' {command}"]
+    words = subprocess.run(bash, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    _, *arguments, _ = words.split("\0")
+    done = run([*arguments, *more], cwd=cwd, environment=environment, timeout=300)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    return done.stdout
+
+
+def output(arguments: Sequence[str], *, cwd: Path, command: str = "veles-run") -> str:
+    """Returns what a run prints on standard output, which must succeed."""
+    done = run(arguments, cwd=cwd, environment=os.environ, timeout=300, command=command)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 class Started:
-    """A run of the command that has been started; it is killed at the end of the block, if it has not ended by then."""
+    """A run of the command that has been started; it is killed at the end of the block, if it has not ended by then.
+
+    Args:
+        places: the files to which `stdin`, `stdout` and `stderr` lead, where they are not its own.
+    """
 
     def __init__(
-        self, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], command: str = "veles-run"
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        environment: Mapping[str, str] = os.environ,
+        command: str = "veles-run",
+        **places: str | Path,
     ) -> None:
+        assert _interpreter(environment) == _HERE, "it takes an interpreter of its own"
         self._arguments = arguments
         self._folder = tempfile.TemporaryDirectory()
-        self._outputs = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
-        values = (command, arguments, cwd, dict(environment), self._outputs)
+        self._outputs = {name: Path(self._folder.name, name) for name in ("stdout", "stderr") if name not in places}
+        values = (command, arguments, cwd, dict(environment), self._outputs | places)
         self.process = _context.Process(target=_call, args=values)
         self.process.start()
+        self.pid: int = self.process.pid
 
     def __enter__(self) -> "Started":
         return self
@@ -80,26 +115,63 @@ class Started:
         self.process.join()
         self._folder.cleanup()
 
+    @property
+    def output(self) -> str:
+        """What it has written on standard output until now."""
+        return self._written("stdout")
+
+    @property
+    def errors(self) -> str:
+        """What it has written on standard error until now."""
+        return self._written("stderr")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends it a signal, if it has not ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def _written(self, name: str) -> str:
+        path = self._outputs[name]
+        return path.read_text() if path.exists() else ""
+
+    def wait_for(self, seen: Callable[[], object]) -> None:
+        """Waits until something is seen; fails if the run ends before."""
+        while not seen():
+            if self.process.exitcode is not None:
+                assert seen(), self.end(0)
+                return
+            time.sleep(0.001)
+
+    def wait_for_line(self, begin: str, count: int = 1) -> None:
+        """Waits until it has written so many lines that begin so."""
+        self.wait_for(lambda: f"\n{self.output}".count(f"\n{begin}") >= count)
+
     def end(self, timeout: float) -> subprocess.CompletedProcess[str]:
         """Waits for its end."""
         self.process.join(timeout)
-        texts = [path.read_text() for path in self._outputs]
+        texts = {name: self._written(name) for name in self._outputs}
         if self.process.exitcode is None:
-            raise subprocess.TimeoutExpired(self._arguments, timeout, *(text.encode() for text in texts))
-        return subprocess.CompletedProcess(self._arguments, self.process.exitcode, *texts)
+            raise subprocess.TimeoutExpired(self._arguments, timeout, *(text.encode() for text in texts.values()))
+        return subprocess.CompletedProcess(self._arguments, self.process.exitcode, texts.get("stdout"), texts.get("stderr"))
 
 
-def _call(command: str, arguments: Sequence[str], cwd: Path, environment: dict[str, str], outputs: Sequence[Path]) -> None:
-    for number, path in enumerate(outputs, start=1):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(descriptor, number)
-        os.close(descriptor)
+def _call(
+    command: str, arguments: Sequence[str], cwd: Path, environment: dict[str, str], places: Mapping[str, str | Path]
+) -> None:
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if name in places:
+            descriptor = os.open(places[name], os.O_RDONLY if name == "stdin" else os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+    if "stdin" in places:
+        sys.stdin = os.fdopen(0, closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding=environment.get(ENCODING))
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[0] = str(cwd)  # as `python -m` has it
     sys.argv = [command, *arguments]
-    gc.disable()  # as `runner.__main__` does, until a run begins
     try:
         pkgutil.resolve_name(MAINS[command])()
     finally:

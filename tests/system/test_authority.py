@@ -13,6 +13,7 @@ from runner.launcher import Launcher
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.layout import TRAILER_SIZE, Digest, header_bytes, header_size
 from runner.snapshots.restoring.restore import restore
+from tests import forked
 from tests.conftest import Run
 from tests.servers import Server, query
 
@@ -21,10 +22,19 @@ MORE = "decision.max_epochs=2"
 KEY = bytes(range(40, 80))
 
 
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the snapshot of one epoch."""
+    folder = tmp_path_factory.mktemp("honest")
+    plain = ("plotters=false", "report=false")
+    forked.output([*SMALL, "decision.max_epochs=1", "snapshotter.directory=given", *plain], cwd=folder)
+    return folder / "given"
+
+
 @pytest.fixture
-def honest(veles_run: Run, tmp_path: Path) -> Path:
+def honest(given: Path, tmp_path: Path) -> Path:
     """A snapshot of one epoch, in the folder `given`."""
-    veles_run(*SMALL, "decision.max_epochs=1", "snapshotter.directory=given")
+    shutil.copytree(given, tmp_path / "given", symlinks=True)
     (path,) = (path for path in (tmp_path / "given").iterdir() if not path.is_symlink())
     return path
 

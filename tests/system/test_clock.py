@@ -37,9 +37,15 @@ def times(folder: Path, output: str) -> list[str]:
     return [header_of(folder / path).time for path in re.findall(r"^Snapshot written: (\S+) ", output, re.MULTILINE)]
 
 
-def test_a_run_that_is_resumed_before_it_was_begun(clock: Path, tmp_path: Path, veles_run: Run) -> None:
+@pytest.fixture
+def begun(tmp_path: Path, veles_run: Run) -> tuple[str, str]:
+    """What a run has printed, and the beginning of the same, when the clock was right."""
     whole = veles_run(*SMALL, "decision.max_epochs=6").stdout
-    first = veles_run(*SMALL, "decision.max_epochs=2", IN_FOLDER).stdout
+    return whole, veles_run(*SMALL, "decision.max_epochs=2", IN_FOLDER).stdout
+
+
+def test_a_run_that_is_resumed_before_it_was_begun(begun: tuple[str, str], clock: Path, tmp_path: Path, veles_run: Run) -> None:
+    whole, first = begun
     clock.write_text(f"{BACK}\n")
     second = veles_run("conf=mnist_small", "snapshot=latest", "decision.max_epochs=4", IN_FOLDER).stdout
     clock.write_text("-800d\n")

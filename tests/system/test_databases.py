@@ -4,7 +4,6 @@ import pickle
 import random
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ import pytest
 from runner.graph import Workflow
 from runner.snapshots.constructors import SnapshotterToDB
 from runner.snapshots.odbc.odbc_store import OdbcStore
-from tests.conftest import VELES_RUN, Run
+from tests import forked
+from tests.conftest import Run
 from tests.servers import PASSWORD, Server, query
 from tests.states import differences, state_of
 from tests.system.test_resume import epoch_lines, final_snapshot, run_until_signal
@@ -25,9 +25,8 @@ EPOCHS = 8
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], list[str]]:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    command = [*VELES_RUN, *BASE, f"decision.max_epochs={EPOCHS}"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return state_of(folder / final_snapshot(done.stdout)), epoch_lines(done.stdout)
+    output = forked.output([*BASE, f"decision.max_epochs={EPOCHS}", "plotters=false", "report=false"], cwd=folder)
+    return state_of(folder / final_snapshot(output)), epoch_lines(output)
 
 
 @pytest.fixture

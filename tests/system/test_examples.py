@@ -2,11 +2,11 @@
 
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import forked
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PLACES = {
@@ -21,32 +21,29 @@ def test_a_script_is_interrupted_and_continues_identically(script: str, tmp_path
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     whole.mkdir()
     halves.mkdir()
-    command = [sys.executable, str(EXAMPLES / script)]
-    expected = subprocess.run(command, cwd=whole, capture_output=True, text=True, check=True).stdout
-    with subprocess.Popen(command, cwd=halves, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        told = process.stderr.readline()
-        assert "Snapshot written" in told
-        process.send_signal(signal.SIGINT)
-        output, rest = process.communicate()
-    assert process.returncode == 0
-    assert output != expected
-    command.append(PLACES[script](told + rest))
-    assert subprocess.run(command, cwd=halves, capture_output=True, text=True, check=True).stdout == expected
+    arguments = [str(EXAMPLES / script)]
+    expected = forked.output(arguments, cwd=whole, command="python")
+    with forked.Started(arguments, cwd=halves, command="python") as started:
+        started.wait_for(lambda: "Snapshot written" in started.errors)
+        started.send_signal(signal.SIGINT)
+        done = started.end(60)
+    assert done.returncode == 0
+    assert done.stdout != expected
+    arguments.append(PLACES[script](done.stderr))
+    assert forked.output(arguments, cwd=halves, command="python") == expected
 
 
 def test_the_script_in_the_documentation(tmp_path: Path) -> None:
     page = (EXAMPLES.parent / "docs" / "workflows.md").read_text()
     (tmp_path / "counting.py").write_text(re.search(r"`counting.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1])
-    subprocess.run([sys.executable, "counting.py"], cwd=tmp_path, check=True, capture_output=True)
+    forked.output(["counting.py"], cwd=tmp_path, command="python")
     found = sorted(path.name for path in (tmp_path / "snapshots").glob("counting_[0-9]*"))
     assert found == [f"counting_{number}.5.pickle.gz" for number in (100, 1000, 200, 300, 400, 500, 600, 700, 800, 900)]
 
 
 def made(page: str) -> str:
     """Returns what the program of a page of the documentation prints."""
-    return subprocess.run(
-        [sys.executable, EXAMPLES.parent / "docs" / f"{page}.py"], capture_output=True, text=True, check=True
-    ).stdout
+    return forked.output([str(EXAMPLES.parent / "docs" / f"{page}.py")], cwd=EXAMPLES.parent, command="python")
 
 
 def test_the_page_of_the_configuration_is_up_to_date() -> None:

@@ -1,5 +1,6 @@
 """A disk that is full, read-only, or limited: the run says what to do, and what was written stays."""
 
+import os
 import re
 import resource
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.snapshots.restoring.restore import restore
+from tests import forked
 from tests.conftest import VELES_RUN, Run
 
 BASE = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=200", "decision.max_epochs=4", "seed=7")
@@ -51,7 +53,7 @@ def test_a_full_disk(veles_run: Run, tmp_path: Path) -> None:
 def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     folder = tmp_path / "snapshots"
     folder.mkdir()
-    command = [*VELES_RUN, *BASE, f"snapshotter.directory={folder}"]
+    command = [*VELES_RUN, *BASE, f"snapshotter.directory={folder}", "plotters=false", "report=false"]
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, preexec_fn=limit)
     assert done.returncode == 1
@@ -79,7 +81,7 @@ def test_a_current_folder_that_is_read_only(arguments: tuple[str, ...], tmp_path
     """The folder of the run cannot be made there: one line, which names the key that chooses another."""
     with mounted(tmp_path / "disk", "size=1m") as folder:
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-        done = subprocess.run([*VELES_RUN, *BASE, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        done = forked.run([*BASE, *arguments], cwd=folder, environment=os.environ, timeout=60)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "Read-only file system" in line
@@ -89,6 +91,6 @@ def test_a_current_folder_that_is_read_only(arguments: tuple[str, ...], tmp_path
 def test_a_run_folder_on_a_full_disk(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "size=64k") as folder:
         (folder / "full").write_bytes(bytes(60 << 10))
-        done = subprocess.run([*VELES_RUN, *BASE], cwd=folder, capture_output=True, text=True, check=False)
+        done = forked.run(BASE, cwd=folder, environment=os.environ, timeout=60)
     assert done.returncode == 2
     assert done.stderr == "veles-run: No space left on device (the run's folder is hydra.run.dir)\n"

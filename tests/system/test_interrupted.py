@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.conftest import VELES_RUN, Run
 from tests.states import differences, state_of
 from tests.system.test_resume import final_snapshot
@@ -25,13 +26,15 @@ LARGE = (
 EPOCHS = "decision.max_epochs=6"
 
 
+PLAIN = ("report=false", "plotters=false")
 MOMENTS = 4
 """Into which the time of the start is cut."""
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Starts the command in a process that imports everything itself."""
     return subprocess.Popen(
-        [*VELES_RUN, *arguments, "report=false", "plotters=false"],
+        [*VELES_RUN, *arguments, *PLAIN],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -106,8 +109,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byt
     folder = tmp_path_factory.mktemp("large")
     outputs = []
     for epochs, directory in (("decision.max_epochs=1", "snapshots"), (EPOCHS, "whole")):
-        process = start(folder, *LARGE, epochs, f"snapshotter.directory={directory}")
-        outputs.append(end(process)[0])
+        outputs.append(forked.output([*LARGE, epochs, f"snapshotter.directory={directory}", *PLAIN], cwd=folder))
     return folder / "snapshots", state_of(folder / final_snapshot(outputs[1]))
 
 
@@ -116,33 +118,33 @@ def test_sigterm_while_a_snapshot_is_written(signals: int, tmp_path: Path, veles
     """One signal lets it and the last one be finished. A second one ends the process with the older ones intact."""
     made, state = large
     folder = shutil.copytree(made, tmp_path / "snapshots", symlinks=True)
-    settings = ("snapshot=latest", "snapshotter.directory=snapshots", "snapshotter.compression=xz", EPOCHS)
+    settings = ("snapshot=latest", "snapshotter.directory=snapshots", EPOCHS)
     before = {name: digest for name, digest in digests(folder).items() if "current" not in name}
-    process = start(tmp_path, "conf=mnist_small", *settings)
-    while not any(folder.glob(".*.tmp")):
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    if signals == 2:
-        assert "stopping at the next safe point" in process.stderr.readline()
-        while process.poll() is None:  # at first it counts as the same one
-            process.send_signal(signal.SIGTERM)
-    output, errors = end(process)
-    assert process.returncode == (75 if signals == 1 else -signal.SIGTERM), (output, errors)
+    with forked.Started(["conf=mnist_small", *settings, "snapshotter.compression=xz", *PLAIN], cwd=tmp_path) as started:
+        started.wait_for(lambda: any(folder.glob(".*.tmp")))
+        started.send_signal(signal.SIGTERM)
+        if signals == 2:
+            started.wait_for(lambda: "stopping at the next safe point" in started.errors)
+            while started.process.exitcode is None:  # at first it counts as the same one
+                started.send_signal(signal.SIGTERM)
+                time.sleep(0.01)
+        done = started.end(120)
+    assert done.returncode == (75 if signals == 1 else -signal.SIGTERM), done
     assert before.items() <= digests(folder).items()
-    written = re.findall(r"^Snapshot written: (\S+) ", output, re.MULTILINE)
+    written = re.findall(r"^Snapshot written: (\S+) ", done.stdout, re.MULTILINE)
     assert all((tmp_path / path).is_file() for path in written)
     if signals == 1:
         assert len(written) >= 2
         assert hidden(folder) == []
-    done = veles_run("conf=mnist_small", *settings)
+    done = veles_run("conf=mnist_small", *settings, "snapshotter.compression=gz")
     assert hidden(folder) == []
     assert differences(state, state_of(tmp_path / final_snapshot(done.stdout))) == []
 
 
-def opened(process: subprocess.Popen[str], path: Path) -> bool:
+def opened(process: int, path: Path) -> bool:
     """Whether the process has the file open."""
     try:
-        return any(link.exists() and link.samefile(path) for link in Path(f"/proc/{process.pid}/fd").iterdir())
+        return any(link.exists() and link.samefile(path) for link in Path(f"/proc/{process}/fd").iterdir())
     except OSError:
         return False  # a descriptor that was closed meanwhile
 
@@ -154,14 +156,13 @@ def test_sigkill_during_a_restore(tmp_path: Path, rng: random.Random, veles_run:
     before = digests(folder)
     resume = ("conf=mnist_small", "snapshot=latest", "snapshotter.directory=snapshots", EPOCHS)
     for _ in range(3):
-        process = start(tmp_path, *resume)
-        while not opened(process, path):
-            assert process.poll() is None
-        time.sleep(rng.uniform(0, 0.1))
-        process.kill()
-        output, errors = end(process)
-        assert process.returncode == -signal.SIGKILL, (output, errors)
-        assert "Snapshot written" not in output
+        with forked.Started([*resume, *PLAIN], cwd=tmp_path) as started:
+            started.wait_for(lambda: opened(started.pid, path))
+            time.sleep(rng.uniform(0, 0.1))
+            started.send_signal(signal.SIGKILL)
+            done = started.end(120)
+        assert done.returncode == -signal.SIGKILL, done
+        assert "Snapshot written" not in done.stdout
         assert digests(folder) == before
     done = veles_run(*resume)
     assert f"Resuming from {path.relative_to(tmp_path)}" in done.stdout

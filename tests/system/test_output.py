@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,14 @@ import pytest
 
 from runner.cli.output import PIECE
 from runner.snapshots.restoring.restore import restore
+from tests import forked
 from tests.conftest import VELES_RUN, Run
 from tests.states import differences, state_of
 
 SETTINGS = (
     *("conf=mnist_small", "loader.train_size=600", "loader.validation_size=200", "decision.max_epochs=100", "seed=7"),
-    *("layers.fc1.output_sample_shape=20", "snapshotter.directory=snapshots", "plotters=false", "snapshot=auto"),
+    *("layers.fc1.output_sample_shape=20", "snapshotter.directory=snapshots", "snapshot=auto"),
+    *("plotters=false", "report=false"),
 )
 COMMAND = " ".join([*VELES_RUN, *SETTINGS])
 # Shells outlive the signals that the whole group gets, and one writes the exit code of the command into a file.
@@ -43,6 +46,7 @@ def shell(script: str, folder: Path, **settings: object) -> Iterator[subprocess.
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
     while not condition():
         assert process.poll() is None, "the run has ended too early"
+        time.sleep(0.001)
 
 
 def has_snapshots(folder: Path) -> Callable[[], object]:
@@ -57,7 +61,7 @@ def newest(folder: Path) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The final state of a run with which nothing interferes."""
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run([*VELES_RUN, *SETTINGS], cwd=folder, capture_output=True, check=True)
+    forked.output(SETTINGS, cwd=folder)
     return state_of(newest(folder))
 
 
@@ -167,18 +171,17 @@ SHORT = ("loader.train_size=600", "loader.validation_size=200", "decision.max_ep
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_stream_that_fails_is_told_on_the_other(stream: str, tmp_path: Path) -> None:
     other = {"stdout": "stderr", "stderr": "stdout"}[stream]
-    with open("/dev/full", "w") as full:
-        command = [*VELES_RUN, "conf=mnist_small", *SHORT, "snapshotter.odbc='PWD=hint'", "snapshotter.odbc=null"]
-        done = subprocess.run(command, cwd=tmp_path, text=True, check=False, **{stream: full, other: subprocess.PIPE})
+    arguments = ("conf=mnist_small", *SHORT, "snapshotter.odbc='PWD=hint'", "snapshotter.odbc=null")
+    with forked.Started(arguments, cwd=tmp_path, **{stream: "/dev/full"}) as started:
+        done = started.end(60)
     assert done.returncode == 0
     name = {"stdout": "standard output", "stderr": "standard error"}[stream]
     assert getattr(done, other).count(f"{name} cannot be written") == 1
 
 
 def test_streams_that_both_fail_are_told_in_the_log(tmp_path: Path) -> None:
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([*VELES_RUN, "conf=mnist_small", *SHORT], cwd=tmp_path, stdout=full, stderr=full, check=False)
-    assert done.returncode == 0
+    with forked.Started(["conf=mnist_small", *SHORT], cwd=tmp_path, stdout="/dev/full", stderr="/dev/full") as started:
+        assert started.end(60).returncode == 0
     (log,) = tmp_path.glob("outputs/*/*/*/veles-run.log")
     assert log.read_text().count("standard output cannot be written") == 1
 
@@ -195,18 +198,17 @@ def test_a_log_file_that_cannot_be_written_is_told_once(tmp_path: Path, veles_ru
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_what_the_output_has_no_letters_for(encoding: str, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": encoding}
-    command = [*VELES_RUN, "conf=mnist_small", "workflow.name=Žluťoučký 馬 é", *SHORT]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert b"\\u017d" in done.stdout
+    arguments = ("conf=mnist_small", "workflow.name=Žluťoučký 馬 é", *SHORT)
+    with forked.Started(arguments, cwd=tmp_path, environment=environment, stdout=tmp_path / "output") as started:
+        assert started.end(60).returncode == 0, started.errors
+    assert b"\\u017d" in (tmp_path / "output").read_bytes()
     (log,) = tmp_path.glob("outputs/*/*/*/veles-run.log")
     assert "Training Žluťoučký 馬 é" in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("parallel", [{"WORLD_SIZE": "2", "RANK": "1"}, {"SLURM_STEP_NUM_TASKS": "2"}])
 def test_one_of_several_processes_is_refused(parallel: dict[str, str], tmp_path: Path) -> None:
-    command = [*VELES_RUN, "conf=mnist_small"]
-    done = subprocess.run(command, cwd=tmp_path, env=os.environ | parallel, capture_output=True, text=True, check=False)
+    done = forked.run(["conf=mnist_small"], cwd=tmp_path, environment=os.environ | parallel, timeout=60)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
@@ -214,12 +216,12 @@ def test_one_of_several_processes_is_refused(parallel: dict[str, str], tmp_path:
 
 @pytest.mark.parametrize("spelling", ["snapshotter.on_signal={USR1: continue}", "snapshotter.on_signal.USR1=continue"])
 def test_a_signal_that_only_asks_for_a_snapshot(spelling: str, tmp_path: Path, whole) -> None:
-    with shell(f"({OUTLIVE}; {COMMAND} '{spelling}'; echo $? > code) >log 2>&1", tmp_path) as process:
-        wait_for(has_snapshots(tmp_path), process)
-        os.killpg(process.pid, signal.SIGUSR1)
-        process.wait()
-    assert (tmp_path / "code").read_text() == "0\n"
-    assert "SIGUSR1: taking a snapshot" in (tmp_path / "log").read_text()
+    with forked.Started([*SETTINGS, spelling], cwd=tmp_path) as started:
+        started.wait_for(has_snapshots(tmp_path))
+        started.send_signal(signal.SIGUSR1)
+        done = started.end(60)
+    assert done.returncode == 0
+    assert "SIGUSR1: taking a snapshot" in done.stdout + done.stderr
     assert differences(whole, state_of(newest(tmp_path))) == []
 
 

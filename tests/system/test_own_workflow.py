@@ -5,20 +5,18 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from runner.snapshots.restoring.restore import header_of, restore
 from tests import forked
-from tests.conftest import VELES_RUN, Run
+from tests.conftest import Run
 from tests.servers import sqlite
 from tests.states import differences, workflow_state
 from tests.system.test_cli import configs_of_a_sweep_and_its_resumption
 from tests.system.test_resume import epoch_lines, final_snapshot, run_until_signal
 
-PICTURES = True
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KMEANS = ("conf=kmeans", "seed=5", "workflow.rounds=4000")
 SMALL = ("conf=kmeans", "seed=5", "workflow.rounds=50", "snapshotter.interval=20")
@@ -80,7 +78,7 @@ def test_a_run_that_is_stopped_twice_ends_like_one_that_is_not(
 
 
 def test_keys_below_workflow_are_the_constructors_arguments(folder: Path, veles_run: Run) -> None:
-    output = veles_run(*SMALL, "workflow.clusters=3", "workflow.name=mine").stdout
+    output = veles_run(*SMALL, "workflow.clusters=3", "workflow.name=mine", "plotters=true").stdout
     assert "Running mine: seed 5, cpu" in output
     assert "Snapshot written: outputs/" in output
     assert "mine_round_50.5.pickle.gz" in output
@@ -234,8 +232,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder with a snapshot of a workflow whose module is there but never named; it claims the user's conf file."""
     folder = user_folder(tmp_path_factory.mktemp("foreign"))
     (folder / "evil.py").write_text(EVIL)
-    command = [*VELES_RUN, *SMALL, "workflow._target_=evil.KMeans"]
-    output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    output = forked.output([*SMALL, "workflow._target_=evil.KMeans", "plotters=false", "report=false"], cwd=folder)
     (folder / "imported").unlink()
     header = header_of(folder / final_snapshot(output))
     assert (header.conf, header.config["workflow"]["_target_"]) == ("kmeans", "evil.KMeans")

@@ -7,14 +7,14 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from runner.snapshots.restoring.restore import restore
-from tests.conftest import VELES_RUN, Run
+from tests import forked
+from tests.conftest import Run
 from tests.states import differences, workflow_state
 from tests.system.test_full_disk import mounted
 from tests.system.test_resume import epoch_lines, final_snapshot, run_with_stops
@@ -40,8 +40,7 @@ def drawn(folder: Path) -> set[str]:
 def without(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], list[str]]:
     """The end of a run that draws nothing, and its lines."""
     folder = tmp_path_factory.mktemp("without")
-    command = [*VELES_RUN, *BASE, "plotters=false", "hydra.run.dir=run"]
-    output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    output = forked.output([*BASE, "plotters=false", "report=false", "hydra.run.dir=run"], cwd=folder)
     assert drawn(folder / "run") == set()
     return state_of(folder / final_snapshot(output)), epoch_lines(output)
 
@@ -97,7 +96,8 @@ def test_the_run_itself_never_loads_matplotlib(tmp_path: Path) -> None:
         f"sys.argv[1:] = {[*BASE, 'hydra.run.dir=run']!r}\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    (tmp_path / "watching.py").write_text(code)
+    done = forked.run(["watching.py"], cwd=tmp_path, environment=os.environ, timeout=60, command="python")
     assert done.stdout.endswith("not loaded\n")
     assert drawn(tmp_path / "run") == WANTED
 
@@ -125,28 +125,29 @@ def test_without_matplotlib_nothing_is_drawn_and_asking_for_it_is_an_error(tmp_p
     )
 
 
-def painter_of(process: subprocess.Popen[str]) -> int:
+def painter_of(run: forked.Started) -> int:
     """Waits for the process that draws, and returns it."""
-    children = Path(f"/proc/{process.pid}/task")
-    while process.poll() is None:
-        for path in children.glob("*/children"):
-            for pid in path.read_text().split():
-                if b"runner.plots.painter" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    return int(pid)
-        time.sleep(0.001)
-    raise AssertionError(process.stdout.read())
+    found: list[int] = []
+
+    def seen() -> list[int]:
+        children = [int(pid) for path in Path(f"/proc/{run.pid}/task").glob("*/children") for pid in path.read_text().split()]
+        found[:] = [pid for pid in children if b"runner.plots.painter" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return found
+
+    run.wait_for(seen)
+    return found[0]
 
 
-def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [*VELES_RUN, *arguments, "hydra.run.dir=run"]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def started(folder: Path, *arguments: str) -> forked.Started:
+    return forked.Started([*arguments, "hydra.run.dir=run", "report=false"], cwd=folder)
 
 
 def test_a_killed_painter_is_told_once_and_changes_nothing(tmp_path: Path, without) -> None:
-    with started(tmp_path, *BASE) as process:
-        os.kill(painter_of(process), signal.SIGKILL)
-        output = process.stdout.read()
-    assert process.returncode == 0, output
+    with started(tmp_path, *BASE) as run:
+        os.kill(painter_of(run), signal.SIGKILL)
+        done = run.end(60)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
     assert re.findall("^Pictures are missing.*", output, re.MULTILINE) == [
         "Pictures are missing in run (the process that draws has ended with status -9); the run goes on"
     ]
@@ -155,10 +156,10 @@ def test_a_killed_painter_is_told_once_and_changes_nothing(tmp_path: Path, witho
 
 
 def test_the_painter_ends_when_the_run_is_killed(tmp_path: Path) -> None:
-    with started(tmp_path, "conf=mnist_small", "decision.max_epochs=1000") as process:
-        painter = os.pidfd_open(painter_of(process))
-        process.kill()
-        process.stdout.read()
+    with started(tmp_path, "conf=mnist_small", "decision.max_epochs=1000") as run:
+        painter = os.pidfd_open(painter_of(run))
+        run.send_signal(signal.SIGKILL)
+        run.end(60)
     ended, _, _ = select.select([painter], [], [], 60)
     os.close(painter)
     assert ended
@@ -166,9 +167,10 @@ def test_the_painter_ends_when_the_run_is_killed(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_once_and_changes_nothing(tmp_path: Path, without) -> None:
     with mounted(tmp_path / "disk", "size=64k") as folder:
-        with started(folder, *BASE, f"snapshotter.directory={tmp_path / 'snapshots'}", "decision.max_epochs=6") as process:
-            output = process.stdout.read()
-        assert process.returncode == 0, output
+        with started(folder, *BASE, f"snapshotter.directory={tmp_path / 'snapshots'}") as run:
+            done = run.end(60)
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
         assert drawn(folder / "run") < WANTED
     [warning] = re.findall("^Pictures are missing.*", output, re.MULTILINE)
     assert "No space left on device" in warning

@@ -5,17 +5,19 @@ import gzip
 import io
 import os
 import random
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from pyarrow import parquet
 
 from runner import restore
 from runner.datasets.idx import parse_idx
-from tests.conftest import VELES_RUN, Run
+from tests import forked
+from tests.conftest import Run
 from tests.data import numbers, write_idx, write_images
 
 CONF = """
@@ -57,23 +59,30 @@ def write(path: Path, rows: int, columns: str = "a,b,color,kind") -> list[dict[s
     return found
 
 
-def trained(veles_run: Run, folder: Path, conf: str, snapshots: str = "s") -> str:
+def trained(run: Callable[..., object], folder: Path, conf: str, snapshots: str = "s") -> str:
     """Trains, takes the training data away, and returns the snapshot."""
     (folder / "conf").mkdir(exist_ok=True)
     (folder / "conf" / "c.yaml").write_text(conf)
-    veles_run("conf=c", "seed=1")
+    run("conf=c", "seed=1")
     (folder / "tr.csv").unlink(missing_ok=True)
     (found,) = (folder / snapshots).glob("c_current*")
     return str(found)
+
+
+@pytest.fixture(scope="module")
+def of_a_table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The snapshot of a network that was trained on a table, which is there no more."""
+    folder = tmp_path_factory.mktemp("table")
+    write(folder / "tr.csv", 90)
+    return trained(lambda *arguments: forked.output([*arguments, "plotters=false", "report=false"], cwd=folder), folder, CONF)
 
 
 def read(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text())))
 
 
-def test_a_table(veles_run: Run, tmp_path: Path) -> None:
-    write(tmp_path / "tr.csv", 90)
-    snapshot = trained(veles_run, tmp_path, CONF)
+def test_a_table(of_a_table: str, veles_run: Run, tmp_path: Path) -> None:
+    snapshot = of_a_table
     rows = write(tmp_path / "new.csv", 50, "color,b,more,a")
     done = veles_run(f"snapshot={snapshot}", "mode=predict", "data=new.csv", "output=out.csv")
     assert "'more'" in done.stdout  # which is left out
@@ -101,16 +110,14 @@ def test_a_table(veles_run: Run, tmp_path: Path) -> None:
     before = (tmp_path / "new.csv").read_bytes()
     (tmp_path / "hard.csv").hardlink_to(tmp_path / "new.csv")
     (tmp_path / "soft.csv").symlink_to("new.csv")
-    for name in ("new.csv", "./new.csv", "hard.csv", "soft.csv"):
-        for read_and_written in (("new.csv", name), (name, "new.csv")):
-            both = [f"{key}={value}" for key, value in zip(("data", "output"), read_and_written, strict=True)]
-            assert "data" in veles_run(f"snapshot={snapshot}", "mode=predict", *both, code=2).stderr
+    for data, output in (("new.csv", "new.csv"), ("./new.csv", "new.csv"), ("new.csv", "hard.csv"), ("soft.csv", "new.csv")):
+        typed = (f"data={data}", f"output={output}")
+        assert "data" in veles_run(f"snapshot={snapshot}", "mode=predict", *typed, code=2).stderr
     assert (tmp_path / "new.csv").read_bytes() == before
 
 
-def test_what_is_wrong_with_a_table(veles_run: Run, tmp_path: Path) -> None:
-    write(tmp_path / "tr.csv", 90)
-    snapshot = trained(veles_run, tmp_path, CONF)
+def test_what_is_wrong_with_a_table(of_a_table: str, veles_run: Run, tmp_path: Path) -> None:
+    snapshot = of_a_table
     write(tmp_path / "new.csv", 40, "a,b,color")
     lines = (tmp_path / "new.csv").read_text().splitlines()
     lines[10] = "1,zwei,red"
@@ -141,9 +148,10 @@ def test_what_is_wrong_with_a_table(veles_run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "out2.csv").exists()
 
 
-def test_keys_that_make_no_sense_are_refused(veles_run: Run, tmp_path: Path) -> None:
-    write(tmp_path / "tr.csv", 60)
-    snapshot = f"snapshot={trained(veles_run, tmp_path, CONF)}"
+def test_keys_that_make_no_sense_are_refused(of_a_table: str, veles_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "c.yaml").write_text(CONF)
+    snapshot = f"snapshot={of_a_table}"
     write(tmp_path / "new.csv", 5)
     both = ["data=new.csv", "output=o.csv"]
     for typed, expected in (
@@ -162,14 +170,16 @@ def test_keys_that_make_no_sense_are_refused(veles_run: Run, tmp_path: Path) -> 
     veles_run(snapshot, "mode=predict", *both, "loader.header=true", "device=cpu", "threads=1")
 
 
-def test_through_pipes(veles_run: Run, tmp_path: Path) -> None:
-    write(tmp_path / "tr.csv", 60)
-    snapshot = trained(veles_run, tmp_path, CONF)
+def test_through_pipes(of_a_table: str, veles_run: Run, tmp_path: Path) -> None:
+    snapshot = of_a_table
     write(tmp_path / "new.csv", 30)
     veles_run(f"snapshot={snapshot}", "mode=predict", "data=new.csv", "output=out.csv")
-    command = [*VELES_RUN, f"snapshot={snapshot}", "mode=predict", "data=-", "output=-"]
-    with (tmp_path / "new.csv").open() as file:
-        done = subprocess.run(command, stdin=file, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=True)
+    arguments = (f"snapshot={snapshot}", "mode=predict", "data=-", "output=-")
+    os.mkfifo(tmp_path / "pipe")
+    with forked.Started(arguments, cwd=tmp_path, stdin=tmp_path / "pipe") as started:
+        (tmp_path / "pipe").write_bytes((tmp_path / "new.csv").read_bytes())
+        done = started.end(60)
+    assert done.returncode == 0, done.stderr
     assert done.stdout == (tmp_path / "out.csv").read_text()
     assert "30 predictions" in done.stderr
 

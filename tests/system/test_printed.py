@@ -3,14 +3,14 @@
 import os
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from runner.cli.overrides import as_override
 from runner.snapshots.restoring.restore import restore
-from tests.conftest import VELES_RUN, Run
+from tests import forked
+from tests.conftest import Run
 from tests.system.test_evaluate import CONF, write_table
 
 NAMES = ["it's {x: 'y'} a,b c=d", "it's a\ttab", 'naïve [1] (2)\\ ${oc.env:X} "q"']
@@ -28,11 +28,9 @@ def tables(tmp_path: Path) -> None:
 def typed(title: str, output: str, folder: Path) -> str:
     """Types the printed command into bash; returns its output."""
     (command,) = re.findall(rf"^{title}: veles-run (.*)$", output, re.MULTILINE)
-    environment = os.environ | {"X": "another"}
-    line = f"{' '.join(VELES_RUN)} {command} plotters=false"
-    done = subprocess.run(["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{line}\n{done.stderr}"
-    return done.stdout
+    return forked.typed(
+        f"veles-run {command}", "plotters=false", "report=false", cwd=folder, environment=os.environ | {"X": "another"}
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,16 +3,16 @@
 import random
 import re
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import VELES_RUN, Run
+from tests import forked
+from tests.conftest import Run
 from tests.states import differences, state_of
 
-EPOCHS = 6
+EPOCHS = 12
 STOPS = 3
 BASE = ("conf=mnist_small", "layers.fc1.gradient_momentum=0.5", f"decision.max_epochs={EPOCHS}")
 
@@ -30,26 +30,21 @@ def epoch_lines(output: str) -> list[str]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], list[str]]:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    command = [*VELES_RUN, *BASE, "seed=7"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return state_of(folder / final_snapshot(done.stdout)), epoch_lines(done.stdout)
+    output = forked.output([*BASE, "seed=7", "plotters=false", "report=false"], cwd=folder)
+    return state_of(folder / final_snapshot(output)), epoch_lines(output)
 
 
 def run_until_signal(folder: Path, arguments: list[str], number: signal.Signals, rng: random.Random) -> tuple[int, str]:
     """Starts a run and signals it at a random moment after it has begun."""
-    command = [*VELES_RUN, *arguments, "report=false"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        output = ""
-        for line in process.stdout:
-            output += line
-            if line.startswith(("Training", "Running")):
-                break
-        try:
-            process.wait(timeout=rng.uniform(0, 0.2))
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-        output += process.stdout.read()
-    return process.returncode, output
+    given = {argument.partition("=")[0] for argument in arguments}
+    plain = [f"{key}=false" for key in ("plotters", "report") if key not in given]
+    with forked.Started([*arguments, *plain], cwd=folder) as started:
+        started.wait_for(lambda: re.search("^(Training|Running)", started.output, re.MULTILINE))
+        started.process.join(rng.uniform(0, 0.1))
+        if started.process.exitcode is None:
+            started.send_signal(number)
+        done = started.end(60)
+    return done.returncode, done.stdout + done.stderr
 
 
 def run_with_stops(

@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pandas
 import pytest
 
 from runner.snapshots.restoring.restore import restore
-from tests.conftest import VELES_RUN, Run
+from tests import forked
+from tests.conftest import Run
 from tests.servers import Servers
 from tests.states import differences, state_of
 
@@ -57,15 +58,14 @@ def sweeps(folder: Path) -> list[Path]:
 
 
 def test_a_stopped_sweep_is_continued_by_the_command_that_it_prints(veles_run: Run, tmp_path: Path) -> None:
-    sweep = ("-m", *SMALL, "decision.max_epochs=60", "layers.fc1.learning_rate=0.1,0.2,0.3")
+    sweep = ("-m", *SMALL, "decision.max_epochs=40", "layers.fc1.learning_rate=0.1,0.2,0.3")
     # The second job is stopped after its third epoch.
-    with subprocess.Popen([*VELES_RUN, *sweep], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        lines = iter(process.stdout.readline, "")
-        for _ in range(60 + 3):
-            next(line for line in lines if line.startswith("Epoch "))
-        process.terminate()
-        output = "".join(lines)
-    assert process.returncode == 75
+    with forked.Started(sweep, cwd=tmp_path) as started:
+        started.wait_for_line("Epoch ", 40 + 3)
+        started.send_signal(signal.SIGTERM)
+        done = started.end(60)
+    output = done.stdout
+    assert done.returncode == 75
     assert re.search("^1 job has not begun$", output, re.MULTILINE)
     (command,) = re.findall("^Continue the sweep: veles-run (.*)$", output, re.MULTILINE)
     (folder,) = sweeps(tmp_path)

@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import VELES_RUN, Run
 from tests.system.test_resume import final_snapshot
 
-SMALL = ("mnist_small", "loader.train_size=1200", "loader.validation_size=300", "seed=1", "plotters=false")
+SMALL = ("mnist_small", "loader.train_size=1200", "loader.validation_size=300", "seed=1", "plotters=false", "report=false")
 COLOR = re.compile(r"\x1b\[[\d;]*3[1-7]m")
 
 
@@ -52,7 +52,7 @@ def at_terminal(folder: Path, columns: int, *arguments: str, **environment: str)
 def test_progress_bar_and_control_c(tmp_path: Path) -> None:
     terminal, inner = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
-    command = [*VELES_RUN, "conf=mnist_small", "decision.max_epochs=500"]
+    command = [*VELES_RUN, "conf=mnist_small", "decision.max_epochs=500", "plotters=false", "report=false"]
     with subprocess.Popen(command, cwd=tmp_path, stdin=inner, stdout=inner, stderr=inner, env=environment) as process:
         os.close(inner)
         bar = r"Epoch \d+/500 .*━.* \d+/117 .*error .* % .*/s .* s left"

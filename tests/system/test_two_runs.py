@@ -1,14 +1,15 @@
 """Two processes that write to one folder at once, under the same names."""
 
 import re
-import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from runner.snapshots.restoring.restore import restore
+from tests import forked
 from tests.states import differences, state_of
-from tests.system.test_interrupted import SMALL, end, hidden, start
+from tests.system.test_interrupted import SMALL, hidden
 
 LINE = re.compile(r"^Snapshot written: (\S+) ", re.MULTILINE)
 DELETED = re.compile(r"^Snapshot deleted: (\S+)$", re.MULTILINE)
@@ -16,14 +17,16 @@ DELETED = re.compile(r"^Snapshot deleted: (\S+)$", re.MULTILINE)
 
 def both(folder: Path, *arguments: tuple[str, ...]) -> list[str]:
     """Runs the command with each of the arguments at once; returns what they print."""
-    processes: list[subprocess.Popen[str]] = [start(folder, *SMALL[:-2], *one) for one in arguments]
-    outputs = []
-    for process in processes:
-        output, errors = end(process)
-        assert process.returncode == 0, errors
-        assert "Traceback" not in errors
-        outputs.append(output)
-    return outputs
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(forked.Started([*SMALL[:-2], *one, "plotters=false", "report=false"], cwd=folder))
+            for one in arguments
+        ]
+        ended = [one.end(120) for one in started]
+    for done in ended:
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+    return [done.stdout for done in ended]
 
 
 @pytest.mark.parametrize("seeds", [(7, 7), (7, 8)])
