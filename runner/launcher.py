@@ -52,7 +52,13 @@ class Launcher:
         plots: the folder for plots. Default: nothing is drawn.
         loggers: get the rows of the run, and how it has ended.
         folder: of this process's run, for loggers.
-        config, overrides, typed, referenced, conf, identity: the configuration and its identity, as snapshots record them.
+        config: the configuration, as snapshots record it.
+        overrides: what of it was typed in this call, as text.
+        typed: the keys that were ever typed for this run.
+        referenced: the values of references to the environment and to files.
+        conf: the name of the conf file, or its path.
+        identity: what tells this run from others.
+        processes: the processes that share the run.
 
     Raises:
         ConfigError: this machine does not have the device.

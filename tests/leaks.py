@@ -35,7 +35,8 @@ def held() -> dict[object, str]:
             target = os.readlink(f"/proc/self/fd/{number}")
         except FileNotFoundError:  # the one by which the folder was read
             continue
-        found[number, target] = f"descriptor {number}: {target}"
+        if "/.onnxruntime/" not in target:  # onnxruntime opens a database of its own when it is first used
+            found[number, target] = f"descriptor {number}: {target}"
     for thread in os.listdir("/proc/self/task"):
         try:
             children = Path("/proc/self/task", thread, "children").read_text().split()

@@ -1,4 +1,4 @@
-"""Says how the code has changed since a snapshot."""
+"""Says how the code, the user's and that of packages, has changed since a snapshot."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from runner.snapshots.restoring.restore import Restored
 
 log = logging.getLogger(__name__)
 
+BITS_DEPEND_ON = ("python", "torch", "numpy")
+
 
 def warn(restored: Restored, mode: Mode) -> None:
-    """Says which modules have changed since the snapshot."""
+    """Says which modules have changed since the snapshot; of a run that goes on, also which of the packages that make bits."""
     from runner.snapshots import provenance
 
+    if mode is Mode.train:
+        then, today = restored.header.versions, provenance.versions()
+        others = [name for name in BITS_DEPEND_ON if name in then and then[name] != today.get(name)]
+        if others:
+            told = ", ".join(f"{name} was {then[name]} and is {today.get(name)}" for name in others)
+            log.warning("%s: the run may go on to other bits than it would have", told)
     now = provenance.code(restored.workflow)
     changed = sorted(module for module, digest in restored.header.code.items() if now.get(module) != digest)
     if mode is not Mode.train:  # what a later version of this project scores is tested, and its version is in the header

@@ -35,7 +35,8 @@ class Commands:
             keys = workflow.extension if complete else {}
             found[whole[0]] = self.short(keys) or whole[1]
         if location is not None and isinstance(workflow, StandardWorkflow) and workflow.loader.evaluation():
-            found["Score"] = f"{self.short() or self.request.continuation(location)} mode=evaluate"
+            short = self.short(which="best" if complete else "latest")
+            found["Score"] = f"{short or self.request.continuation(location)} mode=evaluate"
         return found
 
 

@@ -24,6 +24,8 @@ _TEXT = """veles-run: runs a workflow from a conf file, and continues it from an
   veles-run examples                           copy the examples into ./examples
   veles-run import mnist_config.py             turn a configuration of VELES into a conf (each has its own --help)
 
+  veles-snapshots --help                       list, compare, copy, export and delete snapshots
+
 {groups}
   veles-run NAME --help          every key of a conf, with its type, its value there, and what it means
   veles-run NAME --cfg job       the same as YAML

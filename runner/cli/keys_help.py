@@ -16,6 +16,7 @@ from runner.config import Config, checked_layers
 from runner.config.config import WorkflowConfig
 from runner.config.documentation import Key, keys, shown
 from runner.config.layers.schema import LAYER_CONFIGS
+from runner.config.layers.weighted_layers import MatrixGradientConfig
 
 
 def composed(arguments: Sequence[str]) -> DictConfig:
@@ -59,8 +60,10 @@ def _section(prefix: str, schema: type, node: Any) -> Iterator[tuple[Key, str]]:
 
 
 def _layers(node: DictConfig) -> Iterator[tuple[Key, str]]:
+    of_optimizer = {item.name for item in fields(MatrixGradientConfig)} if node.optimizer else set()
     for name, settings in checked_layers(node).items():
-        meanings = {key.name: key for side in LAYER_CONFIGS[settings["type"]] for key in keys(side)}
+        known = (key for side in LAYER_CONFIGS[settings["type"]] for key in keys(side))
+        meanings = {key.name: key for key in known if key.name not in of_optimizer}
         yield Key(f"layers.{name}.type", "text", "", "Type of the layer."), settings["type"]
         for key in meanings.values():
             yield key._replace(name=f"layers.{name}.{key.name}"), shown(settings.get(key.name, key.default))

@@ -212,8 +212,22 @@ def _flags(arguments: Sequence[str]) -> Namespace:
     return parser.parse_args(arguments)
 
 
+_ELSEWHERE = {
+    "resume": "snapshot=latest",
+    "continue": "snapshot=latest",
+    "checkpoint": "snapshot=FILE",
+    "epochs": "decision.max_epochs=N",
+    "batch": "loader.minibatch_size=N",
+    "lr": "layers.NAME.learning_rate=X or optimizer.lr=X",
+    "gpu": "device=cuda",
+    "seed": "seed=N",
+}
+"""Keys, by the beginnings of what other programs have as flags."""
+
+
 def _refuse_flags(message: str) -> None:
-    raise ConfigError(f"{message}: a key is typed as KEY=VALUE, without dashes; veles-run --help has the flags")
+    hint = next((f", such as {key}" for flag, key in _ELSEWHERE.items() if f"--{flag}" in message), "")
+    raise ConfigError(f"{message}: a key is typed as KEY=VALUE, without dashes{hint}; veles-run --help has the flags")
 
 
 def _look_for_modules_here() -> None:
@@ -300,8 +314,16 @@ def _unreadable(error: yaml.YAMLError) -> str:
     context = error.context or ""
     where = f", {context} that begins in line {begun.line + 1}" if begun is not None and context.startswith("while") else ""
     name = os.path.relpath(mark.name) if os.path.isabs(mark.name) else mark.name
-    hint = ": quote a ${...} within {...}" if error.problem == "expected ',' or '}', but got '{'" else ""
+    hint = next((f": {hint}" for problem, hint in _YAML_HINTS.items() if problem in str(error.problem)), "")
     return f"{name}:{mark.line + 1}:{mark.column + 1}: {error.problem}{where}{hint}"
+
+
+_YAML_HINTS = {
+    "expected ',' or '}', but got '{'": "quote a ${...} within {...}",
+    "mapping values are not allowed here": "indent the line as the others of its section; a text with ': ' in it needs quotes",
+    "found character '\\t'": "indent by blanks, not by tabs",
+}
+"""What to do, by a part of what the parser says."""
 
 
 def _message(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The short command that continues a run: the one that was typed, with `snapshot=latest`."""
+"""The short command that continues a run: the one that was typed, with `snapshot=latest` or `snapshot=best`."""
 
 from __future__ import annotations
 
@@ -37,15 +37,20 @@ class ShortCommand:
     identity: Mapping[str, Any]
     seed: int | None
 
-    def __call__(self, keys: Mapping[str, object] | None = None) -> str | None:
-        """Returns the command with further keys; None if `latest` might lead elsewhere, so that the file has to be named."""
+    def __call__(self, keys: Mapping[str, object] | None = None, which: str = "latest") -> str | None:
+        """Returns the command with further keys; None if `latest` might lead elsewhere, so that the file has to be named.
+
+        Args:
+            keys: the further keys.
+            which: of the snapshots, `latest` or `best`.
+        """
         keys = keys or {}
         if self.request.sweep or not self._is_searched() or not self._is_this_run(keys):
             return None
         # The snapshot has the limits, and no run is another one for their sake.
         left_out = {"conf", "snapshot", "mode", *LIMITS, *keys}
         kept = [text.lstrip("+") for text in self.request.typed if _key(text) not in left_out]
-        command = shell.join(["veles-run", *self._conf(), *kept, "snapshot=latest"])
+        command = shell.join(["veles-run", *self._conf(), *kept, f"snapshot={which}"])
         return " ".join([command, *(f"{key}={value}" for key, value in keys.items())])
 
     def _conf(self) -> list[str]:

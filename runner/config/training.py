@@ -158,7 +158,8 @@ def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[s
     for name, settings in layers.items():
         for item in fields(MatrixGradientConfig):
             if item.name in settings:
+                hint = ", or type optimizer.lr" if item.name == "learning_rate" else ""
                 raise ConfigError(
                     f"layers.{name}.{item.name} has no meaning beside optimizer._target_={optimizer['_target_']}, which updates"
-                    " all weights: remove one of them"
+                    f" all weights: remove one of them{hint}"
                 )

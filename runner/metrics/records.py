@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from runner.checks import at_least
-from runner.errors import SnapshotMismatchError, SnapshotRefusedError, StateError
+from runner.errors import ConfigError, SnapshotMismatchError, SnapshotRefusedError, StateError
 from runner.graph import Pickleable, Workflow
 from runner.metrics.plain import number
 
@@ -212,8 +212,10 @@ class Rows(list[Row]):
 
     def to_pandas(self) -> Any:
         """Returns the rows as a `pandas.DataFrame`; pandas must be installed."""
-        import pandas
-
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ConfigError("to_pandas() needs the package pandas: pip install pandas") from error
         return pandas.DataFrame.from_records(self)
 
 

@@ -93,6 +93,8 @@ class Decision(Unit):
     diverged_: bool
     wrong_: Minibatch | None
     told_: bool
+    idle_: bool
+    told_idle_: bool
     began_: float
 
     def __init__(
@@ -132,6 +134,7 @@ class Decision(Unit):
         self.diverged_ = False
         self.wrong_ = None
         self.told_ = False
+        self.idle_ = self.told_idle_ = False
         self.began_ = self.split_began_ = self.row_began_ = time.monotonic()
         self.pending_ = PendingRows()
 
@@ -186,6 +189,8 @@ class Decision(Unit):
         self.pending_.finish(self._units())
         if step.split == TRAIN:
             self.minibatches += 1
+            if step.begin == 0:
+                self.idle_ = max(self._rates(), default=1.0) == 0
             if self.records.every and self.minibatches % self.records.every == 0:
                 self._record_minibatches()
         if not step.last:
@@ -194,6 +199,7 @@ class Decision(Unit):
         if step.split == TRAIN:
             self.wrong_ = self.evaluator.first_not_finite()
             self.rate = max(self._rates(), default=None)
+            self.idle_ = self.idle_ and self.rate == 0
         self._record(step.split)
         self.evaluator.reset(step.split)
         if self.scores is not None:
@@ -263,6 +269,12 @@ class Decision(Unit):
             self.best, self.best_epoch = error, len(self.history)
         self.complete <<= self.ending.reached
         self._tell_epoch()
+        if self.idle_ and not self.told_idle_:
+            self.told_idle_ = True
+            log.warning(
+                "The learning rate was 0 in epoch %d, which changed no weights: its policy or scheduler may have ended",
+                len(self.history),
+            )
         self.errors = {}
         if wrong is not None:
             self._diverge(wrong)

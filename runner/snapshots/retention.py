@@ -41,7 +41,8 @@ class Retention:
     Args:
         store: where the snapshots are.
         earlier: the earlier processes that wrote snapshots of this run (`Header.run_id`).
-        keep_best: how many snapshots with the lowest scores to keep; of equal ones, the newer.
+        keep_best: how many snapshots with the lowest scores to keep; of equal ones, the older, as a run counts its
+            best epoch.
         keep_last: how many of the newest snapshots to keep.
     """
 
@@ -108,5 +109,5 @@ def expired(known: Sequence[Kept], *, keep_best: int | None, keep_last: int | No
     else:
         scored = [one for one in lasting if one.score is not None]
         kept.update(lasting[: keep_last or 1])
-        kept.update(sorted(scored, key=lambda one: one.score or 0.0)[: keep_best or 0])
+        kept.update(sorted(scored, key=lambda one: (one.score or 0.0, one.time))[: keep_best or 0])
     return [one.location for one in known if one not in kept]

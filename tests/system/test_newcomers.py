@@ -121,7 +121,8 @@ CASES = {
     # keys
     (SMALL, "decision.max_epochs:5"): "decision.max_epochs=VALUE",
     (SMALL, "decision.max_epochs", "5"): "decision.max_epochs needs a value: decision.max_epochs=VALUE",
-    (SMALL, "--epochs", "5"): "--epochs: a key is typed as KEY=VALUE, without dashes",
+    (SMALL, "--epochs", "5"): "--epochs: a key is typed as KEY=VALUE, without dashes, such as decision.max_epochs=N;",
+    (SMALL, "--resume"): "without dashes, such as snapshot=latest;",
     (SMALL, "--decision.max_epochs=5"): "a key is typed as KEY=VALUE, without dashes",
     (SMALL, "epochs=5"): "did you mean 'decision.max_epochs'",
     (SMALL, "decision.max_epoch=5"): "did you mean 'max_epochs'",

@@ -32,6 +32,18 @@ SOUGHT = {
     "gpu": "howto/machines.html#train-on-a-gpu",
     "s3": "howto/machines.html#snapshots-in-s3-google-cloud-or-azure",
     "database odbc": "howto/machines.html#snapshots-in-a-company-database",
+    "unbalanced table class weights": "howto/training.html#imbalanced-classes",
+    "save only the best model": "howto/training.html#early-stopping",
+    "mixed precision bfloat16": "howto/training.html#double-precision-mixed-precision",
+    "multi-GPU": "howto/machines.html#several-processes-several-gpus",
+    "crash": "howto/resume.html#resume-after-ctrl-c-or-after-a-kill",
+    "batch size": "howto/faq.html#where-is-what-i-am-looking-for-called-otherwise",
+    "training loop GAN": "howto/faq.html#where-is-what-i-am-looking-for-called-otherwise",
+    "normalise": "howto/data.html#normalize-the-data",
+    "one hot": "howto/data.html#leave-columns-out-and-encode-text-columns",
+    "encryption": "howto/machines.html#sign-snapshots",
+    "configuration of a finished run": "howto/tools.html#see-the-configuration-and-the-network",
+    "cite licence": "howto/faq.html#how-do-i-cite-it-and-what-is-its-licence",
     "debug pdb": "howto/tools.html#debug-breakpoint-pdb-print",
 }
 """What people look for, and the section that answers it."""
@@ -39,10 +51,10 @@ SOUGHT = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Builds the site; links and anchors that lead nowhere are warnings, which are errors."""
+    """Builds the site; links and anchors that lead nowhere are warnings, which are errors unless mkdocs is to be quiet."""
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", folder],
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -87,10 +87,11 @@ def test_a_run_is_readable_at_each_width(columns: int, environment: dict[str, st
     # The commands work, and lead to this run although there is a newer one of the same workflow by then.
     plain = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", sent).replace("\r", "")
     commands = dict(re.findall(r"^(Extend|Score): veles-run (.*)$", plain, re.MULTILINE))
-    assert all("snapshot=latest" in command for command in commands.values())
+    assert [re.findall("snapshot=(\\w+)", commands[title]) for title in ("Extend", "Score")] == [["latest"], ["best"]]
     if columns == 80:
         veles_run("conf=mnist_small", *SMALL[1:], "decision.max_epochs=1", "layers.fc1.learning_rate=0.2")
-        assert f"validation {re.findall(r'[0-9.]+ %', rows[2])[1]}" in veles_run(*shlex.split(commands["Score"])).stdout
+        best = min((re.findall(r"[0-9.]+ %", row)[1] for row in rows), key=lambda error: float(error[:-2]))
+        assert f"validation {best}" in veles_run(*shlex.split(commands["Score"])).stdout
         again = veles_run(*shlex.split(commands["Extend"])).stdout
         assert "Epoch 6: " in again
         assert "Epoch 3: " not in again

@@ -180,7 +180,7 @@ def best(
 ) -> None:
     """Lists the best snapshot of each workflow.
 
-    That is the one with the lowest error, of equal ones the newest. Errors of a validation set are not compared with those of
+    That is the one with the lowest error, of equal ones the oldest. Errors of a validation set are not compared with those of
     training sets: where there are any of the first, they alone count. With --workflow it prints the location alone, for
     scripts. The exit code is 2 if there is none.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from runner.graph import Workflow
 from runner.nn.evaluators.evaluator import Evaluator, Found, Metric
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import SPLIT_NAMES
+
+log = logging.getLogger(__name__)
 
 CONFUSION_LIMIT = 1000
 """The most classes for which a confusion matrix is kept: its size is their square."""
@@ -65,6 +68,12 @@ class ClassEvaluator(Evaluator):
             raise ConfigError(
                 f"the last layer has {math.prod(self.output_shape)} outputs, but the labels go up to {highest}: set its"
                 f" output_sample_shape to {highest + 1} or more"
+            )
+        if 0 < len(loader.label_names) < self.classes_:
+            log.warning(
+                "The last layer has %d outputs, and the labels are of %d classes: the others are learned as wrong answers",
+                self.classes_,
+                len(loader.label_names),
             )
         lowest = min(int(labels.min()) for labels in loader.labels_.values())
         if lowest < 0:

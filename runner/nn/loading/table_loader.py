@@ -38,6 +38,10 @@ BEYOND_EXACT = "whole numbers are exact up to 2^53: leave the column out (loader
 
 BLOCK_ROWS = 4096
 
+_MISSING = frozenset({"n/a", "na", "nan", "null", "none", "missing", "unknown", "-", "?", "."})
+"""What people write where they have no number."""
+_FILL = "fill it, or leave out its row or its column"
+
 
 class TableLoader(FullBatchLoader):
     """Loads columns of tables. The first table says which columns there are; others have them by name, in any order.
@@ -202,7 +206,7 @@ class TableLoader(FullBatchLoader):
         extra = [name for name in names if name not in {*needed, *answers} | index and not INDEX.fullmatch(name)]
         besides = f", and has {some(extra)} besides" if extra else ""
         if missing:
-            raise ConfigError(f"{origin} lacks {some(missing)} of the first table's columns{besides}")
+            raise ConfigError(f"{origin} lacks {some(missing)} of the columns of the training data{besides}")
         if extra and not self.columns:
             log.warning("%s has columns that the first table has not; they are left out: %s", origin, some(extra))
 
@@ -294,8 +298,8 @@ def _numbers(table: Table, name: str, column: Texts) -> Array:
     assert text is not None
     where = table.cell(column.row_of(text), name)
     if not text:
-        raise ConfigError(f"{where}: the cell is empty")
-    hint = "leave the column out, or name it in loader.categories"
+        raise ConfigError(f"{where}: the cell is empty: {_FILL}")
+    hint = _FILL if text.casefold() in _MISSING else "leave the column out, or name it in loader.categories"
     if "," in text and is_number(text.replace(",", "")):
         hint = "write numbers with a decimal point, and thousands without a separator"
     raise ConfigError(f"{where}: {text!r} is not a number: {hint}")

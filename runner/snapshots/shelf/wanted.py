@@ -119,7 +119,7 @@ class Ranking:
         kind = header.split, header.measure
         self._counts[kind] += 1
         before = self._bests.get(kind)
-        if before is None or header.score < (before.header.score or 0.0):
+        if before is None or header.score <= (before.header.score or 0.0):
             self._bests[kind] = entry
 
     @property
@@ -128,7 +128,7 @@ class Ranking:
 
     @property
     def best(self) -> Entry | None:
-        """The snapshot with the lowest error, of equal ones the newest, as `keep_best` counts; None if none has one."""
+        """The snapshot with the lowest error; of equal ones the oldest, as a run counts its best epoch. None if none has one."""
         return None if self._kind is None else self._bests[self._kind]
 
     @property

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,26 @@ def test_factors_by_epoch(policy: str) -> None:
 
 def test_cosine_falls_to_zero_unless_told_otherwise() -> None:
     assert POLICIES["cosine"](10, period=10) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [
+        ({"policy": "cosine", "parameters": {"period": 2}}, [3]),
+        ({"policy": "cosine", "parameters": {"period": 14}, "by_minibatch": True}, [3]),
+        ({"policy": "cosine", "parameters": {"period": 4}}, []),
+        ({"policy": "cosine", "parameters": {"period": 2, "floor": 0.1}}, []),
+        ({"policy": "arbitrary_step", "parameters": {"lrs_with_lengths": [[0, 1], [1, 9]]}}, [1]),
+    ],
+)
+def test_an_epoch_that_changes_nothing_is_told_once(
+    settings: dict[str, Any], epochs: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    workflow = network(lr_adjuster_config=settings, decision_config={"max_epochs": 4})
+    workflow.initialize()
+    workflow.run()
+    told = [record.args for record in caplog.records if "The learning rate was 0" in record.message]
+    assert told == [(epoch,) for epoch in epochs]
 
 
 def test_a_policy_that_counts_minibatches_of_training() -> None:

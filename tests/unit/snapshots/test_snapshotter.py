@@ -68,7 +68,7 @@ def test_settings_are_checked(tmp_path: Path, settings: dict[str, object], messa
 
 def entries(scores: list[float | None]) -> list[Kept]:
     """Returns snapshots, newest first, named by their age."""
-    return [Kept(str(age), "", score) for age, score in enumerate(scores)]
+    return [Kept(str(age), f"2026-11-{28 - age}", score) for age, score in enumerate(scores)]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def entries(scores: list[float | None]) -> list[Kept]:
         (None, None, ""),
         (None, 2, "2345"),
         (1, None, "1245"),
-        (2, None, "145"),
+        (2, None, "124"),
         (1, 2, "245"),
         (9, None, "4"),
         (None, 9, ""),

@@ -173,8 +173,8 @@ def test_other_tables_have_their_columns_by_name(written, caplog: pytest.LogCapt
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,label\n1,cat\n", "loader.validation_file='.*' lacks 'b' of the first table's columns$"),
-        ("a,c,d,label\n1,2,3,cat\n", "lacks 'b' of the first table's columns, and has 'c', 'd' besides"),
+        ("a,label\n1,cat\n", "loader.validation_file='.*' lacks 'b' of the columns of the training data$"),
+        ("a,c,d,label\n1,2,3,cat\n", "lacks 'b' of the columns of the training data, and has 'c', 'd' besides"),
         ("a,b\n1,2\n", "lacks 'label'"),
         ("1,2,0\n3,4,0\n", "lacks 'a', 'b', 'label' .*, and has '0', '1', '2' besides"),
         (
