@@ -229,7 +229,7 @@ CASES = {
     (SMALL, "hydra.run.dir=words.csv"): "'words.csv' (the run's folder is hydra.run.dir)",
     # YAML
     ("indent",): "conf/indent.yaml:3:2: ",
-    ("tab",): "conf/tab.yaml:2:1: ",
+    ("tab",): "that cannot start any token: indent by blanks, not by tabs",
     ("octal",): "conf/octal.yaml:2:19: YAML takes 020 for the number 16",
     (
         "unquoted",

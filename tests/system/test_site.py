@@ -42,7 +42,7 @@ SOUGHT = {
     "normalise": "howto/data.html#normalize-the-data",
     "one hot": "howto/data.html#leave-columns-out-and-encode-text-columns",
     "encryption": "howto/machines.html#sign-snapshots",
-    "configuration of a finished run": "howto/tools.html#see-the-configuration-and-the-network",
+    "configuration finished run": "howto/tools.html#see-the-configuration-and-the-network",
     "cite licence": "howto/faq.html#how-do-i-cite-it-and-what-is-its-licence",
     "debug pdb": "howto/tools.html#debug-breakpoint-pdb-print",
 }

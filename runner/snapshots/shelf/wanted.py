@@ -128,7 +128,7 @@ class Ranking:
 
     @property
     def best(self) -> Entry | None:
-        """The snapshot with the lowest error; of equal ones the oldest, as a run counts its best epoch. None if none has one."""
+        """The snapshot with the lowest error, of equal ones the oldest, as a run counts epochs; None if none has one."""
         return None if self._kind is None else self._bests[self._kind]
 
     @property
