@@ -7,6 +7,7 @@ The jobs are workflows of one empty unit. Hydra's own: the same configuration is
 
 from __future__ import annotations
 
+import csv
 import resource
 import subprocess
 import sys
@@ -32,9 +33,9 @@ class Stub(Workflow):
 HYDRA = """
 import sys
 import hydra
-from runner.cli import hydra_app, job, overrides, run_folder
+from runner.cli import conf_files, hydra_app, job, overrides, run_folder
 
-@hydra.main(config_path=None, config_name="config", version_base="1.3")
+@hydra.main(config_path=None, config_name=conf_files.PRIMARY, version_base="1.3")
 def main(config):
     pass
 
@@ -68,9 +69,13 @@ def main() -> None:
         ours = seconds("-m", "runner", "hydra.sweep.dir=ours")
         again = seconds("-m", "runner", "sweep=ours")
         started = seconds("-m", "runner", "hydra.sweep.dir=one", jobs=1)
+        with (folder / "ours" / "sweep.csv").open() as file:
+            listed = len(list(csv.DictReader(file)))
+        report = (folder / "ours" / "report.html").stat().st_size
     rows = [("Hydra's own", hydra), ("veles-run", ours), ("going on, all done", again), ("one job", started)]
     print_table(f"{count} jobs", ("what", "processor time, s"), [(what, f"{spent:.1f}") for what, spent in rows])
     print(f"\na job over Hydra's own, ms: {verdict(1000 * (ours - hydra) / count, 20)}")
+    print(f"rows in sweep.csv: {listed}; report.html: {report / 1e6:.1f} MB")
     print(f"going on with {JOBS} jobs that are done, s: {verdict(started + (again - started) * JOBS / count, 30)}")
 
 

@@ -1,10 +1,9 @@
 """Kills and stops sweeps at random moments, and goes on with them until they end.
 
 `python -m tests.stress.kill_sweep SEED COUNT [KIND [JOBS]]` prints how many signals there were in how many sweeps.
-KIND is `basic`, `joblib`, `submitit_local`, `ray`, or `optuna` or `optuna_database`, which
-prune. In the end the table must be that of the sweep
-without interruption but for times, the newest snapshot of each job must hold the same state, byte for byte, the study the same
-trials, and no process may be left.
+KIND is `basic`, `joblib`, `submitit_local`, `ray`, or `optuna` or `optuna_database`, which prune. In the end the table must be
+that of the sweep without interruption but for times, the newest snapshot of each job must hold the same state, byte for byte,
+the study the same trials, and no process may be left.
 """
 
 import csv
