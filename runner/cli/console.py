@@ -58,7 +58,7 @@ class LineHandler(logging.Handler):
 def _print(text: str, style: str | None) -> None:
     """Prints a line; of a job beside others, over the sweep's bar, which another process draws again below, in one piece."""
     with console:
-        if _Shown.side_by_side and console.is_terminal and not console.is_dumb_terminal:
+        if _Shown.side_by_side and _can_be_live():
             console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
         console.print(text, style=style)
 
@@ -113,9 +113,12 @@ def is_live() -> bool:
 
     A notebook's `!command` has a terminal, but shows each drawing below the one before. Its kernel is known by the environment.
     """
+    return not _Shown.side_by_side and _can_be_live()
+
+
+def _can_be_live() -> bool:
     return (
         not is_quiet()
-        and not _Shown.side_by_side
         and "JPY_PARENT_PID" not in os.environ
         and console.is_interactive
         and console.is_terminal
