@@ -117,6 +117,11 @@ def conceal_url(url: str) -> str:
     return masked
 
 
+def is_secret_url(url: str) -> bool:
+    """Whether the URL of a database has a password that `conceal_url` would mask."""
+    return bool(_masked_url(url)[1])
+
+
 def reveal_url(url: str) -> str:
     """Returns the URL of a database with its references resolved and its passwords put back.
 

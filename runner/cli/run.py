@@ -124,7 +124,7 @@ def reported(command: Callable[[], None]) -> None:
     os.environ[FULL_ERROR] = "1"  # Hydra passes errors on instead of printing them
     os.environ["VELES_RUN_TRACEBACK"] = "1" if full_error else ""
     _show_unexpected_errors()
-    if any(map(passwords.is_secret, sys.argv)):
+    if any(map(_has_password, sys.argv)):
         print(f"veles-run: {_HINT}", file=sys.stderr)
     try:
         parallel.join(os.environ)
@@ -135,6 +135,11 @@ def reported(command: Callable[[], None]) -> None:
     finally:
         for failure in output.untold():
             log.warning("%s", failure)
+
+
+def _has_password(argument: str) -> bool:
+    key, _, value = argument.partition("=")
+    return passwords.is_secret(argument) or (key.lstrip("+") == overrides.STORAGE and passwords.is_secret_url(value))
 
 
 def _run() -> None:

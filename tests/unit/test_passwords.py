@@ -216,3 +216,38 @@ def test_a_table_of_changes_masks_what_its_key_says(capsys: pytest.CaptureFixtur
     assert SECRET not in shown
     assert "\x1b" not in shown
     assert "b.pem" in shown
+
+
+URLS = {
+    f"postgresql+psycopg://me:{SECRET}@host:5432/db?sslmode=require": "postgresql+psycopg://me:***@host:5432/db?sslmode=require",
+    f"mysql+pymysql://me:a/b?{SECRET}@c@host/db": "mysql+pymysql://me:***@host/db",
+    f"postgresql://:{SECRET}@host/db": "postgresql://:***@host/db",
+    f"postgresql://me@host/db?password={SECRET}&sslmode=require": "postgresql://me@host/db?***",
+    f"mysql+pyodbc:///?odbc_connect=DSN%3Dx%3BPWD%3D{SECRET}": "mysql+pyodbc:///?***",
+    f"postgresql://me:${{oc.env:NO_SUCH_VARIABLE,{SECRET}}}@host/db": "postgresql://me:***@host/db",
+    f"postgresql://${{oc.env:VELES_USER}}:{SECRET}@host/db": "postgresql://${oc.env:VELES_USER}:***@host/db",
+    "postgresql://me:${oc.env:VELES_PW}@host/db": "postgresql://me:${oc.env:VELES_PW}@host/db",
+    "postgresql://me:***@host/db": "postgresql://me:***@host/db",
+    "postgresql://me@host:5432/db": "postgresql://me@host:5432/db",
+    "sqlite:////home/me/a:b@c/study.db": "sqlite:////home/me/a:b@c/study.db",
+}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_password_in_the_url_of_a_database_is_masked_and_put_back(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELES_PW", SECRET)
+    monkeypatch.setenv("VELES_USER", "me")
+    masked = passwords.conceal_url(url)
+    assert masked == URLS[url]
+    assert passwords.is_secret_url(url) == (SECRET in url)
+    assert passwords.conceal_url(masked) == masked
+    if url == "postgresql://me:***@host/db":
+        with pytest.raises(ConfigError):
+            passwords.reveal_url(masked)
+        return
+    whole = passwords.reveal_url(masked)
+    assert (SECRET in whole) == (masked not in list(URLS)[-2:])
+    assert "${" not in whole
+    if SECRET in url and "${" not in url:
+        assert whole == url
+    assert SECRET not in passwords.redact(f"no connection to {whole}: it refuses")
