@@ -12,6 +12,7 @@ import json
 import os
 import random
 import re
+import resource
 import select
 import shutil
 import signal
@@ -43,6 +44,7 @@ BASE = (
     "decision.max_epochs=8",
     "threads=1",
 )
+UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 MEASURED = ("metrics.every=4", "metrics.gradient_norm=true")
 AUTOSAVES = (["snapshotter.at_most_lost=null"], ["snapshotter.at_most_lost=0", "snapshotter.max_overhead=1"])
 """None, and as many as possible."""
@@ -57,8 +59,8 @@ class Failure(AssertionError):
     """A run that did not end as it should have."""
 
 
-def start(folder: Path, arguments: list[str], output: Path) -> int:
-    """Starts the command in a process of its own."""
+def start(folder: Path, arguments: list[str], output: Path, limit: tuple[int, int] = UNLIMITED) -> int:
+    """Starts the command in a process of its own, whose files may have so many bytes."""
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)  # before anything can kill the process
     process = os.fork()
     if process == 0:
@@ -67,6 +69,7 @@ def start(folder: Path, arguments: list[str], output: Path) -> int:
             os.chdir(folder)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
             sys.argv = ["veles-run", *arguments]
             run.main()
             code = 0

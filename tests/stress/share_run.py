@@ -1,72 +1,91 @@
 """Stops and kills runs that several processes share, at random moments, and resumes them in another number of processes.
 
-`python -m tests.stress.share_run SEED COUNT` prints how many runs there were, and how they were interrupted. Each must end in
-the state and with the metrics, byte for byte, of the same run in one process without interruption. When a process has ended
-with an error, the others get SIGTERM, as from torchrun; none may be there half a minute later.
+`python -m tests.stress.share_run SEED COUNT [KIND ...]` prints how many runs there were, and how they were interrupted: by a
+signal to one of the processes, or since the disk of process 0 was full. Each must end in the state and with the metrics, byte
+for byte, of the same run in one process without interruption. When a process has ended with an error, the others get SIGTERM,
+as from torchrun; none may be there half a minute later. Of one that is stopped they must find out by themselves.
 """
 
 import gc
 import os
 import random
+import resource
 import signal
 import socket
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.states import differences, state_of
-from tests.stress.kill_training import BASE, MEASURED, Failure, acknowledged, lines_of, start, whole_run
+from tests.stress.kill_training import BASE, MEASURED, UNLIMITED, Failure, acknowledged, lines_of, start, whole_run
 
 KEYS = (*MEASURED, "parallel.shards=8", "plotters=false", "report=false")
 LONGEST = 1.5
 """Of the time that an uninterrupted run takes on one process, how long one lives at most."""
 PATIENCE = 30.0
 """Seconds in which all have to end after one has ended with an error."""
+TIMEOUT = 15
+"""Seconds after which processes give one up that does not answer."""
 SIZES = (1, 2, 4)
+WHOLE, STOPPED, FULL = "whole", "SIGSTOP", "a full disk"
+EXPECTED = {
+    WHOLE: {0},
+    "SIGTERM": {0, 75},
+    "SIGKILL": {0, 1, 75, -signal.SIGKILL, -signal.SIGTERM},
+    STOPPED: {0, 1, -signal.SIGKILL},
+    FULL: {0, 1, 75},
+}
+"""How a run may be interrupted, and the exit codes that its processes may have then."""
+KINDS = tuple(kind for kind in EXPECTED if kind != WHOLE)
 
 
 def interrupted(
-    folder: Path, arguments: list[str], size: int, rng: random.Random, longest: float | None
+    folder: Path, arguments: list[str], size: int, rng: random.Random, longest: float | None, kinds: Sequence[str]
 ) -> tuple[str, list[Path]]:
     """Runs in several processes and interrupts one of them; returns how, and where they have written."""
     outputs = [folder / f"output-{rank}" for rank in range(size)]
-    alive = dict(enumerate(started(folder, arguments, outputs)))
-    how, codes = "whole", set()
-    if longest is not None:
+    how = WHOLE if longest is None else rng.choice([kind for kind in kinds if (kind, size) != (STOPPED, 1)])
+    rank = 0 if how == FULL else rng.randrange(size)
+    limit = (rng.randrange(20_000, 300_000), resource.RLIM_INFINITY) if how == FULL else UNLIMITED
+    alive = dict(enumerate(started(folder, [*arguments, f"parallel.timeout={TIMEOUT}"], outputs, limit)))
+    if longest is not None and how != FULL:
         time.sleep(rng.uniform(0, longest))
-        number, rank = rng.choice([signal.SIGTERM, signal.SIGKILL]), rng.randrange(size)
-        os.kill(alive[rank], number)
-        how = number.name
+        os.kill(alive[rank], getattr(signal, how))
+    codes: set[int] = set()
     end = None
     while alive:
-        for rank, pid in [*alive.items()]:
+        for other, pid in [*alive.items()]:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                del alive[rank]
+                del alive[other]
                 codes.add(os.waitstatus_to_exitcode(status))
-        if codes - {0} and end is None:
-            end = time.monotonic() + PATIENCE
-            for pid in alive.values():
+        if how == STOPPED and set(alive) == {rank}:
+            os.kill(alive[rank], signal.SIGKILL)
+        if end is None and (codes - {0} or how == STOPPED):
+            # The others find out by themselves that one is stopped; of one that has ended, torchrun tells them.
+            end = time.monotonic() + PATIENCE + (TIMEOUT if how == STOPPED else 0)
+            for pid in alive.values() if how != STOPPED else ():
                 os.kill(pid, signal.SIGTERM)
         if end is not None and time.monotonic() > end:
             for pid in alive.values():
                 os.kill(pid, signal.SIGKILL)
             raise Failure(f"{how}: {sorted(alive)} of {size} hang in {folder}")
         time.sleep(0.005)
-    expected = {"SIGTERM": {0, 75}, "SIGKILL": {0, 1, 75, -signal.SIGKILL, -signal.SIGTERM}, "whole": {0}}[how]
+    expected = EXPECTED[how]
     if -signal.SIGTERM in codes:  # before the run begins, SIGTERM ends one process alone
-        expected |= {1, -signal.SIGTERM}
+        expected = expected | {1, -signal.SIGTERM}
     if codes - expected:
         raise Failure(
             f"{how}: exit codes {sorted(codes)} of {size} in {folder}: {[path.read_text()[-500:] for path in outputs]}"
         )
-    return how, outputs
+    return how if how == WHOLE else f"{how} of process {rank}", outputs
 
 
-def started(folder: Path, arguments: list[str], outputs: list[Path]) -> list[int]:
-    """Starts the processes as torchrun does; returns their ids."""
+def started(folder: Path, arguments: list[str], outputs: list[Path], limit: tuple[int, int]) -> list[int]:
+    """Starts the processes as torchrun does; returns their ids. Files of process 0 may have so many bytes."""
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(asked.getsockname()[1]), "WORLD_SIZE": str(len(outputs))}
@@ -74,26 +93,26 @@ def started(folder: Path, arguments: list[str], outputs: list[Path]) -> list[int
     pids = []
     for rank, output in enumerate(outputs):
         os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank)})
-        pids.append(start(folder, arguments, output))
+        pids.append(start(folder, arguments, output, limit if rank == 0 else UNLIMITED))
     for name in (*meeting, "RANK", "LOCAL_RANK"):
         del os.environ[name]
     return pids
 
 
 def shared_run(
-    folder: Path, seed: int, rng: random.Random, longest: float, count: int
+    folder: Path, seed: int, rng: random.Random, longest: float, count: int, kinds: Sequence[str]
 ) -> tuple[dict[str, bytes], Counter[str]]:
     """Runs, is interrupted and resumed until it ends; returns the final state, and how it was interrupted."""
     folder.mkdir()
     found: Counter[str] = Counter()
     while True:
         size = rng.choice(SIZES)
-        arguments = [*BASE, *KEYS, f"seed={seed}", "snapshot=auto", "parallel.timeout=15"]
-        how, outputs = interrupted(folder, arguments, size, rng, longest if sum(found.values()) < count else None)
+        arguments = [*BASE, *KEYS, f"seed={seed}", "snapshot=auto"]
+        how, outputs = interrupted(folder, arguments, size, rng, longest if found.total() < count else None, kinds)
         for location in acknowledged(outputs[0]):
             if not (folder / location).is_file():
                 raise Failure(f"acknowledged and lost: {location}")
-        if how == "whole":
+        if how == WHOLE:
             last = acknowledged(outputs[0]) or [str(max(folder.glob("outputs/*/*/*/mnist*[0-9].5.*"), key=os.path.getmtime))]
             return state_of(folder / last[-1]), found
         found[how] += 1
@@ -109,26 +128,26 @@ def rows_of(folder: Path) -> list[str]:
     return rows
 
 
-def main(seed: int, count: int) -> int:
+def main(seed: int, count: int, *kinds: str) -> int:
     rng = random.Random(seed)
     gc.freeze()
-    found: Counter[str] = Counter(runs=0, SIGTERM=0, SIGKILL=0)
+    found: Counter[str] = Counter(runs=0, interruptions=0)
     with tempfile.TemporaryDirectory() as name:
-        while found["SIGTERM"] + found["SIGKILL"] < count:
+        while found["interruptions"] < count:
             folder, run_seed = Path(name, f"run-{found['runs']}"), rng.randrange(2**32)
             folder.mkdir()
             whole, seconds = whole_run(folder / "whole", run_seed, KEYS)
-            most = min(rng.randint(1, 6), count - found["SIGTERM"] - found["SIGKILL"])
-            state, how = shared_run(folder / "shared", run_seed, rng, LONGEST * seconds, most)
+            most = min(rng.randint(1, 6), count - found["interruptions"])
+            state, how = shared_run(folder / "shared", run_seed, rng, LONGEST * seconds, most, kinds or KINDS)
             if wrong := differences(state, whole):
                 raise Failure(f"seed {run_seed}: {wrong}")
             if rows_of(folder / "shared") != rows_of(folder / "whole"):
                 raise Failure(f"seed {run_seed}: other metrics")
-            found["runs"] += 1
+            found += Counter(runs=1, interruptions=how.total())
             found.update(how)
     print(dict(found))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))
