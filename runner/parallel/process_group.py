@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -57,6 +58,7 @@ class Group(Processes):
         self.rank, self.size, self.local_rank = rank, size, local_rank
         self._timeout = BEGIN
         self._shared: dict[str, str] = {}
+        self._answers = True
         # torchrun has the store in its own process, where it outlives ours.
         self._hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         address = f"env://?rank={rank}&world_size={size}"
@@ -125,20 +127,50 @@ class Group(Processes):
         return wait
 
     def fail(self, why: str, exit_code: int) -> bool:
-        with suppress(RuntimeError):  # the store is where process 0 was, and gone with it
+        def told() -> bool:
             self._store.set(f"failed/{self.rank}", json.dumps([exit_code, why]))
             if self.leads:
                 self._wait_for(lambda: self._silent() == [] or None, PATIENCE if self._hosts else 0)
-            else:
-                leader = self._wait_for(lambda: self._failure(0), PATIENCE)
-                return (leader is None or leader.why != why) and not why.startswith(LEADER_FAILED)
+                return True
+            leader = self._wait_for(lambda: self._failure(0), PATIENCE)
+            return (leader is None or leader.why != why) and not why.startswith(LEADER_FAILED)
+
+        with suppress(RuntimeError):  # the store is where process 0 was, and gone with it
+            return self._within(2 * PATIENCE, told)
         return True
 
     def part(self) -> None:
-        with suppress(RuntimeError):
+        def told() -> None:
             self._store.set(f"done/{self.rank}", "1")
             others = range(self.size) if self.leads else range(1)
             self._wait_for(lambda: all(map(self._has_ended, others)) or None, self._timeout)
+
+        with suppress(RuntimeError):
+            self._within(self._timeout + PATIENCE, told)
+
+    def _within(self, seconds: float, ask: Callable[[], T]) -> T:
+        """Returns what asks the store.
+
+        Raises:
+            RuntimeError: it does not answer, as where process 0 is stopped; torch would wait for ever.
+        """
+        found: list[T | RuntimeError] = []
+
+        def run() -> None:
+            try:
+                found.append(ask())
+            except RuntimeError as error:
+                found.append(error)
+
+        if self._answers:
+            thread = threading.Thread(target=run, daemon=True)
+            thread.start()
+            thread.join(seconds)
+            self._answers = bool(found)
+        answer = found[0] if found else RuntimeError("process 0 does not answer")
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return answer
 
     def _guarded(self, call: Callable[[], T]) -> T:
         """Calls what needs all processes.
@@ -153,13 +185,18 @@ class Group(Processes):
 
     def _lost(self, error: RuntimeError) -> ProcessLostError:
         """Returns which process is lost: one that has failed, or one that does not even say that it has lost another."""
-        try:
+
+        def found() -> tuple[dict[int, str], list[int]]:
             self._store.set(f"lost/{self.rank}", "1")
             self._wait_for(lambda: None if self._silent() else True, PATIENCE)
             failed = {rank: failure.why for rank in range(self.size) if (failure := self._failure(rank)) is not None}
-            silent = self._silent()
+            return failed, self._silent()
+
+        try:
+            failed, silent = self._within(2 * PATIENCE, found)
         except RuntimeError:
-            return ProcessLostError("process 0 has ended, where the processes meet")
+            what = "has ended" if self._answers else f"has not answered for {self._timeout:g} s (parallel.timeout)"
+            return ProcessLostError(f"process 0 of {self.size} {what}, where the processes meet")
         if silent:
             which = ", ".join(map(str, silent))
             return ProcessLostError(

@@ -10,6 +10,7 @@ import gc
 import os
 import random
 import resource
+import select
 import signal
 import socket
 import sys
@@ -52,7 +53,9 @@ def interrupted(
     limit = (rng.randrange(20_000, 300_000), resource.RLIM_INFINITY) if how == FULL else UNLIMITED
     alive = dict(enumerate(started(folder, [*arguments, f"parallel.timeout={TIMEOUT}"], outputs, limit)))
     if longest is not None and how != FULL:
-        time.sleep(rng.uniform(0, longest))
+        if how == STOPPED:  # until they have met, the others wait for it much longer
+            wait_for_first_epoch(outputs[0], alive[0])
+        time.sleep(rng.uniform(0, longest / 2 if how == STOPPED else longest))
         os.kill(alive[rank], getattr(signal, how))
     codes: set[int] = set()
     end = None
@@ -82,6 +85,16 @@ def interrupted(
             f"{how}: exit codes {sorted(codes)} of {size} in {folder}: {[path.read_text()[-500:] for path in outputs]}"
         )
     return how if how == WHOLE else f"{how} of process {rank}", outputs
+
+
+def wait_for_first_epoch(output: Path, leader: int) -> None:
+    """Waits until process 0 has told of an epoch, or has ended."""
+    ended = os.pidfd_open(leader)
+    try:
+        while "\nEpoch " not in output.read_text() and not select.select([ended], [], [], 0.05)[0]:
+            pass
+    finally:
+        os.close(ended)
 
 
 def started(folder: Path, arguments: list[str], outputs: list[Path], limit: tuple[int, int]) -> list[int]:

@@ -123,7 +123,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_minibatch(conf: Callable[
     assert differences(on[2], on[1]) == []
 
 
-@pytest.mark.parametrize(("number", "rank"), [(signal.SIGKILL, 0), (signal.SIGSTOP, 1)])
+@pytest.mark.parametrize(("number", "rank"), [(signal.SIGKILL, 1), (signal.SIGSTOP, 0)])
 def test_a_lost_process_is_named_and_ends_the_others(number: signal.Signals, rank: int, conf: Callable[[str], Path]) -> None:
     folder = conf("dense")
     arguments = [*LONG, "parallel.timeout=2"]
