@@ -12,8 +12,10 @@ import argparse
 import logging
 import os
 import socket
+import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import distributed, multiprocessing
@@ -35,12 +37,17 @@ LAYERS = {
 }
 
 
-def ours(minibatch: int, processes: Processes, shards: int | None = SHARDS) -> Callable[[], None]:
-    """Returns what trains `STEPS` minibatches."""
+def prepared(minibatch: int, processes: Processes, shards: int | None = SHARDS) -> StandardWorkflow:
+    """Returns a network that is ready to train."""
     loader = {"minibatch_size": minibatch, "train_size": STEPS * minibatch, "validation_size": 0}
     workflow = StandardWorkflow("mnist", seed=1, loader_name="mnist", loader_config=loader, layers=LAYERS, shards=shards)
     launcher = Launcher(device="cpu", threads=1, processes=processes)
     launcher.prepare(workflow)
+    return workflow
+
+
+def ours(workflow: StandardWorkflow) -> Callable[[], None]:
+    """Returns what trains `STEPS` minibatches."""
 
     def epoch() -> None:
         workflow.decision.reconfigure(max_epochs=len(workflow.decision.history) + 1, fail_iterations=None)
@@ -79,9 +86,9 @@ def measure(rank: int, size: int, port: int, rounds: int, minibatches: list[int]
     group = Group(rank, size, rank)
     group.connect("cpu", 60)
     for minibatch in minibatches:
-        actions = {"DDP": ddp(minibatch, group), "shards": ours(minibatch, ALONE if size == 1 else group)}
+        actions = {"DDP": ddp(minibatch, group), "shards": ours(prepared(minibatch, ALONE if size == 1 else group))}
         if size == 1:
-            actions["no shards"] = ours(minibatch, ALONE, None)
+            actions["no shards"] = ours(prepared(minibatch, ALONE, None))
         times = {name: 1e3 * seconds / STEPS for name, seconds in in_turns(actions, rounds).items()}
         if rank == 0:
             rows = [(name, f"{time:.2f}", f"{time / times['DDP']:.2f}") for name, time in times.items()]
@@ -93,7 +100,46 @@ def measure(rank: int, size: int, port: int, rounds: int, minibatches: list[int]
         if rank == 0:
             rows = [(name, f"{1e3 * time:.2f}") for name, time in times.items()]
             print_table(f"{size} processes: what they exchange", ["what", "ms"], rows)
+        for minibatch in minibatches:
+            found = hideable(minibatch, group, rounds)
+            if rank == 0:
+                rows = [(name, f"{1e3 * spent:.2f}") for name, spent in found.items()]
+                print_table(f"{size} processes, minibatches of {minibatch}: what an overlap could hide", ["what", "ms"], rows)
     distributed.destroy_process_group()
+
+
+def hideable(minibatch: int, group: Group, rounds: int) -> dict[str, float]:
+    """Returns how long processes wait for the sums of gradients, and behind how long a step that wait could be hidden at most.
+
+    The sums of a layer are whole when its backward step of a process's last shard is done. So they could be exchanged while the
+    steps of the layers before it run for that one shard.
+    """
+    spent = {"backward steps of one shard but the first": 0.0, "waiting for the sums": 0.0}
+    behind, waiting = spent
+    workflow = prepared(minibatch, group)
+    exchange = workflow.exchange
+
+    def timed(name: str, call: Callable[[], Any]) -> Callable[[], Any]:
+        def run() -> Any:
+            began = time.perf_counter()
+            result = call()
+            spent[name] += time.perf_counter() - began
+            return result
+
+        return run
+
+    def send(send: Callable[[], None] = exchange.send) -> None:
+        send()
+        exchange.total_ = timed(waiting, exchange.total_)
+
+    for unit in workflow.gradients[1:]:
+        unit.run = timed(behind, unit.run)
+    exchange.send = send
+    train = ours(workflow)
+    for _ in range(rounds):
+        train()
+    steps = rounds * STEPS
+    return {behind: spent[behind] / steps / (SHARDS / group.size), waiting: spent[waiting] / steps}
 
 
 def exchanged(group: Group, length: int) -> Callable[[], object]:

@@ -69,15 +69,16 @@ class Agreement(NetworkUnit):
 
     def _changing(self) -> Iterator[tuple[str, Tensor]]:
         for forward in self.forwards:
+            where = "loss" if isinstance(forward, LossEvaluator) else f"layers.{forward.name}"
             for name, value in forward.tensors().items():
-                yield f"layers.{forward.name}.{name}", value
+                yield f"{where}.{name}", value
             for name, value in vars(forward).items():
                 if isinstance(value, Stream):
-                    yield f"layers.{forward.name}.{name}", value.generator_.get_state()
+                    yield f"{where}.{name}", value.generator_.get_state()
         for gradient in self.gradients:
             for name, step in gradient.steps.items():
                 for number, value in enumerate(_remembered(step)):
-                    yield f"the optimizer's state {number} of layers.{gradient.forward.name}.{name}", value
+                    yield f"the optimizer's state {number} of {gradient.full_name(name)}", value
         if self.optimizer is not None:
             for number, value in enumerate(_state_of(self.optimizer.optimizer)):
                 yield f"the optimizer's state {number}", value

@@ -286,9 +286,8 @@ class NetworkUnits(Workflow):
 
     def _link_shards(self, count: int) -> None:
         """Puts a unit before the layers that runs them shard by shard, and one after the gradients that sums these."""
-        if self.scores is not None:
-            raise ConfigError("parallel.shards: metrics of scores cannot be measured in shards: leave scores out")
-        self.exchange = Exchange(self, self._weighted, self.forwards)
+        of_loss = [self.evaluator] if isinstance(self.evaluator, LossEvaluator) else []
+        self.exchange = Exchange(self, self._weighted, [*self.forwards, *of_loss])
         self.exchange.link_from(self.gradients[-1])
         self.exchange.gate_skip = self.loader.evaluating
         self.shards = Shards(
@@ -300,6 +299,9 @@ class NetworkUnits(Workflow):
             exchange=self.exchange,
         )
         self.shards.link_attrs(self.loader, "minibatch", "evaluating")
+        if self.scores is not None:
+            self.shards.shows_outputs = True
+            self.scores.link_attrs(self.shards, "output_")
         self.forwards[0].unlink_from(self.loader)
         self.forwards[0].link_from(self.shards.link_from(self.loader))
 

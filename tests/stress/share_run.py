@@ -137,7 +137,8 @@ def rows_of(folder: Path) -> list[str]:
     rows = lines_of(last)
     for path in before:
         if (own := lines_of(path)) != rows[: len(own)]:
-            raise Failure(f"{path} is not how {last} begins")
+            other = next((pair for pair in zip(own, rows, strict=False) if pair[0] != pair[1]), (len(own), len(rows)))
+            raise Failure(f"{path} is not how {last} begins: {other}")
     return rows
 
 

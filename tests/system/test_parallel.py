@@ -44,7 +44,11 @@ layers:
     - {_target_: torch.nn.BatchNorm2d, num_features: 4}
     - {_target_: torch.nn.ReLU}
     - {_target_: torch.nn.Dropout, p: 0.2}
-  out: {type: softmax}
+    - {_target_: torch.nn.Flatten}
+    - {_target_: torch.nn.Linear, in_features: 256, out_features: 10}
+loss: {_target_: torch.nn.CrossEntropyLoss, label_smoothing: 0.1}
+scores:
+  f1: {_target_: torchmetrics.F1Score, task: multiclass, num_classes: 10, average: macro}
 optimizer: {_target_: torch.optim.AdamW, lr: 0.3}
 rollback: {fail_iterations: 1}
 """,

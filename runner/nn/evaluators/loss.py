@@ -61,6 +61,7 @@ class LossEvaluator(ClassEvaluator):
         ConfigError: it cannot be made; at `initialize()`, it does not fit the outputs.
     """
 
+    by_shard: ClassVar = True
     wants: ClassVar = "targets_"
 
     further_: Linked[Sequence[Tensor]] = ()
@@ -192,7 +193,9 @@ class LossEvaluator(ClassEvaluator):
             except Exception as error:
                 raise RunError(f"loss: {self._name} fails on a minibatch of {len(output)}: {places.told(error)}") from error
             if training:
-                value.backward()
+                # The loss of a minibatch in shards is the mean of theirs, weighed by their samples.
+                share = len(output) / self.minibatch.samples
+                (value if share == 1 else value * share).backward()
                 self.err_output_ = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).view(output.shape)
         value = value.detach().double().reshape(())
         # Without classes, all samples are counted in one cell.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from runner.graph import Workflow
 from runner.nn.core.network_unit import NetworkUnit
+from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.layers.base import Forward
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.training.held import Frozen, Held
@@ -46,15 +47,17 @@ class Exchange(NetworkUnit):
 
     Attributes:
         gradients: the units whose gradients are summed.
-        forwards: the layers.
+        forwards: the layers, and a loss that is a module.
     """
 
     view_group = "trainer"
 
     gradients: list[WeightedGradient]
-    forwards: list[Forward]
+    forwards: list[Forward | LossEvaluator]
 
-    def __init__(self, workflow: Workflow, gradients: Sequence[WeightedGradient], forwards: Sequence[Forward]) -> None:
+    def __init__(
+        self, workflow: Workflow, gradients: Sequence[WeightedGradient], forwards: Sequence[Forward | LossEvaluator]
+    ) -> None:
         super().__init__(workflow, "exchange")
         self.gradients = list(gradients)
         self.forwards = list(forwards)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -50,3 +52,21 @@ class Findings:
         cells = cells[cells != NO_CELL].long()
         totals, watched = (pairwise(list(column.clone())) for column in rows[:, :2].t())
         return Found(totals, watched, cells if len(cells) else None), gathered[:, 0, :2].long().tolist()
+
+
+def outputs_of_all(processes: Processes, mine: Sequence[Tensor | None], samples: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Returns the outputs for a whole minibatch, of shape (samples, width), on the CPU.
+
+    Args:
+        processes: those that share it.
+        mine: the outputs of this process's shards, in their order; None for a shard without samples.
+        samples: how many the minibatch has.
+        width, dtype: how many numbers an output has, and their type.
+    """
+    parts = [rows_of(shard, samples, len(mine) * processes.size) for shard in range(len(mine) * processes.size)]
+    rows = torch.zeros((len(mine), parts[0].stop, width), dtype=dtype)
+    for row, value in zip(rows, mine, strict=True):
+        if value is not None:
+            row[: len(value)] = value.reshape(len(value), width)
+    gathered = processes.gather(rows).flatten(0, 1)
+    return torch.cat([row[: part.stop - part.start] for row, part in zip(gathered, parts, strict=True)])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from runner.checks import known
 from runner.config.sharing import check_shards
@@ -13,12 +15,13 @@ from runner.errors import ConfigError
 from runner.graph import Bool, Linked, Workflow
 from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.evaluators.evaluator import Evaluator, Found
+from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.layers.base import Forward, Gradient
 from runner.nn.layers.module import Module
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.sharding.exchange import Exchange
-from runner.nn.sharding.findings import Findings
+from runner.nn.sharding.findings import Findings, outputs_of_all
 from runner.nn.sharding.rows import rows_of
 from runner.parallel.processes import ALONE, Processes
 
@@ -40,7 +43,11 @@ class Shards(NetworkUnit):
 
     Attributes:
         count: how many shards a minibatch has, a power of two.
+        shows_outputs: whether another unit wants to see the outputs for the whole minibatch.
         processes_: those that share the work.
+
+    Attributes for others:
+        output_: the outputs for the whole minibatch, if they are shown; the loader serves the whole of it then.
 
     Raises:
         ConfigError: at `initialize()`, the number of processes does not divide the shards, or a unit cannot be run by shard.
@@ -49,6 +56,8 @@ class Shards(NetworkUnit):
     minibatch: Linked[Minibatch]
     evaluating: Linked[Bool]
     count: int
+    shows_outputs: bool = False
+    output_: Tensor
     loader: FullBatchLoader
     forwards: list[Forward]
     evaluator: Evaluator
@@ -86,7 +95,7 @@ class Shards(NetworkUnit):
         share = self.count // self.processes_.size
         self.mine_ = range(self.processes_.rank * share, (self.processes_.rank + 1) * share)
         self.loader.serves_shards_ = True
-        self.seeds_ = any(isinstance(unit, Module) for unit in self.forwards)
+        self.seeds_ = any(isinstance(unit, Module | LossEvaluator) for unit in (*self.forwards, self.evaluator))
 
     def _check_units(self) -> None:
         """Raises a ConfigError for a unit of the user's own between the layers, which would run once for all shards."""
@@ -109,6 +118,7 @@ class Shards(NetworkUnit):
         if training:
             for unit in self.forwards:
                 unit.draw(step.samples)
+        self.outputs_: list[Tensor | None] = []
         self.exchange.begin_minibatch(min(step.samples, self.count))
         with self._seeded(training) as seed:
             for shard in self.mine_:
@@ -122,6 +132,14 @@ class Shards(NetworkUnit):
         if launcher is not None:
             launcher.agree(wishes)
         self.evaluator.add(found.on(self.device) if training else found.on(self.device)._replace(watched=None))
+        if self.shows_outputs:
+            self._show(step)
+
+    def _show(self, step: Minibatch) -> None:
+        """Puts the outputs of all shards together, and has the whole minibatch served."""
+        width = math.prod(self.forwards[-1].output_shape)
+        self.output_ = outputs_of_all(self.processes_, self.outputs_, step.samples, width, self.dtype).to(self.device)
+        self.loader.serve(step)
 
     def _run_shard(self, step: Minibatch, rows: slice) -> Found | None:
         """Computes one shard, and returns what the evaluator finds; None if it has no samples."""
@@ -129,6 +147,7 @@ class Shards(NetworkUnit):
         if rows.start == rows.stop:
             if training:
                 self.exchange.add_empty_shard()
+            self.outputs_.append(None)
             return None
         found: list[Found] = []
         self.loader.serve(step, rows)
@@ -138,6 +157,7 @@ class Shards(NetworkUnit):
         for unit in self.forwards:
             unit.rows_ = rows
             unit.run()
+        self.outputs_.append(self.forwards[-1].output_ if self.shows_outputs else None)
         self.evaluator.collect_ = found.append
         self.evaluator.run()
         if training:

@@ -56,6 +56,9 @@ def test_it_learns_what_it_learns_without_shards(shards: int) -> None:
         torch.testing.assert_close(mine.weights, other.weights, rtol=1e-4, atol=1e-5)
 
 
+OF_CLASSES = {"task": "multiclass", "num_classes": 3}
+
+
 class Tied(torch.nn.Module):
     """Has one parameter under two names, and counts."""
 
@@ -84,6 +87,20 @@ def test_parameters_with_two_names_learn() -> None:
     torch.testing.assert_close(mine.steps, torch.tensor([21.0, 3 * (6 * 2 + 2 / 2)]))  # the mean change of shards
 
 
+class Drawing(torch.nn.Module):
+    """A loss that learns a point for each class, draws noise, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = torch.nn.Parameter(torch.eye(3))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.calls += self.training
+        noise = torch.rand(3) / 100 if self.training else 0
+        return functional.cross_entropy(-torch.cdist(outputs, self.points + noise), labels)
+
+
 NETWORKS: dict[str, dict[str, Any]] = {
     "momentum and dropout": {},
     "adamw": {
@@ -109,6 +126,17 @@ NETWORKS: dict[str, dict[str, Any]] = {
             "out": {"type": "softmax", "output_sample_shape": 3},
         },
     },
+    "a loss that learns, draws and counts, and scores": {
+        "loss_config": {"_target_": f"{__name__}.Drawing"},
+        "layers": {
+            "flat": {"_target_": "torch.nn.Flatten"},
+            "out": {"_target_": "torch.nn.Linear", "in_features": 6, "out_features": 3},
+        },
+        "optimizer_config": {"_target_": "torch.optim.AdamW", "lr": 0.01},
+        "scores_config": {
+            "f1": {"_target_": "torchmetrics.F1Score", "task": "multiclass", "num_classes": 3, "average": "macro"}
+        },
+    },
     "roll-back": {"rollback_config": {"fail_iterations": 1}, "decision_config": {"max_epochs": 4}},
 }
 
@@ -126,8 +154,27 @@ def test_a_run_goes_on_from_each_snapshot_to_the_same_bits(settings: dict[str, A
     settings = settings | {"decision_config": {"max_epochs": 4}}
     whole = trained(tmp_path, shards=4, **settings)
     for path in tmp_path.glob("*.pickle"):
-        restored = restore(path, trusted=["tests"]).workflow
+        restored = restore(path, trusted=["tests", "torchmetrics"]).workflow
         assert differences(workflow_state(extended(restored, 4)), workflow_state(whole)) == []
+
+
+SUMMED: dict[str, Any] = {
+    "layers": {
+        "flat": {"_target_": "torch.nn.Flatten"},
+        "out": {"_target_": "torch.nn.Linear", "in_features": 6, "out_features": 3},
+    },
+    "loss_config": {"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": 0.1},
+    "optimizer_config": {"_target_": "torch.optim.SGD", "lr": 0.1},
+    "scores_config": {name: {"_target_": f"torchmetrics.{name}", **OF_CLASSES} for name in ("F1Score", "AUROC")},
+}
+
+
+def test_a_loss_of_torch_and_scores_are_with_shards_what_they_are_without() -> None:
+    whole, cut = trained(**SUMMED), trained(**SUMMED, shards=4)
+    torch.testing.assert_close(cut.forwards[1].module.weight, whole.forwards[1].module.weight, rtol=1e-4, atol=1e-5)
+    for mine, other in zip(cut.decision.records.epochs, whole.decision.records.epochs, strict=True):
+        for name in ("loss", "error", "F1Score", "AUROC"):
+            assert mine[name] == pytest.approx(other[name], rel=1e-4)
 
 
 def test_a_snapshot_named_after_an_error_scores_exactly_that(tmp_path: Path) -> None:
