@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli.starting.new_files import COMMANDS
 from tests import forked, temporary
 from tests.buckets import Bucket, close_connections, new_bucket, s3
 from tests.servers import KINDS, Server, Servers, odbc_settings
@@ -64,7 +65,7 @@ def veles_run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
     def run(*arguments: str | Path, code: int | None = 0, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         texts = [str(argument) for argument in arguments]
         options = any(text.startswith("-") for text in texts)
-        named = code == 0 and texts[:1] != ["new"] and any("=" not in text for text in texts)
+        named = code == 0 and texts and texts[0] not in COMMANDS and any("=" not in text for text in texts)
         single = not options and (named or any(text.startswith(SAYS_WHAT) for text in texts))
         plain = [] if pictures or not single else ["plotters", "report"]
         texts += [f"{key}=false" for key in plain if not any(text.startswith(f"{key}=") for text in texts)]
