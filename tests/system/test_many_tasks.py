@@ -17,7 +17,7 @@ from tests.servers import PASSWORD, Servers
 from tests.states import differences, workflow_state
 from tests.system.test_resume import final_snapshot
 
-TASKS = {"file": 10, "sqlite": 4, "mariadb": 3, "postgresql": 3}
+TASKS = {"file": 5, "sqlite": 4, "mariadb": 3, "postgresql": 3}
 EPOCHS = 4
 LIMIT = 120
 
