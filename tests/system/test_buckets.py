@@ -16,6 +16,7 @@ from runner.snapshots.remote.remote_store import RemoteStore
 from runner.snapshots.restoring.restore import restore
 from runner.snapshots.stores import patience
 from runner.snapshots.stores.file import FileStore
+from tests import forked
 from tests.bucket_faults import Stubborn, cut_often, kill_writers
 from tests.buckets import SECRET, Bucket, served_by
 from tests.conftest import Run
@@ -82,19 +83,17 @@ def test_bucket_that_goes_away_gets_its_snapshots_from_the_spool(
         "remote_store.PATIENCE = remote_store.IMPATIENCE = 0.5\n"
         "from runner.cli.run import main; main()"
     )
-    command = [sys.executable, "-c", code, *SMALL, epochs(2), f"snapshotter.directory={bucket.url}", "plotters=false"]
+    (tmp_path / "impatient.py").write_text(code)
+    settings = [f"snapshotter.directory={bucket.url}", "snapshotter.time_interval=0", "plotters=false", "report=false"]
     with proxy(bucket.port, port=port) as relay:
-        with subprocess.Popen(
-            [*command, "snapshotter.time_interval=0"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
-            output = ""
-            for line in process.stdout:
-                output += line
-                if line.startswith("Training"):
-                    relay.close()
-        assert process.returncode == 1, output
-    assert "snapshots wait in outputs/spool/" in output
-    assert "Not delivered yet" in output
+        arguments = ["impatient.py", *SMALL, epochs(2), *settings]
+        with forked.Started(arguments, cwd=tmp_path, command="python") as started:
+            started.wait_for_line("Training")
+            relay.close()
+            done = started.end(60)
+        assert done.returncode == 1, done
+    assert "snapshots wait in outputs/spool/" in done.stdout
+    assert "Not delivered yet" in done.stdout
     waiting = [path for path in tmp_path.glob("outputs/spool/*/[!.]*") if not path.is_symlink()]
     assert waiting
     with proxy(bucket.port, port=port):
@@ -138,7 +137,9 @@ def test_missing_package_is_named(bucket: Bucket) -> None:
     assert "pip install 'veles-runner[remote]'" in done.stderr
 
 
-def test_connections_cut_in_the_middle(bucket: Bucket, rng: random.Random, hasty: None) -> None:
+def test_connections_cut_in_the_middle(bucket: Bucket, rng: random.Random, hasty: None, monkeypatch) -> None:
+    monkeypatch.setattr(remote_store, "PATIENCE", 0.5)
+    monkeypatch.setattr(remote_store, "IMPATIENCE", 0.5)
     assert cut_often(bucket, 6, rng.randrange(2**32))["cuts"] >= 3
 
 

@@ -15,6 +15,7 @@ from runner.errors import (
     StoreAccessError,
     StoreAwayError,
 )
+from runner.snapshots.odbc import odbc_store
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.restoring.restore import header_of
 from tests.conftest import Run
@@ -82,7 +83,8 @@ def test_wrong_password(kind: str, driver: str, servers: Servers, veles_run: Run
 
 
 @pytest.mark.parametrize("driver", SERVED.values())
-def test_server_that_is_not_there(driver: str, odbc_folder: Path) -> None:
+def test_server_that_is_not_there(driver: str, odbc_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(odbc_store, "IMPATIENCE", 0.1)
     refused(
         StoreAwayError,
         connection_string(driver, free_port()),
@@ -94,6 +96,7 @@ def test_server_that_is_not_there(driver: str, odbc_folder: Path) -> None:
 def test_exit_code_for_a_server_that_is_not_there(veles_run: Run, odbc_folder: Path) -> None:
     odbc = connection_string("PostgreSQL", free_port())
     done = veles_run(*BASE, f"snapshotter.odbc={odbc}", code=1)
+    assert PASSWORD not in done.stdout + done.stderr
     assert done.stderr.splitlines()[-1].endswith("; check host and port, and whether the server is running")
     assert "trying again in" in done.stdout
 

@@ -11,10 +11,11 @@ from runner import passwords
 from runner.snapshots import codecs
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from tests.conftest import Run
-from tests.servers import PASSWORD, Server, Servers, connection_string, free_port
+from tests.servers import PASSWORD, Server, Servers
 from tests.system.test_resume import final_snapshot
 
-BASE = ("conf=mnist_small", "seed=1", "decision.max_epochs=1")
+SMALL = ("loader.train_size=600", "loader.validation_size=200")
+BASE = ("conf=mnist_small", *SMALL, "seed=1", "decision.max_epochs=1")
 CANARIES = [PASSWORD.encode(), base64.b64encode(PASSWORD.encode())[:-2]]
 
 
@@ -76,7 +77,7 @@ def test_in_the_environment_and_in_a_conf_file(server: Server, veles_run: Run, t
     (tmp_path / "conf" / "mine.yaml").write_text(f"{package.read_text()}\nsnapshotter:\n  odbc: {server.odbc}\n")
     outputs = []
     for arguments in (["conf=mine"], ["-m", "conf=mine", "loader.minibatch_size=60,100"]):
-        done = veles_run(*arguments, "seed=1", "decision.max_epochs=1")
+        done = veles_run(*arguments, *SMALL, "seed=1", "decision.max_epochs=1")
         outputs += [done.stdout, done.stderr]
     (tmp_path / "conf" / "mine.yaml").unlink()
     assert traces(tmp_path, *outputs) == []
@@ -99,9 +100,9 @@ def test_in_a_sweep_with_folders_named_after_overrides(server: Server, veles_run
 
 
 @pytest.mark.parametrize("full_error", ["0", "1"])
-def test_when_things_go_wrong(full_error: str, veles_run: Run, tmp_path: Path, odbc_folder: Path, monkeypatch) -> None:
+def test_when_things_go_wrong(full_error: str, veles_run: Run, tmp_path: Path, servers: Servers, monkeypatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", full_error)
-    odbc = connection_string("MySQL", free_port())
+    odbc = servers.running("mariadb").odbc.replace("DATABASE=veles", "DATABASE=nothing")
     lines = [
         [*BASE, f"snapshotter.odbc={odbc}"],
         [*BASE, f"snapshoter.odbc={odbc}"],
