@@ -127,7 +127,7 @@ def test_file_made_again_by_another_tool_is_read(codec: str, tmp_path: Path) -> 
 @each_codec
 def test_members_are_cut_where_they_begin(codec: str, rng: random.Random) -> None:
     row = CODECS[codec]
-    chunks = [rng.randbytes(CHUNK) for _ in range(3)] + [rng.randbytes(100)]
+    chunks = [rng.randbytes(CHUNK) for _ in range(2)] + [rng.randbytes(100)]
     encoded = b"".join(bytes(row.encode(chunk, row.default_level)) for chunk in chunks)
     size = rng.randrange(1, 1 << 20)
     blocks = [encoded[at : at + size] for at in range(0, len(encoded), size)]
@@ -135,14 +135,14 @@ def test_members_are_cut_where_they_begin(codec: str, rng: random.Random) -> Non
     assert b"".join(members) == encoded
     assert b"".join(b"".join(codecs.decode(row, [member])) for member in members) == b"".join(chunks)
     if row.prefix:
-        assert len(members) >= 3
+        assert len(members) >= 2
 
 
 @each_codec
 def test_state_that_holds_data_of_the_same_codec(codec: str, tmp_path: Path, rng: random.Random) -> None:
     """What looks like the beginning of a member, within a member, does not end it."""
     row = CODECS[codec]
-    inner = [bytes(row.encode(rng.randbytes(size), row.default_level)) for size in (CHUNK, CHUNK, 1000)]
+    inner = [bytes(row.encode(rng.randbytes(size), row.default_level)) for size in (CHUNK, 1000, 1000)]
     start = inner[0][: row.prefix]
     blob = (
         rng.randbytes(100_000) + inner[0] + rng.randbytes(100) + inner[1] * 2 + start * 1000 + inner[2] + rng.randbytes(CHUNK)

@@ -20,6 +20,8 @@ from tests.faults.failing import ActingFiles, crashing, failing, failing_from, r
 from tests.workflows import stored
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EINTR, errno.EACCES)
+CASES = [*((code, 1) for code in ERRORS), (errno.ENOSPC, 0), (errno.EACCES, 0)]
+"""Errors, and how many snapshots are there before."""
 POLICY = Policy(trusted=["tests"])
 
 
@@ -75,8 +77,7 @@ def test_the_order_of_a_save(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("before", [0, 1])
-@pytest.mark.parametrize("code", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize(("code", "before"), CASES)
 def test_every_call_fails_in_turn(code: int, before: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     outcomes = set()
     for at, name in enumerate(calls_of_a_save(tmp_path / "counted", before)):
