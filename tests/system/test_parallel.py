@@ -77,7 +77,7 @@ def measured(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_bits_do_not_depend_on_the_number_of_processes(network: str, conf: Callable[[str], Path]) -> None:
     folder, states, rows = conf(network), {}, {}
-    sizes = (1, 2, 4) if network == "dense" else (1, 4)
+    sizes = (1, 2, 4) if network == "dense" else (1, 2)
     for size in sizes:
         output = run_together([*BASE, "decision.max_epochs=3", f"hydra.run.dir=w{size}"], size=size, cwd=folder)
         states[size] = state_of(folder / final_snapshot(output))
@@ -93,11 +93,11 @@ def test_the_bits_do_not_depend_on_the_number_of_processes(network: str, conf: C
 
 def test_a_run_goes_on_with_another_number_of_processes(conf: Callable[[str], Path]) -> None:
     folder = conf("dense")
-    begun = final_snapshot(run_together([*BASE, "decision.max_epochs=1"], size=2, cwd=folder))
-    ends = {size: run_together([*BASE, f"snapshot={begun}", "decision.max_epochs=3"], size=size, cwd=folder) for size in (4, 1)}
-    whole = state_of(folder / final_snapshot(run_together([*BASE, "decision.max_epochs=3"], size=1, cwd=folder)))
-    for output in ends.values():
-        assert differences(state_of(folder / final_snapshot(output)), whole) == []
+    begun = final_snapshot(run_together([*BASE, "decision.max_epochs=1"], size=1, cwd=folder))
+    more = run_together([*BASE, f"snapshot={begun}", "decision.max_epochs=2"], size=2, cwd=folder)
+    end = run_together([*BASE, f"snapshot={final_snapshot(more)}", "decision.max_epochs=3"], size=1, cwd=folder)
+    whole = run_together([*BASE, "decision.max_epochs=3"], size=1, cwd=folder)
+    assert differences(*(state_of(folder / final_snapshot(output)) for output in (end, whole))) == []
 
 
 def wait_for(seen: Callable[[], bool]) -> None:
@@ -114,11 +114,11 @@ def has_snapshot(folder: Path) -> Callable[[], bool]:
 def test_a_signal_to_one_process_stops_all_at_the_same_minibatch(conf: Callable[[str], Path]) -> None:
     folder = conf("dense")
     arguments = [*LONG, "snapshotter.keep_last=1"]
-    with Together(arguments, size=4, cwd=folder) as together:
+    with Together(arguments, size=2, cwd=folder) as together:
         wait_for(has_snapshot(folder))
-        os.kill(together.processes[3].process.pid, signal.SIGTERM)
+        os.kill(together.processes[1].process.pid, signal.SIGTERM)
         ended = together.end()
-    assert [one.returncode for one in ended] == [75] * 4
+    assert [one.returncode for one in ended] == [75] * 2
     stopped = folder / final_snapshot(ended[0].stdout)
     on, epochs = {}, header_of(stopped).epoch + 1
     for size in (2, 1):
