@@ -112,7 +112,6 @@ CASES = {
     # names
     (): "known: ",
     ("mnist_smal",): "did you mean 'mnist_small'",
-    ("conf=mnist_smal",): "did you mean 'mnist_small'",
     ("no/such.yaml",): "there is no file 'no/such.yaml'",
     ("mnist", "wine"): "conf is given 2 times (conf=mnist, conf=wine): give one",
     ("conf", "mnist"): "conf needs a value: conf=VALUE",

@@ -58,7 +58,6 @@ def test_what_is_the_same_run_to_auto(folder: Path, finished: tuple[Path, str], 
     ("changed", "differs"),
     {
         "layers.fc1.learning_rate=0.2": r"layers\.fc1\.learning_rate \(0\.05, here 0\.2\)",
-        "loader.minibatch_size=10": r"loader\.minibatch_size \(20, here 10\)",
         "seed=2": r"seed \(\d+, here 2\)",
     }.items(),
 )

@@ -11,6 +11,7 @@ SLOW = (
     "it_is_said",
     "taken_without_a_word",
     "runs_sign_and_check",
+    "not_signed_is_refused_or_trusted",
     "no_say_in_trust",
     "each_mode",
     "has_teeth",
