@@ -106,6 +106,9 @@ def run(command: str, block: Block, folder: Path) -> None:
     else:
         done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"{block}: {command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    if words[:2] == ["veles-run", "new"]:
+        with (folder / "conf" / f"{words[2]}.yaml").open("a") as conf:
+            conf.write(PLAIN)
 
 
 def is_composed(words: list[str], block: Block) -> bool:

@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -549,15 +548,8 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     made = Made("file", None, tmp_path)
     made.add(header(1, "a", "a1"))
     for arguments in ("ls", "ls --json", "tree", "best", "show latest", "verify"):
-        with open("/dev/full", "w") as full:
-            done = subprocess.run(
-                [sys.executable, "-m", "runner.cli.shelf.app", *arguments.split()],
-                cwd=tmp_path,
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-            )
+        with forked.Started(arguments.split(), cwd=tmp_path, command="veles-snapshots", stdout="/dev/full") as started:
+            done = started.end(60)
         assert (done.returncode, done.stderr) == (1, "veles-snapshots: the output cannot be written: No space left on device\n")
 
 
@@ -668,7 +660,6 @@ def test_output_of_any_encoding(tmp_path: Path) -> None:
     made = Made("file", None, tmp_path)
     made.add(first := header(1, "a", "a1", workflow="поиск"))
     made.add(header(2, "a", "a2", first, workflow="поиск"))
-    command = [sys.executable, "-m", "runner.cli.shelf.app"]
-    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([*command, "tree"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = forked.run(["tree"], cwd=tmp_path, environment=environment, timeout=60, command="veles-snapshots")
     assert "\\u043f" in done.stdout
