@@ -19,7 +19,7 @@ from tests.proxy import proxy
 from tests.servers import SERVERS, Server, Servers, execute, query
 from tests.system.test_resume import epoch_lines, final_snapshot
 
-BASE = ("conf=mnist_small", "seed=7")
+BASE = ("conf=mnist_small", "seed=7", "loader.train_size=600", "loader.validation_size=200")
 
 
 @pytest.fixture(params=SERVERS)

@@ -56,7 +56,7 @@ def ways(odbc: str, location: str) -> list[list[str]]:
     ]
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_every_way_of_resuming_continues_identically(named: Server, veles_run: Run, tmp_path: Path, uninterrupted) -> None:
     state, lines = uninterrupted
     output = veles_run(*BASE, "decision.max_epochs=1", f"snapshotter.odbc={named.odbc}").stdout

@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_residual_network_is_stopped_continued_exported_and_fine_tuned(
     folder: Path, veles_run: Run, rng: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = ["conf=resnet", "seed=5", "decision.max_epochs=4"]
+    short = ["conf=resnet", "seed=5", "decision.max_epochs=3"]
     whole = veles_run(*short, f"hydra.run.dir={folder / 'whole'}").stdout
     assert float(BEST.search(whole)[1]) > 0.9
     code, output = run_until_signal(folder, short, signal.SIGTERM, rng)
@@ -34,7 +34,7 @@ def test_a_residual_network_is_stopped_continued_exported_and_fine_tuned(
     modules = ("resnet", "torchmetrics")
     ends = [state_of(folder, final_snapshot(text), monkeypatch, *modules) for text in (whole, output)]
     assert differences(*ends) == []
-    tuned = veles_run("conf=parity", f"init_from={final_snapshot(output)}", "seed=1").stdout
+    tuned = veles_run("conf=parity", f"init_from={final_snapshot(output)}", "seed=1", "decision.max_epochs=3").stdout
     assert "26 of 28 tensors" in tuned
     assert float(BEST.search(tuned)[1]) < 15
     scored = veles_run("conf=parity", "snapshot=latest", "mode=evaluate").stdout

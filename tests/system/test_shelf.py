@@ -36,6 +36,8 @@ from tests.workflows import stored
 
 GZ = codecs.find("gz")
 Shelf = Callable[..., subprocess.CompletedProcess[str]]
+IN_ONE = ["file", "postgresql"]
+"""Where what only reads is tried: that all databases read alike, the contract of the stores says."""
 
 
 @pytest.fixture
@@ -124,6 +126,7 @@ def listed(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [row["uuid"] for row in json.loads(done.stdout)]
 
 
+@pytest.mark.parametrize("made", IN_ONE, indirect=True)
 def test_looking(made: Made, shelf: Shelf) -> None:
     first, second, resumed, branch, other = made.headers
     newest_first = [one.uuid for one in reversed(made.headers)]
@@ -397,6 +400,7 @@ def plain(blocks: Iterator[bytes]) -> bytes:
     return b"".join(codecs.decode(codecs.detect(data), [data]))
 
 
+@pytest.mark.parametrize("made", IN_ONE, indirect=True)
 def test_copies_are_the_same_byte_for_byte(made: Made, shelf: Shelf, servers: Servers) -> None:
     first, second, resumed, branch, other = made.headers
     shelf("tag", resumed.uuid[:8], "good", *made.looked_in)
