@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from runner.errors import SnapshotDamagedError
 from runner.snapshots.codecs.budget import Budget
@@ -69,30 +70,32 @@ def unpadded(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
         zeros += len(block) - len(content)
 
 
-def members(codec: Codec, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cuts an encoded stream where members begin, so that they can be decoded in parallel.
+def members(codec: Codec, blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Cuts an encoded stream where members begin, so that they can be decoded in parallel; each piece comes as its blocks.
 
     Every member begins with the same few bytes as the first. These bytes may also occur within a member, if the state holds
     data of the same codec; such a member continues in the next piece. A single member, made by another tool, is not cut.
     """
-    if not codec.prefix:
-        yield from blocks
-        return
     blocks = iter(blocks)
-    pending = bytearray()
-    while len(pending) < codec.prefix and (block := next(blocks, b"")):
-        pending += block
-    prefix = bytes(pending[: codec.prefix])
-    searched = len(prefix)
-    while True:
+    start = next(blocks, b"")
+    while len(start) < codec.prefix and (block := next(blocks, b"")):
+        start += block
+    if not codec.prefix or len(start) < codec.prefix:
+        yield from ([block] for block in chain([start], blocks))
+        return
+    prefix, around = start[: codec.prefix], codec.prefix - 1
+    piece, end = [prefix], b""  # the end of what the piece has, apart from the prefix: the next may begin in it
+    for block in chain([start[codec.prefix :]], blocks):
         begin = 0
-        while (found := pending.find(prefix, searched)) >= 0:
-            yield bytes(memoryview(pending)[begin:found])
-            begin, searched = found, found + len(prefix)
-        del pending[:begin]
-        searched = max(len(prefix), len(pending) - len(prefix))
-        block = next(blocks, b"")
-        if not block:
-            yield bytes(pending)
-            return
-        pending += block
+        if (found := (end + block[:around]).find(prefix)) >= 0:
+            whole = b"".join(piece)
+            begin = found + codec.prefix - len(end)
+            yield [whole[: len(whole) + found - len(end)]]
+            piece, end = [prefix], b""
+        while (found := block.find(prefix, begin)) >= 0:
+            yield [*piece, block[begin:found]]
+            piece, end, begin = [prefix], b"", found + codec.prefix
+        rest = block[begin:] if begin else block
+        piece.append(rest)
+        end = (end + rest[-around:])[-around:]
+    yield piece

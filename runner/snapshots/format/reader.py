@@ -10,6 +10,7 @@ from itertools import chain
 
 from runner import cores
 from runner.errors import SnapshotDamagedError
+from runner.memory import keep_freed
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Codec
 from runner.snapshots.codecs.budget import Budget
@@ -152,8 +153,9 @@ def _decoded_ahead(codec: Codec, blocks: Iterator[bytes], budget: Budget) -> Ite
     if not second or not codec.prefix:
         yield from codecs.decode(codec, blocks, budget)
         return
+    keep_freed()  # what is decoded is copied into its place piece by piece
     workers = cores.usable()
-    ahead: deque[tuple[bytes, Future[list[bytes]]]] = deque()
+    ahead: deque[tuple[list[bytes], Future[list[bytes]]]] = deque()
     with ThreadPoolExecutor(1, "restore-read") as reading, ThreadPoolExecutor(workers, "restore-codec") as decoding:
         pieces = _read_ahead(codecs.members(codec, blocks), reading)
         while True:
@@ -164,21 +166,22 @@ def _decoded_ahead(codec: Codec, blocks: Iterator[bytes], budget: Budget) -> Ite
             try:
                 plain = ahead[0][1].result()
             except codecs.IncompleteMemberError:
-                yield from codecs.decode(codec, chain([piece for piece, _ in ahead], pieces), Budget(budget.max_bytes))
+                rest = chain.from_iterable(chain([piece for piece, _ in ahead], pieces))
+                yield from codecs.decode(codec, rest, Budget(budget.max_bytes))
                 return
             ahead.popleft()
             yield from plain
 
 
-def _read_ahead(members: Iterator[bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:
+def _read_ahead(members: Iterator[list[bytes]], executor: ThreadPoolExecutor) -> Iterator[list[bytes]]:
     following = executor.submit(next, members, None)
     while (member := following.result()) is not None:
         following = executor.submit(next, members, None)
         yield member
 
 
-def _decoded_member(codec: Codec, member: bytes, budget: Budget) -> list[bytes]:
-    return list(codecs.decode(codec, [member], budget))
+def _decoded_member(codec: Codec, member: list[bytes], budget: Budget) -> list[bytes]:
+    return list(codecs.decode(codec, member, budget))
 
 
 def _detected(blocks: Iterable[bytes]) -> tuple[Codec, Iterator[bytes]]:
