@@ -200,7 +200,7 @@ class NetworkUnits(Workflow):
         else:
             of_class = {key: value for key, value in loss.items() if key != OUTPUT}
             evaluator = LossEvaluator(self, seed=self.seed, settings=of_class, targets=loss_function == "mse")
-            if OUTPUT in loss:
+            if loss.get(OUTPUT) is not None:
                 last.choose(loss[OUTPUT])
                 evaluator.link_attrs(last, "further_")
             evaluator.link_attrs(

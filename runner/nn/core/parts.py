@@ -147,4 +147,7 @@ def _hint(result: object) -> str:
     )
     if not names:
         return ": forward() must end with one, such as return x"
-    return f": loss.output={names[0]} has the loss take that part, loss.output=[{', '.join(map(str, names))}] all of them"
+    return (
+        f": of the last layer, loss.output={names[0]} has the loss take that part, and"
+        f" loss.output=[{', '.join(map(str, names))}] all of them"
+    )

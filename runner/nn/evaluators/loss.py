@@ -135,8 +135,9 @@ class LossEvaluator(ClassEvaluator):
         fitting = [form for form, fault in tried.items() if fault is None]
         if not fitting:
             what = "labels" if self._of_labels else f"targets of shape {loader.target_shape}"
+            further = f", {len(self.further_)} further ones" if self.further_ else ""
             raise ConfigError(
-                f"loss: {self._name} does not take outputs of shape {tuple(self.output_shape)} and {what}:"
+                f"loss: {self._name} does not take outputs of shape {tuple(self.output_shape)}{further} and {what}:"
                 f" {next(iter(tried.values()))}"
             )
         return fitting[0]

@@ -56,6 +56,13 @@ class OwnStep(Module):
     label_count: Linked[int]
     numbers_: dict[str, Tensor]
 
+    def chosen(self, result: Any) -> list[Tensor]:
+        if not isinstance(result, Tensor):
+            raise TypeError(
+                f"returns a {type(result).__name__}: forward() is what predictions are made with, and ends with a tensor"
+            )
+        return super().chosen(result)
+
     def run(self) -> None:
         training = not self.evaluating
         if self.module.training != training:

@@ -277,9 +277,23 @@ def outputs(names: Any) -> dict[str, Any]:
     return {"loss_config": CROSS_ENTROPY | {"output": names}}
 
 
+class Returning(Twins):
+    def forward(self, samples: Any) -> Any:
+        return {"values": super().forward(samples)}
+
+    def training_step(self, samples: Any, wanted: Any) -> Tensor:
+        return self.forward(samples)["values"].square().mean()
+
+
+ALONE = {"loss_config": None, "optimizer_config": None}
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"returns": "dict"}, {}, r"layers.model \(Net\) returns a dict of auxiliary, logits, third, words.*loss.output=auxiliary"),
     ({"returns": "tuple"}, {}, r"returns a tuple of 2 .*loss.output=0 "),
+    (
+        {},
+        ALONE | {"layers": {"model": {"_target_": f"{__name__}.Returning"}}},
+        r"\(Returning\) returns a dict: forward\(\) is what",
+    ),
     ({"returns": "dict"}, outputs("logit"), "loss.output='logit'.*auxiliary, logits"),
     ({"returns": "tuple"}, outputs(2), "loss.output=2"),
     ({"returns": "tuple"}, outputs(1), "returns a tuple as 1"),
@@ -288,7 +302,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"returns": "dict"}, outputs([]), r"loss.output=\[\]"),
     ({"returns": "dict"}, outputs(True), "loss.output=True"),
     ({"returns": "dict"}, outputs("words"), "returns values of torch.int64"),
-    ({"returns": "dict"}, outputs(["logits", "third"]), "loss: CrossEntropyLoss does not take outputs"),
+    ({"returns": "dict"}, outputs(["logits", "third"]), "loss: CrossEntropyLoss .*, 1 further ones"),
     ({}, outputs("a") | {"layers": {"fc": {"type": "all2all", "output_sample_shape": 2}}}, "loss.output='a'.*layers.fc"),
     ({}, {"layers": {"out": {"type": "all2all", "output_sample_shape": 2}}}, "loader.train has samples of several parts"),
     ({}, loading(words=torch.tensor([1 << 24, 1 << 30])), "part words has the whole number 1073741824.*precision=float64"),
