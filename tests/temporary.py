@@ -12,8 +12,8 @@ from pathlib import Path
 
 PREFIX = "veles-tests-"
 MEMORY = Path("/dev/shm")
-ROOM = 4 << 30
-"""Bytes that must be free in memory; all databases of a session take a quarter of it."""
+ROOM = 2 << 30
+"""Bytes that must be free in memory for the servers of one process; PostgreSQL's log alone may take half of it."""
 SERVERS = "VELES_TESTS_SERVERS"
 """The variable of the environment that names the folder of the servers."""
 
@@ -23,7 +23,7 @@ def begin() -> None:
     outside = Path(tempfile.gettempdir())
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(outside))
     os.environ["TMPDIR"] = tempfile.tempdir = str(_folder_in(outside))
-    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM * (os.cpu_count() or 1)
     os.environ[SERVERS] = str(_folder_in(MEMORY)) if has_room else tempfile.tempdir
 
 
