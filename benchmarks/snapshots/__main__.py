@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import print_table
+from benchmarks.snapshots.during import during
 from benchmarks.snapshots.effect import effect
 from benchmarks.snapshots.memory import memory
 from benchmarks.snapshots.pauses import first_pauses, pauses
@@ -39,6 +40,7 @@ def main() -> None:
         summary(megabytes, written, restoring(megabytes, options.rounds), options.picture if megabytes == 105 else None)
     memory(max(options.sizes))
     effect(options.rounds)
+    during(500, 1)
 
 
 def summary(megabytes: int, written: dict[str, dict[str, float]], restored: dict[str, float], picture: Path | None) -> None:
