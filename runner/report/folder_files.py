@@ -65,12 +65,13 @@ def typed_overrides(folder: Path) -> list[str]:
 
 
 def conf_of(folder: Path) -> str | None:
-    """Returns the name of the conf file."""
+    """Returns the name of the conf file; None if there was none."""
     found = read_yaml(folder / ".hydra" / "hydra.yaml")
     try:
-        return str(found["hydra"]["runtime"]["choices"]["conf"])
+        conf = found["hydra"]["runtime"]["choices"]["conf"]
     except (TypeError, KeyError):
         return None
+    return None if conf is None else str(conf)
 
 
 def snapshots(store: Store, runs: Collection[str] | None = None) -> list[Entry]:
