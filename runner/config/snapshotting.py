@@ -68,8 +68,8 @@ class RestoreConfig:
     trust: Trust = Trust.restricted
     """How it is loaded: `restricted`, `signed` or `full`."""
     trusted: list[str] = field(default_factory=list)
-    """Modules and packages of your own whose classes it may hold, and full names of functions that it may have called, such as a
-    scheduler's `lr_lambda`; for `restricted`."""
+    """Modules and packages of your own whose classes it may hold, and full names of functions that it may have called, such as
+    the `lr_lambda` of a scheduler; for `restricted`."""
     key: str | None = None
     """Key that checks its signature, for `signed`: the secret, or the public Ed25519 key; the path of a file, or `env:NAME`."""
     renamed: dict[str, str] = field(default_factory=dict)

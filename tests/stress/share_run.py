@@ -48,7 +48,7 @@ def interrupted(
 ) -> tuple[str, list[Path]]:
     """Runs in several processes and interrupts one of them; returns how, and where they have written."""
     outputs = [folder / f"output-{rank}" for rank in range(size)]
-    how = WHOLE if longest is None else rng.choice([kind for kind in kinds if (kind, size) != (STOPPED, 1)])
+    how = WHOLE if longest is None else rng.choice(kinds)
     rank = 0 if how == FULL else rng.randrange(size)
     limit = (rng.randrange(20_000, 300_000), resource.RLIM_INFINITY) if how == FULL else UNLIMITED
     alive = dict(enumerate(started(folder, [*arguments, f"parallel.timeout={TIMEOUT}"], outputs, limit)))
