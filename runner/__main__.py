@@ -36,7 +36,9 @@ def main() -> None:
     gc.disable()  # what is imported stays; to look for garbage among it takes a seventh of the start
     with signals.caught(Starting()):
         try:
-            from runner.cli.starting.starters import main
+            with leaving.of_every_run():
+                from runner.cli import run  # noqa: F401
+                from runner.cli.starting.starters import main
 
             main()
             leaving.end_with(0)

@@ -10,36 +10,42 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import ClassVar
 
 
 class _End:
     """What is known of the end.
 
     Attributes:
-        imported: the packages that every run imports; None before one has begun.
+        imported: the packages that every run imports.
         exit_code: that of the process; None if it ends as usual.
     """
 
-    imported: frozenset[str] | None = None
+    imported: ClassVar[set[str]] = set()
     exit_code: int | None = None
 
 
 def prepare() -> None:
     """Has the process end at once after all that will be registered with `atexit`. It is called before anything else is."""
+    _End.imported |= _packages()
     if atexit._ncallbacks() == 0:
         atexit.register(_leave)
 
 
-def note_imports() -> None:
-    """Notes that from now on, nothing is imported but what this run in particular needs."""
-    _End.imported = frozenset(_packages())
+@contextmanager
+def of_every_run() -> Iterator[None]:
+    """Notes that what is imported in the block is what every run imports, whatever its configuration names."""
+    before = _packages()
+    yield
+    _End.imported |= _packages() - before
 
 
 def end_with(exit_code: object) -> None:
     """Notes the code of `sys.exit` with which the process is about to end, if it is to end at once."""
     code = 0 if exit_code is None else exit_code
-    if isinstance(code, int) and _End.imported is not None and _packages() <= _End.imported:
+    if isinstance(code, int) and _packages() <= _End.imported:
         _End.exit_code = code
 
 

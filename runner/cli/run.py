@@ -89,14 +89,14 @@ def _will_draw(config: DictConfig) -> bool:
 
 
 def _job(config: DictConfig) -> float | None:
-    from runner.cli import job, sweeps
-    from runner.cli.outcome import failure
+    with leaving.of_every_run():
+        from runner.cli import job, sweeps
+        from runner.cli.outcome import failure
 
     gc.freeze()
     gc.enable()  # which `runner.__main__` has turned off
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return sweeps.job_of_a_sweep(lambda: job.run(config))
-    leaving.note_imports()
     try:
         outcome = job.run(config)
         parallel.here().part()
@@ -145,9 +145,12 @@ def _has_password(argument: str) -> bool:
 def _run() -> None:
     sys.argv[1:] = _without_flags_of_output(sys.argv[1:])
     try:
-        hydra_app.register()
+        with leaving.of_every_run():
+            hydra_app.register()
         sys.argv[1:] = _arguments(sys.argv[1:])
         run_folder.name_runs(sys.argv[1:])
+        with leaving.of_every_run():
+            from runner.cli import console  # noqa: F401  # as Hydra does when a run begins to log
         try:
             app()
         except (RunnerError, HydraException, *MISFITS, OSError, ValueError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import atexit, sys, threading, time
+import atexit, sys, threading
 from runner.cli import leaving
 
 class Kept:
@@ -15,7 +15,7 @@ class Kept:
         print("deleted")
 
 def count():
-    time.sleep(0.1)
+    threading.main_thread().join()
     print("thread ended")
 
 leaving.prepare()
@@ -24,8 +24,9 @@ threading.Thread(target=count).start()
 kept = Kept()  # only the end of the interpreter deletes it
 lines = open("lines.txt", "w")
 lines.write("all of it")
-leaving.note_imports()
 sys.path.append(".")
+with leaving.of_every_run():
+    import numpy
 {imports}
 sys.stdout.write("not flushed")
 leaving.end_with({code})
@@ -43,7 +44,7 @@ def ended(folder: Path, imports: str, code: object) -> tuple[int, str, str, str]
 
 @pytest.mark.parametrize("code", [0, None, 3])
 def test_threads_and_exits_and_output_come_first(code: int | None, tmp_path: Path) -> None:
-    at_once = ended(tmp_path, "import json", code)
+    at_once = ended(tmp_path, "import json, numpy.linalg", code)
     assert at_once == (code or 0, "not flushedthread ended\ncalled\n", "", "")
 
 
