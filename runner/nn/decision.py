@@ -256,7 +256,7 @@ class Decision(Unit):
         return () if self.workflow is None else self.workflow.units
 
     def finish(self) -> None:
-        self.pending_.finish(self._units())
+        self.pending_.end(self._units())
 
     def _close_epoch(self) -> None:
         self.history.append(self.errors)

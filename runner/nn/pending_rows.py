@@ -42,9 +42,17 @@ class PendingRows:
         for add, row in waiting:
             add(**row | {"gradient_norm": norm})
 
+    def end(self, units: Iterable[Unit]) -> None:
+        """Does so at the end of a run, unless it has ended before the gradients, as when another process is lost."""
+        if self._squares or not _gradients(units):
+            self.finish(units)
+
 
 def _collect(units: Iterable[Unit], squares: list[Tensor] | None) -> None:
     """Has the gradient units put the squared norms of their gradients into a list, or no longer."""
-    for unit in units:
-        if isinstance(unit, WeightedGradient):
-            unit.squares_ = squares
+    for unit in _gradients(units):
+        unit.squares_ = squares
+
+
+def _gradients(units: Iterable[Unit]) -> list[WeightedGradient]:
+    return [unit for unit in units if isinstance(unit, WeightedGradient)]

@@ -218,6 +218,30 @@ def test_the_weights_do_not_depend_on_what_is_measured() -> None:
         assert plain[layer].weights.equal(measured[layer].weights)
 
 
+def test_a_minibatch_whose_gradients_were_not_computed_has_no_row_without_their_norm() -> None:
+    rows = []
+    for broken in (False, True):
+        workflow = network()
+        workflow.decision.records.configure(every=1, gradient_norm=True)
+        workflow.initialize()
+        if broken:
+            last, runs = workflow.gradients[0], []
+
+            def lose(run: Callable[[], None] = last.run, runs: list[int] = runs) -> None:
+                runs.append(1)
+                if len(runs) == 4:
+                    raise ConnectionError
+                run()
+
+            last.run = lose
+            with pytest.raises(ConnectionError):
+                workflow.run()
+        else:
+            workflow.run()
+        rows.append([(row["minibatch"], row["loss"], row.get("gradient_norm")) for row in workflow.decision.records.rows()])
+    assert rows[1] == rows[0][:3]
+
+
 def test_any_workflow_has_a_history() -> None:
     workflow = LoggedWorkflow()
     first, second = Recorder(workflow), Recorder(workflow)
