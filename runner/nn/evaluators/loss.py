@@ -99,8 +99,8 @@ class LossEvaluator(ClassEvaluator):
 
     @property
     def learns(self) -> bool:
-        """Whether the loss has parameters of its own."""
-        return any(True for _ in self.loss_module.parameters())
+        """Whether the loss has parameters to train, and not only those of a network that it judges by, which is as it is."""
+        return any(parameter.requires_grad for parameter in self.loss_module.parameters())
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns what training changes in the loss, by name."""

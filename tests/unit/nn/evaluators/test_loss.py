@@ -70,6 +70,14 @@ class Proxies(torch.nn.Module):
         return torch.nn.functional.cross_entropy(-torch.cdist(outputs, self.points) * self.scale, labels)
 
 
+class Judged(Proxies):
+    """The same with points that stay as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requires_grad_(False)
+
+
 class Alone(Proxies):
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return self.scale.square() + len(outputs) * 0
@@ -118,6 +126,7 @@ EVERY = {
     "learning, rolled back": settings(
         LEARNING, layers=LEARNED, optimizer_config=SGD | {"lr": 3.0}, rollback_config={"fail_iterations": 1}
     ),
+    "judged by what stays as it is": settings({"_target_": f"{__name__}.Judged"}),
     "own": settings({"_target_": f"{__name__}.Drawn"}),
     "explicit last layer": {
         "loss_config": {"_target_": "torch.nn.CrossEntropyLoss"},
