@@ -16,7 +16,6 @@ from runner.nn.loading.loader_types import LOADERS
 from runner.nn.loading.samples import Samples
 from runner.nn.training.torch_optim import TorchStep, made, placeholder
 from runner.snapshots.restoring.restore import restore
-from runner.snapshots.restoring.trust import Policy
 from tests.networks import BlobsLoader, extended, network, stopped, trained
 from tests.states import differences, workflow_state
 
@@ -339,5 +338,3 @@ def test_a_function_is_called_only_if_the_call_names_it(tmp_path: Path) -> None:
     workflow.scheduler.functions *= 2
     with pytest.raises(SnapshotMismatchError, match="other functions"):
         workflow.scheduler._put_functions(workflow.scheduler.scheduler)
-    with pytest.raises(SnapshotMismatchError, match="no 'halve'"):
-        Policy(trusted=["tests", f"{__name__}.halve"]).function_named(f"{__name__}.halve")

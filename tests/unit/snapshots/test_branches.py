@@ -134,6 +134,13 @@ def test_what_a_unit_names_is_looked_up_in_trusted_modules(tmp_path: Path) -> No
     assert Policy().class_named("tests.own.Plain") is None
 
 
+def test_a_function_that_a_unit_names_is_looked_up_only_if_it_is_trusted_itself() -> None:
+    assert Policy(trusted=["tests.own.scaled"]).function_named("tests.own.scaled") is own.scaled
+    assert Policy(trusted=["tests.own", "tests"]).function_named("tests.own.scaled") is None
+    with pytest.raises(SnapshotMismatchError, match="no 'gone'"):
+        Policy(trusted=["tests.own.gone"]).function_named("tests.own.gone")
+
+
 @pytest.mark.parametrize(("name", "hides"), [("x", False), ("forward", True)])
 def test_a_capture_looks_at_the_names_of_a_module_of_ones_own(tmp_path: Path, name: str, hides: bool) -> None:
     module = own.Net()
