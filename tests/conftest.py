@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.starting.new_files import COMMANDS
+from runner.cli.first_words import COMMANDS
 from tests import forked, temporary
 from tests.buckets import Bucket, close_connections, new_bucket, s3
 from tests.servers import KINDS, Server, Servers, odbc_settings
