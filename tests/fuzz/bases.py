@@ -17,7 +17,7 @@ from tests.unit.nn.test_state_types import NETWORKS
 from tests.units import loop
 
 FOLDER = "snapshots"
-TRUSTED = ("tests.networks", "tests.fuzz.bases", "tests.unit.nn.test_own_step", "torchmetrics")
+TRUSTED = ("tests.networks", "tests.fuzz.bases", "tests.unit.nn.test_own_step", "tests.unit.nn.test_parts", "torchmetrics")
 
 
 class FewBlobs(BlobsLoader):

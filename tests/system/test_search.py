@@ -130,7 +130,7 @@ def test_trials_run_side_by_side(stub: Path) -> None:
 
 def test_the_example_of_the_docs(veles_run: Run, tmp_path: Path) -> None:
     (line,) = re.findall(
-        "^veles-run (-m hydra/sweeper=optuna .*)$",
+        "^veles-run (-m hydra/sweeper=optuna .* hydra.sweeper.pruner=median .*)$",
         (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(),
         re.MULTILINE,
     )

@@ -370,10 +370,10 @@ def test_errors_of_different_splits_are_not_compared(tmp_path: Path, shelf: Shel
     unscored = header(6, "u", "u", score=None, workflow="wine")
     locations = [made.add(one) for one in (*validated, own, unscored)]
     done = shelf("best", "--json")
-    assert listed(done) == [validated[0].uuid]  # the newer of two with equal errors
+    assert listed(done) == [validated[1].uuid]  # the older of two with equal errors
     assert done.stderr.count("\n") == 1
     assert "leaves out 3 snapshots" in done.stderr
-    assert json.loads(shelf("show", "best", "--json").stdout)["uuid"] == validated[0].uuid
+    assert json.loads(shelf("show", "best", "--json").stdout)["uuid"] == validated[1].uuid
     assert {row["uuid"]: row["split"] for row in json.loads(shelf("ls", "--json").stdout)} == {
         **{one.uuid: "train" for one in trained},
         **{one.uuid: "validation" for one in validated},
@@ -383,7 +383,7 @@ def test_errors_of_different_splits_are_not_compared(tmp_path: Path, shelf: Shel
     assert "left out" not in shelf("best", "--metric", "validation<9").stderr
     for conf in ("mnist", "mnist_small"):  # the other one has no snapshot
         done = veles_run(f"conf={conf}", "snapshot=best", code=2)
-        assert ("leaves out 3 snapshots" in done.stdout) == (str(Path(locations[0]).name) in done.stderr) == (conf == "mnist")
+        assert ("leaves out 3 snapshots" in done.stdout) == (str(Path(locations[1]).name) in done.stderr) == (conf == "mnist")
 
 
 def test_every_command_says_what_it_does(shelf: Shelf) -> None:
