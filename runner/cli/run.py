@@ -54,8 +54,8 @@ log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _HINT = (
-    "a password on the command line is seen by whoever lists processes, and is not kept with the run;"
-    " DSN=name or '${oc.env:VELES_ODBC}' in its place is not"
+    "a password on the command line is seen by whoever lists processes, and is not kept with the run: name a variable of the"
+    " environment instead, such as '${oc.env:VELES_ODBC}', or a data source, DSN=name"
 )
 _SAYS_WHAT = ("conf=", "snapshot=", "workflow.", "sweep=", "hydra")
 """How an argument begins that says, or may have Hydra say, what the jobs of a sweep are."""
@@ -326,6 +326,14 @@ def _unreadable(error: yaml.YAMLError) -> str:
     return f"{name}:{mark.line + 1}:{mark.column + 1}: {error.problem}{where}{hint}"
 
 
+def _dangling(error: InterpolationResolutionError) -> str:
+    """Says what a reference in a key of Hydra's refers to, which is not there; OmegaConf knows no key then."""
+    variable = re.search(r"Environment variable '([^']*)' not found", str(error))
+    return (
+        f"the variable {variable[1]} of the environment, which a key refers to, is not set" if variable else first_line(error)
+    )
+
+
 _YAML_HINTS = {
     "expected ',' or '}', but got '{'": "quote a ${...} within {...}",
     "mapping values are not allowed here": "indent the line as the others of its section; a text with ': ' in it needs quotes",
@@ -369,7 +377,7 @@ def _message(error: Exception) -> str:
     if found := re.match(r"Could not delete from config. '([^']*)' does not exist", str(error)):
         return f"~{found[1]}: {found[1]} is not set, so there is nothing to take away"
     if isinstance(error, InterpolationResolutionError):
-        return f"{error.full_key}: {first_line(error)}"
+        return f"{error.full_key}: {first_line(error)}" if error.full_key else _dangling(error)
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]
     told = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOT_FOR_PEOPLE)]
     return _with_choice_meant("; ".join(told).removeprefix("Error merging override "))
