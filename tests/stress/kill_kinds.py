@@ -32,6 +32,8 @@ CASES = (
     ("digits", "decision.max_epochs=6"),
     ("resnet", "decision.max_epochs=4"),
     ("gan", "decision.max_epochs=4"),
+    ("distilled", "decision.max_epochs=4"),
+    ("contrasted", "decision.max_epochs=4"),
     ("parity", "decision.max_epochs=3"),
     ("sorting", "device=cpu", "decision.max_epochs=3"),
     ("weighted", "decision.max_epochs=6"),

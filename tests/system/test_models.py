@@ -61,6 +61,19 @@ def test_two_networks_against_one_another(folder: Path, veles_run: Run) -> None:
     assert [line.split(",")[0][:7] for line in epoch_lines(again)] == ["Epoch 4"]
 
 
+@pytest.mark.parametrize("conf", ["distilled", "contrasted"])
+def test_a_step_of_several_losses_goes_on_as_if_it_had_not_been_stopped(conf: str, folder: Path, veles_run: Run) -> None:
+    def epochs(*typed: str) -> list[str]:
+        output = veles_run(f"conf={conf}", *typed, "report=false", "plotters=false").stdout
+        return [re.sub(r", [\d.]+ s.*", "", line) for line in epoch_lines(output)]
+
+    whole = epochs("seed=1", "decision.max_epochs=4")
+    half = epochs("seed=1", "decision.max_epochs=2", "hydra.run.dir=half")
+    assert half == whole[:2]
+    assert epochs(f"snapshot=half/{conf}_current.5.pickle.gz", "decision.max_epochs=4") == whole[2:]
+    assert len({*whole}) == 4
+
+
 WRONG = {
     ("conf=resnet", "freeze=[model.stem.*]"): r"freeze='model\.stem\.\*' matches no parameter.*model\.head\.weight",
     ("conf=resnet", "layers.out.type=softmax"): "model and layers both",
