@@ -20,9 +20,9 @@ from runner.snapshots.codecs import Codec
 from runner.snapshots.format.header import Header, utc_now
 from runner.snapshots.format.signing_keys import Key, read_key
 from runner.snapshots.grace import Grace
-from runner.snapshots.kept_code import KeptCode
 from runner.snapshots.pace import Pace
 from runner.snapshots.retention import Retention
+from runner.snapshots.run_code import RunCode
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores import spool as spools
 from runner.snapshots.stores.location import option_for
@@ -101,9 +101,7 @@ class Snapshotter(Unit):
     store_: Store | None
     retention_: Retention | None
     key_: Key | None
-    code_: KeptCode | None
-    code_digest_: str | None
-    digests_: dict[str, str] | None
+    code_: RunCode
     passive_: bool
 
     def __init__(
@@ -137,9 +135,7 @@ class Snapshotter(Unit):
         self.store_ = None
         self.retention_ = None
         self.key_ = None
-        self.code_ = None
-        self.code_digest_ = None
-        self.digests_ = None
+        self.code_ = RunCode()
         self.passive_ = False
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
@@ -205,7 +201,8 @@ class Snapshotter(Unit):
 
     def _take_if_due(self, stopping: bool) -> None:
         assert self.workflow is not None
-        self._collect_code()  # now, and not when somebody waits for a snapshot: git may be asked
+        # Now, and not when somebody waits for a snapshot: git may be asked.
+        self.code_.collect(self.workflow, self.settings.keep_code)
         launcher = self.workflow.launcher
         if stopping:
             log.info("%s: taking a snapshot and stopping", launcher.stop_reason)
@@ -298,7 +295,8 @@ class Snapshotter(Unit):
         writer = self._own_writer()
         done = partial(self._on_written, header, self.retention_)
         sampled = self.grace_.needs_sample(settings)
-        request = Request(header, codec, level, self.key_, store, done, settings.on_unrestorable, sampled, self._keep_code)
+        begin = partial(self.code_.put, store)
+        request = Request(header, codec, level, self.key_, store, done, settings.on_unrestorable, sampled, begin)
         try:
             self.written_ = writer.submit(self.workflow, request, settings.blocking)
         except BaseException:
@@ -338,27 +336,6 @@ class Snapshotter(Unit):
             if self.settings.on_error != "warn" and not (self.autosaving_ and isinstance(error, StoreError)):
                 raise
             log.error("No snapshot: %s; the run goes on", error)
-
-    def _collect_code(self) -> None:
-        """Collects the user's own code and what tells it, once for each process, when all units have made what they hold."""
-        assert self.workflow is not None
-        if self.digests_ is not None:
-            return
-        self.digests_ = provenance.code(self.workflow)
-        if self.settings.keep_code:
-            launcher = self.workflow.launcher
-            self.code_ = provenance.kept_code(self.workflow, launcher.provenance().get("conf") if launcher else None)
-            self.code_digest_ = None if self.code_ is None else self.code_.digest
-
-    def _keep_code(self) -> None:
-        """Keeps the code, in the background, before the first snapshot of the process, which is as good without it."""
-        if self.code_ is None or self.code_digest_ is None:
-            return
-        try:
-            self.store.keep_code(self.code_digest_, self.code_.packed())
-            self.code_ = None  # the digest is all that later snapshots need
-        except (SnapshotError, ConfigError) as error:
-            log.warning("The code of the run is not kept with its snapshots: %s", error)
 
     def _on_written(self, header: Header, retention: Retention, written: Written) -> None:
         """Runs in the background when a snapshot is durable."""
@@ -412,8 +389,8 @@ class Snapshotter(Unit):
             previous=self.written_.figures() if self.written_ else None,
             time=utc_now(after=self.last_time),
             versions=provenance.versions(),
-            code=provenance.code(workflow) if self.digests_ is None else self.digests_,
-            kept_code=self.code_digest_,
+            code=self.code_.digests(workflow),
+            kept_code=self.code_.kept,
             **workflow.progress(),
             **(launcher.provenance() if launcher else {}),
         )

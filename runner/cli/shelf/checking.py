@@ -138,7 +138,8 @@ def ddl(
     veles-snapshots ddl --odbc DSN=runs | psql
     """
     from runner.snapshots.odbc.connection import connect
-    from runner.snapshots.odbc.dialects import DIALECTS, QUOTES, Statements, check_table, dialect_of
+    from runner.snapshots.odbc.dialects import DIALECTS, QUOTES, check_table, dialect_of
+    from runner.snapshots.odbc.statements import Statements
 
     check_table(table_name, "--table")
     if (odbc is None) is (system is None):

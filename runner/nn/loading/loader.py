@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from runner.checks import LARGEST_INTEGER, at_least, choices, known
+from runner.checks import at_least, choices, known
 from runner.errors import ConfigError, SnapshotMismatchError
 from runner.graph import Bool, Workflow, random_state
 from runner.nn.core import parts
 from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.core.parts import Part
 from runner.nn.core.random_stream import Stream
-from runner.nn.loading import rounding
 from runner.nn.loading.labels import whole
 from runner.nn.loading.minibatches import Minibatch, epoch
-from runner.nn.loading.normalizers import NORMALIZERS, Normalizer, normalized
-from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Array, Samples, fingerprint, first_not_finite, split
+from runner.nn.loading.normalizers import NORMALIZERS, UNCHANGED, Normalizer
+from runner.nn.loading.oddities import tell_oddities
+from runner.nn.loading.precision import in_precision
+from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Array, Samples, fingerprint, split
 
 log = logging.getLogger(__name__)
 
-UNCHANGED = (1.0, 0.0)
-"""The normalizer that maps every value to itself."""
 ALL = slice(None)
 """All rows."""
 OTHER_DATA = frozenset({"validation", "validation_dir", "validation_file"})
@@ -244,67 +243,19 @@ class FullBatchLoader(NetworkUnit):
         } or self.data_
         self.split_lengths = _lengths(samples)
         if TRAIN in samples:
-            self._tell_oddities(samples)
+            tell_oddities(self.labels_, self.label_names, samples)
             largest = max((int(labels.max()) for labels in self.labels_.values()), default=-1)
             self.label_count = max(largest + 1, len(self.label_names))
             self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
             self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
         self.epoch_ = epoch(self.split_lengths, self.minibatch_size)
 
-    def _tell_oddities(self, samples: dict[int, Samples]) -> None:
-        """Tells of labels, and of a validation set, from which nothing can be learned."""
-        labels = {key: set(values.bincount().nonzero().flatten().tolist()) for key, values in self.labels_.items()}
-        train = labels.get(TRAIN, set())
-        if len(train) == 1:
-            log.warning("All training samples have the label %s: there is nothing to tell apart", *self._label_words(train))
-        elif train and not self.label_names and min(train) > 0:
-            log.warning("No training sample has a label below %d: labels are counted from 0", min(train))
-        for key, others in labels.items():
-            if train and (unknown := sorted(others - train)):
-                log.warning(
-                    "The %s set has labels that no training sample has: %s", SPLIT_NAMES[key], known(self._label_words(unknown))
-                )
-        validation = samples.get(VALIDATION)
-        if validation is not None and np.array_equal(validation.data, samples[TRAIN].data):
-            log.warning("The validation set is the training set: its errors say nothing of other data")
-
-    def _label_words(self, labels: Iterable[int]) -> list[int | str]:
-        return [self.label_names[label] if self.label_names else label for label in labels]
-
     def _mapped(
         self, key: int, data: Array, normalizer: Normalizer, dtype: torch.dtype | None = None, *, targets: bool = False
     ) -> Tensor:
-        """Returns normalised data in the precision of the run.
-
-        Raises:
-            ConfigError: a value is beyond what the precision can hold, or it makes one of different ones.
-        """
-        dtype = dtype or self.sample_dtype
-        if not dtype.is_floating_point:
-            if data.dtype == np.uint64 and data.max() > LARGEST_INTEGER:
-                raise ConfigError(f"the {SPLIT_NAMES[key]} samples have the value {data.max()}, which is beyond 2^63 - 1")
-            return torch.from_numpy(data.astype(np.int64))
-        if (index := rounding.inexact(data)) is not None:
-            raise ConfigError(
-                f"the {SPLIT_NAMES[key]} sample {index[0]} (counted from 0) has the value {data[index]}"
-                f"{self._value_name(index[1:], targets)}, which float64 cannot hold: whole numbers are exact up to 2^53"
-            )
-        result = normalized(data, normalizer, dtype)
-        precision = str(self.dtype).removeprefix("torch.")
-        if (index := first_not_finite(result.numpy())) is not None:
-            raise ConfigError(
-                f"the {SPLIT_NAMES[key]} sample {index[0]} (counted from 0) has the value {data[index]}, which is too large for"
-                f" {precision}: scale it, or set precision=float64"
-            )
-        scaled = any(isinstance(factor, Tensor) for factor in normalizer) or normalizer != UNCHANGED
-        if found := rounding.merged(data, result, scaled=scaled):
-            place, low, high = found
-            raise ConfigError(
-                f"the {SPLIT_NAMES[key]} {'targets' if targets else 'samples'} have the values {low} and"
-                f" {high}{self._value_name(place, targets)}, which {precision} cannot tell apart:"
-                " set precision=float64, or scale them"
-            )
-        return result
+        """Returns normalised data in the precision of the run."""
+        split, names = SPLIT_NAMES[key], partial(self._value_name, targets=targets)
+        return in_precision(data, normalizer, dtype or self.sample_dtype, self.dtype, split, names, targets=targets)
 
     def _value_name(self, place: tuple[int, ...], targets: bool) -> str:
         """Returns which value of a sample, or of a target, is meant, for messages."""

@@ -19,6 +19,8 @@ Normalizer = tuple[Factor, Factor] | tuple[()]
 """Scale and centre, numbers or tensors of the shape of a sample: x is mapped to (x - centre) * scale. Nothing where each
 sample has its own."""
 
+UNCHANGED: Normalizer = (1.0, 0.0)
+"""Maps every value to itself."""
 BLOCK = 1 << 20
 """Values that are mapped at once."""
 

@@ -7,9 +7,10 @@ import uuid
 from runner.errors import ConfigError, RunnerError, StoreAccessError, StoreAwayError
 from runner.snapshots.codecs import CODECS
 from runner.snapshots.format.header import Header
-from runner.snapshots.odbc.dialects import NAME_LENGTH, Table
+from runner.snapshots.odbc.dialects import NAME_LENGTH
 from runner.snapshots.odbc.driver import load, message, translation
 from runner.snapshots.odbc.session import Session, sql_time
+from runner.snapshots.odbc.statements import Table
 
 _TEXT = ("ß я 漢 😀 " * NAME_LENGTH)[: NAME_LENGTH - 2] + ".5"
 """The longest name, with characters of one to four bytes."""

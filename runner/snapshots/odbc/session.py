@@ -17,8 +17,9 @@ from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.format.reader import read_header, verify
 from runner.snapshots.odbc.connection import Connection, Result
-from runner.snapshots.odbc.dialects import NAME_LENGTH, VERSIONS_LENGTH, Statements
+from runner.snapshots.odbc.dialects import NAME_LENGTH, VERSIONS_LENGTH
 from runner.snapshots.odbc.driver import load
+from runner.snapshots.odbc.statements import Statements
 
 if TYPE_CHECKING:
     import pyodbc

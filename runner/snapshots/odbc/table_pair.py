@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from runner.errors import ConfigError, StoreError
 from runner.snapshots.odbc.connection import Result
-from runner.snapshots.odbc.dialects import FACTS, Table
+from runner.snapshots.odbc.dialects import FACTS
 from runner.snapshots.odbc.driver import load, message, shown, translation
 from runner.snapshots.odbc.session import Session
+from runner.snapshots.odbc.statements import Table
 
 log = logging.getLogger(__name__)
 

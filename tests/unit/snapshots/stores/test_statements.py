@@ -4,7 +4,8 @@ from datetime import datetime
 
 import duckdb
 
-from runner.snapshots.odbc.dialects import DIALECTS, Statements
+from runner.snapshots.odbc.dialects import DIALECTS
+from runner.snapshots.odbc.statements import Statements
 
 TIME = datetime(2026, 11, 26, 9, 10, 44, 856100)
 RUN, LOG, UUID = "a" * 36, "b" * 36, "c" * 36
