@@ -25,7 +25,8 @@ class Distilled(nn.Module):
     def evaluation_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         taught, learned = self.teacher(images), self.student(images)
         apart = (learned / self.temperature).log_softmax(1), (taught.detach() / self.temperature).softmax(1)
-        return {"loss": kl_div(*apart, reduction="batchmean"), "teaching": cross_entropy(taught, labels)}
+        mistakes = (learned.argmax(1) != labels).float().mean()
+        return {"loss": kl_div(*apart, reduction="batchmean"), "teaching": cross_entropy(taught, labels), "mistakes": mistakes}
 
     def training_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         losses = self.evaluation_step(images, labels)
