@@ -33,7 +33,7 @@ class SnapshotterSettings:
     compression_level: int | None = None
     """Level of the codec. Default: the codec's own default."""
     interval: int = 1
-    """Take at most one snapshot in this many epochs. One that is put off is of a later epoch; the best may have none."""
+    """Take at most one snapshot of a new best epoch in this many. One put off is of a later epoch; the best may have none."""
     time_interval: float = 0.0
     """Minimum number of seconds between two snapshots."""
     at_most_lost: float | None = 600.0
