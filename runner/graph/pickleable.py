@@ -1,7 +1,6 @@
 """What of an object goes into a snapshot, and what is made again."""
 
 import functools
-import inspect
 import types
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -94,9 +93,10 @@ _PLAIN = (types.MemberDescriptorType, types.GetSetDescriptorType, functools.cach
 @functools.cache
 def given_names(cls: type) -> frozenset[str]:
     """Returns the names of a class that its instances may not hide: methods, properties and other descriptors."""
-    names = {name for owner in cls.__mro__ for name in vars(owner)}
-    found = ((name, inspect.getattr_static(cls, name)) for name in names)
-    return frozenset(name for name, value in found if hasattr(type(value), "__get__") and not _is_open(value))
+    found: dict[str, object] = {}
+    for owner in reversed(cls.__mro__):
+        found |= vars(owner)
+    return frozenset(name for name, value in found.items() if hasattr(type(value), "__get__") and not _is_open(value))
 
 
 def _is_open(value: object) -> bool:

@@ -44,7 +44,7 @@ def declared(cls: type) -> dict[str, Declared]:
     for owner in reversed(cls.__mro__):
         if owner.__module__.partition(".")[0] == "runner":
             for name, hint in _hints(owner).items():
-                if get_origin(hint) is not ClassVar and hint is not ClassVar:
+                if name not in _of_owner(owner):
                     found[name] = _declared(hint, name in found and found[name].linked)
     return found
 
@@ -53,8 +53,14 @@ def declared(cls: type) -> dict[str, Declared]:
 def of_class(cls: type) -> frozenset[str]:
     """Returns what veles-run's own classes among the bases of a class say to be the same for all instances."""
     owners = [owner for owner in cls.__mro__ if owner.__module__.partition(".")[0] == "runner"]
-    hints = {name: hint for owner in owners for name, hint in _hints(owner).items()}
-    return frozenset(name for name, hint in hints.items() if get_origin(hint) is ClassVar or hint is ClassVar)
+    first = {name: owner for owner in owners for name in _hints(owner)}
+    return frozenset(name for name, owner in first.items() if name in _of_owner(owner))
+
+
+@functools.cache
+def _of_owner(owner: type) -> frozenset[str]:
+    """Returns what one class says to be the same for all instances."""
+    return frozenset(name for name, hint in _hints(owner).items() if get_origin(hint) is ClassVar or hint is ClassVar)
 
 
 @functools.cache

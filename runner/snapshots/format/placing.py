@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Any
 
+from runner.memory import copy_to_new
+
 STORAGE = b"\x8c\x07storage"
 """The name of the function whose buffers torch's tensors take over; a pickle spells it before the first of them."""
 FRAME_LIMIT = 4 << 20
@@ -186,7 +188,7 @@ class _Parts(io.RawIOBase):
                     break
                 self._part = following
             part = self._part[: len(target) - done]
-            target[done : done + len(part)] = part
+            copy_to_new(target[done : done + len(part)], part)
             self._part = self._part[len(part) :]
             done += len(part)
         return done
