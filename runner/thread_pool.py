@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+NICENESS = 12
+"""Of what gives way: where all cores are busy, it gets a fifteenth of one."""
 
 
 class Threads:
@@ -24,12 +30,14 @@ class Threads:
         limit: the maximum number of threads.
         name: the name of each thread.
         daemon: whether the process may end before its threads do, without `close`.
+        patient: whether the threads give way to all others.
     """
 
-    def __init__(self, limit: int, name: str, daemon: bool = False) -> None:
+    def __init__(self, limit: int, name: str, daemon: bool = False, patient: bool = False) -> None:
         self.limit = limit
         self._name = name
         self._daemon = daemon
+        self._patient = patient
         self._calls: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = SimpleQueue()
         self._started = 0
         self._starting = threading.Lock()
@@ -50,9 +58,19 @@ class Threads:
             self._calls.put(None)
 
     def _serve(self) -> None:
+        if self._patient:
+            give_way()
         while (item := self._calls.get()) is not None:
             _make(*item)
             del item  # it may hold a lot of memory
+
+
+def give_way() -> None:
+    """Has the system prefer others to the current thread, for as long as this lives: only root could take it back."""
+    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+        thread = threading.get_native_id()
+        with suppress(OSError):  # where system calls are filtered
+            os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def made(function: Callable[..., T], *arguments: Any) -> Future[T]:

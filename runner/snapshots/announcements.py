@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runner.graph import Workflow
 from runner.snapshots.capture.sizes import largest_units
-from runner.snapshots.capture.writer import Written
+from runner.snapshots.capture.taking import Written
 from runner.snapshots.format.header import Header
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from runner import cores
 from runner.errors import ConfigError
-from runner.snapshots.capture.writer import Written
+from runner.snapshots.capture.taking import Written
 from runner.snapshots.codecs import CODECS, Codec
 from runner.snapshots.settings import SnapshotterSettings
 

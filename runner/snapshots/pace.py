@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from runner import cores
-from runner.snapshots.capture.writer import Written
+from runner.snapshots.capture.taking import Written
 from runner.snapshots.settings import SnapshotterSettings
 
 RECENT = 5

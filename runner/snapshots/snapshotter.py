@@ -15,7 +15,8 @@ from runner.errors import ConfigError, SnapshotError, StoreError
 from runner.graph import Bool, Linked, Unit, Workflow, placement
 from runner.snapshots import announcements, provenance
 from runner.snapshots.capture.staging import default_limit
-from runner.snapshots.capture.writer import Request, Writer, Written
+from runner.snapshots.capture.taking import Request, Written
+from runner.snapshots.capture.writer import Writer
 from runner.snapshots.codecs import Codec
 from runner.snapshots.format.header import Header, utc_now
 from runner.snapshots.format.signing_keys import Key, read_key
@@ -296,7 +297,9 @@ class Snapshotter(Unit):
         done = partial(self._on_written, header, self.retention_)
         sampled = self.grace_.needs_sample(settings)
         begin = partial(self.code_.put, store)
-        request = Request(header, codec, level, self.key_, store, done, settings.on_unrestorable, sampled, begin)
+        # With little time at a stop, what a snapshot takes must be known.
+        hurried = settings.grace is not None
+        request = Request(header, codec, level, self.key_, store, done, settings.on_unrestorable, sampled, begin, hurried)
         try:
             self.written_ = writer.submit(self.workflow, request, settings.blocking)
         except BaseException:

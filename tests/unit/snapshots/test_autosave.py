@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import ConfigError, StoreError
 from runner.graph import Bool, Workflow
-from runner.snapshots.capture.writer import Written
+from runner.snapshots.capture.taking import Written
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
 from runner.snapshots.pace import Pace

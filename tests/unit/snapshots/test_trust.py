@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from runner.errors import ConfigError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.snapshots import codecs
-from runner.snapshots.capture.writer import Request, Writer
+from runner.snapshots.capture.taking import Request
+from runner.snapshots.capture.writer import Writer
 from runner.snapshots.format.header import FORMAT, Header
 from runner.snapshots.format.seal import Signer, is_signature
 from runner.snapshots.format.signing_keys import Ed25519Key, Key, SecretKey
