@@ -20,7 +20,7 @@ from runner.cli import bars
 from runner.cli.epoch_rows import Glyphs
 from runner.cli.sweeping.jobs import DONE
 from runner.metrics.run_files import RESULT, read_result
-from runner.report.folder_files import number
+from runner.report.goal import Goal
 from runner.text import shown
 
 REFRESHED = 4
@@ -42,6 +42,7 @@ class SweepBar:
         self._folder, self._count, self._before = folder, count, count - left
         self._began, self._clock = time.time(), time.monotonic()
         self._looked, self._last = 0.0, self._clock
+        self._goal = Goal.of(folder)
         self._objectives: dict[str, float] = {}
         self._ended = set[str]()
         self._failed = 0
@@ -54,7 +55,7 @@ class SweepBar:
         done = min(self._before + len(self._ended), self._count)
         parts = [(0, "Sweep"), (0, bars.BAR), (1, f"{done}/{self._count}")]
         if self._objectives:
-            best = min(self._objectives, key=self._objectives.__getitem__)
+            best = min(self._objectives, key=lambda job: self._goal.rank(self._objectives[job]))
             parts.append((2, f"best {self._objectives[best]:.4g} (job {shown(best)})"))
         if self._failed:
             parts.append((3, f"{self._failed} failed"))
@@ -83,7 +84,7 @@ class SweepBar:
         if not is_new and entry.name in self._objectives:
             return
         result = read_result(entry.path) or {}
-        status, objective = result.get("status"), number(result.get("objective"))
+        status, objective = result.get("status"), self._goal.value(result)
         if objective is not None and status in DONE:
             self._objectives[entry.name] = objective
         if is_new and status in (*DONE, "failed"):

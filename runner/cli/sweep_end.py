@@ -141,7 +141,8 @@ def _best(sweep: Sweep, best: Job) -> str:
     settings = " ".join(f"{key}={best.typed[key]}" for key in sweep.varied if key in best.typed)
     equal = sum(job.objective == best.objective for job in sweep.jobs)
     if equal > 1:
-        return f"Best: {equal} jobs have the same error; the first of them is job {best.name}  {best.snapshot or ''}".rstrip()
+        what = sweep.goal.title.removeprefix("best ")
+        return f"Best: {equal} jobs have the same {what}; the first of them is job {best.name}  {best.snapshot or ''}".rstrip()
     return f"Best: job {best.name}{f' ({settings})' if settings else ''}  {best.snapshot or ''}".rstrip()
 
 
@@ -184,7 +185,7 @@ def _columns(sweep: Sweep, restoring: dict[str, float]) -> list[Column]:
     for key, title in zip(sweep.varied, _titles(sweep.varied), strict=True):
         columns.append(Column(title, partial(_typed, key)))
     columns += [
-        Column("best error", lambda job: _text(job.objective, "{:.4g}"), right=True),
+        Column(sweep.goal.title, lambda job: _text(job.objective, "{:.4g}"), right=True),
         Column("epoch", lambda job: _text(job.best_epoch, "{}"), right=True, importance=4),
         Column("epochs", lambda job: _text(job.epochs, "{}"), right=True, importance=3),
         Column("time", lambda job: _duration(job.seconds), right=True, importance=5),

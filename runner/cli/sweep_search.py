@@ -5,7 +5,6 @@ Trials are drawn, run and told in batches of `n_jobs`, so that what is drawn doe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from runner.cli.sweeping.space import Space
 from runner.config.sweeping import Retry
 from runner.errors import ConfigError
 from runner.metrics.run_files import read_result
-from runner.report.folder_files import number
+from runner.report.goal import named_number
 
 MOST = 20
 """Trials, if nothing else is typed; a grid has as many as it has combinations."""
@@ -143,7 +142,7 @@ def _is_told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: in
     if not _has_ended(running, str(trial.number)):
         return False
     result = read_result(running.folder / str(trial.number)) or {}
-    values = [_value(result, name) for name in settings.objectives]
+    values = [named_number(result, name) for name in settings.objectives]
     study.sampler = studies.sampler(settings.sampler, seed, trial.number, settings.sampler_arguments)
     if result["status"] == "pruned":
         study.tell(trial.number, state=TrialState.PRUNED)
@@ -152,14 +151,6 @@ def _is_told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: in
     else:
         study.tell(trial.number, [value for value in values if value is not None])
     return True
-
-
-def _value(result: Any, name: str) -> float | None:
-    """Returns what a dotted name stands for in a result; None if that is no finite number."""
-    for part in name.split("."):
-        result = result.get(part) if isinstance(result, Mapping) else None
-    found = number(result)
-    return found if found is not None and math.isfinite(found) else None
 
 
 def _tell_front(study: optuna.Study) -> None:

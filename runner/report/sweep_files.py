@@ -29,6 +29,7 @@ def write_files(sweep: Sweep, restore_seconds: Mapping[str, float]) -> None:
     best = sweep.best
     whole = {
         "best": best.name if best else None,
+        "goal": {"name": sweep.goal.name, "direction": "maximize" if sweep.goal.maximized else "minimize"},
         "varied": sweep.varied,
         "jobs": [{"overrides": dict(job.typed), **row} for job, row in zip(sweep.ranked, rows, strict=True)],
     }

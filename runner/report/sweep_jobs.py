@@ -11,6 +11,7 @@ from typing import Any
 
 from runner.metrics.run_files import read_result
 from runner.report import folder_files as files
+from runner.report.goal import CONFIG, Goal
 from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.store import Entry
 
@@ -44,7 +45,7 @@ class Job:
         folder: its folder.
         typed: its overrides, by key.
         status: `finished`, `stopped`, `failed`, `not begun`, or `no snapshot` where nothing says more.
-        objective: what the sweep minimizes; None if the job has none.
+        objective: the number that the sweep is about; None if the job has none.
         best_epoch, epochs: numbers of epochs; None if not known.
         seconds: how long its last process has run; None if not known.
         error: what it has failed with.
@@ -72,10 +73,12 @@ class Sweep:
     Attributes:
         folder: the sweep's.
         jobs: in their order.
+        goal: what makes one of them better than another.
     """
 
     folder: Path
     jobs: Sequence[Job]
+    goal: Goal
 
     @property
     def varied(self) -> list[str]:
@@ -92,22 +95,23 @@ class Sweep:
     @property
     def ranked(self) -> list[Job]:
         """The jobs by their objectives, the best one first; those without one last."""
-        return sorted(self.jobs, key=lambda job: math.inf if job.objective is None else job.objective)
+        return sorted(self.jobs, key=lambda job: self.goal.rank(job.objective))
 
     @property
     def best(self) -> Job | None:
-        """The job with the lowest objective."""
+        """The first of the jobs whose objective is the best."""
         return next((job for job in self.ranked if job.objective is not None), None)
 
 
 def is_sweep(folder: Path) -> bool:
     """Whether the folder is that of a sweep: it says so, or it holds the folders of jobs."""
-    return (folder / "multirun.yaml").is_file() or (not (folder / ".hydra").is_dir() and bool(folders_of_jobs(folder)))
+    return (folder / CONFIG).is_file() or (not (folder / ".hydra").is_dir() and bool(folders_of_jobs(folder)))
 
 
 def read_sweep(folder: Path) -> Sweep:
     """Returns what the folder of a sweep tells of its jobs."""
-    return Sweep(folder, [_job(path) for path in folders_of_jobs(folder)])
+    goal = Goal.of(folder)
+    return Sweep(folder, [_job(path, goal) for path in folders_of_jobs(folder)], goal)
 
 
 def folders_of_jobs(folder: Path) -> list[Path]:
@@ -116,11 +120,13 @@ def folders_of_jobs(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (int(path.name) if path.name.isdecimal() else math.inf, path.name))[:MOST_JOBS]
 
 
-def _job(folder: Path) -> Job:
+def _job(folder: Path, goal: Goal) -> Job:
     result, entries = read_result(folder) or {}, files.snapshots(FileStore(folder))
     header = entries[-1].header if entries else None
     metrics = header.metrics if header else {}
-    objective = files.number(result.get("objective"))
+    objective = goal.value(result)
+    if objective is None and goal == Goal():  # a run that was killed has left no result
+        objective = files.number(metrics.get("best"))
     error, best = result.get("error"), result.get("best_epoch", metrics.get("best_epoch"))
     status = result.get("status")
     if not status or (status == NOT_BEGUN and header):  # it may have begun before the sweep went on
@@ -131,7 +137,7 @@ def _job(folder: Path) -> Job:
         folder=folder,
         typed=dict(text.partition("=")[::2] for text in files.typed_overrides(folder) if not text.startswith("sweep.")),
         status=str(status),
-        objective=files.number(metrics.get("best")) if objective is None else objective,
+        objective=objective,
         best_epoch=best if type(best) is int else None,
         epochs=header.epoch if header else None,
         seconds=files.number(result.get("seconds")),

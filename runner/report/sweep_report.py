@@ -36,10 +36,11 @@ def sweep_report(folder: Path) -> dict[str, Any]:
         "fixed": sweep.fixed,
         "jobs": list(map(_row, listed)),
         "best": _row(best) if best else None,
+        "goal": sweep.goal.name,
         "picture": _picture(folder),
         "plotted": {
             "parallel": {
-                "axes": [*varied, "objective"],
+                "axes": [*varied, sweep.goal.name],
                 "lines": [[*(job.typed.get(key) for key in varied), job.objective] for job in done],
                 "names": [job.name for job in done],
             }

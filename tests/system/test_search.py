@@ -96,6 +96,25 @@ def test_several_objectives_have_a_front(veles_run: Run, stub: Path) -> None:
     assert [trial.values for trial in study(stub / "both").trials] == [[4, 0], [1, 0]]
 
 
+def test_what_is_to_be_high_is_ranked_so(veles_run: Run, stub: Path) -> None:
+    high = ("hydra.sweeper.direction=maximize", "hydra.sweeper.sampler=grid")
+    output = veles_run(*STUBS, "workflow.x=2,0,1", N, *high).stdout  # (x - 3)^2 + n
+    assert "Best: job 10 (workflow.n=9 workflow.x=0)" in output
+    table = pandas.read_csv(stub / "there" / "sweep.csv")
+    assert list(table["objective"]) == sorted(table["objective"], reverse=True)
+    told = json.loads((stub / "there" / "sweep.json").read_text())
+    assert (told["best"], told["goal"]) == ("10", {"name": "objective", "direction": "maximize"})
+
+
+def test_the_table_has_what_is_searched_for(veles_run: Run, stub: Path) -> None:
+    by_name = ("hydra.sweeper.objectives=[best_epoch,objective]", "hydra.sweeper.direction=[maximize,minimize]")
+    output = veles_run(*SEARCH, *SMALL, "layers.fc1.learning_rate=1e-9,0.05", *by_name, "hydra.sweeper.sampler=grid").stdout
+    rows = pandas.read_csv(stub / "there" / "sweep.csv")
+    assert list(rows["objective"]) == list(rows["best_epoch"])
+    assert list(rows["best_epoch"]) == sorted(rows["best_epoch"], reverse=True)
+    assert "best_epoch" in output
+
+
 def test_bad_trials_are_pruned_and_keep_their_snapshots(veles_run: Run, tmp_path: Path) -> None:
     pruned = ("hydra.sweeper.pruner=median", "hydra.sweeper.pruner_arguments={n_startup_trials: 2}", "decision.max_epochs=4")
     rates = "layers.fc1.learning_rate=0.05,0.06,1e-9,0.07"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from runner.snapshots.odbc.session import Row
 
 LAST_TIME = "9999-12-31 23:59:59"
-FIRST_PAGE, LARGEST_PAGE, GROWTH = 8, 2048, 4
+FIRST_PAGE, LARGEST_PAGE, GROWTH = 8, 2048, 16
 
 Fetch = Callable[[str, int], Sequence[Row]]
 """Returns the newest rows up to a time, at most a given number."""
