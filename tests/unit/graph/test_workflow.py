@@ -163,7 +163,7 @@ def test_drawn_seeds_fit_every_generator() -> None:
 
 
 def test_a_workflow_without_settings_refuses_overrides(workflow) -> None:
-    with pytest.raises(ConfigError, match=r"x.y cannot change on resume: LoggedWorkflow\('main'\) is built already"):
+    with pytest.raises(ConfigError, match=r"x.y cannot change on resume: the snapshot of 'main' was taken with what it was"):
         workflow.override("x.y", 3)
 
 
