@@ -13,7 +13,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from runner import shell, signals
+from runner import passwords, shell, signals
 from runner.cli.console import is_quiet
 from runner.cli.overrides import FOLDER, as_override
 from runner.cli.shelf.printing import Column, say, table
@@ -23,6 +23,7 @@ from runner.plots.canvas import can_draw
 from runner.report import sweep_files, sweep_picture, write_report
 from runner.report.sweep_jobs import NOT_BEGUN, Job, Sweep, read_sweep
 from runner.snapshots.announcements import megabytes
+from runner.snapshots.stores.location import SCHEME
 from runner.text import shown
 
 log = logging.getLogger(__name__)
@@ -160,17 +161,22 @@ def _is_measured(sweep: Sweep) -> bool:
 
 
 def _restoring(sweep: Sweep) -> dict[str, float]:
-    """Returns the seconds that it takes to restore the newest snapshot of each job, where that is a file of moderate size."""
+    """Returns the seconds that it takes to restore the newest snapshot of each job, if that is near and not large."""
     from runner.snapshots.restoring.restore import restore
 
     found = {}
     for job in sweep.jobs:
-        path = job.snapshot
-        if path is None or not Path(path).is_file() or (job.costs.state or 0) > MOST_RESTORED:
+        place = job.snapshot
+        if place is None or not _is_at_hand(place) or (job.costs.state or 0) > MOST_RESTORED:
             continue
         with suppress(RunnerError, OSError, MemoryError):  # it needs modules that only its own configuration declares
-            found[job.name] = min(_seconds(partial(restore, path)) for _ in range(REPEATED))
+            found[job.name] = min(_seconds(partial(restore, place)) for _ in range(REPEATED))
     return found
+
+
+def _is_at_hand(place: str) -> bool:
+    """Whether a snapshot is a file, or is in a database that asks for no password."""
+    return Path(place).is_file() or (place.startswith(SCHEME) and passwords.MASK not in place)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -268,7 +268,7 @@ class Workflow(Unit):
         Raises:
             ConfigError: the key cannot change after construction.
         """
-        raise ConfigError(f"{key} cannot change on resume: the snapshot of {self.name!r} was taken with what it was; leave it out")
+        raise ConfigError(f"{key} cannot change on resume: it is as it was in the snapshot; leave it out")
 
     @goes_on
     def initialize(self) -> None:

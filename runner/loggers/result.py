@@ -40,6 +40,7 @@ def result_of(
         "status": "failed" if error is not None else "finished" if complete else "stopped",
         "exit_code": 1 if code is None else code,
         "objective": _asked("objective", lambda: workflow.objective),
+        "epochs": _asked("epochs", lambda: workflow.progress().get("epoch")),
         "best_epoch": _asked("best_epoch", lambda: _best_epoch(workflow)),
         "best": _asked("best", lambda: _best(workflow)),
         "best_snapshot": _asked("best_snapshot", lambda: _best_snapshot(snapshotters(workflow))),

@@ -128,7 +128,7 @@ def _job(folder: Path, goal: Goal) -> Job:
     if objective is None and goal == Goal():  # a run that was killed has left no result
         objective = files.number(metrics.get("best"))
     error, best = result.get("error"), result.get("best_epoch", metrics.get("best_epoch"))
-    status = result.get("status")
+    status, epochs = result.get("status"), result.get("epochs")
     if not status or (status == NOT_BEGUN and header):  # it may have begun before the sweep went on
         status = "no snapshot" if header is None else "finished" if header.complete else "stopped"
     named = result.get("best_snapshot") or result.get("last_snapshot")
@@ -139,7 +139,7 @@ def _job(folder: Path, goal: Goal) -> Job:
         status=str(status),
         objective=objective,
         best_epoch=best if type(best) is int else None,
-        epochs=header.epoch if header else None,
+        epochs=header.epoch if header else epochs if type(epochs) is int else None,
         seconds=files.number(result.get("seconds")),
         error=str(error) if error else None,
         snapshot=str(named) if named else entries[-1].location if entries else None,

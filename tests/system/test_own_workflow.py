@@ -174,7 +174,7 @@ def test_a_loader_of_ones_own_is_checked(arguments: list[str], message: str, fol
 def test_other_data_of_a_loader_of_ones_own_are_noticed(folder: Path, veles_run: Run) -> None:
     veles_run("conf=spirals", "decision.max_epochs=1")
     error = veles_run("conf=spirals", "snapshot=latest", "loader.arguments.noise=0.5", code=2).stderr
-    assert error == "veles-run: loader.arguments.noise cannot change on resume: the snapshot of 'spirals' was taken with what it was; leave it out\n"
+    assert error == "veles-run: loader.arguments.noise cannot change on resume: it is as it was in the snapshot; leave it out\n"
     module = folder / "spirals.py"
     module.write_text(module.read_text().replace("default_rng(1)", "default_rng(2)"))
     error = veles_run("conf=spirals", "snapshot=latest", "decision.max_epochs=2", code=2).stderr
@@ -200,7 +200,7 @@ def test_what_cannot_change_on_resume_is_refused(folder: Path, veles_run: Run) -
     extended = veles_run("conf=kmeans", "workflow.rounds=60", "seed=5", "snapshotter.interval=20", "snapshot=auto").stdout
     assert re.search(r"^Resuming from \S+kmeans_round_50", extended, re.MULTILINE)
     error = veles_run("conf=kmeans", "snapshot=latest", "workflow.clusters=9", code=2).stderr
-    assert error == "veles-run: workflow.clusters cannot change on resume: the snapshot of 'kmeans' was taken with what it was; leave it out\n"
+    assert error == "veles-run: workflow.clusters cannot change on resume: it is as it was in the snapshot; leave it out\n"
 
 
 def test_a_workflow_without_a_snapshotter_runs_and_says_that_it_cannot_be_continued(folder: Path, veles_run: Run) -> None:

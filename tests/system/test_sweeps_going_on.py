@@ -200,6 +200,7 @@ def test_jobs_find_their_own_snapshots_among_those_of_others(
         ]
         assert [header.epoch for header in headers] == [1, 2]
         assert len({header.log_id for header in headers}) == 1
+    assert list(pandas.read_csv(tmp_path / "two" / "sweep.csv")["epochs"]) == [2, 2]
 
 
 @pytest.mark.parametrize("name", ["${hydra.job.override_dirname}", "job ${hydra.job.num}"])

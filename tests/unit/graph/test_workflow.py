@@ -163,7 +163,7 @@ def test_drawn_seeds_fit_every_generator() -> None:
 
 
 def test_a_workflow_without_settings_refuses_overrides(workflow) -> None:
-    with pytest.raises(ConfigError, match=r"x.y cannot change on resume: the snapshot of 'main' was taken with what it was"):
+    with pytest.raises(ConfigError, match=r"x.y cannot change on resume: it is as it was in the snapshot"):
         workflow.override("x.y", 3)
 
 
