@@ -79,7 +79,7 @@ def paint(picture: Any, path: Path) -> None:
     PAINTERS[type(picture)](figure, picture)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=DPI)
+        figure.savefig(file, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})  # a third of the time, a tenth larger
 
 
 def _curves(figure: Figure, picture: Curves) -> None:
