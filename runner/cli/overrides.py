@@ -64,6 +64,11 @@ _INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "search
 """What may follow `--info`."""
 
 
+NOTHING = "null"
+"""What is typed for a group of which no option is wanted."""
+LOGGER = "logger"
+
+
 def normalize(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments as Hydra takes them, flags behind the rest.
 
@@ -102,7 +107,7 @@ def _check_empty(argument: str) -> None:
     key = key.lstrip("+")
     if not is_value or value.strip() or key in _MAY_BE_EMPTY or key.startswith("~"):
         return
-    if key in _HYDRAS_FOLDERS or kind(key) is Kind.text:
+    if key in _HYDRAS_FOLDERS or key == LOGGER or kind(key) is Kind.text:
         raise ConfigError(f"{key}= is empty: type {key}=VALUE, or leave it out (a variable of the shell may be unset)")
 
 
@@ -190,6 +195,8 @@ def is_choice(key: str, value: str) -> bool:
 
 
 def _check_options(group: str, value: str) -> None:
+    if value == NOTHING:
+        return
     options = conf_files.options(group)
     for name in value.split(","):
         if not conf_files.is_option(group, name.strip()):

@@ -32,10 +32,12 @@ from runner.cli import (
     keys_help,
     leaving,
     misconfigured,
+    notices,
     output,
     overrides,
     parallel,
     run_folder,
+    without_effect,
 )
 from runner.config import Mode
 from runner.errors import ConfigError, RunError, RunnerError, with_notes
@@ -115,6 +117,7 @@ def reported(command: Callable[[], None]) -> None:
         parallel.join(os.environ)
         _look_for_modules_here()
         command()
+        notices.tell()
     except (RunnerError, HydraException, *MISFITS, OSError, ValueError, yaml.YAMLError) as error:
         sys.exit(_report(error))
     finally:
@@ -179,10 +182,12 @@ def _arguments(typed: Sequence[str]) -> list[str]:
     arguments = overrides.normalize(typed)
     for key, given in overrides.repeated(arguments).items():
         text = passwords.redact(shown_lines(f"{key} is given {len(given)} times: {key}={given[-1]} counts"))
-        print(f"veles-run: {text}", file=sys.stderr)
+        notices.note(text)
     if flags.shell_completion and any(argument.startswith("query=") for argument in arguments):
         print(" ".join(completion.choices(os.environ.get("COMP_LINE", ""))))
         raise SystemExit(0)
+    if not flags.hydra_help and not any(argument.startswith("hydra.mode=") for argument in arguments):
+        without_effect.check_hydra(arguments, bool(flags.multirun))
     arguments = groups.settled(arguments)
     if flags.multirun and not any(argument.lstrip("+").startswith(_SAYS_WHAT) for argument in arguments):
         raise ConfigError(f"conf=NAME says what to run; known: {known(conf_files.options(conf_files.CONF))}")

@@ -21,6 +21,8 @@ LONGEST = 200
 """Bytes of a log's name."""
 
 _kept: set[str] = set()
+_new: list[Path] = []
+"""The folder that was typed for the run, and those above it, as far as they were not there when the process began."""
 
 
 def name_runs(arguments: Sequence[str] = ()) -> None:
@@ -33,6 +35,9 @@ def name_runs(arguments: Sequence[str] = ()) -> None:
     """
     time = parallel.here().share("run_time", lambda: f"{datetime.now():%H-%M-%S}-{secrets.token_hex(3)}")
     name = name_of(arguments)
+    typed = next((text.partition("=")[2] for text in arguments if text.startswith("hydra.run.dir=")), "")
+    folder = Path(typed.strip("'\"")).absolute()
+    _new[:] = [path for path in (folder, *folder.parents) if not path.exists()] if typed and "${" not in typed else []
     OmegaConf.register_new_resolver("run_time", lambda: time, replace=True)
     OmegaConf.register_new_resolver("run_name", lambda: name, replace=True)
 
@@ -66,19 +71,20 @@ def is_passing(folder: str) -> bool:
 def discard(folder: str) -> None:
     """Removes the folder of what did not run, and the folders above it that are empty then.
 
-    Only one that this process has named is removed: any other may hold what earlier runs have left.
+    Only one that this process has named or made is removed: any other may hold what earlier runs have left.
     """
     from runner.metrics.run_files import METRICS, RESULT
 
     path = Path(folder)
-    if folder in _kept or not is_passing(folder):
+    made = _new if path.absolute() in _new else [path, *list(path.parents)[:3]] if is_passing(folder) else []
+    if folder in _kept or not made:
         return
     with suppress(OSError):  # it holds something of the user's own, such as a drawing
         written = (f"{HydraConfig.get().job.name}.log", METRICS, RESULT)
-        for made in (*(path / name for name in written), *path.glob(".hydra/*.yaml")):
-            made.unlink(missing_ok=True)
+        for file in (*(path / name for name in written), *path.glob(".hydra/*.yaml")):
+            file.unlink(missing_ok=True)
         (path / ".hydra").rmdir()
-        for empty in (path, *list(path.parents)[:3]):
+        for empty in made:
             empty.rmdir()
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from hydra.core.hydra_config import HydraConfig
 
 from runner import passwords, signals
-from runner.cli import closing, console, overview, parallel, run_folder
+from runner.cli import closing, console, notices, overview, parallel, run_folder
 from runner.cli.commands import Commands
 from runner.cli.outcome import Outcome, failure
 from runner.cli.request import Request, relative
@@ -47,6 +47,7 @@ def run(workflow: Workflow, launcher: Launcher, commands: Commands, config: Conf
         for snapshotter in snapshotters(workflow) if processes.leads else ():
             claim(snapshotter.store)
         run_folder.keep(HydraConfig.get().runtime.output_dir)
+        notices.tell()
         overview.tell(workflow, _where(workflow, launcher, request, config.seed))
         try:
             with (

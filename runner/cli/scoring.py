@@ -17,6 +17,7 @@ from rich.table import Table
 from runner.cli import console, using
 from runner.cli.request import Request
 from runner.errors import ConfigError
+from runner.metrics.plain import for_json
 from runner.nn import StandardWorkflow
 from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.inference.model import Network
@@ -123,7 +124,7 @@ def write(
     known = {split: error if math.isfinite(error) else None for split, error in errors.items()}
     told = about | {"data": data, "errors": known, "splits": {split: found.told() for split, found in scores.items()}}
     with writers.written(output) as file:
-        file.write(json.dumps(told, indent=2, allow_nan=False).encode() + b"\n")
+        file.write(json.dumps(for_json(told), indent=2, allow_nan=False).encode() + b"\n")
 
 
 def tell(scores: Mapping[str, Scores]) -> None:

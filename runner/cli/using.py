@@ -98,12 +98,13 @@ def network_of(restored: Restored, node: DictConfig, request: Request) -> tuple[
 
 
 def told_failures(tally: Tally) -> int:
-    """Says how many samples could not be read; returns the exit code."""
-    if not tally.failed:
-        return 0
-    what = "1 could not be read" if tally.failed == 1 else f"{tally.failed} could not be read"
-    log.error("%s of %d", what, tally.made + tally.failed)
-    return 1
+    """Says how many samples could not be read, or have no finite prediction; returns the exit code."""
+    count = tally.made + tally.failed
+    if tally.failed:
+        log.error("%d could not be read of %d", tally.failed, count)
+    if tally.not_finite:
+        log.error("%d without a finite prediction of %d", tally.not_finite, count)
+    return 1 if tally.failed or tally.not_finite else 0
 
 
 class Teller:
@@ -117,7 +118,7 @@ class Teller:
         if self._count <= MOST_TOLD:
             log.warning("%s", text)
         elif self._count == MOST_TOLD + 1:
-            log.warning("Others that cannot be read have no line of their own")
+            log.warning("Others have no line of their own")
 
 
 class Stopping:

@@ -19,8 +19,30 @@ _NEEDS = {
     "rollback.lr_minus": ("rollback.fail_iterations", "nothing is ever rolled back"),
     "loader.split_seed": ("loader.validation_ratio", "nothing is split"),
     "parallel.timeout": ("parallel.shards", "the run is one process"),
+    "mcdnnic_parameters": ("mcdnnic_topology", "there are no layers that they are for"),
+    "loggers": ("logger", "no tracker is told of the run"),
 }
-"""For each key the one that it needs, and what is the case without it."""
+"""For each key or section the key that it needs, and what is the case without that."""
+_OF_SWEEPS = ("hydra.sweep.", "hydra/launcher", "hydra.launcher.", "hydra/sweeper", "hydra.sweeper.")
+"""How settings of Hydra's begin that only a sweep has."""
+_OF_ONE_RUN = "hydra.run.dir"
+
+
+def check_hydra(arguments: Collection[str], sweep: bool) -> None:
+    """Checks the settings of Hydra's that were typed.
+
+    Args:
+        arguments: normalized ones.
+        sweep: whether they are for a sweep.
+
+    Raises:
+        ConfigError: one is for a sweep and this is one run, or the other way round.
+    """
+    keys = [argument.lstrip("+~").partition("=")[0] for argument in arguments]
+    if sweep and _OF_ONE_RUN in keys:
+        raise ConfigError(f"{_OF_ONE_RUN} is for one run, and -m runs many: type hydra.sweep.dir")
+    if wrong := next((key for key in keys if not sweep and key.startswith(_OF_SWEEPS)), None):
+        raise ConfigError(f"{wrong} is for sweeps: veles-run -m")
 
 
 def check_mode(node: DictConfig, typed: Collection[str]) -> None:
@@ -42,7 +64,7 @@ def check(node: DictConfig, typed: Collection[str]) -> None:
         ConfigError: one would change nothing.
     """
     for key in typed:
-        needed, why = _NEEDS.get(key, ("", ""))
+        needed, why = next((need for name, need in _NEEDS.items() if f"{key}.".startswith(f"{name}.")), ("", ""))
         if needed and not OmegaConf.select(node, needed, throw_on_resolution_failure=False):
             raise ConfigError(f"{key} changes nothing without {needed}: {why}; set {needed}, too, or leave it out")
         if key.partition(".")[0] == "restore" and not node.snapshot:

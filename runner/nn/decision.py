@@ -92,6 +92,7 @@ class Decision(Unit):
     on_nan: str = "stop"
     diverged_: bool
     wrong_: Minibatch | None
+    losses_: dict[str, float]
     told_: bool
     idle_: bool
     told_idle_: bool
@@ -133,6 +134,7 @@ class Decision(Unit):
         super().init_unpickled()
         self.diverged_ = False
         self.wrong_ = None
+        self.losses_ = {}
         self.told_ = False
         self.idle_ = self.told_idle_ = False
         self.began_ = self.split_began_ = self.row_began_ = time.monotonic()
@@ -210,6 +212,8 @@ class Decision(Unit):
     def _record(self, split: int) -> None:
         name, measured = SPLIT_NAMES[split], self.measured(split)
         self.errors[name] = measured[self.metric.name]
+        if self.evaluator.sums(split):  # else nobody knows the loss
+            self.losses_[name] = measured["loss"]
         now = time.monotonic()
         self._add_row(
             self.records.add_epoch,
@@ -275,7 +279,7 @@ class Decision(Unit):
                 "The learning rate was 0 in epoch %d, which changed no weights: its policy or scheduler may have ended",
                 len(self.history),
             )
-        self.errors = {}
+        self.errors, self.losses_ = {}, {}
         if wrong is not None:
             self._diverge(wrong)
         elif self._stuck():
@@ -331,7 +335,7 @@ class Decision(Unit):
         step, self.wrong_ = self.wrong_, None
         if step is not None:
             return finite.wrong_loss(self.workflow, step)
-        return finite.wrong_number(self.workflow, self.errors)
+        return finite.wrong_number(self.workflow, self.errors, self.losses_)
 
     def _diverge(self, wrong: str) -> None:
         what = f"epoch {len(self.history) + (self.position > 0)}: {wrong}"

@@ -21,12 +21,14 @@ class Tally:
     Attributes:
         made: samples that were predicted.
         failed: those that could not be read.
+        not_finite: those of `made` for which the network gives infinite numbers, or none.
         done: the share of the data that is done, about.
         told: is given what is wrong with a sample.
     """
 
     made: int = 0
     failed: int = 0
+    not_finite: int = 0
     done: float = 0.0
     told: Callable[[str], None] = field(default_factory=lambda: _silent)
 
@@ -65,10 +67,28 @@ def predictions(model: Network, source: Source, size: int, tally: Tally) -> Iter
         with torch.inference_mode():
             parts = [model(as_tensor(part).to(device)).cpu().numpy() for part in _parts(block.samples.data, size)]
         outputs = np.concatenate(parts) if parts else np.empty((0, *model.signature.output_shape), np.float32)
+        for text in _not_finite(source, block, outputs, tally.made + tally.failed):
+            tally.told(text)
+            tally.not_finite += 1
         tally.made += len(outputs)
         tally.failed += block.count - len(outputs)
         tally.done = block.done
         yield block, outputs
+
+
+def _not_finite(source: Source, block: Block, outputs: Array, before: int) -> Iterator[str]:
+    """Says which samples of a block have outputs that are no finite numbers.
+
+    Args:
+        source: the data.
+        block: some of them.
+        outputs: what the network gives for those of them that could be read.
+        before: how many samples were before the block.
+    """
+    finite = np.isfinite(outputs.reshape(len(outputs), -1)).all(1)
+    for row in map(int, np.flatnonzero(~finite)):
+        name = f"sample {before + int(block.places[row])}" if block.names is None else repr(block.names[row])
+        yield f"{source.origin}: the network gives no finite number for {name}"
 
 
 def _parts(data: Array, size: int) -> Iterator[Array]:

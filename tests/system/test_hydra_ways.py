@@ -143,7 +143,7 @@ def test_what_does_not_run_leaves_no_folder(tmp_path: Path, veles_run: Run) -> N
         veles_run(*arguments, code=code)
         assert list(tmp_path.glob("outputs/*/*/*")) == [folder]
     veles_run("mnist_small", "snapshotter.interval=0", "hydra.run.dir=mine", code=2)
-    assert (tmp_path / "mine").is_dir()  # whose it is cannot be known
+    assert not (tmp_path / "mine").exists()
 
 
 def test_the_version_and_the_keys_of_a_conf(veles_run: Run) -> None:
@@ -191,3 +191,31 @@ def test_the_shell_completes_what_is_typed(tmp_path: Path) -> None:
         ["bash", "-c", script], cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True, check=True, timeout=200
     )
     assert dict(zip(COMPLETED, done.stdout.splitlines(), strict=True)) == COMPLETED
+
+
+def test_a_group_without_an_option_is_chosen_and_taken_away(tmp_path: Path, veles_run: Run) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "open.yaml").write_text(
+        OWN.replace("optimizer: adam", "optimizer: null").replace("optimizer: {lr: 0.005}\n", "")
+    )
+    (tmp_path / "conf" / "own.yaml").write_text(OWN.replace("optimizer: {lr: 0.005}\n", ""))
+    chosen = veles_run("open", "optimizer=adamw").stdout
+    assert optimizer(tmp_path / final_snapshot(chosen))["_target_"] == "torch.optim.AdamW"
+    for typed in (("own", "optimizer=null"), ("open",)):
+        assert not optimizer(tmp_path / final_snapshot(veles_run(*typed).stdout))
+
+
+def test_of_a_group_that_is_typed_twice_the_last_counts(tmp_path: Path, veles_run: Run) -> None:
+    done = veles_run("mnist_small", *SMALL, "optimizer=adam", "optimizer=sgd")
+    assert optimizer(tmp_path / final_snapshot(done.stdout))["_target_"] == "torch.optim.SGD"
+    assert "optimizer is given 2 times: optimizer=sgd counts" in done.stderr
+
+
+def test_what_did_not_run_leaves_no_folder_of_the_users_own(tmp_path: Path, veles_run: Run) -> None:
+    veles_run("mnist_small", "hydra.run.dir=mine/first", "loader.data_dir=nowhere", code=2)
+    assert not (tmp_path / "mine").exists()
+    (tmp_path / "mine" / "second").mkdir(parents=True)
+    for folder in ("mine/second", "mine/second/below"):
+        veles_run("mnist_small", f"hydra.run.dir={folder}", "loader.data_dir=nowhere", code=2)
+    assert (tmp_path / "mine" / "second").is_dir()
+    assert not (tmp_path / "mine" / "second" / "below").exists()

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -667,3 +668,21 @@ def test_output_of_any_encoding(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = forked.run(["tree"], cwd=tmp_path, environment=environment, timeout=60, command="veles-snapshots")
     assert "\\u043f" in done.stdout
+
+
+def test_what_is_there_already_is_told_so_and_a_reader_that_is_gone_is_nothing_bad(tmp_path: Path) -> None:
+    _, _, snapshotter = stored(b"", FileStore(tmp_path / "own"), blocking=True)
+    snapshotter.export()
+    command = [sys.executable, "-m", "runner.cli.shelf.app"]
+    told = [
+        subprocess.run(
+            [*command, "cp", str(tmp_path / "own"), "--to", "copy"], cwd=tmp_path, capture_output=True, text=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert "->" in told[0]
+    assert [line.count("there already") for line in told[1].splitlines()] == [1]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as gone:
+        assert subprocess.run([*command, "ls", "own"], cwd=tmp_path, stdout=gone, check=False).returncode == 141

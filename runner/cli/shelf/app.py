@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from typing import Any
 
@@ -18,6 +19,8 @@ from runner.text import shown
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
+UNREAD = 141
+"""The exit code when the reader of the output is gone, as shells show it of programs that SIGPIPE ends."""
 
 
 class _Commands(TyperGroup):
@@ -33,7 +36,8 @@ class _Commands(TyperGroup):
             ctx.exit(error.exit_code)
         except OSError as error:  # what Python itself says of a name, such as that it is too long
             if isinstance(error, BrokenPipeError):
-                raise
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left to print has no reader
+                ctx.exit(UNREAD)
             print(f"veles-snapshots: {shown(error.filename or 'system')}: {error.strerror or error}", file=sys.stderr)
             ctx.exit(2)
         except RecursionError:

@@ -75,6 +75,7 @@ def cp(
     with_code: set[str | None] = {None}
     for entry, source, mark in _named(snapshots, place, odbc, table_name):
         uuid, known = entry.header.uuid, there.get(entry.header.uuid)
+        told = f"{short(uuid)} is there already: {known}"
         if known is None:
             if check:
                 verify(source.open(entry.location))
@@ -84,12 +85,11 @@ def cp(
                 _copy_code(entry.header.kept_code or "", source, like)
             known = there[uuid] = copy(entry, source, like, codec, level)
             copied.append({"uuid": uuid, "from": entry.location, "to": known})
-        elif not as_json:
-            say(f"{short(uuid)} is there already")
+            told = f"{short(uuid)} -> {known}"
         if mark is not None and uuid not in written:
             target.mark(known, mark)
         if not as_json:
-            say(f"{short(uuid)} -> {known}")
+            say(told)
     if as_json:
         dump(copied)
 

@@ -172,8 +172,9 @@ class TableLoader(FullBatchLoader):
                 features.remove(name)
         if not features:
             raise ConfigError(f"{table.origin} has no columns for the data besides label and targets")
-        if label in features:
-            raise ConfigError(f"loader.columns has {label!r}, which is the label: the answer cannot be part of the data")
+        for answer, what in ((label, "the label"), *((target, "a target") for target in targets)):
+            if answer in features:
+                raise ConfigError(f"loader.columns has {answer!r}, which is {what}: the answer cannot be part of the data")
         categories = [table.name("loader.categories", column) for column in self.categories]
         for key, names in (("columns", features), ("targets", targets), ("categories", categories)):
             if repeated := [name for name, count in Counter(names).items() if count > 1]:

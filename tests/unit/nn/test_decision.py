@@ -28,6 +28,9 @@ class Tally:
     def loss(self, split: int) -> float:
         return self.errors[split] / 100
 
+    def sums(self, split: int) -> list[float]:
+        return [1.0]
+
     def extras(self, split: int) -> dict[str, float]:
         return {}
 

@@ -75,6 +75,7 @@ def test_arrays_keep_their_shape(tmp_path: Path) -> None:
         ({"label": -1}, "loader.label: -1 is not a column"),
         ({"label": "a", "columns": ["b"]}, "line 2, column 'a': the label 0.345.* is not a whole number"),
         ({"label": "kind", "columns": ["a", 2]}, "loader.columns has 'kind', which is the label"),
+        ({"targets": ["b"], "columns": ["a", 1]}, "loader.columns has 'b', which is a target"),
         ({"columns": ["a", 0]}, "loader.columns has 'a' twice"),
         ({"targets": ["a", "a"]}, "loader.targets has 'a' twice"),
         ({"categories": ["kind", 2]}, "loader.categories has 'kind' twice"),

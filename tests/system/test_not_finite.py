@@ -1,0 +1,52 @@
+"""Numbers that are infinite or none, in whichever set: they end the run, are null in files, and are no predictions."""
+
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from tests.conftest import Run
+
+CONF = """
+loader: {name: table, data_file: train.csv, validation_file: validation.csv, label: kind, minibatch_size: 10}
+layers:
+  fc: {type: all2all_relu, output_sample_shape: 50, learning_rate: 0.1, weights_stddev: 5}
+  out: {type: softmax, learning_rate: 0.1, weights_stddev: 5}
+decision: {max_epochs: 3}
+seed: 1
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A conf whose network gives no number for the last row of the validation set, which counts as answered rightly."""
+    rows = [(number % 2 + number / 100, -number / 100, "ab"[number % 2]) for number in range(40)]
+    pandas.DataFrame(rows, columns=["x", "y", "kind"]).to_csv(tmp_path / "train.csv", index=False)
+    bad = [*rows[:10], (3e37, 3e37, "a")]
+    pandas.DataFrame(bad, columns=["x", "y", "kind"]).to_csv(tmp_path / "validation.csv", index=False)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "z.yaml").write_text(CONF)
+    return tmp_path
+
+
+@pytest.mark.parametrize("more", [(), ("decision.monitor=loss",), ("decision.on_nan=rollback", "rollback.fail_iterations=2")])
+def test_a_loss_of_the_validation_set_ends_the_run(folder: Path, veles_run: Run, more: tuple[str, ...]) -> None:
+    (line,) = veles_run("conf=z", *more, code=1).stderr.splitlines()
+    assert "epoch 1" in line
+    assert "validation" in line
+    assert "nan" in line
+    assert not list(folder.glob("outputs/**/*.pickle*")), "there was no good state"
+
+
+def test_where_they_are_ignored_files_say_null_and_samples_are_named(folder: Path, veles_run: Run) -> None:
+    told = veles_run("conf=z", "decision.on_nan=ignore", "hydra.run.dir=out").stdout
+    assert told.count("the validation loss is nan") == 1
+    snapshot = f"snapshot={next((folder / 'out').glob('*_current*'))}"
+    scored = veles_run(snapshot, "mode=evaluate", "data=validation.csv", "output=scores.json", code=1)
+    assert json.loads((folder / "scores.json").read_text())["splits"]["data"]["loss"] is None
+    predicted = veles_run(snapshot, "mode=predict", "data=validation.csv", "output=made.csv", code=1)
+    for done in (scored, predicted):
+        assert "no finite number for sample 10" in done.stdout + done.stderr
+    assert list(pandas.read_csv(folder / "made.csv").iloc[:, 0].isna()) == [False] * 10 + [True]
+    assert not (folder / "outputs").exists()
