@@ -88,8 +88,10 @@ def read(file: str, datasets: str | None) -> VelesSource:
         raise ConfigError(f"import: {shown(path)} cannot be read: {error.strerror}") from error
     except SyntaxError as error:
         raise ConfigError(f"{shown(path)}:{error.lineno or 1}: it is not Python 3: {error.msg}") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"{shown(path)} is not Python: {str(error) or 'it is nested too deeply'}") from error
+    except ValueError as error:
+        raise ConfigError(f"{shown(path)} is not Python: {error}") from error
+    except (RecursionError, MemoryError) as error:  # the parser's, of which not each version of Python says what it is
+        raise ConfigError(f"{shown(path)} is nested too deeply") from error
     reader = _Reader(datasets)
     try:
         reader.take(tree)
