@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-NICENESS = 12
-"""Of what gives way: where all cores are busy, it gets a fifteenth of one."""
+NICENESS = 15
+"""Of what gives way: where all cores are busy, it gets a thirtieth of one."""
 
 
 class Threads:

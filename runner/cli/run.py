@@ -186,7 +186,8 @@ def _arguments(typed: Sequence[str]) -> list[str]:
     if flags.shell_completion and any(argument.startswith("query=") for argument in arguments):
         print(" ".join(completion.choices(os.environ.get("COMP_LINE", ""))))
         raise SystemExit(0)
-    if not flags.hydra_help and not any(argument.startswith("hydra.mode=") for argument in arguments):
+    runs = not (flags.cfg or flags.info or flags.hydra_help)  # else Hydra only shows something
+    if runs and not any(argument.startswith("hydra.mode=") for argument in arguments):
         without_effect.check_hydra(arguments, bool(flags.multirun))
     arguments = groups.settled(arguments)
     if flags.multirun and not any(argument.lstrip("+").startswith(_SAYS_WHAT) for argument in arguments):
