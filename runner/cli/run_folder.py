@@ -76,8 +76,13 @@ def discard(folder: str) -> None:
     from runner.metrics.run_files import METRICS, RESULT
 
     path = Path(folder)
-    made = _new if path.absolute() in _new else [path, *list(path.parents)[:3]] if is_passing(folder) else []
-    if folder in _kept or not made:
+    if is_passing(folder):
+        made = [path, *list(path.parents)[:3]]
+    elif path.absolute() in _new and not (path / RESULT).exists():  # an evaluation leaves its result where that was asked for
+        made = _new
+    else:
+        return
+    if folder in _kept:
         return
     with suppress(OSError):  # it holds something of the user's own, such as a drawing
         written = (f"{HydraConfig.get().job.name}.log", METRICS, RESULT)

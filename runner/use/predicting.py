@@ -85,7 +85,7 @@ def _not_finite(source: Source, block: Block, outputs: Array, before: int) -> It
         outputs: what the network gives for those of them that could be read.
         before: how many samples were before the block.
     """
-    finite = np.isfinite(outputs.reshape(len(outputs), -1)).all(1)
+    finite = np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim)))
     for row in map(int, np.flatnonzero(~finite)):
         name = f"sample {before + int(block.places[row])}" if block.names is None else repr(block.names[row])
         yield f"{source.origin}: the network gives no finite number for {name}"
