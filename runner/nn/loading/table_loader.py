@@ -172,7 +172,8 @@ class TableLoader(FullBatchLoader):
                 features.remove(name)
         if not features:
             raise ConfigError(f"{table.origin} has no columns for the data besides label and targets")
-        for answer, what in ((label, "the label"), *((target, "a target") for target in targets)):
+        answers = [] if set(targets) == set(features) else [(target, "a target") for target in targets]  # else an autoencoder
+        for answer, what in ((label, "the label"), *answers):
             if answer in features:
                 raise ConfigError(f"loader.columns has {answer!r}, which is {what}: the answer cannot be part of the data")
         categories = [table.name("loader.categories", column) for column in self.categories]
