@@ -18,10 +18,12 @@ PLACES = {
 
 @pytest.mark.parametrize("script", PLACES)
 def test_a_script_is_interrupted_and_continues_identically(script: str, tmp_path: Path, odbc_folder: Path) -> None:
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    whole.mkdir()
-    halves.mkdir()
-    arguments = [str(EXAMPLES / script)]
+    whole, halves, longer = (tmp_path / name for name in ("whole", "halves", "longer"))
+    for folder in (whole, halves, longer):
+        folder.mkdir()
+    for name in PLACES:  # what they do takes less than a fifth of a second behind the first snapshot
+        (longer / name).write_text((EXAMPLES / name).read_text().replace("build(1000, ", "build(4000, "))
+    arguments = [str(longer / script)]
     expected = forked.output(arguments, cwd=whole, command="python")
     with forked.Started(arguments, cwd=halves, command="python") as started:
         started.wait_for(lambda: "Snapshot written" in started.errors)
