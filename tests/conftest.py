@@ -3,6 +3,7 @@
 import gc
 import os
 import random
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,6 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a script has put into the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # or all runs of the tests would ignore it, too
     # Before the other processes that run tests are started: they are given the same seed.
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)
