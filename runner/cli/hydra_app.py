@@ -59,6 +59,7 @@ class App(Config):
             "callbacks": {
                 "passwords": {"_target_": "runner.cli.hydra_app.PasswordsForJobs"},
                 "end": {"_target_": "runner.cli.hydra_app.EndOfSweep"},
+                "folder": {"_target_": "runner.cli.hydra_app.NewFolder"},
             },
         }
     )
@@ -201,6 +202,13 @@ class PasswordsForJobs(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         passwords.keep()
+
+
+class NewFolder(Callback):
+    """Notes what Hydra is about to make, so that nothing is left of what did not run."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        run_folder.note_new(config.hydra.run.dir)
 
 
 class EndOfSweep(Callback):

@@ -93,6 +93,19 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     return [*result, *flags]
 
 
+def check_deletions(arguments: Sequence[str]) -> None:
+    """Checks that nothing is set which another argument takes away again; of a group, in whatever order.
+
+    Raises:
+        ConfigError: something is.
+    """
+    for place, gone in ((place, text[1:].partition("=")[0]) for place, text in enumerate(arguments) if text.startswith("~")):
+        for argument in arguments if conf_files.is_group(gone) else arguments[:place]:
+            key = argument.lstrip("+").partition("=")[0]
+            if f"{key}.".startswith(f"{gone}."):
+                raise ConfigError(f"~{gone} takes away what {argument.lstrip('+')} sets: leave one of them out")
+
+
 def _check_home(argument: str) -> None:
     """Raises a ConfigError for `~` where no shell puts a folder in its place: a folder of that name would be made."""
     value = argument.partition("=")[2] or argument

@@ -180,6 +180,7 @@ def _arguments(typed: Sequence[str]) -> list[str]:
     if flags.multirun and (processes := parallel.here()).size > 1:
         raise ConfigError(f"-m: {processes.size} processes share one run, and a sweep is many: start each of them by itself")
     arguments = overrides.normalize(typed)
+    overrides.check_deletions(arguments)
     for key, given in overrides.repeated(arguments).items():
         text = passwords.redact(shown_lines(f"{key} is given {len(given)} times: {key}={given[-1]} counts"))
         notices.note(text)

@@ -22,7 +22,7 @@ LONGEST = 200
 
 _kept: set[str] = set()
 _new: list[Path] = []
-"""The folder that was typed for the run, and those above it, as far as they were not there when the process began."""
+"""The run's folder and those above it, as far as Hydra is about to make them."""
 
 
 def name_runs(arguments: Sequence[str] = ()) -> None:
@@ -35,11 +35,15 @@ def name_runs(arguments: Sequence[str] = ()) -> None:
     """
     time = parallel.here().share("run_time", lambda: f"{datetime.now():%H-%M-%S}-{secrets.token_hex(3)}")
     name = name_of(arguments)
-    typed = next((text.partition("=")[2] for text in arguments if text.startswith("hydra.run.dir=")), "")
-    folder = Path(typed.strip("'\"")).absolute()
-    _new[:] = [path for path in (folder, *folder.parents) if not path.exists()] if typed and "${" not in typed else []
     OmegaConf.register_new_resolver("run_time", lambda: time, replace=True)
     OmegaConf.register_new_resolver("run_name", lambda: name, replace=True)
+
+
+def note_new(folder: str) -> None:
+    """Notes what has to be made for a folder of a run."""
+    path = Path(folder).absolute()
+    with suppress(OSError):  # of which Hydra says more when it makes them
+        _new[:] = [made for made in (path, *path.parents) if not made.exists()]
 
 
 def name_of(arguments: Sequence[str]) -> str:
@@ -71,25 +75,19 @@ def is_passing(folder: str) -> bool:
 def discard(folder: str) -> None:
     """Removes the folder of what did not run, and the folders above it that are empty then.
 
-    Only one that this process has named or made is removed: any other may hold what earlier runs have left.
+    Only what this process has made is removed: any other may hold what earlier runs have left.
     """
     from runner.metrics.run_files import METRICS, RESULT
 
     path = Path(folder)
-    if is_passing(folder):
-        made = [path, *list(path.parents)[:3]]
-    elif path.absolute() in _new and not (path / RESULT).exists():  # an evaluation leaves its result where that was asked for
-        made = _new
-    else:
-        return
-    if folder in _kept:
-        return
+    if path.absolute() not in _new or folder in _kept or (not is_passing(folder) and (path / RESULT).exists()):
+        return  # it was there before, or has what was asked for: the result of an evaluation
     with suppress(OSError):  # it holds something of the user's own, such as a drawing
         written = (f"{HydraConfig.get().job.name}.log", METRICS, RESULT)
         for file in (*(path / name for name in written), *path.glob(".hydra/*.yaml")):
             file.unlink(missing_ok=True)
         (path / ".hydra").rmdir()
-        for empty in made:
+        for empty in _new:
             empty.rmdir()
 
 

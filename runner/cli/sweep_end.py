@@ -21,6 +21,7 @@ from runner.cli.sweep_stop import Passing, in_other_processes, passed_on
 from runner.errors import ConfigError, RunnerError
 from runner.plots.canvas import can_draw
 from runner.report import sweep_files, sweep_picture, write_report
+from runner.report.goal import Goal
 from runner.report.sweep_jobs import NOT_BEGUN, Job, Sweep, read_sweep
 from runner.snapshots.announcements import megabytes
 from runner.snapshots.stores.location import SCHEME
@@ -116,6 +117,10 @@ def _tell(begun: Begun) -> None:
         table(sweep.ranked, _columns(sweep, restoring))
         if (best := sweep.best) is not None:
             say(_best(sweep, best))
+        elif any(job.status == "finished" for job in sweep.jobs) and sweep.goal != Goal():
+            log.warning(
+                "No job has %s in its result.json, so none is the best (hydra.sweeper.objectives)", shown(sweep.goal.name)
+            )
         waiting = _waiting(sweep, begun.planned)
         if waiting:
             say(f"{waiting} {'job has' if waiting == 1 else 'jobs have'} not begun")

@@ -41,7 +41,7 @@ class Settings:
         n_jobs: trials of a batch, which the launcher is given together.
         sampler, sampler_arguments: which sampler, and what Optuna's class is given.
         pruner, pruner_arguments: which pruner, and what Optuna's class is given.
-        objectives: what is optimized: names in `result.json`, such as `objective` or `best.validation.loss`.
+        objectives: what is optimized: a name in `result.json`, or several, such as `objective` or `best.validation.loss`.
         direction: `minimize` or `maximize`, or one for each objective.
         seed: of what is drawn. Default: the sweep's.
     """
@@ -52,9 +52,14 @@ class Settings:
     sampler_arguments: Mapping[str, Any] | None
     pruner: str
     pruner_arguments: Mapping[str, Any] | None
-    objectives: Sequence[str]
+    objectives: str | Sequence[str]
     direction: str | Sequence[str]
     seed: int | None
+
+    @property
+    def names(self) -> list[str]:
+        """What is optimized."""
+        return [self.objectives] if isinstance(self.objectives, str) else list(self.objectives)
 
     def check(self) -> None:
         """Checks what goes together.
@@ -65,8 +70,10 @@ class Settings:
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             if value is not None and value < 1:
                 raise ConfigError(f"hydra.sweeper.{name}={value} must be at least 1")
-        if self.pruner != "none" and len(self.objectives) > 1:
-            raise ConfigError(f"hydra.sweeper.pruner={self.pruner} is for one objective, and there are {len(self.objectives)}")
+        if not self.names:
+            raise ConfigError("hydra.sweeper.objectives=[] names nothing that could be optimized")
+        if self.pruner != "none" and len(self.names) > 1:
+            raise ConfigError(f"hydra.sweeper.pruner={self.pruner} is for one objective, and there are {len(self.names)}")
 
 
 def search(running: Running, arguments: Sequence[str], settings: Settings) -> Sequence[JobReturn]:
@@ -83,7 +90,7 @@ def search(running: Running, arguments: Sequence[str], settings: Settings) -> Se
     grid = space.grid() if settings.sampler == studies.GRID else None
     count = settings.n_trials or (len(grid) if grid else MOST)
     count = min(count, len(grid)) if grid else count
-    directions = studies.directions(settings.direction, len(settings.objectives))
+    directions = studies.directions(settings.direction, len(settings.names))
     studies.sampler(settings.sampler, 0, 0, settings.sampler_arguments)  # so that a wrong one is told before anything is made
     hydra: Any = OmegaConf.to_container(running.config.hydra.sweeper)
     url: str | None = hydra["storage"]
@@ -142,7 +149,7 @@ def _is_told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: in
     if not _has_ended(running, str(trial.number)):
         return False
     result = read_result(running.folder / str(trial.number)) or {}
-    values = [named_number(result, name) for name in settings.objectives]
+    values = [named_number(result, name) for name in settings.names]
     study.sampler = studies.sampler(settings.sampler, seed, trial.number, settings.sampler_arguments)
     if result["status"] == "pruned":
         study.tell(trial.number, state=TrialState.PRUNED)

@@ -35,9 +35,10 @@ class Goal:
         """Returns the goal of the sweep in a folder; of a search with several, the first."""
         try:
             sweeper = yaml.load((folder / CONFIG).read_bytes(), _LOADER)["hydra"]["sweeper"]
-            direction = sweeper["direction"]
-            way = direction if isinstance(direction, str) else direction[0]
-            return cls(str(sweeper["objectives"][0]), way.lower() == "maximize")
+            name, way = (
+                found if isinstance(found, str) else found[0] for found in map(sweeper.get, ("objectives", "direction"))
+            )
+            return cls(str(name), way.lower() == "maximize")
         except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, yaml.YAMLError, RecursionError):
             return cls()
 

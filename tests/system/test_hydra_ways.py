@@ -212,8 +212,9 @@ def test_of_a_group_that_is_typed_twice_the_last_counts(tmp_path: Path, veles_ru
 
 
 def test_what_did_not_run_leaves_no_folder_of_the_users_own(tmp_path: Path, veles_run: Run) -> None:
-    veles_run("mnist_small", "hydra.run.dir=mine/first", "loader.data_dir=nowhere", code=2)
-    assert not (tmp_path / "mine").exists()
+    for folder in ("mine/first", "mine/${now:%Y}/${hydra.job.name}", "'mine/a b'"):
+        veles_run("mnist_small", f"hydra.run.dir={folder}", "loader.data_dir=nowhere", code=2)
+        assert not (tmp_path / "mine").exists()
     (tmp_path / "mine" / "second").mkdir(parents=True)
     for folder in ("mine/second", "mine/second/below"):
         veles_run("mnist_small", f"hydra.run.dir={folder}", "loader.data_dir=nowhere", code=2)

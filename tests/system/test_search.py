@@ -115,6 +115,17 @@ def test_the_table_has_what_is_searched_for(veles_run: Run, stub: Path) -> None:
     assert "best_epoch" in output
 
 
+def test_one_objective_needs_no_brackets(veles_run: Run, stub: Path) -> None:
+    one = ("hydra.sweeper.objectives=objective", "hydra.sweeper.direction=[maximize]", "hydra.sweeper.sampler=grid")
+    assert "Best: job 2 (workflow.x=7)" in veles_run(*STUBS, "workflow.x=3,4,7", *one).stdout  # (x - 3)^2
+
+
+def test_a_goal_that_no_job_has_is_told(veles_run: Run, stub: Path) -> None:
+    done = veles_run(*STUBS, "workflow.x=1,2", "hydra.sweeper.objectives=[nope]", "hydra.sweeper.sampler=grid")
+    assert "No job has nope in its result.json" in done.stdout + done.stderr
+    assert "Best:" not in done.stdout
+
+
 def test_bad_trials_are_pruned_and_keep_their_snapshots(veles_run: Run, tmp_path: Path) -> None:
     pruned = ("hydra.sweeper.pruner=median", "hydra.sweeper.pruner_arguments={n_startup_trials: 2}", "decision.max_epochs=4")
     rates = "layers.fc1.learning_rate=0.05,0.06,1e-9,0.07"
@@ -172,6 +183,7 @@ def test_the_example_of_the_docs(veles_run: Run, tmp_path: Path) -> None:
         ((X, "hydra.sweeper.pruner=worst"), "median"),
         ((X, "hydra.sweeper.sampler_arguments={speed: 3}"), "speed"),
         ((X, "hydra.sweeper.direction=up"), "maximize"),
+        ((X, "hydra.sweeper.objectives=[]"), "hydra.sweeper.objectives=[]"),
         ((X, "hydra.sweeper.direction=[minimize,maximize]"), "hydra.sweeper.objectives"),
         ((X, "hydra.sweeper.n_trials=0"), "n_trials"),
         ((X, "hydra.sweeper.pruner=median", "hydra.sweeper.objectives=[objective,seconds]"), "pruner"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from runner.errors import StoreError
 from runner.graph import Workflow
 from runner.snapshots.capture.staging import CHUNK
 from runner.snapshots.codecs import Buffer, Codec
@@ -100,3 +101,25 @@ def test_one_that_the_run_waits_for_is_hurried(tmp_path: Path) -> None:
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     saved(120, store, blocking=True)[1].export()
     assert store.seen[-1]["snapshot"] == {own}
+
+
+def test_after_a_large_one_that_could_not_be_written_no_thread_is_left_and_the_next_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(WatchedStore):
+        def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
+            for number, _ in enumerate(members):
+                if number == 12:  # by now it gives way
+                    raise StoreError("the disk is full")
+            raise AssertionError
+
+    store = Full(tmp_path)
+    holder, snapshotter = saved(120, store)
+    snapshotter.export()
+    with pytest.raises(StoreError, match="full"):
+        snapshotter.finish()
+    monkeypatch.setattr(Full, "put", WatchedStore.put)
+    store.go_on.set()
+    snapshotter.export()
+    snapshotter.finish()
+    assert torch.equal(restored(snapshotter.last_location).workflow["holder"].value, holder.value)
