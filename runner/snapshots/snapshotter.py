@@ -294,12 +294,14 @@ class Snapshotter(Unit):
         before = self.last_uuid, self.last_time
         self.last_uuid, self.last_time = header.uuid, header.time
         writer = self._own_writer()
-        done = partial(self._on_written, header, self.retention_)
-        sampled = self.grace_.needs_sample(settings)
-        begin = partial(self.code_.put, store)
-        # With little time at a stop, what a snapshot takes must be known.
-        hurried = settings.grace is not None
-        request = Request(header, codec, level, self.key_, store, done, settings.on_unrestorable, sampled, begin, hurried)
+        request = Request(
+            *(header, codec, level, self.key_, store),
+            done=partial(self._on_written, header, self.retention_),
+            on_unrestorable=settings.on_unrestorable,
+            sampled=self.grace_.needs_sample(settings),
+            begin=partial(self.code_.put, store),
+            hurried=settings.grace is not None,  # with little time at a stop, what a snapshot takes must be known
+        )
         try:
             self.written_ = writer.submit(self.workflow, request, settings.blocking)
         except BaseException:
