@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
+
+import msgspec
 
 from runner.errors import SnapshotDamagedError, SnapshotMismatchError
 
@@ -122,28 +122,25 @@ class Header:
             SnapshotMismatchError: written by a newer version of veles-run.
         """
         try:
-            values = json.loads(text)
-            version = int(values["format"])
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            values = _loaded(text)
+            version = msgspec.convert(values["format"], int)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise SnapshotDamagedError("its header cannot be read") from error
         if version > FORMAT:
             raise SnapshotMismatchError(
                 f"it has format version {version}, and this veles-run reads up to {FORMAT}: upgrade veles-run"
             )
-        known = {name: value for name, value in values.items() if name in _FITTING}
-        if wrong := [name for name, value in known.items() if not _FITTING[name](value)]:
-            raise SnapshotDamagedError(f"its header cannot be read: {wrong[0]!r} must not be {str(known[wrong[0]])[:80]!r}")
         if version < OLDEST:
             raise SnapshotMismatchError(
                 f"it has format version {version}, from before names in snapshots were fixed, and this veles-run reads"
                 f" {OLDEST} to {FORMAT}: continue it with the version that wrote it"
             )
-        known |= {name: _finite(known[name]) for name in ("score", "metrics", "previous") if name in known}
+        values |= {name: _finite(values[name]) for name in ("score", "metrics", "previous") if name in values}
         try:
-            header = cls(**known)
+            header = msgspec.convert(values, cls)
             datetime.fromisoformat(header.time)
-        except (TypeError, ValueError) as error:
-            raise SnapshotDamagedError(f"its header is incomplete: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise SnapshotDamagedError(f"its header cannot be read: {error}") from error
         return header
 
 
@@ -167,37 +164,19 @@ class Sharing:
         return header
 
 
+def _loaded(text: str) -> Any:
+    """Parses JSON as the standard library does, in a quarter of its time where the text is strict JSON."""
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(text)
+    return json.loads(text)  # NaN and Infinity, which it writes
+
+
 def _finite(value: Any) -> Any:
     """Returns measured values with None for numbers that are none, or too large for one: nothing can be compared with them."""
+    if isinstance(value, float | int):
+        return value if -sys.float_info.max <= value <= sys.float_info.max else None
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_finite(item) for item in value]
-    with suppress(OverflowError):
-        return value if not isinstance(value, float | int) or math.isfinite(value) else None
-    return None
-
-
-_KINDS: dict[Any, set[type]] = {float: {float, int, bool}, int: {int, bool}, str: {str}, bool: {bool}, NoneType: {NoneType}}
-"""What JSON gives for a value of a type: a float may be written without a decimal point."""
-
-
-def _fitting(hint: Any) -> Callable[[Any], bool]:
-    """Returns what says whether a value of JSON is of a field's type.
-
-    It is made once for each field: to look at the type for each of 10,000 headers took half the time of a listing.
-    """
-    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if Any in options:
-        return lambda value: True
-    simple = frozenset(kind for option in options for kind in _KINDS.get(option, ()))
-    parts = {get_origin(option): get_args(option)[-1] for option in options if option not in _KINDS}
-    return lambda value: type(value) in simple or (type(value) in parts and _within(value, parts[type(value)]))
-
-
-def _within(value: Any, hint: Any) -> bool:
-    """Whether all items of a list, or values of a dict, are of a simple type."""
-    return hint is Any or _KINDS[hint].issuperset(map(type, value.values() if isinstance(value, dict) else value))
-
-
-_FITTING = {name: _fitting(hint) for name, hint in get_type_hints(Header).items()}
+    return value
