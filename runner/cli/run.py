@@ -55,8 +55,15 @@ _HINT = (
 )
 _SAYS_WHAT = ("conf=", "snapshot=", "workflow.", "sweep=", "hydra")
 """How an argument begins that says, or may have Hydra say, what the jobs of a sweep are."""
-_NOT_HERE = ("-cp", "-cn", "-cd", "--config-path", "--config-name", "--config-dir")
-"""Flags of Hydra that name a primary configuration, which is the program's own, or a folder, which printed commands lack."""
+_NOT_HERE = {
+    **dict.fromkeys(
+        ("-cp", "-cn", "-cd", "--config-path", "--config-name", "--config-dir"),
+        "conf files are in conf/ of this folder, or are named by their path",
+    ),
+    "--experimental-rerun": "snapshot=FILE continues a run, with what was typed for it",
+}
+"""Flags of Hydra that name a primary configuration, which is the program's own, a folder, which printed commands lack, or an
+earlier run without its snapshots; and what does that here."""
 
 
 @hydra.main(config_path=None, config_name=conf_files.PRIMARY, version_base="1.3")
@@ -175,8 +182,10 @@ def _arguments(typed: Sequence[str]) -> list[str]:
         print(f"veles-run {version('veles-runner')}")
         raise SystemExit(0)
     if wrong := next((flag for flag in typed if flag.partition("=")[0] in _NOT_HERE), None):
-        raise ConfigError(f"{wrong} is not for veles-run: conf files are in conf/ of this folder, or are named by their path")
+        raise ConfigError(f"{wrong} is not for veles-run: {_NOT_HERE[wrong.partition('=')[0]]}")
     flags = _flags([part for parts in overrides.split(typed) for part in parts])
+    if flags.package and not flags.cfg:
+        raise ConfigError(f"--package={flags.package} is for --cfg job, which shows a part of the configuration")
     if flags.multirun and (processes := parallel.here()).size > 1:
         raise ConfigError(f"-m: {processes.size} processes share one run, and a sweep is many: start each of them by itself")
     arguments = overrides.normalize(typed)

@@ -46,6 +46,8 @@ def predict(restored: Restored, node: DictConfig, request: Request) -> int:
     writers.check_output(node.output)
     if node.output != sources.STANDARD and _is_same(node.data, node.output):
         raise ConfigError(f"output={node.output!r} is the file that data names")
+    if (key := _data_key(restored, node.output)) is not None:
+        raise ConfigError(f"output={node.output!r} is the file that {key} of the run names: predictions would replace it")
     workflow, model = network_of(restored, node, request)
     tally = Tally(told=Teller())
     with (
@@ -67,6 +69,14 @@ def predict(restored: Restored, node: DictConfig, request: Request) -> int:
 def _is_same(one: str, other: str) -> bool:
     """Whether two paths lead to the same file, by whatever names."""
     return all(map(os.path.exists, (one, other))) and os.path.samefile(one, other)
+
+
+def _data_key(restored: Restored, output: str) -> str | None:
+    """Returns the key of the run's own data that names the file for the output; None if none does."""
+    loader = restored.header.config.get("loader")
+    files = loader if isinstance(loader, dict) else {}
+    named = {f"loader.{key}": str(files.get(key) or "") for key in ("data_file", "validation_file")}
+    return next((key for key, file in named.items() if output != sources.STANDARD and _is_same(file, output)), None)
 
 
 def network_of(restored: Restored, node: DictConfig, request: Request) -> tuple[StandardWorkflow, Network]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
@@ -29,8 +30,11 @@ from runner.config.training import (
 )
 from runner.cores import MOST_THREADS
 from runner.errors import ConfigError
+from runner.flat import is_reference
 from runner.misfits import MISFITS
 
+_WITHIN_TEXT = re.compile(r"(?<!\\)\$\{(\w[\w.]*)\}")
+"""A reference to another key, by its full name."""
 MODEL = "model"
 """The key, and the name of the layer, of a network that is one module."""
 
@@ -186,6 +190,7 @@ def from_hydra(node: DictConfig) -> Config:
     """
     node = node.copy()
     try:
+        _check_texts(node, node)
         _settle_sections(node)
         # References to a connection string are resolved when it is used: what is resolved here would be saved.
         odbc, node.snapshotter.odbc = node.snapshotter._get_node("odbc")._value(), None
@@ -200,6 +205,19 @@ def from_hydra(node: DictConfig) -> Config:
     check_target("loss", config.loss, "torch.nn.CrossEntropyLoss")
     config.snapshotter.odbc = odbc
     return config
+
+
+def _check_texts(root: DictConfig, node: DictConfig, prefix: str = "") -> None:
+    """Raises a ConfigError for a text around a reference to what is null: the text would hold the word None."""
+    for key in map(str, node):
+        value: Any = node._get_node(key)
+        if isinstance(value, DictConfig):
+            if not (value._is_none() or value._is_interpolation()):
+                _check_texts(root, value, f"{prefix}{key}.")
+        elif is_reference(text := value._value()):
+            for name in _WITHIN_TEXT.findall(text):
+                if text != f"${{{name}}}" and OmegaConf.select(root, name, default="") is None:
+                    raise ConfigError(f"{prefix}{key} holds ${{{name}}}, which is null: set {name}, or leave the reference out")
 
 
 def _settle_sections(node: DictConfig, prefix: str = "") -> None:

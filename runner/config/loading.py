@@ -90,6 +90,9 @@ class LoaderConfig:
             raise ConfigError(f"loader.image_size={self.image_size} must be [height, width] in pixels")
         if self.label is not None and self.targets:
             raise ConfigError("loader.label and loader.targets exclude one another: the one is for softmax, the other for mse")
+        for key in ("columns", "targets"):
+            if getattr(self, key) == []:
+                raise ConfigError(f"loader.{key}=[] names no column: name some, or leave it out")
         if self.arguments and not self._target_:
             raise ConfigError("loader.arguments are for a class of your own: name it with loader._target_")
         if self._target_ and "." not in self._target_:

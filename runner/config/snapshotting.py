@@ -42,6 +42,11 @@ class SnapshotterConfig(SnapshotterSettings):
             raise ConfigError(f"snapshotter.directory={self.directory!r} is a database: name it with snapshotter.odbc")
         for key in ("directory", "spool"):
             _check_folder(f"snapshotter.{key}", getattr(self, key))
+        if self.prefix is not None and any(slash in self.prefix for slash in "/\\"):
+            raise ConfigError(
+                f"snapshotter.prefix={self.prefix!r} begins the names of files, which have no slashes: a folder is"
+                " snapshotter.directory=FOLDER"
+            )
         read_mode(self.mode)
 
     @property

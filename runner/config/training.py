@@ -150,11 +150,13 @@ def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[s
     """Checks that no layer has settings of gradient descent beside an optimizer, which takes its place.
 
     Raises:
-        ConfigError: a layer has some, or the optimizer has no class.
+        ConfigError: a layer has some, or the optimizer has no class or no possible rate.
     """
     if not optimizer:
         return
     check_target("optimizer", optimizer, "torch.optim.AdamW")
+    if isinstance(rate := optimizer.get("lr"), int | float):
+        within("optimizer.lr", rate)
     for name, settings in layers.items():
         for item in fields(MatrixGradientConfig):
             if item.name in settings:

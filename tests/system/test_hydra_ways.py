@@ -154,7 +154,7 @@ def test_the_version_and_the_keys_of_a_conf(veles_run: Run) -> None:
         assert "decision.max_epochs=77   (int or null)\n    Epochs in all." in text
         assert "layers.fc1.learning_rate=0.1   (float)\n    Learning rate of the weights." in text
         assert "loss_function=softmax   (softmax or mse)" in text
-    assert "optimizer: adam, adamw, sgd" in veles_run("--help").stdout
+    assert "optimizer: adam, adamw, none, sgd" in veles_run("--help").stdout
 
 
 COMPLETED = {

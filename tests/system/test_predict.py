@@ -114,6 +114,12 @@ def test_a_table(of_a_table: str, veles_run: Run, tmp_path: Path) -> None:
         typed = (f"data={data}", f"output={output}")
         assert "data" in veles_run(f"snapshot={snapshot}", "mode=predict", *typed, code=2).stderr
     assert (tmp_path / "new.csv").read_bytes() == before
+    # Nor are the run's own data.
+    (tmp_path / "tr.csv").symlink_to("new.csv")
+    (tmp_path / "other.csv").write_bytes(before)
+    done = veles_run(f"snapshot={snapshot}", "mode=predict", "data=other.csv", "output=tr.csv", code=2)
+    assert "output='tr.csv' is the file that loader.data_file of the run names" in done.stderr
+    assert (tmp_path / "new.csv").read_bytes() == before
 
 
 def test_what_is_wrong_with_a_table(of_a_table: str, veles_run: Run, tmp_path: Path) -> None:
