@@ -30,8 +30,8 @@ decision: {max_epochs: 5}
 This is `conf/mnist.yaml`, then `conf/optimizer/adamw.yaml` below `optimizer`, then what the file itself says. A group is chosen
 on the command line with `optimizer=adamw`, whether or not the conf has it in its defaults. `adam`, `adamw` and `sgd` are in the
 package, and `none`, for sweeps that try a network without one, too (`-m optimizer=none,adamw`); a folder in your `conf/` with
-YAML files is a group, too: `conf/loader/fashion.yaml` is `loader=fashion`. Its files are below the key of the folder's name; with
-`# @package _global_` as their first line, they are at the top.
+YAML files is a group, too: `conf/loader/fashion.yaml` is `loader=fashion`. Its files are below the key of the folder's name;
+with `# @package _global_` as their first line, they are at the top.
 
 `eval "$(veles-run -sc install=bash)"` has the shell complete confs, keys, values and paths (also in zsh; `install=fish`).
 
