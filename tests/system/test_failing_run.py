@@ -88,3 +88,18 @@ def test_a_run_that_diverges_says_so_in_one_line_and_continues_from_its_best(vel
     assert "infinite or not a number" in line
     assert "Continue: veles-run " in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_what_no_snapshot_could_hold_is_told_before_an_epoch_is_computed_in_vain(tmp_path: Path, veles_run: Run) -> None:
+    (tmp_path / "locked.py").write_text(
+        "import threading, torch\n"
+        "class Net(torch.nn.Sequential):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(torch.nn.Flatten(), torch.nn.Linear(784, 10))\n"
+        "        self.lock = threading.Lock()\n"
+    )
+    own = ("~layers", "model._target_=locked.Net", "optimizer=sgd", "loss._target_=torch.nn.CrossEntropyLoss")
+    done = veles_run("mnist_small", *own, "plotters=false", "-q", code=None)
+    assert "module.lock cannot be pickled" in done.stderr
+    (metrics,) = tmp_path.glob("outputs/*/*/*/metrics.jsonl")
+    assert metrics.read_text() == ""

@@ -42,6 +42,27 @@ def dump(workflow: Workflow, sink: Sink) -> set[Any]:
     return pickler.kinds
 
 
+class _Counter:
+    """A sink that keeps nothing but the number of bytes."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def write(self, data: Any, /) -> None:
+        self.size += memoryview(data).nbytes
+
+
+def dumped_size(workflow: Workflow) -> int:
+    """Returns the size in bytes of the pickle of the workflow.
+
+    Raises:
+        StateError: as `dump` does.
+    """
+    counter = _Counter()
+    dump(workflow, counter)
+    return counter.size
+
+
 _NAMED = (type, FunctionType, BuiltinFunctionType)
 """Types of objects that a pickle refers to by name."""
 

@@ -15,17 +15,10 @@ def largest_units(workflow: Workflow, count: int) -> list[tuple[str, int]]:
 
     Only tensors, arrays and byte strings are counted. Shared storage is counted once, for the first unit that has it.
     """
-    return sorted(_sizes(workflow), key=lambda item: item[1], reverse=True)[:count]
-
-
-def state_size(workflow: Workflow) -> int:
-    """Returns the approximate size in bytes of all units' states."""
-    return sum(size for _, size in _sizes(workflow))
-
-
-def _sizes(workflow: Workflow) -> list[tuple[str, int]]:
     seen: dict[int, Any] = {}  # holds the objects themselves: the id of a freed one could be reused
-    return [(unit.name, _size(unit.__getstate__(), seen)) for unit in workflow.units if not isinstance(unit, Workflow)]
+    units = (unit for unit in workflow.units if not isinstance(unit, Workflow))
+    sizes = [(unit.name, _size(unit.__getstate__(), seen)) for unit in units]
+    return sorted(sizes, key=lambda item: item[1], reverse=True)[:count]
 
 
 def _size(value: Any, seen: dict[int, Any]) -> int:

@@ -22,7 +22,6 @@ from runner.memory import keep_freed, without_garbage_collection
 from runner.snapshots.capture import pickler
 from runner.snapshots.capture.encoding import CaptureError, Encoding
 from runner.snapshots.capture.restorable import Recording, check_state
-from runner.snapshots.capture.sizes import state_size
 from runner.snapshots.capture.staging import Staging, StagingPool
 from runner.snapshots.capture.taking import Chunk, Request, Taking, Written
 from runner.snapshots.format.layout import header_bytes
@@ -50,8 +49,13 @@ class Writer:
         keep_freed()
 
     def prepare(self, workflow: Workflow) -> None:
-        """Makes memory ready in the background for a state of the present size, which takes longer than to copy it."""
-        size = state_size(workflow)
+        """Makes memory ready in the background for a state of the present size, which takes longer than to copy it.
+
+        Raises:
+            StateError: something in the workflow cannot be pickled, which is better known now than after hours.
+        """
+        with without_garbage_collection():
+            size = pickler.dumped_size(workflow)
         threading.Thread(target=self.pool.prepare, args=(size + size // 8,), name="snapshot-memory", daemon=True).start()
 
     def submit(self, workflow: Workflow, request: Request, blocking: bool = False) -> Written:
