@@ -527,6 +527,10 @@ def test_tags_and_notes(made: Made, shelf: Shelf) -> None:
     rows = {row["uuid"]: row for row in json.loads(shelf("ls", *made.place, "--json").stdout)}
     assert (rows[first.uuid]["tags"], rows[second.uuid]["tags"]) == (["v1.0"], ["good"])
     assert "v1.0" in shelf("ls", *made.place).stdout
+    for command in ("ls", "best"):
+        (row,) = json.loads(shelf(command, *made.place, "--tag", "v1.0", "--json").stdout)
+        assert row["uuid"] == first.uuid
+    assert json.loads(shelf("ls", *made.place, "--tag", "none", "--json").stdout) == []
     shelf("tag", second.uuid[:8], "good", "--delete", *made.looked_in)
     shelf("tag", second.uuid[:8], "good", "--delete", *made.looked_in, code=2)
     for wrong in ("", "a b", "../x", "x" * 65):

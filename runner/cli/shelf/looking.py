@@ -50,6 +50,7 @@ def ls(
     metric: options.Metric = None,
     newer: options.Newer = None,
     older: options.Older = None,
+    tag: options.Tag = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to list at most.")] = PAGE,
     everything: Annotated[bool, typer.Option("--all", "-a", help="List all of them.")] = False,
     as_json: options.Json = False,
@@ -67,7 +68,7 @@ def ls(
     shelf = options.shelf(place, odbc, table_name, spool)
     unreadable: list[tuple[str, SnapshotError]] = []
     found = shelf.entries(
-        options.wanted(workflow, run, metric, newer, older), lambda where, error: unreadable.append((where, error))
+        options.wanted(workflow, run, metric, newer, older, tag), lambda where, error: unreadable.append((where, error))
     )
     page = found if everything else islice(found, limit)
     with without_garbage_collection():  # headers hold no cycles, and to look for them takes a twentieth of the time
@@ -178,6 +179,7 @@ def best(
     metric: options.Metric = None,
     newer: options.Newer = None,
     older: options.Older = None,
+    tag: options.Tag = None,
     as_json: options.Json = False,
 ) -> None:
     """Lists the best snapshot of each workflow.
@@ -191,7 +193,7 @@ def best(
     veles-run snapshot="$(veles-snapshots best outputs --workflow mnist)" mode=evaluate
     """
     shelf = options.shelf(place, odbc, table_name)
-    ranked = rankings(shelf.entries(options.wanted(workflow, run, metric, newer, older)))
+    ranked = rankings(shelf.entries(options.wanted(workflow, run, metric, newer, older, tag)))
     found = {name: one.best for name, one in ranked.items() if one.best is not None}
     if not found:
         raise SnapshotNotFoundError(f"there is no such snapshot with an error in {shelf.store}")

@@ -41,6 +41,7 @@ Metric = Annotated[
     typer.Option("--metric", "-m", help="Only those whose metric is such: 'validation<2', 'error<=0.5'. May be repeated."),
 ]
 Newer = Annotated[str | None, typer.Option("--newer", help="Only those since then: an age (90m, 12h, 7d) or a date.")]
+Tag = Annotated[str | None, typer.Option("--tag", help="Only those with this tag.", metavar="NAME")]
 Older = Annotated[str | None, typer.Option("--older", help="Only those from before then: an age or a date.")]
 
 
@@ -71,7 +72,14 @@ def named(what: str, place: str) -> str:
     return place
 
 
-def wanted(workflow: str | None, run: str, metrics: Sequence[str] | None, newer: str | None, older: str | None) -> Wanted:
+def wanted(
+    workflow: str | None,
+    run: str,
+    metrics: Sequence[str] | None,
+    newer: str | None,
+    older: str | None,
+    tag: str | None = None,
+) -> Wanted:
     """Returns the filter that was typed.
 
     Raises:
@@ -83,6 +91,7 @@ def wanted(workflow: str | None, run: str, metrics: Sequence[str] | None, newer:
         conditions=[condition(text) for text in metrics or ()],
         since=moment(newer) if newer else "",
         until=moment(older) if older else "~",
+        tag=tag,
     )
 
 

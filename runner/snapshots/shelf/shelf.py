@@ -51,16 +51,18 @@ class Shelf:
 
     def tagged(self, tag: str) -> list[Entry]:
         """Returns the snapshots with a tag, newest first."""
-        wanted = {uuid for uuid, mark in self.marks.items() if tag in mark.tags}
-        return [entry for entry in self.entries() if entry.header.uuid in wanted] if wanted else []
+        return list(self.entries(Wanted(tag=tag)))
 
     def entries(self, wanted: Wanted | None = None, unreadable: Unreadable = ignore) -> Iterator[Entry]:
         """Yields the snapshots that are wanted, newest first; those that need not be read are not."""
         wanted = wanted or Wanted()
+        tagged = None if wanted.tag is None else {uuid for uuid, mark in self.marks.items() if wanted.tag in mark.tags}
+        if tagged is not None and not tagged:
+            return  # nothing need be read
         for entry in self.store.list(unreadable, workflow=wanted.workflow):
             if entry.header.time < wanted.since:
                 return
-            if wanted.admits(entry.header):
+            if wanted.admits(entry.header) and (tagged is None or entry.header.uuid in tagged):
                 yield entry
 
     def find(self, name: str) -> tuple[Entry, Store]:

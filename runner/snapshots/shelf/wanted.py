@@ -36,6 +36,7 @@ class Wanted:
         conditions: on metrics, such as `validation<2`; `error` is the one that ranks snapshots.
         since: time in headers at the earliest, as ISO 8601 in UTC.
         until: and before which.
+        tag: a tag that somebody has given it.
     """
 
     workflow: str | None = None
@@ -43,6 +44,7 @@ class Wanted:
     conditions: Sequence[tuple[str, str, float]] = ()
     since: str = ""
     until: str = "~"
+    tag: str | None = None
 
     def admits(self, header: Header) -> bool:
         """Whether a snapshot with this header passes."""
