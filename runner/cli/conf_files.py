@@ -79,6 +79,12 @@ def is_option(group: str, name: str) -> bool:
     return any((place / f"{name}.yaml").is_file() for place in _folders(group))
 
 
+def is_bundled(group: str, name: str) -> bool:
+    """Whether the file of an option is the package's: the current folder comes first."""
+    found = (place for place in _folders(group) if (place / f"{name}.yaml").is_file())
+    return next(found, None) == Path(bundled(), folder(group))
+
+
 def _folders(group: str) -> Iterator[Path]:
     yield from (Path(root, folder(group)) for root in (Path.cwd(), bundled()))
 

@@ -207,6 +207,11 @@ def is_choice(key: str, value: str) -> bool:
     return conf_files.is_group(key.lstrip("+")) and re.fullmatch(r"[\w./, -]+", value) is not None
 
 
+def is_own_choice(key: str, value: str) -> bool:
+    """Whether an override chooses options that the package does not have: they may name classes."""
+    return is_choice(key, value) and not all(conf_files.is_bundled(key.lstrip("+"), name.strip()) for name in value.split(","))
+
+
 def _check_options(group: str, value: str) -> None:
     if value == NOTHING:
         return

@@ -16,7 +16,7 @@ from runner import shell
 from runner.build import LAUNCH_KEYS
 from runner.cli import conf_files
 from runner.cli.authority import PLACES
-from runner.cli.overrides import as_override
+from runner.cli.overrides import as_override, is_own_choice
 from runner.config import Config
 from runner.snapshots.stores.location import SNAPSHOT_WORDS, TAG
 from runner.targets import TARGET
@@ -105,7 +105,8 @@ class Request:
             text.lstrip("+")
             for text in self.typed
             if _section(text) in ("restore", "logger", "loggers")
-            or _key(text).endswith(f".{TARGET}")
+            or TARGET in text
+            or is_own_choice(*text.partition("=")[::2])
             or _key(text) in (*PLACES, NAME)
             or "${" in text
         ]

@@ -156,13 +156,13 @@ def overridden(node: DictConfig, overrides: list[str], call: DictConfig) -> Dict
             if OmegaConf.select(result, key) and not (key == "layers" and has_model):
                 raise ConfigError(f"{override.input_line}: what a snapshot has cannot be taken away")
             continue
-        if has_model and _is_of_model(key):
-            key = f"layers.{key}"
         value = override.value()
         if is_choice(key, str(value)):
             if key not in call:
                 raise ConfigError(f"{override.input_line}: a group that is no key cannot be over a snapshot: type the keys")
             value = call[key]
+        if has_model and _is_of_model(key):
+            key = f"layers.{key}"
         try:
             with open_dict(result.layers):
                 OmegaConf.update(result, key, value)

@@ -118,6 +118,26 @@ def test_a_run_without_something_goes_on_without_it(veles_run: Run, tmp_path: Pa
     assert "~layers.out: what a snapshot has" in veles_run("conf=c", f"snapshot={ended}", "~layers.out", code=2).stderr
 
 
+@pytest.mark.parametrize(
+    "model", [["model=mine"], ["model={_target_: own_net.Net, outputs: 2}"], ["model._target_=own_net.Net"]]
+)
+def test_a_class_of_ones_own_is_part_of_the_command_however_it_was_typed(
+    model: list[str], veles_run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "own_net.py").write_text(
+        "import torch\n\n\nclass Net(torch.nn.Linear):\n"
+        "    def __init__(self, outputs=2):\n        super().__init__(2, outputs)\n"
+    )
+    (tmp_path / "conf" / "model").mkdir()
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text("_target_: own_net.Net\noutputs: 2\n")
+    whole = ["conf=c", "~layers", *model, "optimizer=sgd", "loss._target_=torch.nn.CrossEntropyLoss"]
+    output = veles_run(*whole, "decision.max_epochs=1").stdout
+    assert re.search("^Epoch 2: ", typed("Extend", output, tmp_path), re.MULTILINE)
+    # So does what was typed, again.
+    again = veles_run(*whole, "decision.max_epochs=3", "snapshot=latest").stdout
+    assert re.search("^Epoch 3: ", again, re.MULTILINE)
+
+
 def test_a_policy_that_no_key_extends_is_told(veles_run: Run) -> None:
     typed = ["lr_adjuster.policy=arbitrary_step", "lr_adjuster.lrs_with_lengths=[[1,1],[0,1]]"]
     output = veles_run("conf=c", *typed).stdout
