@@ -50,7 +50,7 @@ def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[fl
     workflow, model = using.network_of(restored, node, request)
     loader, signature = workflow.loader, model.signature
     is_own_target = not signature.class_names and not _has_targets(loader, model)
-    scores, tally = scores_for(signature, writers.value_names(signature)), Tally(told=using.Teller())
+    scores, tally = scores_for(workflow, signature, writers.value_names(signature)), Tally(told=using.Teller())
     with (
         using.stoppable() as stopping,
         sources.opened(node.data, loader, labeled=not is_own_target) as source,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from runner.errors import ConfigError
+from runner.nn import StandardWorkflow
+from runner.nn.evaluators.answer_forms import AS_VALUES, as_wanted
 from runner.nn.evaluators.class_evaluator import CONFUSION_LIMIT, ERROR
-from runner.nn.evaluators.evaluator import Metric
+from runner.nn.evaluators.evaluator import Evaluator, Metric
+from runner.nn.evaluators.loss import LossEvaluator
 from runner.nn.evaluators.mse import MSEEvaluator
-from runner.nn.evaluators.softmax import LEAST
+from runner.nn.evaluators.softmax import LEAST, SoftmaxEvaluator
 from runner.nn.inference.model import Signature
 from runner.nn.loading.samples import Array
 from runner.text import shown
+from runner.use.predicting import as_tensor
 
 Counts = npt.NDArray[np.int64]
 Told = dict[str, Any]
@@ -32,6 +38,7 @@ class ClassScores:
 
     Args:
         names: of the classes.
+        entropy: whether the loss of the run is the cross-entropy, which the probabilities tell.
 
     Attributes:
         confusion: how often each class, a row, was given each answer, a column; None above 1,000 classes.
@@ -40,18 +47,18 @@ class ClassScores:
 
     metric: ClassVar[Metric] = ERROR
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], *, entropy: bool = False) -> None:
         self.names = [shown(name) for name in names]
         self.confusion: Counts | None = np.zeros((len(names), len(names)), np.int64) if len(names) <= CONFUSION_LIMIT else None
         self.samples: Counts = np.zeros(len(names), np.int64)
         self.answers, self.right = self.samples.copy(), self.samples.copy()
-        self._loss: float | None = 0.0
+        self._loss: float | None = 0.0 if entropy else None
 
     @classmethod
     def of_confusion(cls, names: tuple[str, ...], confusion: Counts) -> ClassScores:
         """Returns the scores that a confusion matrix tells."""
         found = cls(names)
-        found.confusion, found._loss = confusion, None
+        found.confusion = confusion
         found.samples, found.answers, found.right = confusion.sum(1), confusion.sum(0), confusion.diagonal()
         return found
 
@@ -70,9 +77,9 @@ class ClassScores:
         self.samples += np.bincount(labels, minlength=size)
         self.answers += np.bincount(answers, minlength=size)
         self.right += np.bincount(labels[labels == answers], minlength=size)
-        assert self._loss is not None
-        chosen = np.take_along_axis(outputs, labels[:, None], 1).astype(np.float64)
-        self._loss -= float(np.log(np.maximum(chosen, LEAST)).sum())
+        if self._loss is not None:
+            chosen = np.take_along_axis(outputs, labels[:, None], 1).astype(np.float64)
+            self._loss -= float(np.log(np.maximum(chosen, LEAST)).sum())
 
     @property
     def count(self) -> int:
@@ -131,17 +138,53 @@ class ClassScores:
         ]
 
 
+class OwnLoss:
+    """The value of a run's own loss, which is taken of minibatches as the run does.
+
+    Args:
+        evaluator: the run's.
+        size: samples of a minibatch.
+
+    Attributes:
+        known: whether it can be told: not if the loss takes what the network alone does not give.
+    """
+
+    def __init__(self, evaluator: LossEvaluator, size: int) -> None:
+        self.metric = evaluator.metric
+        self.known = True
+        self._module = copy.deepcopy(evaluator.loss_module).cpu().eval()
+        self._size, self._sum = size, 0.0
+
+    def add(self, outputs: Array, targets: Array) -> None:
+        """Adds the loss of some more samples; targets have as many values as outputs."""
+        given = as_tensor(outputs)
+        wanted = as_tensor(targets)
+        module = self._module.to(given.dtype)
+        try:
+            with torch.inference_mode():
+                for begin in range(0, len(given), self._size):
+                    output, target = given[begin : begin + self._size], wanted[begin : begin + self._size]
+                    self._sum += float(module(output, as_wanted(target, AS_VALUES, output))) * len(output)
+        except Exception:  # the user's own class may want anything
+            self.known = False
+
+    def mean(self, count: int) -> float | None:
+        """Returns the mean over so many samples; None if it is not known."""
+        return share(self._sum, count) if self.known else None
+
+
 class ValueScores:
     """Scores of values: root mean squared and mean absolute error, and the share of the variance that is explained.
 
     Args:
         names: of the values.
+        own: the run's loss, which is then what is scored by; half the squared error without one.
+        squares: whether the run's loss is that half.
     """
 
-    metric: ClassVar[Metric] = MSEEvaluator.metric
-
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], *, own: OwnLoss | None = None, squares: bool = False) -> None:
         self.names = names
+        self._own, self._is_of_squares = own, squares
         self.count = 0
         self._squares, self._distances, self._sums, self._of_squares = (np.zeros(len(names)) for _ in range(4))
 
@@ -157,6 +200,8 @@ class ValueScores:
         wanted = np.asarray(targets, np.float64).reshape(len(targets), -1)
         if given.shape != wanted.shape:
             raise ConfigError(f"the data have {wanted.shape[1]} values for a sample, and the network gives {given.shape[1]}")
+        if self._own is not None:
+            self._own.add(outputs, targets)
         self.count += len(given)
         self._squares += np.square(given - wanted).sum(0)
         self._distances += np.abs(given - wanted).sum(0)
@@ -164,9 +209,24 @@ class ValueScores:
         self._of_squares += np.square(wanted).sum(0)
 
     @property
+    def metric(self) -> Metric:
+        """What the objective is: as in the log of the run, if that can be told."""
+        return MSEEvaluator.metric if self._own is None or not self._own.known else self._own.metric
+
+    @property
     def objective(self) -> float:
-        """The RMSE over all values; NaN without samples."""
+        """The run's own loss, if it can be told, else the RMSE over all values; NaN without samples."""
+        own = None if self._own is None else self._own.mean(self.count)
+        return self._rmse if own is None else own
+
+    @property
+    def _rmse(self) -> float:
         return math.sqrt(self._squares.sum() / self.count / len(self.names)) if self.count else math.nan
+
+    def _loss(self) -> float | None:
+        if self._own is not None:
+            return self._own.mean(self.count)
+        return share(self._squares.sum() / 2, self.count) if self._is_of_squares else None
 
     def classes(self) -> list[Told]:
         """Returns what is told of each value."""
@@ -186,9 +246,9 @@ class ValueScores:
         values = self.count * len(self.names)
         return {
             "samples": self.count,
-            "rmse": self.objective if self.count else None,
+            "rmse": self._rmse if self.count else None,
             "mae": share(self._distances.sum(), values),
-            "loss": share(self._squares.sum() / 2, self.count),
+            "loss": self._loss(),
             "values": self.classes(),
         }
 
@@ -201,6 +261,25 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
-def scores_for(signature: Signature, names: list[str]) -> Scores:
-    """Returns empty scores for what a network gives; `names` are those of its values, if it gives values."""
-    return ClassScores(signature.class_names) if signature.class_names else ValueScores(names)
+def scores_for(workflow: StandardWorkflow, signature: Signature, names: list[str]) -> Scores:
+    """Returns empty scores for what a network gives.
+
+    Args:
+        workflow: the network's, whose evaluator says what the loss is.
+        signature: of the network.
+        names: of its values, if it gives values.
+    """
+    evaluator = workflow.evaluator
+    if signature.class_names:
+        return ClassScores(signature.class_names, entropy=_is_entropy(evaluator))
+    own = OwnLoss(evaluator, workflow.loader.minibatch_size) if isinstance(evaluator, LossEvaluator) else None
+    return ValueScores(names, own=own, squares=isinstance(evaluator, MSEEvaluator))
+
+
+def _is_entropy(evaluator: Evaluator) -> bool:
+    """Whether the loss of a run is the mean of -log(probability of the right class), without weights."""
+    if not isinstance(evaluator, LossEvaluator):
+        return isinstance(evaluator, SoftmaxEvaluator)
+    module = evaluator.loss_module
+    plain = type(module) in (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss) and module.reduction == "mean"
+    return plain and module.weight is None and not getattr(module, "label_smoothing", 0)

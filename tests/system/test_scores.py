@@ -68,6 +68,25 @@ def test_values(veles_run: Run, tmp_path: Path) -> None:
         assert abs(item["rmse"] - metrics.mean_squared_error(right, given) ** 0.5) < 1e-6
 
 
+def test_a_loss_of_ones_own_is_the_one_that_the_run_has_told(veles_run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "tr.csv", 60)
+    conf = VALUES.replace(
+        "loss_function: mse", "loss: {_target_: torch.nn.L1Loss}\noptimizer: {_target_: torch.optim.SGD, lr: 0.1}"
+    )
+    snapshot = f"snapshot={trained(veles_run, tmp_path, conf.replace(', learning_rate: 0.01', ''))}"
+    rows = write(tmp_path / "new.csv", 33)
+    veles_run(snapshot, "mode=predict", "data=new.csv", "output=p.csv")
+    output = veles_run(snapshot, "mode=evaluate", "data=new.csv", "output=out.json").stdout
+    told = json.loads((tmp_path / "out.json").read_text())
+    names = list(read(tmp_path / "p.csv")[0])
+    given = np.array([[float(row[name]) for name in names] for row in read(tmp_path / "p.csv")])
+    wanted = np.array([[float(row[name]) for name in names] for row in rows])
+    mean = metrics.mean_absolute_error(wanted, given)
+    for value in (told["errors"]["data"], told["splits"]["data"]["loss"], told["splits"]["data"]["mae"]):
+        assert abs(value - mean) < 1e-5 * mean
+    assert f"new.csv loss {mean:.3f}" in output
+
+
 def test_images_and_autoencoders(veles_run: Run, tmp_path: Path) -> None:
     write_images(tmp_path / "pics")
     auto = PICTURES.replace("{out: {type: softmax", "{out: {type: all2all, output_sample_shape: 90") + "loss_function: mse\n"
