@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -22,7 +23,7 @@ LONGEST = 200
 
 _kept: set[str] = set()
 _new: list[Path] = []
-"""The run's folder and those above it, as far as Hydra is about to make them."""
+"""The folder of the run, or of the sweep, and those above it, as far as they are about to be made."""
 
 
 def name_runs(arguments: Sequence[str] = ()) -> None:
@@ -39,8 +40,8 @@ def name_runs(arguments: Sequence[str] = ()) -> None:
     OmegaConf.register_new_resolver("run_name", lambda: name, replace=True)
 
 
-def note_new(folder: str) -> None:
-    """Notes what has to be made for a folder of a run."""
+def note_new(folder: str | Path) -> None:
+    """Notes what has to be made for the folder of a run, or of a sweep."""
     path = Path(folder).absolute()
     with suppress(OSError):  # of which Hydra says more when it makes them
         _new[:] = [made for made in (path, *path.parents) if not made.exists()]
@@ -89,6 +90,15 @@ def discard(folder: str) -> None:
         (path / ".hydra").rmdir()
         for empty in _new:
             empty.rmdir()
+
+
+def discard_sweep(folder: Path) -> None:
+    """Removes the folder of a sweep of which no job has begun, if this process has made it, and those above that are empty."""
+    if folder.absolute() in _new:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            for empty in _new[1:]:
+                empty.rmdir()
 
 
 def permit(folder: str, mode: int | None) -> None:

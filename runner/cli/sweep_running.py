@@ -16,10 +16,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.cli import sweep_bar, sweep_stop, sweeps
+from runner import config as schema
+from runner.cli import run_folder, sweep_bar, sweep_stop, sweeps
 from runner.cli.console import console, is_live, is_quiet
 from runner.cli.overrides import as_override
-from runner.cli.request import job_part
+from runner.cli.request import job_part, keys_of
 from runner.cli.shelf.printing import say
 from runner.cli.sweeping import seed
 from runner.cli.sweeping.jobs import Failed, Job, Plan
@@ -62,6 +63,7 @@ class Running:
         written: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
         self._pattern = str(written["subdir"])
         self._taken = set[tuple[str, str]]()
+        self._launched = False
 
     @contextmanager
     def begun(self, arguments: Sequence[str]) -> Iterator[Record]:
@@ -74,6 +76,7 @@ class Running:
             ConfigError: the conf file has changed since the sweep began, or the folder cannot be made.
             RunInUseError: another process goes on with the sweep.
         """
+        run_folder.note_new(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -84,7 +87,12 @@ class Running:
             seed.use(record.seed)
             self._tell_seed(record)
             OmegaConf.save(self.config, self.folder / "multirun.yaml")
-            yield record
+            try:
+                yield record
+            except Exception:
+                if not self._launched:
+                    run_folder.discard_sweep(self.folder)
+                raise
 
     def _record(self, arguments: Sequence[str]) -> Record:
         before = Record.read(self.folder) if self.goes_on else None
@@ -104,13 +112,20 @@ class Running:
         """Runs jobs by the launcher, and returns what it tells of each.
 
         Raises:
-            RunnerError, HydraException: a configuration cannot be composed; then none has begun.
+            RunnerError, HydraException: a configuration cannot be composed, or the same is wrong with all; then none has begun.
         """
         if not jobs:
             return ()
         batch = [self._placed(job) for job in jobs]
-        for overrides in batch:
-            self._check_own(self.context.config_loader.load_sweep_config(self.config, list(overrides)))
+        faults = set[str | None]()
+        for job, overrides in zip(jobs, batch, strict=True):
+            config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+            self._check_own(config)
+            if None not in faults and not self._launched:
+                faults.add(_fault(config, job))
+        if len(faults) == 1 and (fault := faults.pop()) is not None:
+            raise ConfigError(fault)  # what is wrong with all of them is not of what varies
+        self._launched = True
         elsewhere = sweep_stop.in_other_processes(self.config.hydra)
         with sweep_bar.below(console) if elsewhere and is_live() else nullcontext():
             returned = self._launcher.launch(batch, initial_job_idx=0)
@@ -167,6 +182,20 @@ def _resolved(config: DictConfig, key: str) -> str | None:
         return None if config[key] is None else str(config[key])
     except OmegaConfBaseException:
         return None
+
+
+def _fault(config: DictConfig, job: Job) -> str | None:
+    """Returns what is wrong with the configuration of a job, as far as that can be told before it begins."""
+    node = job_part(config)
+    if node.snapshot is not None or node.mode is not schema.Mode.train:
+        return None  # it is that of a snapshot
+    try:
+        schema.let_optimizer_take_over(node, keys_of(job.overrides))
+        schema.from_hydra(node)
+    except ConfigError as error:
+        # What refers to the job's own folder, which is not there yet, is known only then.
+        return None if isinstance(error.__cause__, OmegaConfBaseException) else str(error)
+    return None
 
 
 def _check_processes(launcher: DictConfig) -> None:

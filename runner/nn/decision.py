@@ -335,14 +335,15 @@ class Decision(Unit):
         step, self.wrong_ = self.wrong_, None
         if step is not None:
             return finite.wrong_loss(self.workflow, step)
-        return finite.wrong_number(self.workflow, self.errors, self.losses_)
+        return finite.wrong_number(self.workflow, self.metric.name, self.errors, self.losses_)
 
     def _diverge(self, wrong: str) -> None:
         what = f"epoch {len(self.history) + (self.position > 0)}: {wrong}"
         if self.on_nan == "stop" or (self.on_nan == "rollback" and self.best is None):
+            is_score = self.measure not in (None, self.evaluator.metric.name, "loss")
+            advice = "lower the learning rate, or scale the data" + (f", or mend scores.{self.measure}" if is_score else "")
             raise DivergedError(
-                f"{what}: lower the learning rate, or scale the data; continued as it is, the run comes to the same"
-                f" (decision.on_nan={self.on_nan})"
+                f"{what}: {advice}; continued as it is, the run comes to the same (decision.on_nan={self.on_nan})"
             )
         if self.on_nan == "rollback" or not self.told_:
             log.warning("%s; the run goes on (decision.on_nan=%s)", what, self.on_nan)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.nn.evaluators.evaluator import Metric
@@ -46,15 +47,16 @@ class EpochEnded:
         """The learning rate; of several the lowest and the highest."""
         return "-".join(f"{rate:.3g}" for rate in dict.fromkeys((*self.rates[:1], *self.rates[-1:])))
 
-    def _values(self, name: str, values: Mapping[str, float]) -> str:
-        text = ", ".join(f"{values[split]:.4f}" for split in self.splits if split in values)
+    def _values(self, name: str, values: Mapping[str, float], splits: Sequence[str] | None = None) -> str:
+        found = [split for split in self.splits if split in values] if splits is None else splits
+        text = ", ".join(f"{values.get(split, math.nan):.4f}" for split in found)
         return f"{name} {text}" if text else ""
 
     def line(self) -> str:
         """Returns the epoch as one line of text."""
         parts = [
             self.metric.line(self.errors),
-            self._values("loss", self.losses),
+            self._values("loss", self.losses, self.splits) if self.losses else "",  # of each split, even one without a number
             *(self._values(name, values) for name, values in self.scores.items()),
             f"rate {self.rate}" if self.rates else "",
             f"{self.seconds:.2f} s",

@@ -23,13 +23,15 @@ def wrong_loss(workflow: Workflow | None, step: Minibatch) -> str:
     return f"the loss is infinite or not a number {where}{_samples(workflow, step)}"
 
 
-def wrong_number(workflow: Workflow | None, errors: Mapping[str, float], losses: Mapping[str, float]) -> str | None:
-    """Says which number of the layers, or which error or loss of a split, is not finite, if any is."""
+def wrong_number(
+    workflow: Workflow | None, metric: str, errors: Mapping[str, float], losses: Mapping[str, float]
+) -> str | None:
+    """Says which number of the layers, or which loss or error of a split, is not finite, if any is; the error has a name."""
     for name, value in _tensors(workflow):
         # The sum takes a twentieth of the time, and is finite only if all values are.
         if not value.sum().isfinite() and not value.isfinite().all():
             return f"{name} is infinite or not a number"
-    found = ((split, what, value) for what, of in (("error", errors), ("loss", losses)) for split, value in of.items())
+    found = ((split, what, value) for what, of in (("loss", losses), (metric, errors)) for split, value in of.items())
     return next((f"the {split} {what} is {value}" for split, what, value in found if not math.isfinite(value)), None)
 
 

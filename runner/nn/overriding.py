@@ -23,7 +23,7 @@ def apply(workflow: StandardWorkflow, key: str, value: object) -> bool:
     """
     section, _, rest = key.partition(".")
     own = rest.removeprefix("arguments.")
-    if section == "decision":
+    if section == "decision" and rest in workflow.decision.adjustable:
         workflow.decision.reconfigure(**{rest: value})
     elif section == "loader" and own in workflow.loader.adjustable:
         workflow.loader.reconfigure(**{own: value})

@@ -177,7 +177,7 @@ def _numbers(table: Table, names: list[str]) -> Array:
 
 def _good_rows(block: TableBlock, read: Callable[[Table], Samples], shape: tuple[int, ...]) -> Block:
     """Returns the samples in a block; rows that cannot be read are told of, one by one."""
-    wrong = dict(block.damaged)
+    wrong = {at: f"{block.table.origin}, {text}" for at, text in block.damaged.items()}
     readable = np.setdiff1d(np.arange(block.rows), list(wrong))
     parts: list[tuple[int, Samples]] = []
     pending = [(0, block.table.rows)]

@@ -42,6 +42,7 @@ def test_a_loss_of_the_validation_set_ends_the_run(folder: Path, veles_run: Run,
 def test_where_they_are_ignored_files_say_null_and_samples_are_named(folder: Path, veles_run: Run) -> None:
     told = veles_run("conf=z", "decision.on_nan=ignore", "hydra.run.dir=out").stdout
     assert told.count("the validation loss is nan") == 1
+    assert all(", nan, rate " in line for line in told.splitlines() if line.startswith("Epoch "))
     snapshot = f"snapshot={next((folder / 'out').glob('*_current*'))}"
     scored = veles_run(snapshot, "mode=evaluate", "data=validation.csv", "output=scores.json", code=1)
     assert json.loads((folder / "scores.json").read_text())["splits"]["data"]["loss"] is None
@@ -50,3 +51,16 @@ def test_where_they_are_ignored_files_say_null_and_samples_are_named(folder: Pat
         assert "no finite number for sample 10" in done.stdout + done.stderr
     assert list(pandas.read_csv(folder / "made.csv").iloc[:, 0].isna()) == [False] * 10 + [True]
     assert not (folder / "outputs").exists()
+
+
+def test_a_score_that_decides_is_called_by_its_name(folder: Path, veles_run: Run) -> None:
+    (folder / "own_score.py").write_text(
+        "import torch, torchmetrics\n\n\nclass Nothing(torchmetrics.MeanMetric):\n"
+        "    higher_is_better = True\n"
+        "    def update(self, outputs, wanted):\n        super().update(torch.zeros(1))\n"
+        "    def compute(self):\n        return torch.tensor(float('nan'))\n"
+    )
+    typed = ("scores.mine._target_=own_score.Nothing", "decision.monitor=mine")
+    (line,) = veles_run("wine", "seed=1", *typed, code=1).stderr.splitlines()
+    assert "the train mine is nan: " in line
+    assert "mend scores.mine" in line

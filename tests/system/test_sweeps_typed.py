@@ -18,6 +18,9 @@ REFUSED = {
     (*SWEEP, "hydra.sweep.dir=tr.csv"): "hydra.sweep.dir='tr.csv' cannot be made: File exists",
     (*SWEEP[:2], "seed=range(1,1)"): "seed=range(1,1) has no values",
     (*SWEEP[:2], "layers.fc1.learning_rate=interval(0,1)"): "layers.fc1.learning_rate=interval(0,1): an interval has no end",
+    (*SWEEP, "layers.fc1.lerning_rate=0.1"): "layers.fc1.lerning_rate is not a key",
+    (*SWEEP, "snapshotter.interval=0"): "snapshotter.interval=0 must be at least 1",
+    (*SWEEP[:2], "optimizer=sgd,adamw", "optimizer.lr=-1"): "optimizer.lr=-1 must be between",
     ("-m",): "conf=NAME says what to run; known: c, ",
     ("-m", "decision.max_epochs=1,2"): "conf=NAME says what to run; known: c, ",
     (*PREDICT, "data=va.csv,other.csv", "output=o.csv"): "output=o.csv is the same for two jobs",
@@ -38,6 +41,7 @@ def test_what_cannot_be_meant_is_one_line(veles_run: Run, tables: Path) -> None:
         (line,) = veles_run(*typed, code=2).stderr.splitlines()
         assert line.startswith(f"veles-run: {expected}"), typed
     assert not (tables / "snapshots").exists()
+    assert not (tables / "multirun").exists()
 
 
 def test_each_job_predicts_into_a_file_of_its_own(veles_run: Run, tables: Path) -> None:

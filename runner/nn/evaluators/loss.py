@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +24,8 @@ from runner.nn.evaluators.class_evaluator import ERROR, ClassEvaluator
 from runner.nn.evaluators.evaluator import Found, Metric
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.samples import TRAIN
+
+log = logging.getLogger(__name__)
 
 SAMPLES = 3
 """The number of samples with which a loss is tried out."""
@@ -78,6 +82,10 @@ class LossEvaluator(ClassEvaluator):
         self.balanced = given.get("weight") == BALANCED
         self.of_targets = targets
         self.loss_module = _made(seed, given)
+
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.told_ = False
 
     @property
     def metric(self) -> Metric:  # type: ignore[override]  # which one depends on the data
@@ -159,26 +167,29 @@ class LossEvaluator(ClassEvaluator):
     def _fault(self, form: str, loader: FullBatchLoader) -> str | None:
         """Returns what is wrong with the loss of some training samples in a form, if anything. Its state does not change."""
         wanted = next(iter((loader.labels_ if self._of_labels else loader.targets_).values()))[:SAMPLES].cpu()
-        outputs = torch.zeros((len(wanted), *self.output_shape), dtype=self.dtype, requires_grad=True)
+        shape, generator = (len(wanted), *self.output_shape), torch.Generator().manual_seed(0)
+        drawn = torch.rand(shape, dtype=self.dtype, generator=generator)  # as probabilities, which some losses want
         further = [value[: len(wanted)].cpu().requires_grad_() for value in self.further_]
         loss = copy.deepcopy(self.loss_module).cpu()
+
+        def gradient(outputs: Tensor) -> float:
+            """Returns the largest gradient at outputs."""
+            given = [outputs.requires_grad_(), *further]
+            return _largest_gradient(loss(*given, as_wanted(wanted, form, outputs)), given)
+
         try:
             with warnings.catch_warnings():
                 # Sizes that torch makes fit by repeating values are not meant to.
                 warnings.filterwarnings("error", "Using a target size")
-                return self._fault_of(loss(outputs, *further, as_wanted(wanted, form, outputs)), [outputs, *further])
+                flat = gradient(drawn) == 0
+        except _UnusableError as error:
+            return str(error)
         except Exception as error:  # the user's own class may fail in any way
             return places.told(error)
-
-    @staticmethod
-    def _fault_of(value: object, outputs: Sequence[Tensor]) -> str | None:
-        if not isinstance(value, Tensor):
-            return f"it gives a {type(value).__name__} instead of a tensor"
-        if value.numel() != 1:
-            return f"it gives values of shape {tuple(value.shape)}, and training needs one number: reduction=mean, or .mean()"
-        gradients = torch.autograd.grad(value.sum(), outputs, allow_unused=True) if value.requires_grad else [None]
-        if all(gradient is None for gradient in gradients):
-            return "its value does not depend on the outputs: it must not use .detach(), .item(), argmax or numpy"
+        with suppress(Exception):
+            if flat and gradient(40 * drawn.detach() - 20) == 0:
+                hint = "; of one output for two classes, torch.nn.BCEWithLogitsLoss is not" if drawn[0].numel() == 1 else ""
+                return f"it is the same whatever the outputs are, so nothing could be learned{hint}"
         return None
 
     def run(self) -> None:
@@ -209,10 +220,40 @@ class LossEvaluator(ClassEvaluator):
         return (output.reshape(-1) > (0.5 if self.outputs_are == "probability" else 0.0)).long()
 
     def compute(self, split: int) -> float:
+        if isinstance(self.loss_module, torch.nn.NLLLoss) and self.loss(split) < 0 and not self.told_:
+            self.told_ = True
+            log.warning(
+                "The loss is negative: %s takes log-probabilities, and not outputs of any size; end the network with a"
+                " torch.nn.LogSoftmax, or take torch.nn.CrossEntropyLoss",
+                self._name,
+            )
         return super().compute(split) if self.classes_ else self.loss(split)
 
     def measured(self, sums: Sequence[float]) -> dict[str, float]:
         return super().measured(sums) if self.classes_ else {"loss": sums[2] / sums[0]}
+
+
+class _UnusableError(Exception):
+    """A loss gives what training cannot use."""
+
+
+def _largest_gradient(value: object, outputs: Sequence[Tensor]) -> float:
+    """Returns the largest gradient of the value of a loss.
+
+    Raises:
+        _UnusableError: it is none that training can use.
+    """
+    if not isinstance(value, Tensor):
+        raise _UnusableError(f"it gives a {type(value).__name__} instead of a tensor")
+    if value.numel() != 1:
+        raise _UnusableError(
+            f"it gives values of shape {tuple(value.shape)}, and training needs one number: reduction=mean, or .mean()"
+        )
+    gradients = torch.autograd.grad(value.sum(), outputs, allow_unused=True) if value.requires_grad else [None]
+    found = [float(gradient.abs().max()) for gradient in gradients if gradient is not None and gradient.numel()]
+    if not found:
+        raise _UnusableError("its value does not depend on the outputs: it must not use .detach(), .item(), argmax or numpy")
+    return max(found)
 
 
 def _made(seed: int, settings: dict[str, Any]) -> torch.nn.Module:
@@ -222,7 +263,8 @@ def _made(seed: int, settings: dict[str, Any]) -> torch.nn.Module:
     for name in WEIGHTS:
         value = settings.get(name)
         if isinstance(value, str):
-            raise ConfigError(f"loss.{name}={value!r} must be a list of numbers; {choices(value, [BALANCED])}")
+            hint = choices(value, [BALANCED]) if name == "weight" else f"such as loss.{name}=[3]"
+            raise ConfigError(f"loss.{name}={value!r} must be a list of numbers; {hint}")
         if isinstance(value, list | tuple):
             settings[name] = _tensor(f"loss.{name}", value)
     return made("loss", settings, Stream(seed, "loss"))

@@ -284,7 +284,7 @@ class Answers(Step):
         "logits": lambda x: torch.softmax(x.flatten(1), 1),
         "log_probabilities": lambda x: x.flatten(1).exp(),
         "logit": lambda x: _both(torch.sigmoid(x.reshape(-1, 1))),
-        "probability": lambda x: _both(x.reshape(-1, 1)),
+        "probability": lambda x: _both(x.reshape(-1, 1).clamp(0, 1)),  # which MSELoss does not see to
     }
 
     def __init__(self, given: str) -> None:

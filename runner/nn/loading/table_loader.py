@@ -20,7 +20,7 @@ from runner.datasets.tables import Reference, Table
 from runner.datasets.texts import Texts, check_apart
 from runner.errors import ConfigError
 from runner.graph import Workflow
-from runner.nn.loading.labels import known_names
+from runner.nn.loading.labels import LARGEST, known_names
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.normalizers import Normalizer
 from runner.nn.loading.rounding import inexact, merged_by_reader
@@ -327,6 +327,9 @@ def _whole_numbers(table: Table, name: str, labels: npt.NDArray[Any]) -> npt.NDA
             f"{table.cell(row, name)}: the label {labels[row]} is not a whole number: a label is one, or a name; values to be"
             " predicted are loader.targets"
         )
+    if (wrong := (numbers < 0) | (numbers > LARGEST)).any():
+        row = int(wrong.argmax())
+        raise ConfigError(f"{table.cell(row, name)}: the label {numbers[row]} is not a whole number from 0 to {LARGEST}")
     return numbers
 
 

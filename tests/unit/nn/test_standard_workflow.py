@@ -153,7 +153,7 @@ def test_overrides_that_can_change_on_resume(key: str, value: float, read) -> No
         ("loader.minibatch_size", "loader.minibatch_size cannot change on resume"),
         ("layers.fc1", "layers.fc1 cannot change on resume"),
         ("seed", "seed cannot change on resume"),
-        ("decision.bogus", r"bogus of Decision\('decision'\) is fixed"),
+        ("decision.bogus", r"decision.bogus cannot change on resume"),
     ],
 )
 def test_overrides_that_cannot_change_on_resume(key: str, message: str) -> None:

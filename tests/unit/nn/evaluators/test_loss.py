@@ -231,6 +231,12 @@ WRONG = [
         {},
         "loss: torch.nn.CrossEntropyLoss cannot be made.*smoothing",
     ),
+    (
+        {"_target_": "torch.nn.CrossEntropyLoss"},
+        {"outputs": 1, "loader": "two"},
+        "the same whatever .* BCEWithLogitsLoss is not",
+    ),
+    ({"_target_": "torch.nn.BCEWithLogitsLoss", "pos_weight": "balanced"}, {}, r"such as loss.pos_weight=\[3\]"),
     ({"_target_": "torch.nn.CrossEntropyLos"}, {}, "loss._target_='torch.nn.CrossEntropyLos'.*CrossEntropyLoss"),
     ({"_target_": "torch.nn.functional.cross_entropy"}, {}, "loss: torch.nn.functional.cross_entropy"),
     ({"_target_": "torch.nn.MSELoss"}, {}, "loss: MSELoss does not take outputs of shape"),
@@ -261,6 +267,11 @@ def test_what_is_wrong_is_told_before_the_first_epoch(loss: dict[str, Any], more
     with pytest.raises(ConfigError, match=told) as raised:
         network(**settings(loss, **more)).initialize()
     assert "\n" not in str(raised.value)
+
+
+def test_a_loss_of_log_probabilities_that_gets_other_numbers_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    trained(**settings({"_target_": "torch.nn.NLLLoss"}, max_epochs=2))
+    assert [record.levelname for record in caplog.records if "NLLLoss takes log-probabilities" in record.message] == ["WARNING"]
 
 
 def test_a_softmax_layer_has_its_own_loss() -> None:

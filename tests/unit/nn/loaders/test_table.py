@@ -115,8 +115,8 @@ def test_wrong_columns_are_named(settings: dict[str, object], message: str, tabl
         ("a,b,label\n1,2,x\n1,2024-01-02,y\n", "line 3, column 'b': '2024-01-02' is not a number"),
         ("a,b,label\n1,2,x\n1,True,y\n", "line 3, column 'b': 'True' is not a number"),
         ("a,b,label\n1,2,x\n1,5 kg,y\n", "line 3, column 'b': '5 kg' is not a number"),
-        ("a,b,label\n1,2,0\n1,2,-3\n", "the train sample 1 .* has the label -3"),
-        ("a,b,label\n1,2,0\n1,2,1000000000000\n", "the train sample 1 .* has the label 1000000000000"),
+        ("a,b,label\n1,2,0\n1,2,-3\n", "line 3, column 'label': the label -3 is not"),
+        ("a,b,label\n1,2,0\n1,2,1000000000000\n", "line 3, column 'label': the label 1000000000000 is not"),
         ("a,b,label\n1,2,0\n1,1e300,1\n", r"precision=float64"),
     ],
 )
