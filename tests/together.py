@@ -16,12 +16,14 @@ LIMIT = 60.0
 class Together:
     """A run of the command in several processes that has been started; they are killed at the end of the block."""
 
-    def __init__(self, arguments: Sequence[str], *, size: int, cwd: Path) -> None:
+    def __init__(self, arguments: Sequence[str], *, size: int, cwd: Path, command: str = "veles-run") -> None:
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(size)}
         ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
         several = [os.environ | {"OMP_NUM_THREADS": "1"} | (meeting | own if size > 1 else {}) for own in ranks]
         self._stack = ExitStack()
-        self.processes = [self._stack.enter_context(Started(arguments, cwd=cwd, environment=own)) for own in several]
+        self.processes = [
+            self._stack.enter_context(Started(arguments, cwd=cwd, environment=own, command=command)) for own in several
+        ]
 
     def __enter__(self) -> "Together":
         return self

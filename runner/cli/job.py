@@ -192,6 +192,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     code_changes.warn(restored, node.mode)
     if workflow.complete:
         if any(key.partition(".")[0] not in CHECKED_AT_ONCE for key in changes):
+            processes.connect(launcher.device, config.parallel.timeout)
             launcher.prepare(workflow)  # nothing runs, but what was typed is wrong here, too, if it would be there
         return running.already_complete(restored, launcher, request, config.seed)
     _may_be_pruned(workflow, launcher, request)

@@ -6,13 +6,16 @@ processes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import secrets
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -33,6 +36,9 @@ BEGIN = 300.0
 PAUSE = 0.02
 """Seconds between two looks at what the others have said."""
 
+
+BEAT = 0.5
+"""Seconds after which a process says again that it lives, while it makes what others wait for."""
 
 LEADER_FAILED = "process 0 has failed"
 """How the message begins that repeats what process 0 says."""
@@ -59,6 +65,7 @@ class Group(Processes):
         self._timeout = BEGIN
         self._shared: dict[str, str] = {}
         self._answers = True
+        self._made = 0
         # torchrun has the store in its own process, where it outlives ours.
         self._hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         address = f"env://?rank={rank}&world_size={size}"
@@ -85,10 +92,10 @@ class Group(Processes):
 
     def share(self, name: str, make: Callable[[], str]) -> str:
         if name not in self._shared:
-            self._shared[name] = self._made(f"shared/{name}", make)
+            self._shared[name] = self._told(f"shared/{name}", make)
         return self._shared[name]
 
-    def _made(self, key: str, make: Callable[[], str]) -> str:
+    def _told(self, key: str, make: Callable[[], str]) -> str:
         if self.leads:
             text = make()
             self._store.set(key, text)
@@ -102,11 +109,68 @@ class Group(Processes):
         """Returns what process 0 says, when it has said it."""
         while not self._said(key):
             if (failure := self._failure(0)) is not None:
-                lost = ProcessLostError(f"{LEADER_FAILED}: {failure.why}")
-                lost.exit_code = failure.exit_code  # type: ignore[misc]
-                raise lost
+                raise _failed(0, failure)
             time.sleep(PAUSE)
         return self._said(key) or ""
+
+    def neighbors(self) -> list[int]:
+        seen = self.gather(torch.tensor(_what_is_seen())).tolist()
+        return [rank for rank, other in enumerate(seen) if other == seen[self.rank]]
+
+    def made_by(self, rank: int, make: Callable[[], str]) -> str:
+        self._made += 1
+        key = f"made/{self._made}/{rank}"
+        if rank != self.rank:
+            return self._awaited(key, rank)
+        with self._beating(f"{key}/beats"):
+            text = make()
+        try:
+            self._within(self._timeout, lambda: self._store.set(key, text))
+        except RuntimeError as error:
+            raise self._nowhere_to_meet() from error
+        return text
+
+    def _awaited(self, key: str, rank: int) -> str:
+        """Returns what a process says, when it has said it; it has so many seconds from each beat to the next."""
+        heard, known = time.monotonic(), ""
+        while True:
+            try:
+                text, failure, beats = self._within(
+                    self._timeout, lambda: (self._said(key), self._failure(rank), self._said(f"{key}/beats"))
+                )
+            except RuntimeError as error:
+                raise self._nowhere_to_meet() from error
+            if text is not None:
+                return text
+            if failure is not None:
+                raise _failed(rank, failure)
+            if beats is not None and beats != known:
+                heard, known = time.monotonic(), beats
+            elif time.monotonic() - heard > self._timeout:
+                raise ProcessLostError(
+                    f"process {rank} of {self.size} has ended, or has not answered for {self._timeout:g} s (parallel.timeout)"
+                )
+            time.sleep(PAUSE)
+
+    @contextmanager
+    def _beating(self, key: str) -> Iterator[None]:
+        """Says in the block that this process lives: what it does there may take longer than a process has to answer."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            with suppress(RuntimeError):  # the store is gone, which the others see themselves
+                while True:
+                    self._store.add(key, 1)
+                    if ended.wait(BEAT):
+                        return
+
+        thread = threading.Thread(target=beat, name="beats", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(BEAT)
 
     def gather(self, mine: Tensor) -> Tensor:
         gathered = mine.new_empty((self.size, *mine.shape))
@@ -195,8 +259,7 @@ class Group(Processes):
         try:
             failed, silent = self._within(2 * PATIENCE, found)
         except RuntimeError:
-            what = "has ended" if self._answers else f"has not answered for {self._timeout:g} s (parallel.timeout)"
-            return ProcessLostError(f"process 0 of {self.size} {what}, where the processes meet")
+            return self._nowhere_to_meet()
         if silent:
             which = ", ".join(map(str, silent))
             return ProcessLostError(
@@ -204,6 +267,11 @@ class Group(Processes):
             )
         told = next((f"process {rank} has failed: {why}" for rank, why in failed.items() if rank != self.rank), None)
         return ProcessLostError(told or f"the connection of the processes is broken: {first_line(error)}")
+
+    def _nowhere_to_meet(self) -> ProcessLostError:
+        """Returns what has become of process 0, if nothing comes from the store."""
+        what = "has ended" if self._answers else f"has not answered for {self._timeout:g} s (parallel.timeout)"
+        return ProcessLostError(f"process 0 of {self.size} {what}, where the processes meet")
 
     def _failure(self, rank: int) -> Failure | None:
         said = self._said(f"failed/{rank}")
@@ -224,3 +292,23 @@ class Group(Processes):
         while (seen := look()) is None and time.monotonic() < end:
             time.sleep(PAUSE)
         return seen
+
+
+def _failed(rank: int, failure: Failure) -> ProcessLostError:
+    """Returns what ends this process since another one has failed; the exit code is the same."""
+    lost = ProcessLostError(f"process {rank} has failed: {failure.why}")
+    lost.exit_code = failure.exit_code  # type: ignore[misc]
+    return lost
+
+
+def _what_is_seen() -> int:
+    """Returns a number that this process has in common with those whose /proc it sees, and no others.
+
+    Processes in containers of their own do not see each other, though they are on one machine.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        text = f"{boot} {os.readlink('/proc/self/ns/pid')} {os.getuid()}"
+    except OSError:  # no Linux
+        text = secrets.token_hex()
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], signed=True)

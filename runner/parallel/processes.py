@@ -58,6 +58,28 @@ class Processes:
         """
         return make()
 
+    def neighbors(self) -> list[int]:
+        """Returns the ranks of the processes on this machine that can open one another's memory, in ascending order.
+
+        Raises:
+            ProcessLostError: a process has ended, or does not answer.
+        """
+        return [self.rank]
+
+    def made_by(self, rank: int, make: Callable[[], str]) -> str:
+        """Returns a text that one process makes, however long that takes it; the others wait as long as it lives.
+
+        All processes call this equally often, each with a process of its choice.
+
+        Args:
+            rank: of the process that makes the text.
+            make: called in that process alone.
+
+        Raises:
+            ProcessLostError: that process has failed, has ended, or does not answer.
+        """
+        return make()
+
     def gather(self, mine: Tensor) -> Tensor:
         """Returns the tensors of all processes, on the CPU, of shape (size, *shape), in the order of their ranks.
 

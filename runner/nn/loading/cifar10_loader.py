@@ -18,6 +18,7 @@ class Cifar10Loader(FullBatchLoader):
     """
 
     adjustable = frozenset({"data_dir"})
+    read_once = True
 
     data_dir: str
 

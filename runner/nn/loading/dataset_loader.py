@@ -52,6 +52,7 @@ class DatasetLoader(FullBatchLoader):
     """
 
     scorable = FullBatchLoader.scorable | {"train", "validation"}
+    read_once = True
 
     datasets: dict[str, str]
     arguments: dict[str, dict[str, Any]]

@@ -25,6 +25,7 @@ class ImagesLoader(FullBatchLoader):
 
     adjustable = frozenset({"data_dir", "validation_dir"})
     scorable = FullBatchLoader.scorable | {"grayscale", "image_size"}
+    read_once = True
 
     data_dir: str
     validation_dir: str | None

@@ -23,6 +23,8 @@ from runner.nn.loading.normalizers import NORMALIZERS, UNCHANGED, Normalizer
 from runner.nn.loading.oddities import tell_oddities
 from runner.nn.loading.precision import in_precision
 from runner.nn.loading.samples import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Array, Samples, fingerprint, split
+from runner.parallel.machine_memory import read_by_first
+from runner.parallel.processes import ALONE
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,9 @@ class FullBatchLoader(NetworkUnit):
         {"minibatch_size", "train_size", "validation_size", "validation_ratio", "split_seed"}
     )
     """The attributes that may change, besides `adjustable`, where the data only serve to score the network."""
+    read_once: ClassVar[bool] = False
+    """Whether one process of each machine reads the data for all that share a run there. Each class says it for itself:
+    `load_data` does nothing then but return samples and set attributes of the loader to plain values or tensors."""
 
     minibatch_size: int
     normalization: str | None
@@ -219,6 +224,23 @@ class FullBatchLoader(NetworkUnit):
 
     def initialize(self) -> None:
         self._check_sizes()
+        launcher = None if self.workflow is None else self.workflow.launcher
+        processes = ALONE if launcher is None else launcher.processes
+        if processes.size > 1 and vars(type(self)).get("read_once", False):
+            for name, value in read_by_first(processes, self._found, self.device).items():
+                setattr(self, name, value)
+        else:
+            self._read()
+        self.epoch_ = epoch(self.split_lengths, self.minibatch_size)
+
+    def _found(self) -> dict[str, Any]:
+        """Reads the data, and returns what attributes it has set."""
+        before = dict(vars(self))
+        self._read()
+        return {name: value for name, value in vars(self).items() if name not in before or value is not before[name]}
+
+    def _read(self) -> None:
+        """Sets all attributes that come of the data."""
         samples = self._chosen()
         self._check_fingerprint(samples)
         device = self.device
@@ -248,7 +270,6 @@ class FullBatchLoader(NetworkUnit):
             self.label_count = max(largest + 1, len(self.label_names))
             self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
             self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
-        self.epoch_ = epoch(self.split_lengths, self.minibatch_size)
 
     def _mapped(
         self, key: int, data: Array, normalizer: Normalizer, dtype: torch.dtype | None = None, *, targets: bool = False

@@ -19,6 +19,7 @@ class MnistLoader(FullBatchLoader):
     """
 
     adjustable = frozenset({"data_dir"})
+    read_once = True
     of_training_set = FullBatchLoader.of_training_set - {"data_dir"}  # which has both sets
 
     data_dir: str | None

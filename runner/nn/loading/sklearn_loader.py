@@ -8,6 +8,8 @@ from runner.nn.loading.samples import TRAIN, Array, Samples
 class WineLoader(FullBatchLoader):
     """Loads 178 wines of 3 cultivars, each with 13 measurements."""
 
+    read_once = True
+
     def default_normalization(self, train: Array) -> str:
         return "standardize"  # the measurements have units of their own
 
@@ -21,6 +23,8 @@ class WineLoader(FullBatchLoader):
 
 class DigitsLoader(FullBatchLoader):
     """Loads 1,797 images of handwritten digits, of 8 x 8 pixels."""
+
+    read_once = True
 
     def load_data(self) -> dict[int, Samples]:
         with needs("scikit-learn", "loader.name='digits'"):

@@ -65,6 +65,7 @@ class TableLoader(FullBatchLoader):
 
     adjustable = frozenset({"data_file", "validation_file"})
     scorable = FullBatchLoader.scorable | {"header"}
+    read_once = True
 
     data_file: str
     validation_file: str | None
