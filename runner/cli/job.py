@@ -20,7 +20,6 @@ from runner.cli import (
     conf_places,
     console,
     evaluating,
-    own_snapshot,
     parallel,
     run_folder,
     run_identity,
@@ -86,7 +85,7 @@ def _job(node: DictConfig, request: Request) -> Outcome:
             what = "graph" if node.graph else f"mode={node.mode.value}"
             raise ConfigError(f"{what} is for one process, and {processes.size} were started")
         together.choose_gpu(str(node.device), processes)
-        restored = own_snapshot.find_snapshot(node, request, claims)
+        restored = together.find_own_snapshot(node, request, claims, processes)
         if restored is not None:
             request = request.without_snapshot()  # the job began with it; now it goes on with its own
         else:

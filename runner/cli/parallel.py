@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from runner.errors import ConfigError
@@ -23,6 +25,7 @@ STARTERS = (
     Starter("mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
     Starter("mpiexec", "PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),
     Starter("srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
+    Starter("submitit", "SUBMITIT_LOCAL_NTASKS", "SUBMITIT_LOCAL_GLOBALID", "SUBMITIT_LOCAL_LOCALID"),
 )
 """SLURM_NTASKS is no size: in a batch script it says how many tasks *could* be started."""
 MEETING = ("MASTER_ADDR", "MASTER_PORT")
@@ -64,11 +67,30 @@ def join(environment: Mapping[str, str]) -> Processes:
         ProcessLostError: they do not meet.
     """
     if _Joined.processes is ALONE and (found := several(environment)) is not None:
-        check_meeting(found, environment)
-        from runner.parallel.process_group import Group
+        with _meeting(found, environment):
+            from runner.parallel.process_group import Group
 
-        _Joined.processes = Group(found.rank, found.size, found.local_rank)
+            _Joined.processes = Group(found.rank, found.size, found.local_rank)
     return _Joined.processes
+
+
+@contextmanager
+def _meeting(found: Several, environment: Mapping[str, str]) -> Iterator[None]:
+    """Has the environment say in the block where the processes meet. Of submitit's tasks nobody else does.
+
+    Raises:
+        ConfigError: nothing says it.
+        ProcessLostError: the first of submitit's tasks does not.
+    """
+    if environment.get("SUBMITIT_EXECUTOR") is None or all(map(environment.get, MEETING)):
+        check_meeting(found, environment)
+        yield
+        return
+    from runner.cli import meeting
+
+    with meeting.of_tasks(found.rank, environment) as place:
+        os.environ.update(place)
+        yield
 
 
 def several(environment: Mapping[str, str]) -> Several | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -27,12 +28,15 @@ from runner.cli.sweeping.jobs import Failed, Job, Plan
 from runner.cli.sweeping.record import Record
 from runner.config.sweeping import SweepSeed
 from runner.errors import ConfigError, RunError, RunInUseError
+from runner.parallel.processes import Processes
 from runner.snapshots.stores.holder import Holder
 from runner.snapshots.stores.lock import locked
 from runner.use.sources import STANDARD
 
 SUBDIR, NUMBER = "hydra.sweep.subdir", "${hydra.job.num}"
 """What a job's folder is called by, and its number within that."""
+TASKS = ("nodes", "tasks_per_node")
+"""The keys of submitit's launchers that say how many processes a job has."""
 TRIES = 3
 """How often it is tried to lock a sweep."""
 
@@ -54,7 +58,6 @@ class Running:
         self.config, self.context = config, context
         self.goes_on = config.sweep.folder is not None
         self.folder = Path(config.hydra.sweep.dir)
-        _check_processes(config.hydra.launcher)
         instance = Plugins.instance()
         self._launcher: Launcher = instance.instantiate_launcher(hydra_context=context, task_function=task, config=config)
         if isinstance(settings := getattr(self._launcher, "joblib", None), dict):
@@ -120,6 +123,7 @@ class Running:
         faults = set[str | None]()
         for job, overrides in zip(jobs, batch, strict=True):
             config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+            _check_tasks(config)
             self._check_own(config)
             if None not in faults and not self._launched:
                 faults.add(_fault(config, job))
@@ -173,7 +177,7 @@ class Running:
             place = as_override(SUBDIR, job.name)
         else:
             place = f"{SUBDIR}='{self._pattern.replace(NUMBER, job.name)}'"
-        return [*job.overrides, place]
+        return [*job.overrides, place, *_of_tasks(self.config.hydra)]
 
 
 def _resolved(config: DictConfig, key: str) -> str | None:
@@ -198,13 +202,30 @@ def _fault(config: DictConfig, job: Job) -> str | None:
     return None
 
 
-def _check_processes(launcher: DictConfig) -> None:
-    """Raises a ConfigError if a launcher would start several processes for each job, all of which would run all of it."""
-    for key in ("nodes", "tasks_per_node"):
-        if (count := launcher.get(key)) is not None and count > 1:
-            raise ConfigError(
-                f"hydra.launcher.{key}={count}: a job of a sweep is one process; torchrun starts a run in several"
-            )
+def _tasks(launcher: DictConfig) -> int:
+    """Returns how many processes a launcher starts for each job."""
+    return math.prod(launcher.get(key) or 1 for key in TASKS)
+
+
+def _check_tasks(config: DictConfig) -> None:
+    """Raises a ConfigError if the processes of a job could not share it: each of them would run all of it."""
+    launcher, processes = config.hydra.launcher, Processes()
+    processes.size = _tasks(launcher)
+    if processes.size == 1:
+        return
+    typed = ", ".join(f"hydra.launcher.{key}={launcher[key]}" for key in TASKS if (launcher.get(key) or 1) > 1)
+    if config.parallel.shards is None and not config.snapshot:
+        raise ConfigError(f"{typed}: parallel.shards=N says that the {processes.size} processes of a job share it")
+    if config.parallel.shards is not None:
+        processes.check_shards(config.parallel.shards)
+    if (config.hydra.sweeper.get("pruner") or "none") != "none":
+        raise ConfigError(f"{typed}: hydra.sweeper.pruner ends jobs of one process early, and none of several")
+
+
+def _of_tasks(hydra: DictConfig) -> list[str]:
+    """Returns what is typed for jobs of several processes: the folder of a job is that of its first one, which writes it."""
+    kept = hydra.output_subdir
+    return [f"hydra.output_subdir='${{of_first_task:{kept}}}'"] if _tasks(hydra.launcher) > 1 and kept is not None else []
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from runner import signals
+from runner.cli import parallel
 from runner.snapshots.stores.holder import Holder
 
 STOP = ".stop"
@@ -45,6 +46,13 @@ def hold(host: str = "", process: str = "") -> None:
         host, process: as in `Holder`; empty if it keeps no lock.
     """
     OmegaConf.register_new_resolver("sweep_process", lambda: f"{process} {host}", replace=True)
+    OmegaConf.register_new_resolver("of_first_task", of_first_task, replace=True)
+
+
+def of_first_task(value: str) -> str | None:
+    """Returns a value in the first of the processes of a job, and None in the others."""
+    found = parallel.several(os.environ)
+    return value if found is None or found.rank == 0 else None
 
 
 def holder_of_sweep() -> tuple[str, str]:

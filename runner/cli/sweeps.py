@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -12,13 +13,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 
 from runner import places
-from runner.cli import sweep_stop
+from runner.cli import parallel, sweep_stop
 from runner.cli.console import OF_SWEEP, show_sweep_alone
 from runner.cli.outcome import Outcome, failure
 from runner.cli.sweeping.record import Record
-from runner.errors import RunError, RunInUseError, with_notes
+from runner.errors import ProcessLostError, RunError, RunInUseError, RunnerError, with_notes
 from runner.loggers.metrics_file import MetricsFile
 from runner.metrics.run_files import RESULT, read_result
+from runner.parallel.processes import Processes
 from runner.passwords import redact
 from runner.report.folder_files import number
 from runner.report.sweep_jobs import NOT_BEGUN
@@ -41,8 +43,15 @@ def job_of_a_sweep(run: Callable[[], Outcome]) -> float | None:
         SystemExit: a signal has stopped it, and so ends the sweep; in another process, the sweep is told otherwise.
     """
     config = HydraConfig.get()
-    with _alone(Path(config.runtime.output_dir)):
-        return _job_of_a_sweep(config, run)
+    processes = parallel.join(os.environ)
+    try:
+        with _alone(Path(config.runtime.output_dir)) if processes.leads else nullcontext():
+            best = _job_of_a_sweep(config, run, processes)
+            processes.part()
+    except RunnerError as error:
+        processes.fail(str(error), error.exit_code)  # where one process has failed, the others wait for it
+        raise
+    return best
 
 
 @contextmanager
@@ -65,14 +74,16 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _job_of_a_sweep(config: Any, run: Callable[[], Outcome]) -> float | None:
+def _job_of_a_sweep(config: Any, run: Callable[[], Outcome], processes: Processes) -> float | None:
     result, sweep = Path(config.runtime.output_dir, RESULT), Path(config.sweep.dir)
-    result.unlink(missing_ok=True)  # it would be of an earlier run
+    finish = MetricsFile(result.parent).finish if processes.leads else _forget
+    if processes.leads:
+        result.unlink(missing_ok=True)  # it would be of an earlier run
     elsewhere = sweep_stop.in_other_processes(config)
     if elsewhere:
         show_sweep_alone()
-    if elsewhere and sweep_stop.stop_of(sweep) is not None:
-        MetricsFile(result.parent).finish({"status": NOT_BEGUN})
+    if elsewhere and processes.share("stop", lambda: str(sweep_stop.stop_of(sweep))) != str(None):
+        finish({"status": NOT_BEGUN})
         return None
     name = result.parent.name
     log.info("Job %s: %s", name, " ".join(_varied(sweep, config.overrides.task)), extra=OF_SWEEP)
@@ -83,19 +94,25 @@ def _job_of_a_sweep(config: Any, run: Callable[[], Outcome]) -> float | None:
         if outcome.exit_code == RunError.exit_code:
             raise RunError(outcome.fault)
         if not result.exists():  # nothing was trained
-            MetricsFile(result.parent).finish({"status": "finished"})
+            finish({"status": "finished"})
     except BaseException as error:
         if not isinstance(error, Exception) and not places.is_users(error):
             raise
         told = failure(error)
         log.error("%s", with_notes(told))
         note_failure(name, config.overrides.task, told)
-        if not result.exists():  # it has failed before its run began
-            MetricsFile(result.parent).finish({"status": "failed", "exit_code": told.exit_code, "error": redact(str(told))})
+        if isinstance(told, ProcessLostError) and processes.leads:
+            result.unlink(missing_ok=True)  # it was cut short, as a job of one process is that is killed, and can go on
+        elif not result.exists():  # it has failed before its run began
+            finish({"status": "failed", "exit_code": told.exit_code, "error": redact(str(told))})
         raise told from error
     if outcome.exit_code and not elsewhere:
         raise SystemExit(outcome.exit_code)
     return outcome.error
+
+
+def _forget(result: Mapping[str, Any]) -> None:
+    """Leaves the result of a job to the first of its processes."""
 
 
 def note_failure(name: str, overrides: Sequence[str], error: Exception) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
-from runner.cli import source
+from runner.cli import own_snapshot, source
 from runner.cli.request import Request
 from runner.errors import SnapshotMismatchError
 from runner.parallel.processes import Processes
@@ -23,17 +24,43 @@ def find_snapshot(node: DictConfig, request: Request, claims: Claims, processes:
         Others: as for `source.find_snapshot`.
     """
     if processes.leads:
-        restored = source.find_snapshot(node, request, claims)
-        processes.share("snapshot", lambda: json.dumps(restored and [restored.location, restored.header.uuid]))
-        return restored
+        return _told("snapshot", source.find_snapshot(node, request, claims), processes)
     found = json.loads(processes.share("snapshot", str))
+    if found is not None and (node.snapshot in SNAPSHOT_WORDS or str(node.snapshot).startswith(TAG)):
+        node.snapshot = found[0]
+    return _same(found, node, request, claims, processes)
+
+
+def find_own_snapshot(node: DictConfig, request: Request, claims: Claims, processes: Processes) -> Restored | None:
+    """Restores the newest snapshot of this very job of a sweep, which process 0 finds; None if there is none.
+
+    Raises:
+        SnapshotMismatchError: this process finds another snapshot there than process 0.
+        Others: as for `own_snapshot.find_snapshot`.
+    """
+    if processes.leads:
+        return _told("own snapshot", own_snapshot.find_snapshot(node, request, claims), processes)
+    if (found := json.loads(processes.share("own snapshot", str))) is None:
+        return None
+    named = node.copy()
+    named.snapshot = found[0]
+    return _same(found, named, request, claims, processes)
+
+
+def _told(name: str, restored: Restored | None, processes: Processes) -> Restored | None:
+    """Tells the others what process 0 has found."""
+    processes.share(name, lambda: json.dumps(restored and [restored.location, restored.header.uuid]))
+    return restored
+
+
+def _same(
+    found: Sequence[str] | None, node: DictConfig, request: Request, claims: Claims, processes: Processes
+) -> Restored | None:
+    """Restores what process 0 has found: a location, and an id that the snapshot has to have."""
     if found is None:
         return None
-    location, uuid = found
-    if node.snapshot in SNAPSHOT_WORDS or str(node.snapshot).startswith(TAG):
-        node.snapshot = location
     restored = source.find_snapshot(node, request, claims)
-    if restored is None or restored.header.uuid != uuid:
+    if restored is None or restored.header.uuid != found[1]:
         raise SnapshotMismatchError(
             f"process {processes.rank} finds another snapshot than process 0 at {node.snapshot!r}: all need the same files"
         )

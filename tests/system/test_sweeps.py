@@ -104,7 +104,7 @@ def test_jobs_in_other_processes_stop_with_the_sweep_and_go_on(
 
 
 @pytest.mark.parametrize("typed", ["nodes=2", "tasks_per_node=2"])
-def test_a_job_of_a_sweep_is_one_process(typed: str, veles_run: Run, tmp_path: Path) -> None:
+def test_a_job_without_shards_is_one_process(typed: str, veles_run: Run, tmp_path: Path) -> None:
     done = veles_run("-m", *SHORT, "seed=1,2", "hydra/launcher=submitit_slurm", f"hydra.launcher.{typed}", code=2)
     assert done.stderr.startswith(f"veles-run: hydra.launcher.{typed}: ")
     assert done.stderr.count("\n") == 1

@@ -11,6 +11,7 @@ SEVERAL = {
     "mpiexec": {"PMI_SIZE": "2", "PMI_RANK": "0"},
     "srun": {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"},
     "srun, second process": {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"},
+    "submitit": {"SUBMITIT_LOCAL_NTASKS": "2", "SUBMITIT_LOCAL_GLOBALID": "0", "SUBMITIT_LOCAL_LOCALID": "0"},
     "an older srun": {"SLURM_STEPID": "3", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"},
 }
 ALONE = {
