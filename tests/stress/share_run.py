@@ -4,6 +4,9 @@
 signal to one of the processes, or since the disk of process 0 was full. Each must end in the state and with the metrics, byte
 for byte, of the same run in one process without interruption. When a process has ended with an error, the others get SIGTERM,
 as from torchrun; none may be there half a minute later. Of one that is stopped they must find out by themselves.
+
+KIND is one of `KINDS`; `SIGKILL@2of4` has process 2 of 4 killed each time. A kill that came too late, to a process that had
+ended, is counted as `late`, and is no interruption.
 """
 
 import gc
@@ -32,6 +35,7 @@ TIMEOUT = 15
 """Seconds after which processes give one up that does not answer."""
 SIZES = (1, 2, 4)
 WHOLE, STOPPED, FULL = "whole", "SIGSTOP", "a full disk"
+LATE = "late"
 EXPECTED = {
     WHOLE: {0},
     "SIGTERM": {0, 75},
@@ -47,9 +51,9 @@ def interrupted(
     folder: Path, arguments: list[str], size: int, rng: random.Random, longest: float | None, kinds: Sequence[str]
 ) -> tuple[str, list[Path]]:
     """Runs in several processes and interrupts one of them; returns how, and where they have written."""
+    how, place = (WHOLE, None) if longest is None else which(rng.choice(kinds))
+    rank, size = place or (0 if how == FULL else rng.randrange(size), size)
     outputs = [folder / f"output-{rank}" for rank in range(size)]
-    how = WHOLE if longest is None else rng.choice(kinds)
-    rank = 0 if how == FULL else rng.randrange(size)
     limit = (rng.randrange(20_000, 300_000), resource.RLIM_INFINITY) if how == FULL else UNLIMITED
     alive = dict(enumerate(started(folder, [*arguments, f"parallel.timeout={TIMEOUT}"], outputs, limit)))
     if longest is not None and how != FULL:
@@ -58,13 +62,14 @@ def interrupted(
         time.sleep(rng.uniform(0, longest / 2 if how == STOPPED else longest))
         os.kill(alive[rank], getattr(signal, how))
     codes: set[int] = set()
-    end = None
+    killed, end = False, None
     while alive:
         for other, pid in [*alive.items()]:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 del alive[other]
                 codes.add(os.waitstatus_to_exitcode(status))
+                killed |= os.waitstatus_to_exitcode(status) == -signal.SIGKILL
         if how == STOPPED and set(alive) == {rank}:
             os.kill(alive[rank], signal.SIGKILL)
         if end is None and (codes - {0} or how == STOPPED):
@@ -84,7 +89,16 @@ def interrupted(
         raise Failure(
             f"{how}: exit codes {sorted(codes)} of {size} in {folder}: {[path.read_text()[-500:] for path in outputs]}"
         )
-    return how if how == WHOLE else f"{how} of process {rank}", outputs
+    if how == "SIGKILL" and not killed:
+        return LATE, outputs
+    return how if how == WHOLE else f"{how} of process {rank} of {size}", outputs
+
+
+def which(kind: str) -> tuple[str, tuple[int, int] | None]:
+    """Returns how a run is to be interrupted, and which of how many processes, if the kind says that."""
+    how, _, place = kind.partition("@")
+    rank, _, size = place.partition("of")
+    return how, (int(rank), int(size)) if place else None
 
 
 def wait_for_first_epoch(output: Path, leader: int) -> None:
@@ -121,14 +135,20 @@ def shared_run(
     while True:
         size = rng.choice(SIZES)
         arguments = [*BASE, *KEYS, f"seed={seed}", "snapshot=auto"]
-        how, outputs = interrupted(folder, arguments, size, rng, longest if found.total() < count else None, kinds)
+        how, outputs = interrupted(folder, arguments, size, rng, longest if interruptions(found) < count else None, kinds)
         for location in acknowledged(outputs[0]):
             if not (folder / location).is_file():
                 raise Failure(f"acknowledged and lost: {location}")
-        if how == WHOLE:
+        if how == LATE:
+            found[how] += 1
+        if how in (WHOLE, LATE):
             last = acknowledged(outputs[0]) or [str(max(folder.glob("outputs/*/*/*/mnist*[0-9].5.*"), key=os.path.getmtime))]
             return state_of(folder / last[-1]), found
         found[how] += 1
+
+
+def interruptions(found: Counter[str]) -> int:
+    return found.total() - found[LATE]
 
 
 def rows_of(folder: Path) -> list[str]:
@@ -157,7 +177,7 @@ def main(seed: int, count: int, *kinds: str) -> int:
                 raise Failure(f"seed {run_seed}: {wrong}")
             if rows_of(folder / "shared") != rows_of(folder / "whole"):
                 raise Failure(f"seed {run_seed}: other metrics")
-            found += Counter(runs=1, interruptions=how.total())
+            found += Counter(runs=1, interruptions=interruptions(how))
             found.update(how)
     print(dict(found))
     return 0
