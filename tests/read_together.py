@@ -61,6 +61,16 @@ class OwnLoader(FullBatchLoader):
         return {TRAIN: Samples(np.random.rand(20, 2), np.arange(20) % 2)}
 
 
+class OddLoader(OwnLoader):
+    """Says that it is read once, and has what other processes cannot take over."""
+
+    read_once = True
+
+    def load_data(self) -> dict[int, Samples]:
+        self.odd = [np.float64(1)]
+        return super().load_data()
+
+
 class OwnSharingLoader(OwnLoader):
     """Has a state of its own, and says that it is read once."""
 

@@ -7,7 +7,6 @@ however they end: nothing can be left behind.
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -21,6 +20,10 @@ NAME = "veles-run data"
 """What the memory is called in /proc, for those who look there."""
 
 
+PLAIN = (torch.Tensor, torch.Size, torch.dtype, dict, list, tuple, str, int, float, bool, type(None))
+"""Types of what can be taken over. All are among what torch loads from a file that it does not trust."""
+
+
 def read_by_first(processes: Processes, read: Callable[[], dict[str, Any]], device: torch.device) -> dict[str, Any]:
     """Returns what `read` returns, which the first process of each machine calls, and the others only if they must.
 
@@ -28,7 +31,7 @@ def read_by_first(processes: Processes, read: Callable[[], dict[str, Any]], devi
 
     Args:
         processes: those that share the run. All of them call this.
-        read: returns tensors and plain values by name: what `torch.load` takes with `weights_only=True`.
+        read: returns tensors and plain values by name.
         device: where this process has its tensors.
 
     Raises:
@@ -42,6 +45,8 @@ def read_by_first(processes: Processes, read: Callable[[], dict[str, Any]], devi
         def make() -> str:
             nonlocal found
             found = read()
+            for name, value in found.items() if others else ():
+                _check(name, value)
             place = memory.enter_context(_filled(found)) if others else ""
             if place and (mapped := _mapped(place, torch.device("cpu"))) is not None and device.type == "cpu":
                 found = mapped
@@ -67,8 +72,6 @@ def _filled(values: dict[str, Any]) -> Iterator[str]:
             torch.save(values, place)
         except (AttributeError, OSError, RuntimeError):  # no Linux, no memory, or no files as large as that
             place = ""
-        except (pickle.PicklingError, TypeError) as error:
-            raise _refused(error) from error
         yield place
 
 
@@ -80,10 +83,16 @@ def _mapped(place: str, device: torch.device) -> dict[str, Any] | None:
         values: dict[str, Any] = torch.load(place, map_location=device, mmap=True, weights_only=True)
     except (OSError, RuntimeError):
         return None
-    except pickle.UnpicklingError as error:
-        raise _refused(error) from error
     return values
 
 
-def _refused(error: Exception) -> ConfigError:
-    return ConfigError(f"read_once is for tensors and plain values: {str(error).splitlines()[0]}")
+def _check(name: str, value: Any) -> None:
+    """Raises a ConfigError for what other processes cannot take over."""
+    if isinstance(value, dict | list | tuple):
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
+            _check(name, part)
+    if type(value) not in PLAIN:
+        raise ConfigError(
+            f"a loader that is read once (read_once = True) has the attribute {name}, of which something is"
+            f" {type(value).__name__}: other processes take over tensors, dict, list, tuple, str, int, float, bool, None"
+        )

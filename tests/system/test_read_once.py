@@ -90,6 +90,15 @@ def test_what_is_wrong_with_the_data_is_said_once(bad: str, folder: Path) -> Non
     assert readers(folder) == ["read_by_0"]
 
 
+def test_a_loader_that_cannot_be_read_once_is_named(folder: Path) -> None:
+    own = ("~loader", "+loader={_target_: tests.read_together.OddLoader}")
+    with Together([*BASE, *own], size=2, cwd=folder) as together:
+        ended = together.end()
+    assert [one.returncode for one in ended] == [2, 2]
+    (said,) = [line for one in ended for line in one.stderr.splitlines()]
+    assert "attribute odd" in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_process_that_is_lost_while_it_reads_ends_the_others(number: signal.Signals, folder: Path) -> None:
     with Together([*BASE, "+loader.train.bad=never"], size=2, cwd=folder) as together:
