@@ -120,15 +120,7 @@ class Running:
         if not jobs:
             return ()
         batch = [self._placed(job) for job in jobs]
-        faults = set[str | None]()
-        for job, overrides in zip(jobs, batch, strict=True):
-            config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
-            _check_tasks(config)
-            self._check_own(config)
-            if None not in faults and not self._launched:
-                faults.add(_fault(config, job))
-        if len(faults) == 1 and (fault := faults.pop()) is not None:
-            raise ConfigError(fault)  # what is wrong with all of them is not of what varies
+        self._check(jobs, batch)
         self._launched = True
         elsewhere = sweep_stop.in_other_processes(self.config.hydra)
         with sweep_bar.below(console) if elsewhere and is_live() else nullcontext():
@@ -138,6 +130,22 @@ class Running:
                 if result.status is JobStatus.FAILED:
                     sweeps.note_failure(job.name, job.overrides, result._return_value)
         return returned
+
+    def _check(self, jobs: Sequence[Job], batch: Sequence[Sequence[str]]) -> None:
+        """Checks the configurations of jobs, of which what is typed for the launcher is in `batch`.
+
+        Raises:
+            ConfigError: one is not for this launcher, or the same is wrong with all of the first jobs: that is not of what varies.
+        """
+        faults = set[str | None]()
+        for job, overrides in zip(jobs, batch, strict=True):
+            config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+            _check_tasks(config)
+            self._check_own(config)
+            if None not in faults and not self._launched:
+                faults.add(_fault(config, job))
+        if len(faults) == 1 and (fault := faults.pop()) is not None:
+            raise ConfigError(fault)
 
     def _check_own(self, config: DictConfig) -> None:
         """Checks that a job writes what no other job of the sweep does: else the last one would be all that is left.
