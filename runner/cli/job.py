@@ -80,7 +80,7 @@ def _job(node: DictConfig, request: Request) -> Outcome:
         node.snapshot = concealed(node.snapshot).replace("${", "\\${")  # it is resolved already
     with Claims() as claims, kept_modules.apart():
         if not processes.leads:
-            run_folder.keep(HydraConfig.get().runtime.output_dir)  # it is that of process 0
+            run_folder.leave_to_first(HydraConfig.get().runtime.output_dir)
         if processes.size > 1 and (node.mode is not Mode.train or node.graph):
             what = "graph" if node.graph else f"mode={node.mode.value}"
             raise ConfigError(f"{what} is for one process, and {processes.size} were started")

@@ -22,6 +22,7 @@ LONGEST = 200
 """Bytes of a log's name."""
 
 _kept: set[str] = set()
+_others: set[str] = set()
 _new: list[Path] = []
 """The folder of the run, or of the sweep, and those above it, as far as they are about to be made."""
 
@@ -44,7 +45,11 @@ def note_new(folder: str | Path) -> None:
     """Notes what has to be made for the folder of a run, or of a sweep."""
     path = Path(folder).absolute()
     with suppress(OSError):  # of which Hydra says more when it makes them
-        _new[:] = [made for made in (path, *path.parents) if not made.exists()]
+        # The first of several processes looks, before any of them makes one.
+        missing = parallel.here().share(
+            f"new/{path}", lambda: "\n".join(str(made) for made in (path, *path.parents) if not made.exists())
+        )
+        _new[:] = map(Path, missing.splitlines())
 
 
 def name_of(arguments: Sequence[str]) -> str:
@@ -68,6 +73,11 @@ def keep(folder: str) -> None:
     _kept.add(folder)
 
 
+def leave_to_first(folder: str) -> None:
+    """Notes that the folder is that of the first of several processes: here, it is removed only if nothing is in it."""
+    _others.add(folder)
+
+
 def is_passing(folder: str) -> bool:
     """Whether this process has named the folder, so that it is removed if nothing runs."""
     return bool(Path(folder).name == OmegaConf.create({"time": "${run_time:}"}).time)
@@ -83,21 +93,28 @@ def discard(folder: str) -> None:
     path = Path(folder)
     if path.absolute() not in _new or folder in _kept or (not is_passing(folder) and (path / RESULT).exists()):
         return  # it was there before, or has what was asked for: the result of an evaluation
+    if folder in _others:
+        _remove_empty()
+        return
     with suppress(OSError):  # it holds something of the user's own, such as a drawing
         written = (f"{HydraConfig.get().job.name}.log", METRICS, RESULT)
         for file in (*(path / name for name in written), *path.glob(".hydra/*.yaml")):
             file.unlink(missing_ok=True)
         (path / ".hydra").rmdir()
-        for empty in _new:
-            empty.rmdir()
+        _remove_empty()
 
 
 def discard_sweep(folder: Path) -> None:
     """Removes the folder of a sweep of which no job has begun, if this process has made it, and those above that are empty."""
     if folder.absolute() in _new:
         shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):
-            for empty in _new[1:]:
+        _remove_empty()
+
+
+def _remove_empty() -> None:
+    with suppress(OSError):  # the first one that is not empty
+        for empty in _new:
+            if empty.exists():
                 empty.rmdir()
 
 

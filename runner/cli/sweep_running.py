@@ -135,7 +135,7 @@ class Running:
         """Checks the configurations of jobs, of which what is typed for the launcher is in `batch`.
 
         Raises:
-            ConfigError: one is not for this launcher, or the same is wrong with all of the first jobs: that is not of what varies.
+            ConfigError: one is not for this launcher, or the same is wrong with all of the first: that is not of what varies.
         """
         faults = set[str | None]()
         for job, overrides in zip(jobs, batch, strict=True):

@@ -158,7 +158,7 @@ def test_what_several_processes_cannot_do_is_refused_once(
     said = [line for one in ended for line in one.stderr.splitlines()]
     assert len(said) == 1
     assert named in said[0]
-    assert [path.name for path in folder.iterdir()] == ["conf"]
+    assert [path.relative_to(folder).as_posix() for path in folder.rglob("*") if "conf" not in path.parts] == []
 
 
 def test_shards_are_fixed_once_a_run_has_begun(conf: Callable[[str], Path], veles_run: Run) -> None:
