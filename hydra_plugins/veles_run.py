@@ -67,10 +67,12 @@ class Ray(Launcher):
     """Runs jobs as tasks of Ray.
 
     Args:
-        ray: `init`, what `ray.init` is given, and `remote`, the options of each task. What is null is left to Ray.
+        ray: `init`, what `ray.init` is given, `remote`, the options of each task, and `processes`, how many share a job. What
+            is null is left to Ray.
     """
 
-    def __init__(self, ray: Mapping[str, Mapping[str, Any] | None] | None) -> None:
+    def __init__(self, ray: Mapping[str, Any] | None) -> None:
+        self._processes = (ray or {}).get("processes") or 1
         parts = [(ray or {}).get(part) or {} for part in ("init", "remote")]
         self._init, self._remote = ({name: value for name, value in part.items() if value is not None} for part in parts)
 
@@ -88,4 +90,4 @@ class Ray(Launcher):
 
             raise ConfigError(f"hydra/launcher=ray needs {error.name}: pip install 'veles-runner[ray]'") from error
         jobs = dict(enumerate(job_overrides, initial_job_idx))
-        return sweep_ray.launch(sweep_ray.Task.here(*self._given), jobs, self._init, self._remote)
+        return sweep_ray.launch(sweep_ray.Task.here(*self._given), jobs, self._init, self._remote, self._processes)

@@ -126,6 +126,7 @@ _SEARCH: dict[str, Any] = {
 _RAY = {
     "_target_": "hydra_plugins.veles_run.Ray",
     "ray": {
+        "processes": 1,
         "init": {"address": "local", "num_cpus": None, "num_gpus": None},
         "remote": {"num_cpus": None, "num_gpus": None, "memory": None, "resources": None, "max_retries": 3},
     },

@@ -22,9 +22,9 @@ from omegaconf import DictConfig, open_dict
 
 from runner import passwords, signals
 from runner.checks import first_line
-from runner.cli import output, sweep_stop
+from runner.cli import output, ray_processes, sweep_stop
 from runner.cli.overrides import FOLDER, as_override
-from runner.errors import ConfigError, RunError
+from runner.errors import ConfigError, ProcessLostError, RunError
 from runner.loggers.metrics_file import MetricsFile
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Lost:
 
     Attributes:
         folder: the job's.
-        how: what Ray calls it.
+        how: what Ray calls it, or another process of the job says of it.
     """
 
     folder: Path
@@ -113,7 +113,7 @@ class Lost:
 
 
 def launch(
-    task: Task, jobs: Mapping[int, Sequence[str]], init: Mapping[str, Any], remote: Mapping[str, Any]
+    task: Task, jobs: Mapping[int, Sequence[str]], init: Mapping[str, Any], remote: Mapping[str, Any], processes: int = 1
 ) -> list[JobReturn]:
     """Runs the jobs, and returns how each has ended.
 
@@ -124,6 +124,7 @@ def launch(
         jobs: what is typed for each, by its number.
         init: what `ray.init` is given.
         remote: the options of each task, such as `num_cpus`, and `max_retries`: how often a job begins again.
+        processes: how many share each job.
 
     Raises:
         ConfigError: Ray does not take the settings, or there is no cluster at the address.
@@ -135,28 +136,40 @@ def launch(
     retries = dict.fromkeys(jobs, most)
     folder = Path(task.config.hydra.sweep.dir)
     _connect(init)
-    shared, run = ray.put(task), _remote(remote)
-    waiting = {run.remote(shared, number, overrides): number for number, overrides in jobs.items()}
+    shared, run = ray.put(task), _remote({"num_cpus": processes, **remote})
+    waiting = {run.remote(shared, number, overrides, processes): number for number, overrides in jobs.items()}
     ended: dict[int, JobReturn] = {}
     while waiting:
         (reference,), _ = ray.wait(list(waiting))
         number = waiting.pop(reference)
-        try:
-            ended[number] = ray.get(reference)
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
-        except ray.exceptions.RayError as error:
-            lost = Lost(Path(folder, task.settled(number, jobs[number]).hydra.sweep.subdir), type(error).__name__)
-            if sweep_stop.stop_of(folder) is not None:
-                ended[number] = lost.told()
-            elif not retries[number]:
-                ended[number] = lost.failed()
-            else:
-                retries[number] -= 1
-                log.warning("Job %s: %s; it begins again", lost.folder.name, lost)
-                waiting[run.remote(shared, number, [*jobs[number], as_override(FOLDER, str(folder))])] = number
+        returned, how = _returned(reference)
+        if returned is not None:
+            ended[number] = returned
+            continue
+        lost = Lost(Path(folder, task.settled(number, jobs[number]).hydra.sweep.subdir), how)
+        if sweep_stop.stop_of(folder) is not None:
+            ended[number] = lost.told()
+        elif not retries[number]:
+            ended[number] = lost.failed()
+        else:
+            retries[number] -= 1
+            log.warning("Job %s: %s; it begins again", lost.folder.name, lost)
+            again = [*jobs[number], as_override(FOLDER, str(folder))]
+            waiting[run.remote(shared, number, again, processes)] = number
     time.sleep(LAST_LINES)
     return [ended[number] for number in jobs]
+
+
+def _returned(reference: Any) -> tuple[JobReturn | None, str]:
+    """Returns how a job has ended, or None and what is said of its process, or of one of them, that is lost."""
+    try:
+        returned: JobReturn = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        return None, type(error).__name__
+    failed = returned._return_value if returned.status is JobStatus.FAILED else None
+    return (None, str(failed)) if isinstance(failed, ProcessLostError) else (returned, "")
 
 
 def _remote(options: Mapping[str, Any]) -> Any:
@@ -167,8 +180,8 @@ def _remote(options: Mapping[str, Any]) -> Any:
         raise ConfigError(f"hydra.launcher.ray.remote: {first_line(error)}") from error
 
 
-def _run(task: Task, number: int, overrides: Sequence[str]) -> JobReturn:
-    return task.run(number, overrides)
+def _run(task: Task, number: int, overrides: Sequence[str], processes: int) -> JobReturn:
+    return task.run(number, overrides) if processes == 1 else ray_processes.run(task, number, overrides, processes)
 
 
 def _connect(init: Mapping[str, Any]) -> None:

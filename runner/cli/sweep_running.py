@@ -35,8 +35,8 @@ from runner.use.sources import STANDARD
 
 SUBDIR, NUMBER = "hydra.sweep.subdir", "${hydra.job.num}"
 """What a job's folder is called by, and its number within that."""
-TASKS = ("nodes", "tasks_per_node")
-"""The keys of submitit's launchers that say how many processes a job has."""
+TASKS = ("nodes", "tasks_per_node", "ray.processes")
+"""The keys of launchers, submitit's and Ray's, that say how many processes a job has."""
 TRIES = 3
 """How often it is tried to lock a sweep."""
 
@@ -210,18 +210,26 @@ def _fault(config: DictConfig, job: Job) -> str | None:
     return None
 
 
-def _tasks(launcher: DictConfig) -> int:
-    """Returns how many processes a launcher starts for each job."""
-    return math.prod(launcher.get(key) or 1 for key in TASKS)
+def _tasks(launcher: DictConfig) -> dict[str, int]:
+    """Returns how many processes a launcher starts for each job: the product of these counts, by their keys.
+
+    Raises:
+        ConfigError: one is no count.
+    """
+    counts = {key: OmegaConf.select(launcher, key) or 1 for key in TASKS}
+    for key, count in counts.items():
+        if type(count) is not int or count < 1:
+            raise ConfigError(f"hydra.launcher.{key}={count} must be a whole number, at least 1")
+    return counts
 
 
 def _check_tasks(config: DictConfig) -> None:
     """Raises a ConfigError if the processes of a job could not share it: each of them would run all of it."""
-    launcher, processes = config.hydra.launcher, Processes()
-    processes.size = _tasks(launcher)
+    counts, processes = _tasks(config.hydra.launcher), Processes()
+    processes.size = math.prod(counts.values())
     if processes.size == 1:
         return
-    typed = ", ".join(f"hydra.launcher.{key}={launcher[key]}" for key in TASKS if (launcher.get(key) or 1) > 1)
+    typed = ", ".join(f"hydra.launcher.{key}={count}" for key, count in counts.items() if count > 1)
     if config.parallel.shards is None and not config.snapshot:
         raise ConfigError(f"{typed}: parallel.shards=N says that the {processes.size} processes of a job share it")
     if config.parallel.shards is not None:
@@ -232,8 +240,8 @@ def _check_tasks(config: DictConfig) -> None:
 
 def _of_tasks(hydra: DictConfig) -> list[str]:
     """Returns what is typed for jobs of several processes: the folder of a job is that of its first one, which writes it."""
-    kept = hydra.output_subdir
-    return [f"hydra.output_subdir='${{of_first_task:{kept}}}'"] if _tasks(hydra.launcher) > 1 and kept is not None else []
+    several, kept = max(_tasks(hydra.launcher).values()) > 1, hydra.output_subdir
+    return [f"hydra.output_subdir='${{of_first_task:{kept}}}'"] if several and kept is not None else []
 
 
 @contextmanager

@@ -109,15 +109,17 @@ def test_a_sweep_of_jobs_in_two_processes_goes_on_to_the_bits_of_one(folder: Pat
 @pytest.mark.parametrize(
     ("typed", "named"),
     [
-        ((), "parallel.shards=N"),
-        (("parallel.shards=1",), "parallel.shards=1"),
-        (("parallel.shards=2", *SEARCH), "hydra.sweeper.pruner"),
+        (TASKS, "parallel.shards=N"),
+        ((*TASKS, "parallel.shards=1"), "parallel.shards=1"),
+        (("hydra/launcher=ray", "hydra.launcher.ray.processes=2"), "hydra.launcher.ray.processes=2: parallel.shards=N"),
+        (("hydra/launcher=ray", "hydra.launcher.ray.processes=x"), "hydra.launcher.ray.processes=x"),
+        ((*TASKS, "parallel.shards=2", *SEARCH), "hydra.sweeper.pruner"),
     ],
 )
 def test_what_the_processes_of_a_job_cannot_share_is_refused(
     typed: tuple[str, ...], named: str, folder: Path, veles_run: Run
 ) -> None:
-    done = veles_run(*SWEEP, *TASKS, *typed, code=2)
+    done = veles_run(*SWEEP, *typed, code=2)
     assert done.stderr.startswith("veles-run: ")
     assert done.stderr.count("\n") == 1
     assert named in done.stderr
