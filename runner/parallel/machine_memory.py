@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from torch.serialization import default_restore_location
 
 from runner.errors import ConfigError
 from runner.parallel.processes import Processes
@@ -48,13 +49,13 @@ def read_by_first(processes: Processes, read: Callable[[], dict[str, Any]], devi
             for name, value in found.items() if others else ():
                 _check(name, value)
             place = memory.enter_context(_filled(found)) if others else ""
-            if place and (mapped := _mapped(place, torch.device("cpu"))) is not None and device.type == "cpu":
-                found = mapped
+            if place and device.type == "cpu":  # on a GPU, it would be there twice for a moment
+                found = _taken(place, device) or found
             return place
 
         place = processes.made_by(first, make)
         if found is None:
-            found = _mapped(place, device) if place else None
+            found = _taken(place, device) if place else None
         if found is None:
             found = read()
         processes.gather(torch.zeros(1))  # now all have it
@@ -75,12 +76,21 @@ def _filled(values: dict[str, Any]) -> Iterator[str]:
         yield place
 
 
-def _mapped(place: str, device: torch.device) -> dict[str, Any] | None:
-    """Returns the values in the memory of another process; None if this one may not open it."""
+def _taken(place: str, device: torch.device) -> dict[str, Any] | None:
+    """Returns the values in the memory of another process; None if this one may not open it.
+
+    A tensor that was on the CPU stays there, and one that was on a GPU comes to the device. On the CPU they are the memory
+    itself; else nothing of this process may hold it, or it would not be freed.
+    """
+
+    def placed(storage: Any, location: str) -> Any:
+        return storage if location == "cpu" else default_restore_location(storage, str(device))  # type: ignore[no-untyped-call]
+
     try:
         if not os.readlink(place).startswith(f"/memfd:{NAME}"):
             return None
-        values: dict[str, Any] = torch.load(place, map_location=device, mmap=True, weights_only=True)
+        on_cpu = device.type == "cpu"
+        values: dict[str, Any] = torch.load(place, map_location=placed, mmap=on_cpu, weights_only=True)
     except (OSError, RuntimeError):
         return None
     return values
