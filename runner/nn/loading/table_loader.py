@@ -40,7 +40,6 @@ BLOCK_ROWS = 4096
 
 _MISSING = frozenset({"n/a", "na", "nan", "null", "none", "missing", "unknown", "-", "?", "."})
 """What people write where they have no number."""
-_FILL = "fill it, or leave out its row or its column"
 
 
 class TableLoader(FullBatchLoader):
@@ -276,7 +275,7 @@ class TableLoader(FullBatchLoader):
             features[np.arange(len(codes)), codes] = 1
             return features
         if isinstance(column, Texts):
-            return _numbers(table, name, column)
+            return _numbers(table, name, column, fixed=self.fingerprint is not None)
         if (index := inexact(column)) is not None:
             raise ConfigError(f"{table.cell(index[0], name)}: float64 cannot hold {column[index]}; {BEYOND_EXACT}")
         if merged_by_reader(column):
@@ -289,8 +288,14 @@ def _column_at(begins: Mapping[str, int], place: int) -> str:
     return list(begins)[-1] if len(begins) == 1 else max((begin, name) for name, begin in begins.items() if begin <= place)[1]
 
 
-def _numbers(table: Table, name: str, column: Texts) -> Array:
+def _numbers(table: Table, name: str, column: Texts, *, fixed: bool) -> Array:
     """Returns a column of text as numbers.
+
+    Args:
+        table: where it is.
+        name: the column's.
+        column: its texts.
+        fixed: whether a network has been trained with the columns, so that nothing of them can change.
 
     Raises:
         ConfigError: a text is not a number.
@@ -300,9 +305,12 @@ def _numbers(table: Table, name: str, column: Texts) -> Array:
         return numbers[column.codes]
     assert text is not None
     where = table.cell(column.row_of(text), name)
+    fill = f"fill it, or leave out its row{'' if fixed else ' or its column'}"
     if not text:
-        raise ConfigError(f"{where}: the cell is empty: {_FILL}")
-    hint = _FILL if text.casefold() in _MISSING else "leave the column out, or name it in loader.categories"
+        raise ConfigError(f"{where}: the cell is empty: {fill}")
+    hint = "it was one in the training set" if fixed else "leave the column out, or name it in loader.categories"
+    if text.casefold() in _MISSING:
+        hint = fill
     if "," in text and is_number(text.replace(",", "")):
         hint = "write numbers with a decimal point, and thousands without a separator"
     raise ConfigError(f"{where}: {text!r} is not a number: {hint}")
