@@ -139,7 +139,11 @@ def test_a_location_whose_name_is_a_path_reads_no_file(odbc: str, name: str, odb
 def test_a_prefix_of_the_command_line_stays_in_the_folder(veles_run: Run, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     small = ("conf=mnist_small", "loader.train_size=600", "loader.validation_size=200", "decision.max_epochs=1", "seed=7")
-    done = veles_run(*small, "snapshotter.prefix='../../escaped'", "snapshotter.directory=in", cwd=tmp_path / "run")
+    for prefix in ("../../escaped", "..\\escaped"):
+        typed = (f"snapshotter.prefix='{prefix}'", "snapshotter.directory=in")
+        assert "which have no slashes" in veles_run(*small, *typed, cwd=tmp_path / "run", code=2).stderr
+    assert tree(tmp_path) == {"run"}
+    done = veles_run(*small, "snapshotter.prefix=..", "snapshotter.directory=in", cwd=tmp_path / "run")
     assert {path.split("/")[0] for path in tree(tmp_path / "run")} == {"in", "outputs"}
     assert tree(tmp_path) - {f"run/{path}" for path in tree(tmp_path / "run")} == {"run"}
     (location,) = [path for path in (tmp_path / "run" / "in").iterdir() if not path.is_symlink()]
