@@ -66,6 +66,7 @@ class Group(Processes):
         self._shared: dict[str, str] = {}
         self._answers = True
         self._made = 0
+        self._given_up: set[int] = set()
         # torchrun has the store in its own process, where it outlives ours.
         self._hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         address = f"env://?rank={rank}&world_size={size}"
@@ -194,9 +195,11 @@ class Group(Processes):
         def told() -> bool:
             self._store.set(f"failed/{self.rank}", json.dumps([exit_code, why]))
             if self.leads:
-                self._wait_for(lambda: self._silent() == [] or None, PATIENCE if self._hosts else 0)
+                # The others still ask in the store what has happened; those that are lost do not.
+                others = {*range(1, self.size)} - self._given_up
+                self._wait_for(lambda: all(map(self._is_over, others)) or None, PATIENCE if self._hosts else 0)
                 return True
-            leader = self._wait_for(lambda: self._failure(0), PATIENCE)
+            leader = self._wait_for(lambda: self._failure(0), 0 if 0 in self._given_up else PATIENCE)
             return (leader is None or leader.why != why) and not why.startswith(LEADER_FAILED)
 
         with suppress(RuntimeError):  # the store is where process 0 was, and gone with it
@@ -253,8 +256,9 @@ class Group(Processes):
         def found() -> tuple[dict[int, str], list[int]]:
             self._store.set(f"lost/{self.rank}", "1")
             self._wait_for(lambda: None if self._silent() else True, PATIENCE)
+            self._given_up.update(self._silent())
             failed = {rank: failure.why for rank in range(self.size) if (failure := self._failure(rank)) is not None}
-            return failed, self._silent()
+            return failed, sorted(self._given_up)
 
         try:
             failed, silent = self._within(2 * PATIENCE, found)
@@ -279,6 +283,9 @@ class Group(Processes):
 
     def _silent(self) -> list[int]:
         return [rank for rank in range(self.size) if not self._has_ended(rank)]
+
+    def _is_over(self, rank: int) -> bool:
+        return any(self._said(f"{how}/{rank}") for how in ("done", "failed"))
 
     def _has_ended(self, rank: int) -> bool:
         return any(self._said(f"{how}/{rank}") for how in ("done", "failed", "lost"))
