@@ -75,6 +75,7 @@ class MetricsFile(Logger):
     def _write(self) -> None:
         """Writes the lines that wait; if that fails, they go on waiting."""
         try:
+            self._take_back()
             data = "".join(self._waiting).encode()
             if self._file is None:
                 _write(self.folder / METRICS, data, self.mode)
@@ -90,6 +91,15 @@ class MetricsFile(Logger):
             self._size += len(data)
             self._waiting = []
             self._failed = 0
+
+    def _take_back(self) -> None:
+        """Has the lines of a file wait again that somebody has deleted."""
+        if self._file is None or os.fstat(self._file.fileno()).st_nlink:
+            return
+        log.warning("%s has been deleted; it is written anew", self.folder / METRICS)
+        with self._file as file:
+            self._waiting.insert(0, os.pread(file.fileno(), self._size, 0).decode())
+        self._file, self._size = None, 0
 
     def _tell(self, error: OSError) -> None:
         if not self._told:

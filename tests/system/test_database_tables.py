@@ -125,6 +125,19 @@ def test_table_of_mariadb(name: str, lenient: bool, servers: Servers, tmp_path: 
         is_right(server, odbc)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("companion", [False, True])
+def test_text_in_place_of_bytes(kind: str, companion: bool, servers: Servers, tmp_path: Path) -> None:
+    server = servers.database(kind, tmp_path)
+    execute(server, table(kind, companion, data="text"))
+    if companion:
+        execute(server, table(kind))
+    if kind == "sqlite" and not companion:
+        is_right(server)  # a column takes what it is given there, and is asked for bytes
+    else:
+        assert "table 'veles'" in refused(server)
+
+
 def test_server_whose_default_engine_has_no_transactions(servers: Servers, tmp_path: Path) -> None:
     server = servers.database("mariadb", tmp_path)
     is_right(server, server.odbc + ";INITSTMT=SET default_storage_engine=MyISAM")

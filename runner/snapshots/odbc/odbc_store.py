@@ -21,7 +21,7 @@ from runner.snapshots.odbc.dialects import CODE, CODE_NAME, MARK, NAME_LENGTH, c
 from runner.snapshots.odbc.driver import load, shown, translated
 from runner.snapshots.odbc.lease import Lease
 from runner.snapshots.odbc.proof import Proof
-from runner.snapshots.odbc.session import Content, Row, Session, header_from_row, sql_time, text_of
+from runner.snapshots.odbc.session import Content, Row, Session, content_of, header_from_row, sql_time, text_of
 from runner.snapshots.odbc.table_pair import Tables
 from runner.snapshots.stores.free_names import first_free
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME, Location
@@ -245,7 +245,7 @@ class OdbcStore(Store):
             entries = []
             for row in rows:
                 location = str(self._location(row))
-                header = begins.pop((row.id, row.name)) if row.text is None else _tried(header_from_row, bytes(row.text))
+                header = begins.pop((row.id, row.name)) if row.text is None else _tried(header_from_row, content_of(row.text))
                 if isinstance(header, SnapshotError):
                     unreadable(location, header)
                 else:
@@ -284,7 +284,7 @@ class OdbcStore(Store):
             if self._tables.columns(session, session.sql.chunks) is None:
                 return {}
             rows = session.connection.execute(session.sql.marks).rows
-        found = (Mark.read(bytes(row[0] or b"")) for row in rows)
+        found = (Mark.read(content_of(row[0])) for row in rows)
         return {mark.uuid: mark for mark in found if mark is not None}
 
     def mark(self, location: str, mark: Mark) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
@@ -159,7 +159,7 @@ class Session:
     def fetch(self, statement: str, *key: str | int) -> bytes | None:
         """Returns the bytes that a query finds, or None if there is no such row."""
         rows = self.connection.execute(statement, *key).rows
-        return bytes(rows[0][0] or b"") if rows else None
+        return content_of(rows[0][0]) if rows else None
 
     def is_taken(self, run: str, name: str) -> bool:
         """Whether the run has a snapshot of that name, or this transaction is writing one."""
@@ -174,7 +174,7 @@ class Session:
         id, log, found, workflow, time = map(text_of, columns)
         parts, part_size = self.connection.execute(self.sql.parts, run, name).rows[0]
         content = Content(int(size or 0), int(parts), int(part_size or 0))
-        return Stored(id, log, found, workflow, time, content, None if text is None else bytes(text))
+        return Stored(id, log, found, workflow, time, content, None if text is None else content_of(text))
 
     def is_whole(self, run: str, name: str) -> bool:
         """Whether the content of a snapshot is complete and undamaged."""
@@ -258,7 +258,7 @@ class Session:
                 seen.add((run, name))
                 stored = self._stored_size(run, name, int(row[3] or 0))
                 try:
-                    header = header_from_row(bytes(row[2] or b""))
+                    header = header_from_row(content_of(row[2]))
                     facts = _facts(header)
                 except SnapshotError:
                     facts = ("", *[None] * 6)
@@ -331,6 +331,11 @@ def _facts(header: Header) -> tuple[object, ...]:
 
 def _number(value: object) -> int | None:
     return None if value is None else int(str(value))
+
+
+def content_of(value: Any) -> bytes:
+    """Returns the bytes in a column; of a column of text, which the proof of a table finds out, those of the text."""
+    return value.encode(errors="surrogatepass") if isinstance(value, str) else bytes(value or b"")
 
 
 def text_of(value: object) -> str:

@@ -20,6 +20,8 @@ _ADVICE = {
     errno.EFBIG: f"raise the limit on the size of files (ulimit -f), {_ELSEWHERE}",
     errno.EROFS: f"mount it for writing, {_ELSEWHERE}",
     errno.ENAMETOOLONG: "choose a shorter path (for a run: snapshotter.directory=DIR)",
+    errno.EPERM: f"allow this user to write there (lsattr shows whether nobody may), {_ELSEWHERE}",
+    errno.ENOTDIR: f"move away what has taken the place of a folder there, {_ELSEWHERE}",
     errno.EACCES: f"allow this user to write there, {_ELSEWHERE}",
 }
 

@@ -131,3 +131,17 @@ def test_the_result_is_written_though_the_metrics_cannot_be(tmp_path: Path, capl
     assert read_result(tmp_path) == {"status": "failed"}
     assert len(caplog.messages) == 1
     assert {path.name for path in tmp_path.iterdir()} == {METRICS, RESULT}
+
+
+def test_a_folder_that_is_deleted_under_a_run_has_all_rows_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = MetricsFile(tmp_path / "run")
+    file.begin(RUN, [{"epoch": 1}])
+    file.log({"epoch": 2})
+    shutil.rmtree(tmp_path / "run")
+    file.log({"epoch": 3})
+    file.log({"epoch": 4})
+    file.finish({"status": "finished"})
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(text) for text in lines] == [{"epoch": number} for number in (1, 2, 3, 4)]
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == {"status": "finished"}
+    assert len([record for record in caplog.records if "has been deleted" in record.message]) == 1
