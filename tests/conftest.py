@@ -24,8 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a script has put into the background
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # or all runs of the tests would ignore it, too
+    # As in a job that a script has put into the background, and below nohup: all runs of the tests would ignore them, too.
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     # Before the other processes that run tests are started: they are given the same seed.
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)
