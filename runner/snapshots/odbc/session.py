@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
 
@@ -30,8 +30,7 @@ ROW = 4 << 20
 _MANIFEST = b'{"veles-run chunks":'
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row of the main table, without its content.
 
     Attributes:
