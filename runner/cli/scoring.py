@@ -133,7 +133,9 @@ def tell(scores: Mapping[str, Scores]) -> None:
         return
     for found in scores.values():
         told = found.told()
-        rows = [(name, value) for name, value in told.items() if not isinstance(value, list | dict) and value is not None]
+        further = {f"scores.{name}": value for name, value in told.get("scores", {}).items()}
+        plain = {name: value for name, value in told.items() if not isinstance(value, list | dict) and value is not None}
+        rows = [*plain.items(), *further.items()]
         _print(("metric", "value"), [(name, _text(value)) for name, value in rows])
         details = found.classes()
         if len(details) > 1 and details[0].keys():

@@ -28,7 +28,9 @@ WIDE = 1_000
 """Columns from which Python is the faster one: pyarrow has a cost for each."""
 
 
-def read(path: Path, texts: Collection[str | int], header: bool | None) -> tuple[Columns, Callable[[int], str]]:
+def read(
+    path: Path, texts: Collection[str | int], header: bool | None
+) -> tuple[Columns, Callable[[int], str], Callable[[str], Iterator[str]]]:
     """Reads a CSV file.
 
     Args:
@@ -37,7 +39,7 @@ def read(path: Path, texts: Collection[str | int], header: bool | None) -> tuple
         header: whether the first line has the names of the columns, or None to find out.
 
     Returns:
-        The columns by name, and what tells the line of a row.
+        The columns by name, what tells the line of a row, and what yields the cells of a column as they are written.
 
     Raises:
         ValueError: it is not CSV, or not UTF-8.
@@ -54,7 +56,7 @@ def read(path: Path, texts: Collection[str | int], header: bool | None) -> tuple
     for name, column in columns.items():
         if isinstance(column, Texts) and (text := next((text for text in column.names if "\0" in text), None)) is not None:
             raise ValueError(f"{_line(path, found, column.row_of(text))}, column {name!r} has a NUL character: it is damaged")
-    return columns, lambda row: _line(path, found, row)
+    return columns, lambda row: _line(path, found, row), lambda name: _cells(path, found, name)
 
 
 def column_named(names: Sequence[str], reference: str | int) -> str | None:
@@ -80,6 +82,12 @@ def _line(path: Path, found: Layout, row: int) -> str:
     """Returns where a row is; the file is read again."""
     line, _ = next(islice(rows(path, found.delimiter), row + found.header, None))
     return f"line {line}"
+
+
+def _cells(path: Path, found: Layout, name: str) -> Iterator[str]:
+    """Yields the cells of a column; the file is read again."""
+    place = found.names.index(name)
+    return (row[place] for _, row in islice(rows(path, found.delimiter), found.header, None))
 
 
 class _Late(Exception):

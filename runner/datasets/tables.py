@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from runner.checks import first_line, known
 from runner.datasets import csv_files
+from runner.datasets.cell_numbers import beyond_exact, inexact, is_whole
 from runner.datasets.files import GZIP_ERRORS, foreign, needs, seen_from, some
 from runner.datasets.texts import Texts, trimmed
 from runner.errors import ConfigError
@@ -35,12 +37,14 @@ class Table:
         origin: the key and the file, for messages.
         columns: the columns by name; those of text are `Texts`, others arrays of numbers.
         row_name: tells how a person finds a row, such as `line 5`.
+        written: yields the cells of a column of numbers as they are written, in files that have them as text.
         index: the columns that number or name the rows, as pandas has noted in the file.
     """
 
     origin: str
     columns: dict[str, Column]
     row_name: Callable[[int], str]
+    written: Callable[[str], Iterator[str]] | None = None
     index: frozenset[str] = frozenset()
 
     def cell(self, row: int, column: str) -> str:
@@ -58,7 +62,21 @@ class Table:
             name: column.taken(begin, end) if isinstance(column, Texts) else column[begin:end]
             for name, column in self.columns.items()
         }
-        return Table(self.origin, columns, lambda row: self.row_name(begin + row), self.index)
+        return Table(self.origin, columns, lambda row: self.row_name(begin + row), index=self.index)
+
+    def first_inexact(self, name: str) -> tuple[int, object] | None:
+        """Returns the row and the value of the first number in a column of whole ones that float64 cannot hold, or None."""
+        column = self.columns[name]
+        if isinstance(column, Texts):
+            return None
+        if (index := inexact(column)) is not None:
+            return index[0], column[index]
+        if self.written is None or not (beyond := beyond_exact(column)).any():
+            return None
+        if not all(map(is_whole, self.written(name))):
+            return None  # it measures something, and is as exact as a measure has to be
+        large = ((row, text.strip()) for row, text in enumerate(self.written(name)) if beyond[row])
+        return next(((row, text) for row, text in large if Decimal(text) != Decimal(column[row])), None)
 
     def name(self, key: str, reference: Reference) -> str:
         """Returns the name of a column that a key refers to.
@@ -115,9 +133,9 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
         raise ConfigError(f"{origin} is not a file{seen_from(path)}")
     try:
         if ending in CSV_ENDINGS:
-            columns, row_name = csv_files.read(path, texts, header)
+            columns, row_name, written = csv_files.read(path, texts, header)
         else:
-            columns, row_name = READERS[ending](path), numbered
+            columns, row_name, written = READERS[ending](path), numbered, None
     except ConfigError:
         raise
     except (*GZIP_ERRORS, ValueError, zipfile.BadZipFile) as error:
@@ -127,7 +145,7 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
         raise ConfigError(f"{origin} has columns of different lengths: {dict(list(lengths.items())[:10])}")
     if not any(lengths.values()):
         raise ConfigError(f"{origin} has no rows")
-    return Table(origin, columns, row_name, _index(path) if ending == ".parquet" else frozenset())
+    return Table(origin, columns, row_name, written, _index(path) if ending == ".parquet" else frozenset())
 
 
 def _instead(path: Path, ending: str) -> str | None:

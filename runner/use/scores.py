@@ -12,7 +12,7 @@ import torch
 
 from runner.errors import ConfigError
 from runner.nn import StandardWorkflow
-from runner.nn.evaluators.answer_forms import AS_VALUES, as_wanted
+from runner.nn.evaluators.answer_forms import AS_CLASSES, AS_VALUES, as_wanted
 from runner.nn.evaluators.class_evaluator import CONFUSION_LIMIT, ERROR
 from runner.nn.evaluators.evaluator import Evaluator, Metric
 from runner.nn.evaluators.loss import LossEvaluator
@@ -21,6 +21,7 @@ from runner.nn.evaluators.softmax import LEAST, SoftmaxEvaluator
 from runner.nn.inference.model import Signature
 from runner.nn.loading.samples import Array
 from runner.text import shown
+from runner.use.own_metrics import OwnMetrics
 from runner.use.predicting import as_tensor
 
 Counts = npt.NDArray[np.int64]
@@ -39,6 +40,7 @@ class ClassScores:
     Args:
         names: of the classes.
         entropy: whether the loss of the run is the cross-entropy, which the probabilities tell.
+        further: the run's own metrics.
 
     Attributes:
         confusion: how often each class, a row, was given each answer, a column; None above 1,000 classes.
@@ -47,12 +49,13 @@ class ClassScores:
 
     metric: ClassVar[Metric] = ERROR
 
-    def __init__(self, names: tuple[str, ...], *, entropy: bool = False) -> None:
+    def __init__(self, names: tuple[str, ...], *, entropy: bool = False, further: OwnMetrics | None = None) -> None:
         self.names = [shown(name) for name in names]
         self.confusion: Counts | None = np.zeros((len(names), len(names)), np.int64) if len(names) <= CONFUSION_LIMIT else None
         self.samples: Counts = np.zeros(len(names), np.int64)
         self.answers, self.right = self.samples.copy(), self.samples.copy()
         self._loss: float | None = 0.0 if entropy else None
+        self._further = further
 
     @classmethod
     def of_confusion(cls, names: tuple[str, ...], confusion: Counts) -> ClassScores:
@@ -71,6 +74,8 @@ class ClassScores:
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.names):
             wrong = labels.min() if labels.min() < 0 else labels.max()
             raise ConfigError(f"the data have the label {wrong}, and the network has {len(self.names)} classes, from 0 on")
+        if self._further is not None:
+            self._further.add(outputs, labels)
         answers, size = outputs.argmax(1), len(self.names)
         if self.confusion is not None:
             self.confusion += np.bincount(labels * size + answers, minlength=size * size).reshape(size, size)
@@ -120,6 +125,7 @@ class ClassScores:
             "balanced_accuracy": _mean([item["recall"] for item in classes]),
             "macro_f1": _mean([item["f1"] for item in classes]),
             **({} if self._loss is None else {"loss": share(self._loss, self.count)}),
+            **({} if self._further is None else {"scores": self._further.told()}),
             "classes": self.classes(),
             "confusion": None if self.confusion is None else {"names": self.names, "matrix": self.confusion.tolist()},
         }
@@ -180,11 +186,14 @@ class ValueScores:
         names: of the values.
         own: the run's loss, which is then what is scored by; half the squared error without one.
         squares: whether the run's loss is that half.
+        further: the run's own metrics.
     """
 
-    def __init__(self, names: list[str], *, own: OwnLoss | None = None, squares: bool = False) -> None:
+    def __init__(
+        self, names: list[str], *, own: OwnLoss | None = None, squares: bool = False, further: OwnMetrics | None = None
+    ) -> None:
         self.names = names
-        self._own, self._is_of_squares = own, squares
+        self._own, self._is_of_squares, self._further = own, squares, further
         self.count = 0
         self._squares, self._distances, self._sums, self._of_squares = (np.zeros(len(names)) for _ in range(4))
 
@@ -202,6 +211,8 @@ class ValueScores:
             raise ConfigError(f"the data have {wanted.shape[1]} values for a sample, and the network gives {given.shape[1]}")
         if self._own is not None:
             self._own.add(outputs, targets)
+        if self._further is not None:
+            self._further.add(outputs, targets)
         self.count += len(given)
         self._squares += np.square(given - wanted).sum(0)
         self._distances += np.abs(given - wanted).sum(0)
@@ -249,6 +260,7 @@ class ValueScores:
             "rmse": self._rmse if self.count else None,
             "mae": share(self._distances.sum(), values),
             "loss": self._loss(),
+            **({} if self._further is None else {"scores": self._further.told()}),
             "values": self.classes(),
         }
 
@@ -269,11 +281,13 @@ def scores_for(workflow: StandardWorkflow, signature: Signature, names: list[str
         signature: of the network.
         names: of its values, if it gives values.
     """
-    evaluator = workflow.evaluator
+    evaluator, size = workflow.evaluator, workflow.loader.minibatch_size
+    forms = (AS_CLASSES,) if signature.class_names else (AS_VALUES, AS_CLASSES)
+    further = None if workflow.scores is None else OwnMetrics(workflow.scores, size, forms)
     if signature.class_names:
-        return ClassScores(signature.class_names, entropy=_is_entropy(evaluator))
-    own = OwnLoss(evaluator, workflow.loader.minibatch_size) if isinstance(evaluator, LossEvaluator) else None
-    return ValueScores(names, own=own, squares=isinstance(evaluator, MSEEvaluator))
+        return ClassScores(signature.class_names, entropy=_is_entropy(evaluator), further=further)
+    own = OwnLoss(evaluator, size) if isinstance(evaluator, LossEvaluator) else None
+    return ValueScores(names, own=own, squares=isinstance(evaluator, MSEEvaluator), further=further)
 
 
 def _is_entropy(evaluator: Evaluator) -> bool:

@@ -73,16 +73,18 @@ def test_a_loss_of_ones_own_is_the_one_that_the_run_has_told(veles_run: Run, tmp
     conf = VALUES.replace(
         "loss_function: mse", "loss: {_target_: torch.nn.L1Loss}\noptimizer: {_target_: torch.optim.SGD, lr: 0.1}"
     )
+    conf += "scores: {far: {_target_: torchmetrics.MeanAbsoluteError}}\n"
     snapshot = f"snapshot={trained(veles_run, tmp_path, conf.replace(', learning_rate: 0.01', ''))}"
     rows = write(tmp_path / "new.csv", 33)
     veles_run(snapshot, "mode=predict", "data=new.csv", "output=p.csv")
-    output = veles_run(snapshot, "mode=evaluate", "data=new.csv", "output=out.json").stdout
+    trust = "restore.trusted=[torchmetrics]"
+    output = veles_run(snapshot, trust, "mode=evaluate", "data=new.csv", "output=out.json").stdout
     told = json.loads((tmp_path / "out.json").read_text())
     names = list(read(tmp_path / "p.csv")[0])
     given = np.array([[float(row[name]) for name in names] for row in read(tmp_path / "p.csv")])
     wanted = np.array([[float(row[name]) for name in names] for row in rows])
     mean = metrics.mean_absolute_error(wanted, given)
-    for value in (told["errors"]["data"], told["splits"]["data"]["loss"], told["splits"]["data"]["mae"]):
+    for value in (told["errors"]["data"], told["splits"]["data"]["loss"], told["splits"]["data"]["scores"]["far"]):
         assert abs(value - mean) < 1e-5 * mean
     assert f"new.csv loss {mean:.3f}" in output
 
@@ -102,3 +104,31 @@ def test_images_and_autoencoders(veles_run: Run, tmp_path: Path) -> None:
     (tmp_path / "pics" / "dog").rename(tmp_path / "pics" / "emu")
     named = veles_run(f"snapshot={next((tmp_path / 'classes').glob('*current*'))}", "mode=evaluate", "data=pics", code=2)
     assert "emu" in named.stderr
+
+
+def test_further_metrics_of_the_run(veles_run: Run, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    table = np.round(random.normal(size=(90, 3)), 4)
+    rows = [f"{a},{b},{c},{'yes' if a + b * c > 0 else 'no'}" for a, b, c in table.tolist()]
+    (tmp_path / "tr.csv").write_text("a,b,c,right\n" + "\n".join(rows[:50]) + "\n")
+    (tmp_path / "new.csv").write_text("a,b,c,right\n" + "\n".join(rows[50:]) + "\n")
+    (tmp_path / "two.yaml").write_text("""
+loader: {name: table, data_file: tr.csv, label: right, validation_ratio: 0.2, minibatch_size: 7}
+layers: {out: {type: all2all, output_sample_shape: 1}}
+loss: {_target_: torch.nn.BCEWithLogitsLoss}
+optimizer: {_target_: torch.optim.SGD, lr: 0.1}
+scores: {auroc: {_target_: torchmetrics.AUROC, task: binary}, brier: {_target_: torchmetrics.MeanSquaredError}}
+decision: {max_epochs: 2}
+""")
+    veles_run("./two.yaml", "hydra.run.dir=out")
+    snapshot = f"snapshot={next((tmp_path / 'out').glob('*current*'))}"
+    veles_run(snapshot, "mode=predict", "data=new.csv", "output=p.csv")
+    done = veles_run("./two.yaml", snapshot, "mode=evaluate", "data=new.csv", "output=out.json").stdout
+    right = [row.endswith("yes") for row in rows[50:]]
+    given = [float(row["yes"]) for row in read(tmp_path / "p.csv")]
+    told = json.loads((tmp_path / "out.json").read_text())["splits"]["data"]["scores"]
+    assert abs(told["auroc"] - metrics.roc_auc_score(right, given)) < 1e-6
+    assert abs(told["brier"] - metrics.brier_score_loss(right, given)) < 1e-6
+    assert f"{told['auroc']:.4f}" in next(line for line in done.splitlines() if "scores.auroc" in line)
+    # A metric whose class nobody names now is left out, and told of.
+    assert "scores.auroc is left out" in veles_run(snapshot, "mode=evaluate", "data=new.csv").stdout

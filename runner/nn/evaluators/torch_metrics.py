@@ -136,6 +136,10 @@ class TorchMetrics(NetworkUnit):
             raise ConfigError(f"scores.{name}: {self.classes[name]} cannot be made: {places.told(error)}") from error
         return metric
 
+    def made(self) -> dict[str, torchmetrics.Metric]:
+        """Returns a fresh metric of each class that this call names, by the metric's name."""
+        return {name: self._made(name) for name, cls in self.classes.items() if cls in self.found_}
+
     def initialize(self) -> None:
         self.answers_ = Answers.of(self.evaluator.outputs_are)
         if not self.metrics_:

@@ -11,11 +11,11 @@ import torch
 
 from runner import places
 from runner.checks import first_line
+from runner.datasets.cell_numbers import inexact
 from runner.errors import ConfigError
 from runner.memory import available
 from runner.nn.core import parts
 from runner.nn.core.parts import Part
-from runner.nn.loading import rounding
 from runner.nn.loading.loader import log
 from runner.nn.loading.samples import Array, Samples, first_not_finite
 
@@ -109,7 +109,7 @@ def _rows(key: str, samples: Sequence[Any]) -> tuple[Array, list[Part]]:
     kinds: list[Part] = [(name, array.shape[1:], _kind(array)) for name, array in arrays.items()]
     dtype = np.result_type(*arrays.values())
     for name, array in arrays.items():
-        if dtype.kind == "f" and (index := rounding.inexact(array)) is not None:
+        if dtype.kind == "f" and (index := inexact(array)) is not None:
             raise ConfigError(
                 f"{key}: the part {name} of item {index[0]} has the value {array[index]}, which float64 cannot hold"
             )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from runner.checks import LARGEST_INTEGER
+from runner.datasets.cell_numbers import inexact
 from runner.errors import ConfigError
 from runner.nn.loading import rounding
 from runner.nn.loading.normalizers import UNCHANGED, Normalizer, normalized
@@ -46,7 +47,7 @@ def in_precision(
         if data.dtype == np.uint64 and data.max() > LARGEST_INTEGER:
             raise ConfigError(f"the {split} samples have the value {data.max()}, which is beyond 2^63 - 1")
         return torch.from_numpy(data.astype(np.int64))
-    if (index := rounding.inexact(data)) is not None:
+    if (index := inexact(data)) is not None:
         raise ConfigError(
             f"the {split} sample {index[0]} (counted from 0) has the value {data[index]}"
             f"{name_of(index[1:])}, which float64 cannot hold: whole numbers are exact up to 2^53"

@@ -10,30 +10,6 @@ from runner.nn.loading.samples import Array
 
 STEPS = 1024
 """Steps of a float type that the range of a feature has to span; with fewer, most of what its values tell is rounded away."""
-EXACT = 2**53
-"""Up to here, float64 has every whole number."""
-
-
-def inexact(array: Array) -> tuple[int, ...] | None:
-    """Returns the index of the first whole number that float64 cannot hold, or None."""
-    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8 or not array.size:
-        return None
-    if int(array.max()) <= EXACT and int(array.min()) >= -EXACT:
-        return None
-    # The nearest one may be 2^63 or 2^64, which is beyond the type, and not the number either.
-    limit = float(2 ** (63 if array.dtype.kind == "i" else 64))
-    floats = array.astype(np.float64)
-    wrong = (floats >= limit) | (np.where(floats >= limit, 0.0, floats).astype(array.dtype) != array)
-    return tuple(map(int, np.argwhere(wrong)[0])) if wrong.any() else None
-
-
-def merged_by_reader(column: Array) -> bool:
-    """Whether a column of float64 has numbers so large, and so close together, that the file may have had others."""
-    if column.dtype != np.float64 or not column.size:
-        return False
-    low, high = float(column.min()), float(column.max())
-    largest = max(high, -low)
-    return bool(EXACT <= largest < np.inf and high - low < STEPS * np.finfo(np.float64).eps * largest)
 
 
 def merged(data: Array, mapped: Tensor, *, scaled: bool) -> tuple[tuple[int, ...], object, object] | None:

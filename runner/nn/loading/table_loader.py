@@ -23,7 +23,6 @@ from runner.graph import Workflow
 from runner.nn.loading.labels import LARGEST, known_names
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.normalizers import Normalizer
-from runner.nn.loading.rounding import inexact, merged_by_reader
 from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples, first_not_finite
 
 log = logging.getLogger(__name__)
@@ -276,10 +275,9 @@ class TableLoader(FullBatchLoader):
             return features
         if isinstance(column, Texts):
             return _numbers(table, name, column, fixed=self.fingerprint is not None)
-        if (index := inexact(column)) is not None:
-            raise ConfigError(f"{table.cell(index[0], name)}: float64 cannot hold {column[index]}; {BEYOND_EXACT}")
-        if merged_by_reader(column):
-            raise ConfigError(f"{table.origin}: float64 cannot tell the numbers of the column {name!r} apart; {BEYOND_EXACT}")
+        if (found := table.first_inexact(name)) is not None:
+            row, number = found
+            raise ConfigError(f"{table.cell(row, name)}: float64 cannot hold {number}; {BEYOND_EXACT}")
         return column
 
 

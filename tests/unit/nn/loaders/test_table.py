@@ -289,8 +289,21 @@ def test_a_steady_clock_is_learned(written) -> None:
         ("x,y\n1,1700000000\n2,1700000001\n", {"targets": ["y"]}, "in column 'y', which float32 cannot tell apart"),
         ("x,a,y\n1,0,5e8\n2,1,500000001\n", {"targets": ["a", "y"]}, "in column 'y', which float32 cannot tell apart"),
         ("x,z,label\n1,1e9,0\n2,1000000001,1\n", {"label": "label", "normalization": "none"}, "in column 'z', which float32"),
-        ("x,label\n9007199254740992,0\n9007199254740993,1\n", {"label": 1}, "numbers of the column 'x' apart"),
-        ("x,y\n1,-4611686018427387905\n1,-4611686018427387904\n", {"targets": [1]}, "numbers of the column 'y' apart"),
+        (
+            "x,label\n9007199254740992,0\n9007199254740993,1\n",
+            {"label": 1},
+            "line 3.*'x'.* hold 9007199254740993",
+        ),
+        (
+            "x,z,label\n 4611686018427387905,1,0\n9,1e30,1\n",
+            {"label": "label"},
+            "line 2, column 'x': float64 .* 4611686018427387905",
+        ),
+        (
+            "x,y\n1,-4611686018427387905\n1,-4611686018427387904\n",
+            {"targets": [1]},
+            "line 2, column 'y': float64 cannot hold -4611",
+        ),
     ],
 )
 def test_values_that_would_become_one_are_refused(content: str, settings: dict, message: str, written) -> None:
@@ -305,6 +318,8 @@ def test_values_that_would_become_one_are_refused(content: str, settings: dict, 
         ("x,y\n1,0.1\n2,0.10000000001\n3,0.2\n", {"targets": ["y"]}),
         ("x,label\n1700000000,0\n1700000001,1\n", {"label": 1}),  # scaled before it is rounded
         ("x,label\n9007199254740994,0\n1e30,1\n", {"label": 1}),
+        ("x,label\n9007199254740993,0\n0.5,1\n", {"label": 1}),  # a measure
+        ("id,x,label\n9007199254740993,1,0\n5,2,1\n", {"label": "label", "columns": ["x"]}),  # it is not used
         ("x,label\n5,0\n5,1\n", {"label": 1}),
     ],
 )
