@@ -125,7 +125,7 @@ decision: {max_epochs: 2}
     veles_run(snapshot, "mode=predict", "data=new.csv", "output=p.csv")
     done = veles_run("./two.yaml", snapshot, "mode=evaluate", "data=new.csv", "output=out.json").stdout
     right = [row.endswith("yes") for row in rows[50:]]
-    given = [float(row["yes"]) for row in read(tmp_path / "p.csv")]
+    given = [float(row["p(yes)"]) for row in read(tmp_path / "p.csv")]
     told = json.loads((tmp_path / "out.json").read_text())["splits"]["data"]["scores"]
     assert abs(told["auroc"] - metrics.roc_auc_score(right, given)) < 1e-6
     assert abs(told["brier"] - metrics.brier_score_loss(right, given)) < 1e-6
