@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 PATIENCE = 5.0
 """Seconds in which the others say what has become of them, after a connection has broken."""
+BUSY = 60.0
+"""Seconds more where several have not said it: one that is busy, as with a report, learns late that another is lost."""
 BEGIN = 300.0
 """Seconds in which all processes have to be there."""
 PAUSE = 0.02
 """Seconds between two looks at what the others have said."""
-
-
 BEAT = 0.5
 """Seconds after which a process says again that it lives, while it makes what others wait for."""
 
@@ -253,19 +253,17 @@ class Group(Processes):
     def _lost(self, error: RuntimeError) -> ProcessLostError:
         """Returns which process is lost: one that has failed, or one that does not even say that it has lost another."""
 
-        def found() -> tuple[dict[int, str], list[int]]:
-            self._store.set(f"lost/{self.rank}", "1")
-            self._wait_for(lambda: None if self._silent() else True, PATIENCE)
-            self._given_up.update(self._silent())
-            failed = {rank: failure.why for rank in range(self.size) if (failure := self._failure(rank)) is not None}
-            return failed, sorted(self._given_up)
-
         try:
-            failed, silent = self._within(2 * PATIENCE, found)
+            self._within(PATIENCE, lambda: self._store.set(f"lost/{self.rank}", "1"))
+            silent = self._silent_for(PATIENCE, at_most=0)
+            if len(silent) > 1:
+                silent = self._silent_for(min(BUSY, self._timeout), at_most=1)
+            self._given_up.update(silent)
+            failed = self._within(PATIENCE, self._failures)
         except RuntimeError:
             return self._nowhere_to_meet()
-        if silent:
-            which = ", ".join(map(str, silent))
+        if self._given_up:
+            which = ", ".join(map(str, sorted(self._given_up)))
             return ProcessLostError(
                 f"process {which} of {self.size} has ended, or has not answered for {self._timeout:g} s (parallel.timeout)"
             )
@@ -281,8 +279,20 @@ class Group(Processes):
         said = self._said(f"failed/{rank}")
         return None if said is None else Failure(*json.loads(said))
 
-    def _silent(self) -> list[int]:
-        return [rank for rank in range(self.size) if not self._has_ended(rank)]
+    def _failures(self) -> dict[int, str]:
+        return {rank: failure.why for rank in range(self.size) if (failure := self._failure(rank)) is not None}
+
+    def _silent_for(self, seconds: float, *, at_most: int) -> list[int]:
+        """Returns who has not said what has become of it, as soon as that are so few, or after so many seconds."""
+
+        def silent() -> list[int]:
+            return [rank for rank in range(self.size) if not self._has_ended(rank)]
+
+        def found() -> list[int]:
+            self._wait_for(lambda: len(silent()) <= at_most or None, seconds)
+            return silent()
+
+        return self._within(seconds + PATIENCE, found)
 
     def _is_over(self, rank: int) -> bool:
         return any(self._said(f"{how}/{rank}") for how in ("done", "failed"))

@@ -127,16 +127,29 @@ def test_a_signal_to_one_process_stops_all_at_the_same_minibatch(conf: Callable[
     assert differences(on[2], on[1]) == []
 
 
-@pytest.mark.parametrize(("number", "rank"), [(signal.SIGKILL, 1), (signal.SIGSTOP, 0)])
-def test_a_lost_process_is_named_and_ends_the_others(number: signal.Signals, rank: int, conf: Callable[[str], Path]) -> None:
+def test_a_process_that_hangs_is_named_and_ends_the_others(conf: Callable[[str], Path]) -> None:
     folder = conf("dense")
-    arguments = [*LONG, "parallel.timeout=2"]
-    with Together(arguments, size=2, cwd=folder) as together:
+    with Together([*LONG, "parallel.timeout=2"], size=2, cwd=folder) as together:
         wait_for(has_snapshot(folder))
-        os.kill(together.processes[rank].process.pid, number)
-        ended = [one.end(60) for other, one in enumerate(together.processes) if other != rank]
-    assert [one.returncode for one in ended] == [1]
-    assert f"process {rank} " in "".join(one.stderr for one in ended)
+        os.kill(together.processes[0].process.pid, signal.SIGSTOP)
+        ended = together.processes[1].end(60)
+    assert ended.returncode == 1
+    assert "process 0 " in ended.stderr
+
+
+def test_a_process_that_is_killed_is_named_by_the_others_and_no_other_that_is_busy(conf: Callable[[str], Path]) -> None:
+    folder = conf("dense")
+    with Together(LONG, size=4, cwd=folder) as together:
+        wait_for(has_snapshot(folder))
+        _, busy, lost, _ = (one.process.pid for one in together.processes)
+        os.kill(busy, signal.SIGSTOP)
+        os.kill(lost, signal.SIGKILL)
+        time.sleep(7)  # the others have waited for it by then
+        os.kill(busy, signal.SIGCONT)
+        ended = [one.end(60) for one in together.processes]
+    assert [one.returncode for one in ended] == [1, 1, -signal.SIGKILL, 1]
+    for one in (ended[0], ended[1], ended[3]):
+        assert "process 2 of 4 has ended" in one.stderr
 
 
 @pytest.mark.parametrize(
