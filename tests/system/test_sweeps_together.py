@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +35,7 @@ SEARCH = (
     "layers.out.learning_rate=interval(0.1, 0.2)",
 )
 TASKS = ("hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2", "hydra.launcher.timeout_min=9")
+ON_RAY = ("hydra/launcher=ray", "hydra.launcher.ray.processes=2", "hydra.launcher.ray.init.num_cpus=2")
 
 
 @pytest.fixture
@@ -52,9 +54,9 @@ def result(job: Path) -> dict[str, Any]:
     return found
 
 
-def task(folder: Path, rank: int) -> int:
-    """Returns the process of a task of the job that runs."""
-    wanted = f"SUBMITIT_LOCAL_GLOBALID={rank}".encode()
+def task(folder: Path, variable: str) -> int:
+    """Returns the process of the job that runs which has a variable in its environment."""
+    wanted = variable.encode()
     for process in filter(str.isdecimal, os.listdir("/proc")):
         with suppress(OSError):  # of somebody else, or gone by now
             here = os.readlink(f"/proc/{process}/cwd") == str(folder)
@@ -83,7 +85,7 @@ def test_a_sweep_of_jobs_in_two_processes_goes_on_to_the_bits_of_one(folder: Pat
     there = folder / "there"
 
     def lose_a_task(sweep: int) -> None:
-        os.kill(task(folder, 1), signal.SIGKILL)
+        os.kill(task(folder, "SUBMITIT_LOCAL_GLOBALID=1"), signal.SIGKILL)
         wait_for(lambda: "process 1 of 2 has ended" in (there / "0" / "veles-run.log").read_text())
         os.kill(sweep, signal.SIGKILL)  # which waits long for the result of the task
 
@@ -104,6 +106,27 @@ def test_a_sweep_of_jobs_in_two_processes_goes_on_to_the_bits_of_one(folder: Pat
     assert result(there / "0")["status"] == "finished"
     assert differences(state(there / "0"), state(folder / "alone" / "0")) == []
     assert {path.name for path in (there / "0" / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+
+
+def test_a_job_of_ray_in_two_processes_goes_on_when_one_is_killed_to_the_bits_of_one(folder: Path, veles_run: Run) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # Ray has sockets there, whose paths must not be long
+        command = [*VELES_RUN, *SWEEP, *SHARED, *ON_RAY, "hydra.sweep.dir=there"]
+        with subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"RAY_TMPDIR": short},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            wait_for(lambda: process.poll() is not None or [*folder.glob("there/0/*_current*")])
+            os.kill(task(folder, "RANK=1"), signal.SIGKILL)
+            told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert "process 1 of 2 has ended" in (folder / "there" / "0" / "veles-run.log").read_text()
+    veles_run(*SWEEP, *SHARED, "hydra.sweep.dir=alone")
+    assert result(folder / "there" / "0")["status"] == "finished"
+    assert differences(state(folder / "there" / "0"), state(folder / "alone" / "0")) == []
 
 
 @pytest.mark.parametrize(
