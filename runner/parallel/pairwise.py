@@ -46,9 +46,16 @@ class PairwiseSum:
             row, level = left, level + 1
         self._levels.append((level, row))
 
-    def take(self) -> Tensor:
-        """Returns the sum of the rows so far, a power of two, and begins anew. It is valid until the next `row()`."""
-        ((_, total),) = self._levels
-        self._levels.clear()
-        self._free.append(total)
+    def last(self, row: Tensor, columns: slice) -> Tensor:
+        """Returns the sum of some columns, with those of the last row, which makes the rows a power of two."""
+        total = row[columns]
+        for _, left in reversed(self._levels):
+            total = left[columns].add_(total)
         return total
+
+    def take(self, row: Tensor) -> Tensor:
+        """Returns the row that the columns of `last` are in, and begins anew. It is valid until the next `row()`."""
+        used = [left for _, left in self._levels] + [row]
+        self._levels.clear()
+        self._free += used
+        return used[0]

@@ -178,16 +178,15 @@ class Group(Processes):
         self._guarded(lambda: distributed.all_gather(list(gathered), mine))
         return gathered
 
-    def total(self, mine: Tensor) -> Callable[[], Tensor]:
+    def total(self, mine: Tensor) -> Callable[[], None]:
         # Each process sums a part of the row, and gives all the others its part of the sum.
         parts = torch.empty_like(mine)
         under_way = self._guarded(lambda: distributed.all_to_all_single(parts, mine, async_op=True))
 
-        def wait() -> Tensor:
+        def wait() -> None:
             self._guarded(under_way.wait)
-            own, total = pairwise(list(parts.view(self.size, -1))), torch.empty_like(mine)
-            self._guarded(lambda: distributed.all_gather(list(total.view(self.size, -1)), own))
-            return total
+            own = pairwise(list(parts.view(self.size, -1)))
+            self._guarded(lambda: distributed.all_gather(list(mine.view(self.size, -1)), own))
 
         return wait
 

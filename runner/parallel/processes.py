@@ -88,16 +88,18 @@ class Processes:
         """
         return mine.unsqueeze(0)
 
-    def total(self, mine: Tensor) -> Callable[[], Tensor]:
-        """Begins to sum the rows of all processes, in the order of a tree; returns what waits for the sum and returns it.
+    def total(self, mine: Tensor) -> Callable[[], None]:
+        """Begins to sum the rows of all processes, in the order of a tree; returns what waits for the sum.
+
+        Several sums may be under way; all processes begin them, and wait for them, in one order.
 
         Args:
-            mine: numbers of shape (length,); the length is a multiple of `size`. They may not change until then.
+            mine: numbers of shape (length,); the length is a multiple of `size`. The sum takes their place.
 
         Raises:
             ProcessLostError: a process has ended, or does not answer.
         """
-        return lambda: mine
+        return lambda: None
 
     def fail(self, why: str, exit_code: int) -> bool:
         """Tells the others why this process ends, and how; returns whether that is news to the user.

@@ -32,6 +32,7 @@ layers:
   conv: {type: conv_relu, n_kernels: 4, kx: 5, ky: 5, sliding: 2, learning_rate: 0.05}
   norm: {type: batch_norm, learning_rate: 0.05}
   pool: {type: stochastic_pooling, kx: 2, ky: 2}
+  large: {type: all2all_relu, output_sample_shape: 8000, learning_rate: 0.01}  # so it is exchanged before the others
   out: {type: softmax, learning_rate: 0.05}
 """,
     "module": """

@@ -18,6 +18,9 @@ from runner.nn.training.held import Frozen, Held
 from runner.parallel.pairwise import PairwiseSum
 from runner.parallel.processes import ALONE, Processes
 
+PART = 4 << 20
+"""Bytes from which on a part of a row is sent by itself: smaller ones take as long, for each has to be begun and waited for."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -45,6 +48,9 @@ class Exchange(NetworkUnit):
     One row of numbers holds all that a shard gives: the gradients, for each whether there was one, and what else training
     changes in layers, such as running statistics. Of the latter, the mean change counts.
 
+    The gradients come in the order of the backward steps. In the last shard of a process, each part of the row is on its way as
+    soon as it is complete, while the steps behind it are computed.
+
     Attributes:
         gradients: the units whose gradients are summed.
         forwards: the layers, and a loss that is a module.
@@ -69,7 +75,9 @@ class Exchange(NetworkUnit):
         for unit in self.gradients:
             unit.collect_ = partial(self._collect, unit)
         size = self.processes_.size
-        self.sum_ = PairwiseSum(-(-self.flags_.stop // size) * size, self.dtype, self.device)
+        length = -(-self.flags_.stop // size) * size
+        self.sum_ = PairwiseSum(length, self.dtype, self.device)
+        self._cut(length)
 
     def _lay_out(self) -> None:
         """Gives each parameter and each running statistic its place in a row."""
@@ -90,6 +98,18 @@ class Exchange(NetworkUnit):
         self.flags_ = slice(begin, begin + len(self.parameters_))
         self.ones_ = torch.ones(len(self.parameters_), dtype=self.dtype, device=self.device)
 
+    def _cut(self, length: int) -> None:
+        """Cuts the row into parts: each is complete when a gradient unit has run, the last one when all have."""
+        self.parts_: dict[NetworkUnit | None, slice] = {}
+        begin, size = 0, self.processes_.size
+        for unit in self.gradients:
+            end = max((place.end for (owner, _), place in self.parameters_.items() if owner is unit), default=0)
+            end -= end % size
+            if end - begin >= PART // self.dtype.itemsize:
+                self.parts_[unit] = slice(begin, end)
+                begin = end
+        self.parts_[None] = slice(begin, length)
+
     def begin_minibatch(self, shards: int) -> None:
         """Begins with the first shard of this process.
 
@@ -97,6 +117,7 @@ class Exchange(NetworkUnit):
             shards: how many of the minibatch's shards have samples.
         """
         self.shards_ = shards
+        self.waits_: list[Callable[[], None]] = []
         self.before_ = [value.clone() for value, _ in self.statistics_]
 
     def begin_shard(self) -> None:
@@ -114,32 +135,56 @@ class Exchange(NetworkUnit):
             place.view(self.row_).copy_(gradient)
             self.missing_.discard((unit, name))
 
-    def end_shard(self) -> None:
-        """Adds what the shard has given."""
+    def end_shard(self, *, last: bool) -> None:
+        """Adds what the shard has given; what is left of a last one is sent."""
         row, flags = self.row_, self.ones_
+        self._fill(self.flags_.start)
         if self.missing_:
             flags = torch.tensor([float(key not in self.missing_) for key in self.parameters_]).to(self.ones_)
-            for place in map(self.parameters_.__getitem__, self.missing_):
-                row[place.begin : place.end] = 0
         row[self.flags_].copy_(flags)
         row[self.flags_.stop :] = 0
         for (value, place), before in zip(self.statistics_, self.before_, strict=True):
             # What has not changed may be infinite, as in a mask.
             place.view(row).copy_(torch.where(value == before, torch.zeros_like(value), value - before))
-        self.sum_.add(row)
+        self._add(last=last)
 
-    def add_empty_shard(self) -> None:
+    def add_empty_shard(self, *, last: bool) -> None:
         """Adds a shard without samples."""
-        self.sum_.add(self.sum_.row().zero_())
+        self.row_ = self.sum_.row().zero_()
+        if last:
+            for unit in self.gradients:
+                self._send(unit)
+        self._add(last=last)
 
-    def send(self) -> None:
-        """Begins to exchange what this process's shards have given."""
-        self.total_: Callable[[], Tensor] = self.processes_.total(self.sum_.take())
+    def _add(self, *, last: bool) -> None:
+        if last:
+            self._send(None)
+            self.total_ = self.sum_.take(self.row_)
+        else:
+            self.sum_.add(self.row_)
+
+    def send(self, unit: NetworkUnit) -> None:
+        """Begins to exchange what is complete when a gradient unit has run in the last shard of this process."""
+        if unit in self.parts_:
+            self._fill(self.parts_[unit].stop)
+            self._send(unit)
+
+    def _fill(self, end: int) -> None:
+        """Writes zeros where a parameter whose unit has run has no gradient."""
+        for place in map(self.parameters_.__getitem__, self.missing_):
+            if place.begin < end:
+                self.row_[place.begin : place.end] = 0
+
+    def _send(self, unit: NetworkUnit | None) -> None:
+        if (columns := self.parts_.get(unit)) is not None:
+            self.waits_.append(self.processes_.total(self.sum_.last(self.row_, columns)))
 
     @torch.no_grad()
     def run(self) -> None:
         """Updates with the sum over all processes."""
-        total = self.total_()
+        for wait in self.waits_:
+            wait()
+        total = self.total_
         given = total[self.flags_].tolist()
         parameters = {unit: unit.parameters() for unit in self.gradients}
         for ((unit, name), place), shards in zip(self.parameters_.items(), given, strict=True):

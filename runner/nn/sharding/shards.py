@@ -123,10 +123,9 @@ class Shards(NetworkUnit):
         with self._seeded(training) as seed:
             for shard in self.mine_:
                 seed(shard)
-                findings.add(self._run_shard(step, rows_of(shard, step.samples, self.count)))
+                rows = rows_of(shard, step.samples, self.count)
+                findings.add(self._run_shard(step, rows, last=shard == self.mine_[-1]))
         self.exchange.put_back()
-        if training:
-            self.exchange.send()
         launcher = None if self.workflow is None else self.workflow.launcher
         found, wishes = findings.of_all(self.processes_, (0, 0) if launcher is None else launcher.wishes)
         if launcher is not None:
@@ -141,12 +140,12 @@ class Shards(NetworkUnit):
         self.output_ = outputs_of_all(self.processes_, self.outputs_, step.samples, width, self.dtype).to(self.device)
         self.loader.serve(step)
 
-    def _run_shard(self, step: Minibatch, rows: slice) -> Found | None:
+    def _run_shard(self, step: Minibatch, rows: slice, *, last: bool) -> Found | None:
         """Computes one shard, and returns what the evaluator finds; None if it has no samples."""
         training = not self.evaluating
         if rows.start == rows.stop:
             if training:
-                self.exchange.add_empty_shard()
+                self.exchange.add_empty_shard(last=last)
             self.outputs_.append(None)
             return None
         found: list[Found] = []
@@ -163,7 +162,9 @@ class Shards(NetworkUnit):
         if training:
             for gradient in self.gradients:
                 gradient.run()
-            self.exchange.end_shard()
+                if last:
+                    self.exchange.send(gradient)
+            self.exchange.end_shard(last=last)
         return found[0]
 
     @contextmanager

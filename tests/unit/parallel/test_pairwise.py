@@ -11,11 +11,13 @@ ROWS = torch.randn(16, 1000, generator=torch.Generator().manual_seed(1)) * 10.0 
 def summed(rows: torch.Tensor) -> torch.Tensor:
     """Sums rows as one process does, each as it comes."""
     total = PairwiseSum(rows.shape[1], rows.dtype, rows.device)
-    for row in rows:
-        own = total.row()
-        own.copy_(row)
-        total.add(own)
-    return total.take()
+    *before, last = rows
+    for row in before:
+        total.add(total.row().copy_(row))
+    own = total.row().copy_(last)
+    for columns in (slice(0, 300), slice(300, rows.shape[1])):
+        total.last(own, columns)
+    return total.take(own)
 
 
 def test_the_order_is_that_of_neighbors() -> None:
@@ -34,9 +36,10 @@ def test_rows_are_used_again_and_few() -> None:
     total = PairwiseSum(10, torch.float32, torch.device("cpu"))
     seen = set()
     for _ in range(3):
-        for _ in range(64):
+        for _ in range(63):
             row = total.row()
             seen.add(row.data_ptr())
             total.add(row.fill_(1))
-        assert total.take().tolist() == [64] * 10
+        assert total.last(last := total.row().fill_(1), slice(0, 10)).tolist() == [64] * 10
+        assert total.take(last).tolist() == [64] * 10
     assert len(seen) <= 8
