@@ -12,7 +12,7 @@ import argparse
 import logging
 import os
 import socket
-import time
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +25,7 @@ from benchmarks.measure import in_turns, print_table
 from benchmarks.training import ScaledTanh, data
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
+from runner.nn.sharding import exchange
 from runner.parallel.process_group import Group
 from runner.parallel.processes import ALONE, Processes
 
@@ -37,10 +38,20 @@ LAYERS = {
 }
 
 
-def prepared(minibatch: int, processes: Processes, shards: int | None = SHARDS) -> StandardWorkflow:
+CONVOLUTION = {
+    "conv": {"type": "conv_relu", "n_kernels": 32, "kx": 5, "ky": 5, "learning_rate": RATE},
+    "conv2": {"type": "conv_relu", "n_kernels": 16, "kx": 5, "ky": 5, "sliding": 6, "learning_rate": RATE},
+    "large": {"type": "all2all_tanh", "output_sample_shape": 8000, "learning_rate": RATE},
+    "out": {"type": "softmax", "output_sample_shape": 10, "learning_rate": RATE},
+}
+
+
+def prepared(
+    minibatch: int, processes: Processes, shards: int | None = SHARDS, layers: dict[str, Any] = LAYERS
+) -> StandardWorkflow:
     """Returns a network that is ready to train."""
     loader = {"minibatch_size": minibatch, "train_size": STEPS * minibatch, "validation_size": 0}
-    workflow = StandardWorkflow("mnist", seed=1, loader_name="mnist", loader_config=loader, layers=LAYERS, shards=shards)
+    workflow = StandardWorkflow("mnist", seed=1, loader_name="mnist", loader_config=loader, layers=layers, shards=shards)
     launcher = Launcher(device="cpu", threads=1, processes=processes)
     launcher.prepare(workflow)
     return workflow
@@ -100,46 +111,22 @@ def measure(rank: int, size: int, port: int, rounds: int, minibatches: list[int]
         if rank == 0:
             rows = [(name, f"{1e3 * time:.2f}") for name, time in times.items()]
             print_table(f"{size} processes: what they exchange", ["what", "ms"], rows)
-        for minibatch in minibatches:
-            found = hideable(minibatch, group, rounds)
-            if rank == 0:
-                rows = [(name, f"{1e3 * spent:.2f}") for name, spent in found.items()]
-                print_table(f"{size} processes, minibatches of {minibatch}: what an overlap could hide", ["what", "ms"], rows)
+        times = in_turns(overlapping(group), rounds)
+        if rank == 0:
+            rows = [(name, f"{1e3 * time / STEPS:.2f}") for name, time in times.items()]
+            title = f"{size} processes, convolutions before a layer of 9 MB: its exchange and their backward steps"
+            print_table(title, ["exchange", "ms a minibatch"], rows)
     distributed.destroy_process_group()
 
 
-def hideable(minibatch: int, group: Group, rounds: int) -> dict[str, float]:
-    """Returns how long processes wait for the sums of gradients, and behind how long a step that wait could be hidden at most.
-
-    The sums of a layer are whole when its backward step of a process's last shard is done. So they could be exchanged while the
-    steps of the layers before it run for that one shard.
-    """
-    spent = {"backward steps of one shard but the first": 0.0, "waiting for the sums": 0.0}
-    behind, waiting = spent
-    workflow = prepared(minibatch, group)
-    exchange = workflow.exchange
-
-    def timed(name: str, call: Callable[[], Any]) -> Callable[[], Any]:
-        def run() -> Any:
-            began = time.perf_counter()
-            result = call()
-            spent[name] += time.perf_counter() - began
-            return result
-
-        return run
-
-    def send(send: Callable[[], None] = exchange.send) -> None:
-        send()
-        exchange.total_ = timed(waiting, exchange.total_)
-
-    for unit in workflow.gradients[1:]:
-        unit.run = timed(behind, unit.run)
-    exchange.send = send
-    train = ours(workflow)
-    for _ in range(rounds):
-        train()
-    steps = rounds * STEPS
-    return {behind: spent[behind] / steps / (SHARDS / group.size), waiting: spent[waiting] / steps}
+def overlapping(processes: Processes) -> dict[str, Callable[[], None]]:
+    """Returns what trains a network of which a large layer is exchanged beside the backward steps of the others, or behind them."""
+    actions = {}
+    for name, part in (("beside", exchange.PART), ("behind", sys.maxsize)):
+        exchange.PART, before = part, exchange.PART
+        actions[name] = ours(prepared(SHARDS * 12, processes, layers=CONVOLUTION))
+        exchange.PART = before
+    return actions
 
 
 def exchanged(group: Group, length: int) -> Callable[[], object]:
