@@ -114,13 +114,13 @@ def measure(rank: int, size: int, port: int, rounds: int, minibatches: list[int]
         times = in_turns(overlapping(group), rounds)
         if rank == 0:
             rows = [(name, f"{1e3 * time / STEPS:.2f}") for name, time in times.items()]
-            title = f"{size} processes, convolutions before a layer of 9 MB: its exchange and their backward steps"
+            title = f"{size} processes, convolutions before a layer of 8 MB: its exchange and their backward steps"
             print_table(title, ["exchange", "ms a minibatch"], rows)
     distributed.destroy_process_group()
 
 
 def overlapping(processes: Processes) -> dict[str, Callable[[], None]]:
-    """Returns what trains a network of which a large layer is exchanged beside the backward steps of the others, or behind them."""
+    """Returns what trains a network whose large layer is exchanged beside the backward steps of the others, or behind them."""
     actions = {}
     for name, part in (("beside", exchange.PART), ("behind", sys.maxsize)):
         exchange.PART, before = part, exchange.PART
