@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import logging
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from itertools import groupby
 from typing import Self, TypeVar
 
@@ -38,6 +39,8 @@ T = TypeVar("T")
 
 RUNS_AT_A_TIME = 200
 """Runs in one query: some systems accept no more than a few hundred values."""
+KEPT = 1.0
+"""Seconds for which a connection is kept for another page of a list."""
 
 
 class OdbcStore(Store):
@@ -216,13 +219,19 @@ class OdbcStore(Store):
         wanted = {} if workflow is None else {"workflow": [workflow[:NAME_LENGTH]]}
         ids = [] if runs is None else sorted(runs)
         parts = [{"id": ids[at : at + RUNS_AT_A_TIME]} for at in range(0, len(ids), RUNS_AT_A_TIME)]
-        found = [self._entries(wanted | part, unreadable, apart_from) for part in (parts if runs is not None else [{}])]
-        for entry in heapq.merge(*found, key=lambda entry: entry.newest_last, reverse=True):
-            if selected(entry.header, runs, workflow, apart_from):
-                yield entry
+        with self._kept_session("list") as current:
+            each = parts if runs is not None else [{}]
+            found = [self._entries(current, wanted | part, unreadable, apart_from) for part in each]
+            for entry in heapq.merge(*found, key=lambda entry: entry.newest_last, reverse=True):
+                if selected(entry.header, runs, workflow, apart_from):
+                    yield entry
 
     def _entries(
-        self, wanted: Mapping[str, Sequence[str]], unreadable: Unreadable, apart_from: Collection[str] = ()
+        self,
+        current: Callable[[], Session],
+        wanted: Mapping[str, Sequence[str]],
+        unreadable: Unreadable,
+        apart_from: Collection[str] = (),
     ) -> Iterator[Entry]:
         """Yields the snapshots whose columns have certain values, newest first."""
         begins: dict[tuple[str, str], Header | SnapshotError] = {}  # of rows whose header is in their content alone
@@ -232,13 +241,14 @@ class OdbcStore(Store):
         def fetch(until: str, count: int) -> Sequence[Row]:
             if self._is_unmade():
                 return []
-            with self._session("list", IMPATIENCE) as session:
-                if not there:
-                    if self._tables.columns(session, session.sql.main) is None:
-                        return []
-                    there.append(self._tables.of_headers(session))
-                found = session.newest(wanted, until, count, apart_from=sorted(apart_from)[:RUNS_AT_A_TIME], **there[0])
-                begins.update({(row.id, row.name): _tried(session.header_in_content, row) for row in found if row.text is None})
+            session = current()
+            if not there:
+                if self._tables.columns(session, session.sql.main) is None:
+                    return []
+                there.append(self._tables.of_headers(session))
+            found = session.newest(wanted, until, count, apart_from=sorted(apart_from)[:RUNS_AT_A_TIME], **there[0])
+            begins.update({(row.id, row.name): _tried(session.header_in_content, row) for row in found if row.text is None})
+            session.connection.rollback()  # nobody has to wait for a list
             return found
 
         for _, rows in groupby(pages.rows(fetch), key=lambda row: row.moment):
@@ -326,10 +336,11 @@ class OdbcStore(Store):
                 f"{wanted.id}&{wanted.log_id} matches {len(runs)} runs in {self}: {listed}; give more of the ids"
             )
         unusable: list[SnapshotError] = []
-        for run, log in runs:
-            values = {"id": [run], "log_id": [log]} | ({"name": [wanted.name]} if wanted.name else {})
-            for entry in self._entries(values, lambda location, error: unusable.append(error)):
-                return entry.location
+        with self._kept_session("list") as current:
+            for run, log in runs:
+                values = {"id": [run], "log_id": [log]} | ({"name": [wanted.name]} if wanted.name else {})
+                for entry in self._entries(current, values, lambda location, error: unusable.append(error)):
+                    return entry.location
         if unusable:
             raise unusable[0]
         name = f"{wanted.name!r} " if wanted.name else ""
@@ -361,6 +372,23 @@ class OdbcStore(Store):
     def _session(self, action: str, patience: float) -> Iterator[Session]:
         with connect(self.odbc, patience) as connection, translated(f"{action} table {self.table!r}", self.odbc):
             yield Session(connection, self.table)
+
+    @contextmanager
+    def _kept_session(self, action: str) -> Iterator[Callable[[], Session]]:
+        """Yields what returns a session: the same as before if that is asked for soon, else a new one."""
+        with ExitStack() as stack:
+            session: Session | None = None
+            used = 0.0
+
+            def current() -> Session:
+                nonlocal session, used
+                if session is None or time.monotonic() - used > KEPT:
+                    stack.close()
+                    session = stack.enter_context(self._session(action, IMPATIENCE))
+                used = time.monotonic()
+                return session
+
+            yield current
 
 
 def _tried(read: Callable[[T], Header], what: T) -> Header | SnapshotError:

@@ -1,4 +1,4 @@
-"""Reads rows newest first, a page at a time: the first row is cheap, and no connection stays open while a caller uses it."""
+"""Reads rows newest first, a page at a time: the first row is cheap, and no statement is open while a caller uses it."""
 
 from __future__ import annotations
 
