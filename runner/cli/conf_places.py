@@ -59,7 +59,7 @@ def line_of(config_path: str, key: str) -> str:
     path = _file(config_path)
     if path is None:
         return config_path
-    lines = _lines(path, _parts(key))
+    lines = _lines(path, [key]) or _lines(path, _parts(key))  # a key with dots may stand there as one word
     return f"{os.path.relpath(path)}:{lines[-1]}" if lines else os.path.relpath(path)
 
 

@@ -151,7 +151,9 @@ def _refused(cause: OmegaConfBaseException) -> str:
 
 def _unknown_key(key: str, section: Any) -> str:
     """Says that a key is unknown, and which is meant: one beside it, or one of the same name in another section."""
-    *_, name = key.split(".")
+    *above, name = key.split(".")
+    if key in all_keys() and name not in {item.name for item in fields(section)}:
+        return f"{key!r} is one word in YAML, where keys have no dots: write {name} below {'.'.join(above)}, indented"
     names = [item.name for item in fields(section)]
     by_name = {other.rpartition(".")[2]: other for other in reversed(all_keys())}
     short = [other for other in by_name if is_short(name, other)]

@@ -24,6 +24,8 @@ from runner.targets import TARGET
 NOT_OF_THE_JOB = ("hydra", "defaults")
 """Keys of Hydra's own."""
 NAME = "workflow.name"
+NETWORKS = ("~layers", "~mcdnnic_topology", "~model")
+"""What takes away a conf file's network, beside which another one is refused."""
 NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "data", "output", "restore", "sweep")
 SEARCHED = ("snapshotter.directory", "snapshotter.odbc", "snapshotter.table", "snapshotter.create_table", "snapshotter.spool")
 """Keys that also say where `latest` and `auto` look for snapshots."""
@@ -100,14 +102,14 @@ class Request:
     @property
     def restore_overrides(self) -> list[str]:
         """The overrides without which the run would not go on: how far a snapshot is trusted, its workflow's name and the
-        classes that were typed, and the places, keys and references that no snapshot may name."""
+        classes that were typed, what they take the place of, and the places, keys and references that no snapshot may name."""
         return [
             text.lstrip("+")
             for text in self.typed
             if _section(text) in ("restore", "logger", "loggers")
             or TARGET in text
             or is_own_choice(*text.partition("=")[::2])
-            or _key(text) in (*PLACES, NAME)
+            or _key(text) in (*PLACES, NAME, *NETWORKS)
             or "${" in text
         ]
 

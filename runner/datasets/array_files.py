@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,14 @@ def idx_files(folder: Path) -> list[Path]:
     """Returns the files of images in the IDX format that are in a folder."""
     found = (idx.find(folder, name, "images", 3) for name in SETS)
     return [path for path in found if path is not None]
+
+
+def sample_arrays(path: Path) -> set[str]:
+    """Returns the names of those arrays of a .npz file that are called as samples are; none of another file."""
+    if not zipfile.is_zipfile(path) or path.suffix.lower() != ".npz":
+        return set()
+    with zipfile.ZipFile(path) as file:
+        return {name.removesuffix(".npy") for name in file.namelist()} & {*DATA}
 
 
 def load(origin: str, path: Path, labeled: bool) -> tuple[Array, Array | None]:

@@ -217,8 +217,16 @@ def _filled(column: Any) -> Any:
 
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
     is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)
-    cast = column.cast(kind)
+    cast = _without_decimals(column.cast(kind))
     return cast.cast(pyarrow.float64()).fill_null(float("nan")) if is_number else cast.fill_null("")
+
+
+def _without_decimals(column: Any) -> Any:
+    """Returns a column of decimals as the nearest numbers of float64; Arrow's own cast divides, and so rounds twice."""
+    import pyarrow
+
+    is_decimal = pyarrow.types.is_decimal(column.type)
+    return column.cast(pyarrow.string()).cast(pyarrow.float64()) if is_decimal else column
 
 
 def _index(path: Path) -> frozenset[str]:
@@ -230,7 +238,6 @@ def _index(path: Path) -> frozenset[str]:
 
 
 def _from_arrow(name: str, column: Any) -> Column:
-    import pyarrow
     from pyarrow import types
 
     if column.null_count:
@@ -246,7 +253,7 @@ def _from_arrow(name: str, column: Any) -> Column:
             texts.extend_coded(encoded.dictionary.to_pylist(), encoded.indices.to_numpy())
         return texts
     if types.is_decimal(kind):
-        column = column.cast(pyarrow.float64())
+        column = _without_decimals(column)
     elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise ValueError(f"its column {name!r} is of type {kind}, and neither numbers nor text")
     array: Array = column.to_numpy()
@@ -297,7 +304,8 @@ def _from_numpy(name: str, array: Array) -> Column:
     if array.dtype.kind not in "biuf":
         shape = f" and has {array.ndim} dimensions" if array.ndim > 1 else ""
         raise ValueError(f"its array {name!r} is of type {array.dtype}{shape}, and neither numbers nor a column of text")
-    return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+    with np.errstate(over="ignore"):  # what is too large is told with its place, as infinite
+        return array.astype(np.float64) if array.dtype.itemsize > 8 else array
 
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")

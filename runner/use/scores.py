@@ -74,6 +74,8 @@ class ClassScores:
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.names):
             wrong = labels.min() if labels.min() < 0 else labels.max()
             raise ConfigError(f"the data have the label {wrong}, and the network has {len(self.names)} classes, from 0 on")
+        finite = np.isfinite(outputs).all(1)
+        outputs, labels = outputs[finite], labels[finite]  # the others are told of, and are no answers
         if self._further is not None:
             self._further.add(outputs, labels)
         answers, size = outputs.argmax(1), len(self.names)
@@ -117,16 +119,16 @@ class ClassScores:
 
     def told(self) -> Told:
         """Returns all scores."""
-        classes = [item for item in self.classes() if item["samples"]]
+        classes = self.classes()
         return {
             "samples": self.count,
             "error": self.objective if self.count else None,
             "accuracy": share(int(self.right.sum()), self.count),
             "balanced_accuracy": _mean([item["recall"] for item in classes]),
-            "macro_f1": _mean([item["f1"] for item in classes]),
+            "macro_f1": _mean([item["f1"] for item in classes]),  # of what is neither a label nor an answer, there is none
             **({} if self._loss is None else {"loss": share(self._loss, self.count)}),
             **({} if self._further is None else {"scores": self._further.told()}),
-            "classes": self.classes(),
+            "classes": classes,
             "confusion": None if self.confusion is None else {"names": self.names, "matrix": self.confusion.tolist()},
         }
 

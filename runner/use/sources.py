@@ -96,7 +96,8 @@ def opened(data: str, loader: FullBatchLoader, *, labeled: bool = False) -> Iter
 
 
 def _source(origin: str, path: Path, loader: FullBatchLoader, labeled: bool) -> Source:
-    if isinstance(loader, TableLoader):
+    is_array = array_files.sample_arrays(path) - {*loader.feature_names}
+    if isinstance(loader, TableLoader) and not is_array:
         return _table(origin, path, loader, labeled)
     if (path.is_dir() and not array_files.idx_files(path)) or path.suffix.lower() in image_files.ENDINGS:
         return _images(origin, path, loader, labeled)

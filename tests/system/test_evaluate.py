@@ -143,3 +143,6 @@ def test_other_data_take_the_place_of_a_share_of_the_training_data(veles_run: Ru
         for more in (["loader.validation_file=other.csv"], ["loader.validation_file=same.csv", "loader.validation_ratio=null"])
     ]
     assert scores[0] == scores[1]
+    # Another share has samples that were trained on.
+    drawn = veles_run(f"snapshot={last}", "mode=evaluate", "loader.split_seed=3").stdout
+    assert "The validation set is drawn anew (loader.split_seed)" in drawn

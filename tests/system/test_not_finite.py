@@ -20,7 +20,7 @@ seed: 1
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A conf whose network gives no number for the last row of the validation set, which counts as answered rightly."""
+    """A conf whose network gives no number for the last row of the validation set, whose label is the first class."""
     rows = [(number % 2 + number / 100, -number / 100, "ab"[number % 2]) for number in range(40)]
     pandas.DataFrame(rows, columns=["x", "y", "kind"]).to_csv(tmp_path / "train.csv", index=False)
     bad = [*rows[:10], (3e37, 3e37, "a")]
@@ -42,10 +42,16 @@ def test_a_loss_of_the_validation_set_ends_the_run(folder: Path, veles_run: Run,
 def test_where_they_are_ignored_files_say_null_and_samples_are_named(folder: Path, veles_run: Run) -> None:
     told = veles_run("conf=z", "decision.on_nan=ignore", "hydra.run.dir=out").stdout
     assert told.count("the validation loss is nan") == 1
-    assert all(", nan, rate " in line for line in told.splitlines() if line.startswith("Epoch "))
+    assert all("validation nan %, " in line for line in told.splitlines() if line.startswith("Epoch "))
+    assert "best" not in told.lower()
     snapshot = f"snapshot={next((folder / 'out').glob('*_current*'))}"
     scored = veles_run(snapshot, "mode=evaluate", "data=validation.csv", "output=scores.json", code=1)
-    assert json.loads((folder / "scores.json").read_text())["splits"]["data"]["loss"] is None
+    scores = json.loads((folder / "scores.json").read_text())["splits"]["data"]
+    assert scores["samples"] == 10  # the others are scored
+    assert scores["loss"] > 0
+    own = veles_run(snapshot, "mode=evaluate", "output=own.json").stdout
+    assert "validation nan %" in own
+    assert json.loads((folder / "own.json").read_text())["splits"] == {}
     predicted = veles_run(snapshot, "mode=predict", "data=validation.csv", "output=made.csv", code=1)
     for done in (scored, predicted):
         assert "no finite number for sample 10" in done.stdout + done.stderr

@@ -130,9 +130,12 @@ def test_a_class_of_ones_own_is_part_of_the_command_however_it_was_typed(
     )
     (tmp_path / "conf" / "model").mkdir()
     (tmp_path / "conf" / "model" / "mine.yaml").write_text("_target_: own_net.Net\noutputs: 2\n")
+    (tmp_path / "conf" / "c.yaml").write_text(re.sub("learning_rate: [0-9.]+", "", CONF))  # which could go on as it is
     whole = ["conf=c", "~layers", *model, "optimizer=sgd", "loss._target_=torch.nn.CrossEntropyLoss"]
     output = veles_run(*whole, "decision.max_epochs=1").stdout
-    assert re.search("^Epoch 2: ", typed("Extend", output, tmp_path), re.MULTILINE)
+    extended = typed("Extend", output, tmp_path)
+    assert re.search("^Epoch 2: ", extended, re.MULTILINE)
+    assert "both describe" not in extended
     # So does what was typed, again.
     again = veles_run(*whole, "decision.max_epochs=3", "snapshot=latest").stdout
     assert re.search("^Epoch 3: ", again, re.MULTILINE)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn import metrics
 
+from runner.use.scores import ClassScores
 from tests.conftest import Run
 from tests.data import write_images
 from tests.system.test_predict import CONF, PICTURES, VALUES, read, trained, write
@@ -132,3 +133,12 @@ decision: {max_epochs: 2}
     assert f"{told['auroc']:.4f}" in next(line for line in done.splitlines() if "scores.auroc" in line)
     # A metric whose class nobody names now is left out, and told of.
     assert "scores.auroc is left out" in veles_run(snapshot, "mode=evaluate", "data=new.csv").stdout
+
+
+def test_the_means_are_those_of_sklearn_where_classes_are_missing() -> None:
+    labels, answers = np.array([0, 0, 1, 1, 1]), np.array([0, 3, 1, 0, 1])
+    scores = ClassScores(("a", "b", "c", "d"))  # no sample is of the last two, and one answer is
+    scores.add(np.eye(4)[answers], labels)
+    told = scores.told()
+    assert abs(told["macro_f1"] - metrics.f1_score(labels, answers, average="macro")) < 1e-12
+    assert abs(told["balanced_accuracy"] - metrics.recall_score(labels, answers, labels=[0, 1], average="macro")) < 1e-12

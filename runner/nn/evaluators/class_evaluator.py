@@ -102,7 +102,12 @@ class ClassEvaluator(Evaluator):
         else:
             right = int(counts[1])
         samples = int(counts.sum())
-        return 100 * (samples - right) / samples if samples else math.nan
+        return self._error(samples, right, float(self.sums_[split]))
+
+    @staticmethod
+    def _error(samples: int, right: int, losses: float) -> float:
+        """Returns the error in percent; NaN without samples, and where outputs are NaN, which are no answers."""
+        return 100 * (samples - right) / samples if samples and not math.isnan(losses) else math.nan
 
     def readings(self, split: int) -> dict[str, str]:
         if not (sums := self.sums(split))[0]:
@@ -117,7 +122,7 @@ class ClassEvaluator(Evaluator):
 
     def measured(self, sums: Sequence[float]) -> dict[str, float]:
         samples, right, losses = sums
-        return {"loss": losses / samples, self.metric.name: 100 * (samples - right) / samples}
+        return {"loss": losses / samples, self.metric.name: self._error(int(samples), int(right), losses)}
 
     def loss(self, split: int) -> float:
         samples, _, losses = self.sums(split)

@@ -32,6 +32,8 @@ ALL = slice(None)
 """All rows."""
 OTHER_DATA = frozenset({"validation", "validation_dir", "validation_file"})
 """Attributes of loaders that name a validation set."""
+DRAWN = frozenset({"split_seed", "validation_ratio"})
+"""Those that say how one is drawn from the training data."""
 
 
 class FullBatchLoader(NetworkUnit):
@@ -209,6 +211,11 @@ class FullBatchLoader(NetworkUnit):
             setattr(self, name, value)
         if changes.keys() & OTHER_DATA and "validation_ratio" not in changes:
             self.validation_ratio = None  # they take the place of a share of the training data
+        if self.validation_ratio and changes.keys() & DRAWN and not changes.keys() & self.of_training_set:
+            log.warning(
+                "The validation set is drawn anew (%s): the network was trained on samples that are in it now",
+                known(f"loader.{name}" for name in changes if name in DRAWN),
+            )
         self._check_sizes()
         self.only_scored_ = True
 
