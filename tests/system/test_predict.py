@@ -96,12 +96,10 @@ def test_a_table(of_a_table: str, veles_run: Run, tmp_path: Path) -> None:
     assert np.array_equal(np.array([[*row.values()][2:] for row in found], np.float32), expected.numpy())
     assert [row["class"] for row in found] == [list(found[0])[2:][number][2:-1] for number in expected.argmax(1)]
     assert all(float(row["probability"]) == max(map(float, [*row.values()][2:])) for row in found)
-    # So are arrays of the values, in the order of the columns.
+    # So is an array of the values that the network gets.
     np.savez(tmp_path / "new.npz", data=values)
-    np.save(tmp_path / "new.npy", values)
-    for name in ("new.npz", "new.npy"):
-        veles_run(f"snapshot={snapshot}", "mode=predict", f"data={name}", "output=array.csv", "-q")
-        assert read(tmp_path / "array.csv") == found
+    veles_run(f"snapshot={snapshot}", "mode=predict", "data=new.npz", "output=array.csv", "-q")
+    assert read(tmp_path / "array.csv") == found
     # The same in other formats, read by others.
     for name in ("out.parquet", "out.npz"):
         veles_run(f"snapshot={snapshot}", "mode=predict", "data=new.csv", f"output={name}", "-q")
