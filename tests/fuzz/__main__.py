@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -149,7 +150,9 @@ def warm() -> Tools:
         resumption = Resumption()
         for tree in changer.trees.values():
             restored = restore(written(Path(folder, FOLDER), write(tree)), trusted=TRUSTED)
-            Launcher(device="cpu").run(restored.workflow)
+            launcher = Launcher(device="cpu")
+            launcher.stop_signal = signal.SIGTERM
+            launcher.run(restored.workflow)
             look(restored)
         os.chdir(here)
     # A restore may collect garbage: it need not look through the trees and all that was imported.
