@@ -1,6 +1,7 @@
 """What the processes of `tests.forked` are forked from: all is imported and read, and left alone by the garbage collector."""
 
 import gc
+import weakref
 from functools import cache
 
 import hydra._internal.logging_config
@@ -30,6 +31,9 @@ hydra_app.store_schema()
 # To unpack all of MNIST takes a third of a run on a few images of it. Nobody can change what is shared: arrays of bytes.
 mnist.load = cache(mnist.load)
 mnist.load()
+
+for finalizer in list(weakref.finalize._registry):
+    finalizer.atexit = False  # what torch registers at its import is taken apart with the process
 
 gc.collect()
 gc.freeze()  # else each collection in a run looks through all modules, which a process of its own would not have copied
