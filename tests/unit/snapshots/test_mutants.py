@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.hostile import samples
 from tests.mutate import NOWHERE
 
-COUNT = 10_000
+COUNT = 5_000
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
