@@ -1,6 +1,7 @@
 """Each block of README and documentation runs as it stands: commands, confs, Python.
 
-The confs of the package have few samples and epochs here; what else a page needs, it says itself (`tests.pages`). Of runs that
+Confs have few samples and epochs here, those of the pages as those of the package; what else a page needs, it says itself
+(`tests.pages`). Of runs that
 differ in a key alone, of which the pages that explain and list have many, the configuration is composed, with all checks of
 keys and values, and no more.
 """
@@ -25,7 +26,7 @@ INSTALLS = ("apt-get ", "git clone ", "pip install ", "python3 -m venv ", "eval 
 """What changes the machine, or needs a network."""
 
 PLAIN = "plotters: false\nreport: false\n"
-"""Confs of the pages get these lines: pictures take longer than the runs."""
+"""A conf that a command has written gets these lines: pictures take longer than the runs."""
 
 WHOLE = re.compile(r"README.md|docs/(starting|tutorial|howto/(resume|manage|deploy)|coming-from/.*)\.md")
 """The pages all of whose commands run, since one needs what another has made."""
@@ -49,9 +50,7 @@ def folder(tmp_path: Path, digits: Path, odbc_folder: Path, monkeypatch: pytest.
         shutil.copy(path, tmp_path)
     (tmp_path / "conf").mkdir()
     for path in (*(ROOT / "conf").glob("*.yaml"), *(ROOT / "examples" / "conf").glob("*.yaml")):
-        (tmp_path / "conf" / path.name).write_text(
-            yaml.safe_dump(small(yaml.safe_load(path.read_text()), digits), sort_keys=False)
-        )
+        (tmp_path / "conf" / path.name).write_text(small(path.read_text(), data_dir=str(digits)))
     (odbc_folder / "odbc.ini").write_text(f"[DSN]\nDriver=SQLite3\nDatabase={tmp_path}/runs.db\n")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for name, value in {"PAGES": str(DATA), "HOME": str(tmp_path), "PATH": path}.items():
@@ -59,15 +58,16 @@ def folder(tmp_path: Path, digits: Path, odbc_folder: Path, monkeypatch: pytest.
     return tmp_path
 
 
-def small(conf: dict, digits: Path) -> dict:
-    """Returns a conf with few samples and epochs, and without pictures."""
+def small(text: str, **loader: str) -> str:
+    """Returns a conf with few samples and epochs, and without pictures; one of MNIST has more settings of its loader."""
+    conf = yaml.safe_load(text)
     if "decision" in conf:
         conf["decision"]["max_epochs"] = 2
     if conf.get("loader", {}).get("name") == "mnist":
-        conf["loader"] |= {"data_dir": str(digits), "train_size": 200, "validation_size": 100}
+        conf["loader"] |= {"train_size": 200, "validation_size": 100, **loader}
     if "rounds" in conf.get("workflow", {}):
         conf["workflow"]["rounds"] = 20
-    return conf | {"plotters": False, "report": False}
+    return yaml.safe_dump(conf | {"plotters": False, "report": False}, sort_keys=False)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -77,7 +77,7 @@ def test_each_block_runs_as_it_stands(page: Path, folder: Path) -> None:
             continue
         if block.file:
             (folder / block.file).parent.mkdir(exist_ok=True, parents=True)
-            (folder / block.file).write_text(block.text + (PLAIN if block.file.startswith("conf/") else ""))
+            (folder / block.file).write_text(small(block.text) if block.file.startswith("conf/") else block.text)
         elif block.language in ("sh", "bash", "first"):
             for command in commands(block.text):
                 run(command, block, folder)
@@ -98,6 +98,8 @@ def run(command: str, block: Block, folder: Path) -> None:
         if not command:
             return
         command = f"veles-run {command}"
+    if within := re.fullmatch(r"cd (\w+) && (veles-run .*)", command):
+        folder, command = folder / within[1], within[2]
     words = [os.path.expandvars(word) for word in shlex.split(command, comments=True)]
     if words[0] == "veles-run" and is_composed(words, block):
         words += ["--cfg", "job"]

@@ -15,8 +15,9 @@ SLOW = (
     "no_say_in_trust",
     "each_mode",
     "has_teeth",
+    "nothing_can_be_called",
 )
-"""Tests that start processes, or try every object another time; each has its turn outside of this one."""
+"""Tests that start processes, or try what others try another time; each has its turn outside of this one."""
 ROOMS = "runner/snapshots"
 DECIDING = (
     *(f"{ROOMS}/restoring/{name}.py" for name in ("grants", "trust")),
