@@ -24,7 +24,7 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from runner import passwords
 from runner.checks import first_line
-from runner.cli import conf_files, output, overrides, run_folder, sweep_stop
+from runner.cli import conf_files, hydra_mode, output, overrides, run_folder, sweep_stop
 from runner.cli.sweeping import seed
 from runner.config import Config
 from runner.config.veles import translated
@@ -168,6 +168,7 @@ class ConfFolder(FileConfigSource):
             _conceal_connection(config)
             path = Path(self.path) / self._normalize_file_name(file)
             content, notes = translated(as_written(OmegaConf.to_container(config), path))
+            hydra_mode.look(content, result.header.get("package") or config_path)
             if config_path.startswith("conf/"):
                 content = conf_files.with_absolute_defaults(content, config_path, self.path)
             result.config = OmegaConf.create(content)
@@ -209,6 +210,7 @@ class NewFolder(Callback):
     """Notes what Hydra is about to make, so that nothing is left of what did not run."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        hydra_mode.composed()
         run_folder.note_new(config.hydra.run.dir)
 
 
@@ -218,6 +220,7 @@ class EndOfSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         from runner.cli import sweep_end
 
+        hydra_mode.composed()
         sweep_end.begin(config)
 
 
@@ -237,6 +240,7 @@ def register() -> None:
     """Tells Hydra all of this."""
     store_schema()
     JobReturn.return_value = JobReturn.return_value.getter(_return_value)  # type: ignore[attr-defined,method-assign]
+    hydra_mode.register()
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
     # Resolvers reach the processes in which a launcher runs jobs, with what they hold.

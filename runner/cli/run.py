@@ -29,6 +29,7 @@ from runner.cli import (
     general_help,
     groups,
     hydra_app,
+    hydra_mode,
     keys_help,
     leaving,
     misconfigured,
@@ -147,7 +148,7 @@ def _run() -> None:
         with leaving.of_every_run():
             from runner.cli import console  # noqa: F401  # as Hydra does when a run begins to log
         try:
-            app()
+            hydra_mode.run(app)
         except (RunnerError, HydraException, *MISFITS, OSError, ValueError):
             raise
         except Exception as error:

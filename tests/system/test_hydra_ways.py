@@ -122,6 +122,29 @@ def test_the_jobs_of_a_sweep_have_one_seed_and_each_failure_is_told(tmp_path: Pa
     assert seeds > {7, 8}
 
 
+SWEPT = "mode: MULTIRUN\nsweeper: {params: {seed: '1,2'}}\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"swept": "defaults: [mnist_small, _self_]\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}\n"},
+        {"swept": "defaults: [mnist_small, sweeps: two, _self_]\n", "sweeps/two": f"# @package hydra\n{SWEPT}"},
+        {"swept": "defaults: [mnist_small, sweeps@hydra: two, _self_]\n", "sweeps/two": SWEPT},
+    ],
+    ids=["a section", "a file for hydra", "a file that is put there"],
+)
+def test_a_conf_file_may_be_a_sweep(files: dict[str, str], tmp_path: Path, veles_run: Run) -> None:
+    for name, text in files.items():
+        (tmp_path / "conf" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "conf" / f"{name}.yaml").write_text(text)
+    veles_run("swept", *SMALL)
+    seeds = {header_of(path).config["seed"] for path in tmp_path.glob("multirun/*/*/*/*/*_validation_*")}
+    assert seeds == {1, 2}
+    veles_run("-m", "conf=swept,mnist_small", *SMALL, "report=false", "hydra.sweep.dir=both", "seed=3")
+    assert len(list(tmp_path.glob("both/*/result.json"))) == 2
+
+
 def test_a_job_that_cannot_write_its_snapshots_does_not_end_the_sweep(tmp_path: Path, veles_run: Run) -> None:
     sweep = ("-m", "mnist_small", *SMALL, "plotters=false", "snapshotter.on_error=warn", "seed=1")
     done = veles_run(*sweep, "snapshotter.directory=/proc/none,good", code=1)
