@@ -34,6 +34,8 @@ WEIGHTS = ("weight", "pos_weight")
 """Arguments of losses that torch wants as tensors."""
 OF_PROBABILITIES = (torch.nn.BCELoss, torch.nn.MSELoss, torch.nn.L1Loss, torch.nn.SmoothL1Loss, torch.nn.HuberLoss)
 """Losses by which one output comes to be the probability itself; others take its logit."""
+OF_CLASSES = (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
+"""Losses that take outputs of one dimension for those of one sample."""
 
 
 class LossEvaluator(ClassEvaluator):
@@ -166,6 +168,11 @@ class LossEvaluator(ClassEvaluator):
 
     def _fault(self, form: str, loader: FullBatchLoader) -> str | None:
         """Returns what is wrong with the loss of some training samples in a form, if anything. Its state does not change."""
+        if not self.output_shape and type(self.loss_module).forward in [cls.forward for cls in OF_CLASSES]:
+            return (
+                "the network gives one number for a sample, so it would take the samples of a minibatch for the classes;"
+                " torch.nn.BCEWithLogitsLoss is for one output of two classes"
+            )
         wanted = next(iter((loader.labels_ if self._of_labels else loader.targets_).values()))[:SAMPLES].cpu()
         shape, generator = (len(wanted), *self.output_shape), torch.Generator().manual_seed(0)
         drawn = torch.rand(shape, dtype=self.dtype, generator=generator)  # as probabilities, which some losses want

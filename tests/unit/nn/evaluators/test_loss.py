@@ -93,7 +93,37 @@ class Detached(torch.nn.Module):
         return (outputs.argmax(1) != labels).float().mean()
 
 
-LOADERS |= {"two": TwoLoader, "tagged": TaggedLoader, "sequence": SequenceLoader}
+class ValueLoader(BlobsLoader):
+    """A number for each sample."""
+
+    def load_data(self) -> dict[int, Samples]:
+        found = super().load_data()
+        return {key: Samples(value.data, None, (value.labels == 0).astype(float)) for key, value in found.items()}
+
+
+class OneNumber(torch.nn.Module):
+    """Gives one number for a sample, without a dimension of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(6, 1)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.linear(samples.flatten(1)).squeeze(1)
+
+
+class Own(torch.nn.CrossEntropyLoss):
+    """Cross-entropy by another name."""
+
+
+class OfTwo(Own):
+    """Cross-entropy of one number for a sample."""
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return super().forward(torch.stack([torch.zeros_like(outputs), outputs], 1), labels.long())
+
+
+LOADERS |= {"values": ValueLoader, "two": TwoLoader, "tagged": TaggedLoader, "sequence": SequenceLoader}
 
 
 def settings(loss: dict[str, Any], outputs: int = 3, loader: str = "blobs", **more: Any) -> dict[str, Any]:
@@ -101,6 +131,7 @@ def settings(loss: dict[str, Any], outputs: int = 3, loader: str = "blobs", **mo
     return {"loss_config": loss, "layers": layers, "loader_name": loader} | more
 
 
+ONE_NUMBER = {"out": {"_target_": f"{__name__}.OneNumber", "learning_rate": 0.1}}
 LEARNING = {"_target_": f"{__name__}.Proxies"}
 LEARNED = {
     "flat": {"_target_": "torch.nn.Flatten"},
@@ -119,6 +150,8 @@ EVERY = {
     "balanced": settings({"_target_": "torch.nn.CrossEntropyLoss", "weight": "balanced"}, 2, "two"),
     "margin": settings({"_target_": "torch.nn.MultiMarginLoss"}),
     "binary": settings({"_target_": "torch.nn.BCEWithLogitsLoss", "pos_weight": [3.0]}, 1, "two"),
+    "binary, one number": settings({"_target_": "torch.nn.BCEWithLogitsLoss"}, loader="two", layers=ONE_NUMBER),
+    "own, one number": settings({"_target_": f"{__name__}.OfTwo"}, loader="two", layers=ONE_NUMBER),
     "several labels": settings({"_target_": "torch.nn.BCEWithLogitsLoss"}, 3, "tagged"),
     "autoencoder": settings({"_target_": "torch.nn.L1Loss"}, 6, loss_function="mse"),
     "learning": settings(LEARNING, layers=LEARNED, optimizer_config=SGD),
@@ -236,6 +269,12 @@ WRONG = [
         {"outputs": 1, "loader": "two"},
         r"the same whatever .*BCEWithLogitsLoss is not",
     ),
+    *(
+        ({"_target_": f"torch.nn.{name}"}, {"layers": ONE_NUMBER} | more, rf"{name} .*shape \(\) .*BCEWithLogitsLoss")
+        for name in ("CrossEntropyLoss", "NLLLoss")
+        for more in ({"loader": "two"}, {"loader": "values", "loss_function": "mse"})
+    ),
+    ({"_target_": f"{__name__}.Own"}, {"layers": ONE_NUMBER, "loader": "two"}, r"Own .*shape \(\) .*BCEWithLogitsLoss"),
     ({"_target_": "torch.nn.BCEWithLogitsLoss", "pos_weight": "balanced"}, {}, r"such as loss.pos_weight=\[3\]"),
     ({"_target_": "torch.nn.CrossEntropyLos"}, {}, "loss._target_='torch.nn.CrossEntropyLos'.*CrossEntropyLoss"),
     ({"_target_": "torch.nn.functional.cross_entropy"}, {}, "loss: torch.nn.functional.cross_entropy"),
