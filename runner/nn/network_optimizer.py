@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from runner.checks import LARGEST, within
-from runner.errors import ConfigError, SnapshotMismatchError
+from runner import places
+from runner.checks import LARGEST, choices, within
+from runner.errors import ConfigError, RunError, SnapshotMismatchError
 from runner.graph import Linked, Unit, Workflow
+from runner.nn.layers.module import ModuleWeights
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.training.held import Held
 from runner.nn.training.patterns import matching
-from runner.nn.training.torch_optim import made, placeholder
+from runner.nn.training.torch_optim import arguments, full_name, made, placeholder
+from runner.nn.training.trial import try_out
 from runner.targets import TARGET, locate
 
 OWN = ("groups", "clip_norm", "clip_value", "accumulate")
@@ -46,7 +50,8 @@ class NetworkOptimizer(Unit):
         accumulate: minibatches for each update.
 
     Raises:
-        ConfigError: the class is no optimizer or does not take a setting, or a pattern matches nothing.
+        ConfigError: the class is no optimizer or does not take a setting, or a pattern matches nothing, or nothing that no
+            pattern before it matches; at `initialize()`, its steps fail.
     """
 
     view_group = "trainer"
@@ -81,13 +86,15 @@ class NetworkOptimizer(Unit):
         self.class_ = locate(f"optimizer.{TARGET}", str(settings.get(TARGET)), torch.optim.Optimizer)
         self.gathered, self.stepped, self.optimizer = 0, False, None
         self.reconfigure(clip_norm=clip_norm, clip_value=clip_value, accumulate=accumulate)
-        self._grouped(self._names())
+        self._check_groups()
         self.tried()
+        self.untried_ = True
         self.demand("minibatch")
 
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.class_ = None
+        self.untried_ = False
 
     def reconfigure(self, **changes: Any) -> None:
         for key, value in changes.items():
@@ -101,10 +108,56 @@ class NetworkOptimizer(Unit):
     def tried(self) -> torch.optim.Optimizer:
         """Returns an optimizer like this one, with a parameter in each group that is no part of the network."""
         assert self.class_ is not None
-        groups = [{}, *({key: value for key, value in group.items() if key != PATTERN} for group in self.groups)]
-        for group in groups:
-            made(self.class_, [placeholder()], self.settings | group)  # torch checks the settings of no group
-        return made(self.class_, [group | {"params": [placeholder()]} for group in groups], self.settings)
+        groups, device = self._own(), self.gradients[0].device
+        for where, own in groups.items():
+            made(self.class_, [placeholder(device)], self.settings, where=where, own=own)  # torch checks those of no group
+        return made(self.class_, [own | {"params": [placeholder(device)]} for own in groups.values()], self.settings)
+
+    def _own(self) -> dict[str, dict[str, Any]]:
+        """Returns what is set for each group alone, by its key: first for the parameters that no pattern matches."""
+        own = [{key: value for key, value in group.items() if key != PATTERN} for group in self.groups]
+        return {"optimizer": {}} | {f"optimizer.groups[{number}]": group for number, group in enumerate(own)}
+
+    def _check_groups(self) -> None:
+        """Raises a ConfigError if a group has no pattern, or no parameters."""
+        assert self.class_ is not None
+        for number, group in enumerate(self.groups):
+            if PATTERN not in group:
+                names = [PATTERN, *arguments(self.class_)]
+                unknown = "".join(f"; {key!r} is unknown: {choices(key, names)}" for key in group if key not in names)
+                raise ConfigError(
+                    f"optimizer.groups[{number}] has no {PATTERN}, which says which parameters it is for:"
+                    f" {PATTERN}: '*.bias'{unknown}"
+                )
+        for number, (_, names) in enumerate(self._grouped(self._names())[1:]):
+            if not names:
+                raise ConfigError(
+                    f"optimizer.groups[{number}].{PATTERN}={self.groups[number][PATTERN]!r} matches only parameters that groups"
+                    " before it have: put it before them, or take it away"
+                )
+
+    def try_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Takes a step with an optimizer of parameters that are no part of the network."""
+        if self._may_be_sparse:
+            return  # nobody knows which gradients it will get
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+
+    @property
+    def _may_be_sparse(self) -> bool:
+        """Whether a module may make a sparse gradient, as embeddings do that are told to."""
+        modules = [unit.module for unit in self.gradients if isinstance(unit, ModuleWeights)]
+        return any(getattr(part, "sparse", False) for module in modules for part in module.modules())
+
+    def _try_out(self, cls: type[torch.optim.Optimizer]) -> None:
+        """Raises a ConfigError if steps with the settings of a group fail."""
+        for where, own in self._own().items():
+            optimizer = made(cls, [placeholder(self.gradients[0].device)], self.settings, where=where, own=own)
+            for _ in range(2):  # some settings are looked at when there is something to remember
+                try_out(where, full_name(cls), own or self.settings, partial(self.try_step, optimizer))
+        self.untried_ = False
 
     def initialize(self) -> None:
         learning = [(unit, name, value) for unit in reversed(self.gradients) for name, value in unit.parameters().items()]
@@ -112,11 +165,19 @@ class NetworkOptimizer(Unit):
         self.held_: list[tuple[Held, Tensor]] = [(unit.steps[name], value) for unit, name, value in learning]  # type: ignore[misc]
         self.parameters_ = list({id(value): value for _, _, value in learning}.values())  # tied weights are there twice
         groups = self._with_parameters({unit.full_name(name): value for unit, name, value in learning})
+        cls = self._optimizer_class
+        if cls is None:
+            raise SnapshotMismatchError("the network's optimizer in the snapshot was never made")
+        if self.untried_:
+            self._try_out(cls)
         if self.optimizer is None:
-            if self.class_ is None:
-                raise SnapshotMismatchError("the network's optimizer in the snapshot was never made")
-            self.optimizer = made(self.class_, groups, self.settings)
+            self.optimizer = made(cls, groups, self.settings)
         self._take([group["params"] for group in groups])
+
+    @property
+    def _optimizer_class(self) -> type[torch.optim.Optimizer] | None:
+        """The class of the optimizer; None if it was not made before a snapshot was."""
+        return self.class_ if self.optimizer is None else type(self.optimizer)
 
     def _with_parameters(self, named: Mapping[str, Tensor]) -> list[dict[str, Any]]:
         """Returns the groups that have parameters, as torch takes them."""
@@ -139,7 +200,7 @@ class NetworkOptimizer(Unit):
         found: list[tuple[dict[str, Any], list[str]]] = []
         for number, group in enumerate(self.groups):
             own = {key: value for key, value in group.items() if key != PATTERN}
-            matched = matching(f"optimizer.groups[{number}].{PATTERN}", group.get(PATTERN), names)
+            matched = matching(f"optimizer.groups[{number}].{PATTERN}", group[PATTERN], names)
             found.append((own, [name for name in matched if name in left]))
             left = [name for name in left if name not in matched]
         return [({}, left), *found]
@@ -186,7 +247,10 @@ class NetworkOptimizer(Unit):
         for group, rate in zip(groups, rates, strict=True):
             within("optimizer: lr times the factor of lr_adjuster", float(rate) * factor)
             group["lr"] = rate * factor
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except Exception as error:  # the user's own class may fail in any way
+            raise RunError(f"optimizer: {full_name(type(self.optimizer))} fails: {places.told(error)}") from error
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate
 
@@ -216,12 +280,12 @@ class NetworkOptimizer(Unit):
         if key in self.adjustable:
             self.reconfigure(**{key: value})
             return
-        cls = self.class_ if self.optimizer is None else type(self.optimizer)
+        cls = self._optimizer_class
         if key in OWN or cls is None:
             raise ConfigError(f"optimizer.{key} is fixed once the network is built, so it cannot change on resume")
         settings = self.settings | {key: value}
         (group,) = made(cls, [placeholder()], settings).param_groups
-        self.settings = settings
+        self.settings, self.untried_ = settings, True
         if self.optimizer is None:
             return
         own = [own for own, names in self._grouped(self._names()) if names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -12,9 +13,10 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from runner import places
-from runner.errors import ConfigError, SnapshotMismatchError
+from runner.errors import ConfigError, RunError, SnapshotMismatchError
 from runner.graph import Linked, Unit, Workflow
 from runner.nn.network_optimizer import NetworkOptimizer
+from runner.nn.training.trial import try_out
 from runner.targets import TARGET, find, locate
 
 FUNCTION, HELD, CHAINED = "lr_lambda", "lr_lambdas", "_schedulers"
@@ -43,7 +45,7 @@ class Scheduler(Unit):
         by_minibatch: whether it takes a step after each update, instead of each epoch.
 
     Raises:
-        ConfigError: a class is no scheduler, or does not take the arguments.
+        ConfigError: a class is no scheduler, or does not take the arguments; at `initialize()`, its first step fails.
     """
 
     view_group = "trainer"
@@ -93,9 +95,22 @@ class Scheduler(Unit):
         if self.scheduler is None:
             if self.settings_ is None or self.optimizer.optimizer is None:
                 raise SnapshotMismatchError("the scheduler in the snapshot was never made")
+            self._try_out(self.settings_)
             self.scheduler = self._made("scheduler", self.settings_, self.optimizer.optimizer)
         elif self.functions and self.settings_ is None:
             self._put_functions(self.scheduler)
+
+    def _try_out(self, settings: Mapping[str, Any]) -> None:
+        """Raises a ConfigError if the first step fails. Only the first: some end with a run that takes no other."""
+        optimizer = self.optimizer.tried()
+        scheduler = self._made("scheduler", settings, optimizer)
+
+        def step() -> None:
+            self.optimizer.try_step(optimizer)
+            _take_step(scheduler, lambda: 1.0)
+
+        given = {key: value for key, value in settings.items() if key != TARGET}
+        try_out("scheduler", settings[TARGET], given, step)
 
     def run(self) -> None:
         assert self.scheduler is not None
@@ -104,10 +119,11 @@ class Scheduler(Unit):
         with warnings.catch_warnings():
             # Torch does not know that a restored optimizer has taken its steps before.
             warnings.simplefilter("ignore", UserWarning)
-            if isinstance(self.scheduler, ReduceLROnPlateau):
-                self.scheduler.step(self.history[-1][self.monitor])
-            else:
-                self.scheduler.step()
+            try:
+                _take_step(self.scheduler, lambda: self.history[-1][self.monitor])
+            except Exception as error:  # the user's own class may fail in any way
+                name = type(self.scheduler).__name__
+                raise RunError(f"scheduler: {name} fails: {places.told(error)}{_advice(self.scheduler)}") from error
 
     def _made(self, where: str, settings: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> LRScheduler:
         own = {key: self._argument(f"{where}.{key}", value, optimizer) for key, value in settings.items() if key != TARGET}
@@ -196,6 +212,21 @@ def _calls(functions: Any) -> Iterator[Mapping[str, Any]]:
             yield from _calls(value)
     elif isinstance(functions, Mapping) and isinstance(functions.get(TARGET), str):
         yield functions
+
+
+def _take_step(scheduler: LRScheduler, error: Callable[[], float]) -> None:
+    """Takes a step of a scheduler, which gets the error of the epoch if it looks at it."""
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(error())
+    else:
+        scheduler.step()
+
+
+def _advice(scheduler: LRScheduler) -> str:
+    """Returns what to do where a scheduler that knows its last step is to take another one."""
+    if scheduler.last_epoch <= getattr(scheduler, "total_steps", math.inf):
+        return ""
+    return "; scheduler.total_steps must be the steps of the whole run: its epochs, or its updates with scheduler.by_minibatch"
 
 
 def _schedulers(scheduler: LRScheduler) -> list[LRScheduler]:

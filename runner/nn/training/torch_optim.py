@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runner import places
 from runner.checks import choices, first_line, within
 from runner.errors import ConfigError
+from runner.nn.training.trial import typed
 
 
 class TorchStep:
@@ -82,29 +84,59 @@ class TorchStep:
         return made(type(self.optimizer), [parameter], self.settings)
 
 
-def placeholder() -> Tensor:
+def placeholder(device: torch.device | None = None) -> Tensor:
     """Returns a parameter on which settings are tried."""
     # Two dimensions: some optimizers take matrices alone.
-    return torch.zeros(1, 1)
+    return torch.zeros(1, 1, device=device)
 
 
-def made(cls: type[torch.optim.Optimizer], parameters: Sequence[Any], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+def full_name(cls: type[torch.optim.Optimizer]) -> str:
+    """Returns the name of a class with its module."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def arguments(cls: type[torch.optim.Optimizer]) -> list[str]:
+    """Returns the names of what a class takes besides the parameters."""
+    return [*inspect.signature(cls).parameters][1:]
+
+
+def made(
+    cls: type[torch.optim.Optimizer],
+    parameters: Sequence[Any],
+    settings: Mapping[str, Any],
+    *,
+    where: str = "optimizer",
+    own: Mapping[str, Any] | None = None,
+) -> torch.optim.Optimizer:
     """Returns an optimizer of parameters, or of groups of them.
+
+    Args:
+        cls: its class.
+        parameters: the parameters, or the groups.
+        settings: the arguments of the class.
+        where: the key of what may be wrong, for messages.
+        own: what is set there in place of `settings`, and so may be wrong; default: all of them.
 
     Raises:
         ConfigError: the class needs a closure, has no learning rate, or does not take the settings.
     """
-    name = f"{cls.__module__}.{cls.__qualname__}"
+    name = full_name(cls)
     if issubclass(cls, torch.optim.LBFGS):
         raise ConfigError(f"optimizer._target_={name} does not take a step for each minibatch's gradient")
     try:
-        optimizer = cls(parameters, **settings)
-    except (TypeError, ValueError) as error:
+        optimizer = cls(parameters, **{**settings, **(own or {})})
+    except Exception as error:  # the user's own class may fail in any way
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        hint = f"; {choices(unknown[1], [*inspect.signature(cls).parameters][1:])}" if unknown else ""
-        found = [f"optimizer.{key}={value!r}" for key, value in settings.items() if isinstance(value, str)]
+        hint = f"; {choices(unknown[1], arguments(cls))}" if unknown else ""
+        given = own or settings
+        found = [f"{where}.{key}={value!r}" for key, value in given.items() if isinstance(value, str)]
         texts = f" ({', '.join(found)} is a text)" if found else ""
-        raise ConfigError(f"optimizer: {name} refuses its settings: {first_line(error)}{hint}{texts}") from error
+        if isinstance(error, TypeError | ValueError):
+            raise ConfigError(f"{where}: {name} refuses its settings: {first_line(error)}{hint}{texts}") from error
+        raise ConfigError(
+            f"{where}: {name} refuses its settings {', '.join(typed(where, given))}:"
+            f" {places.told(error).removesuffix('.')}; change one of them"
+        ) from error
     if "lr" not in optimizer.param_groups[0]:
         raise ConfigError(f"optimizer._target_={name} has no learning rate 'lr'")
     return optimizer

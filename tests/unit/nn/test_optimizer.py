@@ -2,6 +2,7 @@
 
 import operator
 import pickle
+import random
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 
 from runner.config import normalized_layers
 from runner.config.training import check_optimizer
-from runner.errors import ConfigError, SnapshotMismatchError
+from runner.errors import ConfigError, RunError, SnapshotMismatchError
+from runner.graph import random_state
 from runner.nn.loading.loader_types import LOADERS
 from runner.nn.loading.samples import Samples
 from runner.nn.training.torch_optim import TorchStep, made, placeholder
@@ -254,7 +256,27 @@ WRONG = [
         {"optimizer_config": ADAMW | {"groups": [{"pattern": "trunk.*"}]}},
         r"groups\[0\].pattern='trunk.\*' matches no.*fc.weight",
     ),
-    ({"optimizer_config": ADAMW | {"groups": [{"lr": 1}]}}, r"groups\[0\].pattern=None matches no"),
+    ({"optimizer_config": ADAMW | {"groups": [{"lr": 1}]}}, r"groups\[0\] has no pattern, .*'\*.bias'$"),
+    (
+        {"optimizer_config": ADAMW | {"groups": [{"patern": "fc.*", "lr": 1}]}},
+        r"groups\[0\] has no pattern, .*'patern' is unknown: did you mean 'pattern'\?",
+    ),
+    (
+        {"optimizer_config": ADAMW | {"groups": [{"pattern": "fc.*", "lrr": 1}]}},
+        r"groups\[0\]: .*'lrr'; did you mean 'lr'\?",
+    ),
+    (
+        {"optimizer_config": ADAMW | {"groups": [{"pattern": "*"}, {"pattern": "out.bias", "lr": 3}]}},
+        r"groups\[1\].pattern='out.bias' matches only parameters that groups before it have",
+    ),
+    (
+        {"optimizer_config": ADAMW | {"groups": [{"pattern": "fc.*", "betas": [0.5]}]}},
+        r"groups\[0\]: .*AdamW refuses its settings optimizer.groups\[0\].betas=\[0.5\]: IndexError",
+    ),
+    (
+        {"optimizer_config": ADAMW | {"foreach": True, "fused": True}},
+        "AdamW refuses its settings optimizer.lr=0.01, optimizer.foreach=True, optimizer.fused=True: RuntimeError",
+    ),
     ({"optimizer_config": ADAMW | {"groups": {"pattern": "fc.*"}}}, "optimizer.groups=.*list of mappings"),
     (
         {"optimizer_config": ADAMW | {"groups": [{"pattern": "fc.*", "lr": -1}]}},
@@ -306,6 +328,120 @@ def test_what_is_wrong_is_told_when_the_network_is_built(settings: dict[str, obj
     with pytest.raises(ConfigError, match=message) as raised:
         network(**run(**settings))
     assert "\n" not in str(raised.value)
+
+
+class Noisy(torch.optim.SGD):
+    """Draws random numbers in its steps, of which there is a third only if it is asked to."""
+
+    def __init__(self, params: Any, lr: float, last: int = 1000) -> None:
+        super().__init__(params, lr)
+        self.left = last
+
+    def step(self, closure: Any = None) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyError("spent")
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad += torch.randn(()) * random.random() * np.random.random()
+        super().step()
+
+
+class Bag(torch.nn.Module):
+    """Has sparse gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.EmbeddingBag(9, 3, sparse=True)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.table(tokens.long())
+
+
+def of_scheduler(name: str, **arguments: object) -> dict[str, object]:
+    return {"scheduler_config": {"_target_": f"torch.optim.lr_scheduler.{name}"} | arguments}
+
+
+PLATEAU = "ReduceLROnPlateau"
+FAILING = [
+    (of_scheduler("StepLR", step_size=0), "scheduler: .*StepLR fails .*scheduler.step_size=0: ZeroDivisionError"),
+    (of_scheduler("StepLR", step_size="2"), "scheduler: .*StepLR fails .*scheduler.step_size='2': TypeError"),
+    (of_scheduler("CosineAnnealingLR", T_max=0), "scheduler: .*CosineAnnealingLR fails .*scheduler.T_max=0: ZeroDivisionError"),
+    (of_scheduler(PLATEAU, patience="2"), f"scheduler: .*{PLATEAU} fails .*scheduler.patience='2': TypeError"),
+    (
+        of_scheduler(
+            "ChainedScheduler", schedulers=[{"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 0, "gamma": 0.5}]
+        ),
+        r"ChainedScheduler fails .*schedulers\[0\].step_size=0, scheduler.schedulers\[0\].gamma=0.5: ZeroDivisionError",
+    ),
+    (
+        {"optimizer_config": {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9, "dampening": "0.1"}},
+        "optimizer: .*SGD fails .*optimizer.dampening='0.1': TypeError",
+    ),
+    (
+        {"optimizer_config": {"_target_": "torch.optim.SGD", "groups": [{"pattern": "*", "momentum": 1, "dampening": "x"}]}},
+        r"optimizer.groups\[0\]: .*SGD fails .*optimizer.groups\[0\].dampening='x': TypeError",
+    ),
+    ({"optimizer_config": {"_target_": "torch.optim.SparseAdam"}}, "optimizer: .*SparseAdam fails .*dense gradients"),
+    (
+        {"optimizer_config": {"_target_": f"{__name__}.Noisy", "lr": 0.1, "last": 1}},
+        r"optimizer: .*Noisy fails .*optimizer.last=1: KeyError: 'spent' \(tests/unit/nn/test_optimizer.py:\d+\)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), FAILING, ids=range(len(FAILING)))
+def test_what_would_go_wrong_in_a_step_is_told_before_the_first_epoch(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        network(**run(**settings)).initialize()
+    assert "\n" not in str(raised.value)
+
+
+def test_steps_that_are_tried_leave_the_random_generators_and_the_optimizer_alone() -> None:
+    noisy = {"_target_": f"{__name__}.Noisy", "lr": 0.1}
+    workflow = network(**run(optimizer_config=noisy, **of_scheduler("ExponentialLR", gamma=0.5)))
+    random_state.seed_all(5)
+    before = random_state.get_states()
+    workflow.initialize()
+    after = random_state.get_states()
+    assert after["python"] == before["python"]
+    assert all(map(np.array_equal, after["numpy"], before["numpy"]))
+    assert after["torch"].equal(before["torch"])
+    optimizer = workflow.optimizer.optimizer
+    assert (optimizer.left, optimizer.param_groups[0]["lr"], dict(optimizer.state)) == (1000, 0.1, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (of_scheduler("OneCycleLR", max_lr=0.1, total_steps=2), "scheduler: OneCycleLR fails: .*; scheduler.total_steps must"),
+        ({"optimizer_config": {"_target_": f"{__name__}.Noisy", "lr": 0.1, "last": 2}}, "optimizer: .*Noisy fails: KeyError"),
+    ],
+    ids=["scheduler", "optimizer"],
+)
+def test_a_step_that_fails_in_the_run_is_told_with_its_class(settings: dict[str, object], message: str) -> None:
+    workflow = network(**run(**settings))
+    workflow.initialize()
+    with pytest.raises(RunError, match=message):
+        workflow.run()
+
+
+def test_a_scheduler_may_know_no_step_after_the_last_of_the_run() -> None:
+    trained(**run(**of_scheduler("OneCycleLR", max_lr=0.1, total_steps=1), decision_config={"max_epochs": 1}))
+
+
+def test_gradients_that_are_sparse_have_an_optimizer_of_their_own() -> None:
+    sparse = {"layers": {**FLAT, "out": {"_target_": f"{__name__}.Bag"}}, "loader_name": "whole_numbers"}
+    workflow = trained(**run(**sparse, optimizer_config={"_target_": "torch.optim.SparseAdam", "lr": 0.1}))
+    assert len(workflow.decision.history) == 3
+
+
+def test_what_changes_on_resume_is_tried_before_the_run_goes_on(tmp_path: Path) -> None:
+    settings = run(optimizer_config={"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9})
+    workflow = restore(stopped(tmp_path, 3, **settings), trusted=["tests"]).workflow
+    workflow.override("optimizer.dampening", "0.1")
+    with pytest.raises(ConfigError, match=r"optimizer: .*SGD fails .*optimizer.dampening='0.1': TypeError"):
+        workflow.initialize()
 
 
 def test_what_may_change_on_resume(tmp_path: Path) -> None:
