@@ -83,6 +83,8 @@ class StandardWorkflow(NetworkUnits):
         if self.scores is not None:
             self.scores.check_data(self.loader)
         self.decision.check_monitor()
+        if self.scheduler is not None:
+            self.scheduler.check_mode(self.decision.metric)
         self.decision.check_records()
         if self.decision.on_nan == "rollback" and self.rollback is None:
             raise ConfigError(

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from runner import places
 from runner.errors import ConfigError, RunError, SnapshotMismatchError
 from runner.graph import Linked, Unit, Workflow
+from runner.nn.evaluators.evaluator import Metric
 from runner.nn.network_optimizer import NetworkOptimizer
 from runner.nn.training.trial import try_out
 from runner.targets import TARGET, find, locate
@@ -99,6 +100,18 @@ class Scheduler(Unit):
             self.scheduler = self._made("scheduler", self.settings_, self.optimizer.optimizer)
         elif self.functions and self.settings_ is None:
             self._put_functions(self.scheduler)
+
+    def check_mode(self, metric: Metric) -> None:
+        """Raises a ConfigError if a new `ReduceLROnPlateau` waits for what decides to go the wrong way."""
+        if self.settings_ is None or not isinstance(self.scheduler, ReduceLROnPlateau):
+            return
+        mode, right = self.scheduler.mode, "max" if metric.higher else "min"
+        if mode != right:
+            default = "" if "mode" in self.settings_ else ", its default,"
+            raise ConfigError(
+                f"scheduler.mode={mode}{default} lowers the learning rate while the {metric.name} gets better, which is to be"
+                f" {'high' if metric.higher else 'low'} (decision.mode={right}): scheduler.mode={right}"
+            )
 
     def _try_out(self, settings: Mapping[str, Any]) -> None:
         """Raises a ConfigError if the first step fails. Only the first: some end with a run that takes no other."""

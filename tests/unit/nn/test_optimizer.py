@@ -363,6 +363,10 @@ def of_scheduler(name: str, **arguments: object) -> dict[str, object]:
 
 
 PLATEAU = "ReduceLROnPlateau"
+SCORED = {
+    "scores_config": {"f1": {"_target_": "torchmetrics.F1Score", "task": "multiclass", "num_classes": 3}},
+    "decision_config": {"max_epochs": 2, "monitor": "f1"},
+}
 FAILING = [
     (of_scheduler("StepLR", step_size=0), "scheduler: .*StepLR fails .*scheduler.step_size=0: ZeroDivisionError"),
     (of_scheduler("StepLR", step_size="2"), "scheduler: .*StepLR fails .*scheduler.step_size='2': TypeError"),
@@ -387,6 +391,9 @@ FAILING = [
         {"optimizer_config": {"_target_": f"{__name__}.Noisy", "lr": 0.1, "last": 1}},
         r"optimizer: .*Noisy fails .*optimizer.last=1: KeyError: 'spent' \(tests/unit/nn/test_optimizer.py:\d+\)",
     ),
+    (of_scheduler(PLATEAU, mode="max"), "scheduler.mode=max lowers .* error gets better, .*low .*: scheduler.mode=min$"),
+    (of_scheduler(PLATEAU) | SCORED, "scheduler.mode=min, its default, lowers .* f1 gets .*high .*: scheduler.mode=max$"),
+    (of_scheduler(PLATEAU, mode="min") | SCORED, "scheduler.mode=min lowers .* f1 gets .*: scheduler.mode=max$"),
 ]
 
 
@@ -395,6 +402,13 @@ def test_what_would_go_wrong_in_a_step_is_told_before_the_first_epoch(settings: 
     with pytest.raises(ConfigError, match=message) as raised:
         network(**run(**settings)).initialize()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "settings", [of_scheduler(PLATEAU, mode="max") | SCORED, of_scheduler(PLATEAU, mode="min"), of_scheduler(PLATEAU)]
+)
+def test_a_plateau_of_what_decides_can_be_waited_for(settings: dict[str, object]) -> None:
+    assert len(trained(**run(**settings)).decision.history) >= 2
 
 
 def test_steps_that_are_tried_leave_the_random_generators_and_the_optimizer_alone() -> None:
