@@ -27,7 +27,6 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text("+0d\n")
     monkeypatch.setenv("LD_PRELOAD", str(library))
     monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(path))
-    monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
     monkeypatch.setenv("DONT_FAKE_MONOTONIC", "1")
     return path
 
@@ -57,8 +56,11 @@ def test_a_run_that_is_resumed_before_it_was_begun(begun: tuple[str, str], clock
     assert differences(state_of(tmp_path / final_snapshot(whole)), state_of(tmp_path / final_snapshot(third))) == []
 
 
-def test_a_clock_that_jumps_while_a_run_goes_on(clock: Path, tmp_path: Path, veles_run: Run) -> None:
+def test_a_clock_that_jumps_while_a_run_goes_on(
+    clock: Path, tmp_path: Path, veles_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Snapshots go on to be taken, `time_interval` after one another, and retention keeps the newest."""
+    monkeypatch.setenv("FAKETIME_NO_CACHE", "1")  # the file is read at each look at the clock
     settings = ("decision.max_epochs=12", "snapshotter.time_interval=0.01", IN_FOLDER)
     command = [*VELES_RUN, "conf=mnist_small", "seed=7", *settings]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:

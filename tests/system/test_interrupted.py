@@ -167,23 +167,3 @@ def test_sigkill_during_a_restore(tmp_path: Path, rng: random.Random, veles_run:
     done = veles_run(*resume)
     assert f"Resuming from {path.relative_to(tmp_path)}" in done.stdout
     assert differences(state, state_of(tmp_path / final_snapshot(done.stdout))) == []
-
-
-def test_sigkill_of_the_command_while_it_trains(tmp_path: Path, rng: random.Random, whole, veles_run: Run) -> None:
-    """As tests/stress/kill_training.py does, with processes that import everything themselves."""
-    state, _ = whole
-    settings = ("snapshot=auto", "snapshotter.directory=snapshots")
-    for _ in range(2):
-        process = start(tmp_path, *SMALL, *settings)
-        for line in iter(process.stdout.readline, ""):
-            if line.startswith("Training"):
-                break
-        time.sleep(rng.uniform(0, 0.15))
-        process.kill()
-        output, errors = end(process)
-        assert process.returncode in (0, -signal.SIGKILL), errors
-        for path in re.findall(r"^Snapshot written: (\S+) ", output, re.MULTILINE):
-            state_of(tmp_path / path)
-    done = veles_run(*SMALL, *settings)
-    last = re.findall(r" snapshot=(\S+)", done.stdout)[-1]
-    assert differences(state, state_of(tmp_path / last)) == []
