@@ -8,6 +8,7 @@ its own way.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from hydra._internal.hydra import Hydra
@@ -50,10 +51,13 @@ def register() -> None:
 def run(app: Callable[[], None]) -> None:
     """Runs the application, from its beginning again if a conf file sets the mode."""
     try:
-        app()
-    except _ModeSetError:
+        with suppress(_ModeSetError):
+            app()
+            return
         _Mode.is_set, _Mode.is_assumed = True, False
         app()
+    finally:
+        _Mode.is_assumed = False
 
 
 def composed() -> None:
@@ -66,5 +70,5 @@ def look(content: Any, package: str) -> None:
     if not _Mode.is_assumed or not isinstance(content, Mapping):
         return
     hydra = content if package.startswith("hydra") else content.get("hydra")
-    if (isinstance(hydra, Mapping) and "mode" in hydra) or content.get("mode") in RunMode.__members__:
+    if (isinstance(hydra, Mapping) and "mode" in hydra) or str(content.get("mode")) in RunMode.__members__:
         raise _ModeSetError
