@@ -195,10 +195,10 @@ class Group(Processes):
             self._store.set(f"failed/{self.rank}", json.dumps([exit_code, why]))
             if self.leads:
                 # The others still ask in the store what has happened; those that are lost do not.
-                others = {*range(1, self.size)} - self._given_up
-                self._wait_for(lambda: all(map(self._is_over, others)) or None, PATIENCE if self._hosts else 0)
+                self._stay({*range(1, self.size)} - self._given_up, PATIENCE if self._hosts else 0)
                 return True
             leader = self._wait_for(lambda: self._failure(0), 0 if 0 in self._given_up else PATIENCE)
+            self._leave()
             return (leader is None or leader.why != why) and not why.startswith(LEADER_FAILED)
 
         with suppress(RuntimeError):  # the store is where process 0 was, and gone with it
@@ -208,8 +208,12 @@ class Group(Processes):
     def part(self) -> None:
         def told() -> None:
             self._store.set(f"done/{self.rank}", "1")
-            others = range(self.size) if self.leads else range(1)
-            self._wait_for(lambda: all(map(self._has_ended, others)) or None, self._timeout)
+            if self.leads:
+                self._wait_for(lambda: all(map(self._has_ended, range(self.size))) or None, self._timeout)
+                self._stay({*range(1, self.size)}, PATIENCE)
+            else:
+                self._wait_for(lambda: self._has_ended(0) or None, self._timeout)
+                self._leave()
 
         with suppress(RuntimeError):
             self._within(self._timeout + PATIENCE, told)
@@ -293,8 +297,13 @@ class Group(Processes):
 
         return self._within(seconds + PATIENCE, found)
 
-    def _is_over(self, rank: int) -> bool:
-        return any(self._said(f"{how}/{rank}") for how in ("done", "failed"))
+    def _leave(self) -> None:
+        """Says that this process asks nothing any more."""
+        self._store.set(f"left/{self.rank}", "1")
+
+    def _stay(self, others: set[int], seconds: float) -> None:
+        """Waits until others ask nothing any more: torch complains of a store that is gone, with a page of C++."""
+        self._wait_for(lambda: all(self._said(f"left/{rank}") for rank in others) or None, seconds)
 
     def _has_ended(self, rank: int) -> bool:
         return any(self._said(f"{how}/{rank}") for how in ("done", "failed", "lost"))
