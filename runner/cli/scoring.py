@@ -99,7 +99,7 @@ def of_evaluator(workflow: StandardWorkflow, scores: Mapping[str, float]) -> dic
     if not isinstance(evaluator, ClassEvaluator) or evaluator.outputs_are == "values":
         return {}
     names = workflow.as_model().signature.class_names
-    found = {split: evaluator.confusion.get(split) for split, error in scores.items() if not math.isnan(error)}
+    found = {split: evaluator.confusion.get(split) for split in scores}
     return {
         split: ClassScores.of_confusion(names, counts.cpu().numpy()) for split, counts in found.items() if counts is not None
     }

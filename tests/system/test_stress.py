@@ -31,7 +31,7 @@ def test_killed_writers_lose_nothing_that_was_acknowledged(rng: random.Random) -
 
 def test_writers_that_write_in_place_do(rng: random.Random) -> None:
     """The control: the kills hit."""
-    code, found = run("tests.stress.kill_writer", 25, rng, "control")
+    code, found = run("tests.stress.kill_writer", 60, rng, "control")
     assert code == 1
     assert found["unreadable"] > 0
     assert found["lost"] > 0

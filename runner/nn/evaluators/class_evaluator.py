@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -79,8 +79,17 @@ class ClassEvaluator(Evaluator):
         if lowest < 0:
             raise ConfigError(f"{loader!r} has the label {lowest}: labels must be at least 0")
 
-    def cells(self, answers: Tensor, labels: Tensor) -> Tensor:
-        """Returns where the answers of a minibatch are counted; all have the shape (samples,)."""
+    def cells(self, answers: Tensor, labels: Tensor, loss: Tensor, missing: Callable[[], Tensor]) -> Tensor:
+        """Returns where the answers of a minibatch are counted.
+
+        Args:
+            answers: classes, of shape (samples,).
+            labels: the right ones.
+            loss: of the minibatch; NaN if an output is.
+            missing: returns for which samples the outputs are NaN, and so no answer: they count as a wrong one.
+        """
+        if loss.device.type != "cpu" or loss.isnan():  # to look at it on another device would be to wait for that
+            answers = torch.where(missing(), (labels + 1) % self.classes_, answers)
         return torch.add(answers, labels, alpha=self.classes_) if self.detailed_ else (answers == labels).long()
 
     def add(self, found: Found) -> None:
@@ -102,12 +111,7 @@ class ClassEvaluator(Evaluator):
         else:
             right = int(counts[1])
         samples = int(counts.sum())
-        return self._error(samples, right, float(self.sums_[split]))
-
-    @staticmethod
-    def _error(samples: int, right: int, losses: float) -> float:
-        """Returns the error in percent; NaN without samples, and where outputs are NaN, which are no answers."""
-        return 100 * (samples - right) / samples if samples and not math.isnan(losses) else math.nan
+        return 100 * (samples - right) / samples if samples else math.nan
 
     def readings(self, split: int) -> dict[str, str]:
         if not (sums := self.sums(split))[0]:
@@ -122,7 +126,7 @@ class ClassEvaluator(Evaluator):
 
     def measured(self, sums: Sequence[float]) -> dict[str, float]:
         samples, right, losses = sums
-        return {"loss": losses / samples, self.metric.name: self._error(int(samples), int(right), losses)}
+        return {"loss": losses / samples, self.metric.name: 100 * (samples - right) / samples}
 
     def loss(self, split: int) -> float:
         samples, _, losses = self.sums(split)

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -218,7 +219,10 @@ class LossEvaluator(ClassEvaluator):
                 self.err_output_ = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).view(output.shape)
         value = value.detach().double().reshape(())
         # Without classes, all samples are counted in one cell.
-        cells = self.cells(self._answers(output), self.labels_) if self.classes_ else output.new_ones(len(output)).long()
+        if self.classes_:
+            cells = self.cells(self._answers(output), self.labels_, value, partial(_missing, output))
+        else:
+            cells = output.new_ones(len(output)).long()
         self.note(Found(value * len(output), value if training else None, cells))
 
     def _answers(self, output: Tensor) -> Tensor:
@@ -238,6 +242,11 @@ class LossEvaluator(ClassEvaluator):
 
     def measured(self, sums: Sequence[float]) -> dict[str, float]:
         return super().measured(sums) if self.classes_ else {"loss": sums[2] / sums[0]}
+
+
+def _missing(output: Tensor) -> Tensor:
+    """Returns for which samples an output is NaN."""
+    return output.view(len(output), -1).isnan().any(1)
 
 
 class _UnusableError(Exception):

@@ -50,9 +50,9 @@ class SoftmaxEvaluator(ClassEvaluator):
 
     def run(self) -> None:
         output, labels = self.output_, self.labels_
-        cells = self.cells(output.argmax(1), labels)
         chosen = output.gather(1, labels.unsqueeze(1)).clamp_min_(LEAST)
         losses, watched = chosen.log_().sum(dtype=torch.float64).neg_(), None
+        cells = self.cells(output.argmax(1), labels, losses, lambda: chosen.isnan().squeeze(1))
         if not self.evaluating:
             if len(self.minus_ones_) != len(labels):
                 self.minus_ones_ = output.new_full((len(labels), 1), -1)
