@@ -122,6 +122,7 @@ class LossEvaluator(ClassEvaluator):
         self.loss_module.to(self.device, self.dtype)
 
     def check_data(self, loader: FullBatchLoader) -> None:
+        loader.check_answers(labels=self._of_labels)
         if self.classes_:
             self.check_labels(loader)
         if self.balanced and getattr(self.loss_module, "weight", None) is None:

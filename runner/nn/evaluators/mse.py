@@ -48,6 +48,7 @@ class MSEEvaluator(Evaluator):
         self.sums_ = list(self.squares)
 
     def check_data(self, loader: FullBatchLoader) -> None:
+        loader.check_answers(labels=False)
         outputs, wanted = math.prod(self.output_shape), math.prod(loader.target_shape)
         if outputs != wanted:
             what = "a sample" if loader.targets_ is loader.data_ else "a target"

@@ -46,6 +46,7 @@ class SoftmaxEvaluator(ClassEvaluator):
     def check_data(self, loader: FullBatchLoader) -> None:
         if not loader.labels_:
             raise ConfigError(f"loss_function=softmax needs labels, and {loader!r} has none: {LABELS_FROM}")
+        loader.check_answers(labels=True)
         self.check_labels(loader)
 
     def run(self) -> None:

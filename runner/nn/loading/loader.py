@@ -276,7 +276,23 @@ class FullBatchLoader(NetworkUnit):
             largest = max((int(labels.max()) for labels in self.labels_.values()), default=-1)
             self.label_count = max(largest + 1, len(self.label_names))
             self.sample_shape = tuple(self.data_[TRAIN].shape[1:])
-            self.target_shape = tuple(self.targets_[TRAIN].shape[1:])
+            self.target_shape = tuple(self.targets_[max(self.targets_)].shape[1:])
+
+    def check_answers(self, *, labels: bool) -> None:
+        """Raises a ConfigError if a set lacks labels, or targets, that another has, or has targets of another shape."""
+        what, answers = ("labels", self.labels_) if labels else ("targets", self.targets_)
+        first = max(answers, default=None)  # the training set, as a rule
+        for key, data in self.data_.items():
+            if first is None or not len(data):
+                continue
+            if key not in answers:
+                raise ConfigError(f"{self!r}: the {SPLIT_NAMES[key]} set has no {what}, and the {SPLIT_NAMES[first]} set has")
+            shapes = [tuple(answers[one].shape[1:]) for one in (key, first)]
+            if shapes[0] != shapes[1]:
+                raise ConfigError(
+                    f"{self!r}: the {SPLIT_NAMES[key]} set has {what} of shape {shapes[0]}, and the {SPLIT_NAMES[first]} set of"
+                    f" shape {shapes[1]}"
+                )
 
     def _mapped(
         self, key: int, data: Array, normalizer: Normalizer, dtype: torch.dtype | None = None, *, targets: bool = False

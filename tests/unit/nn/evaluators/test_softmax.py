@@ -82,6 +82,6 @@ def test_labels_need_outputs(shape: object, fine: bool) -> None:
 )
 def test_data_without_proper_labels_are_refused(labels: dict[int, torch.Tensor], message: str) -> None:
     loader = BlobsLoader(LoggedWorkflow(), seed=1)
-    loader.labels_ = labels
+    loader.labels_ = loader.data_ = labels
     with pytest.raises(ConfigError, match=message):
         evaluator(torch.rand(2, 3), torch.tensor([0, 1])).check_data(loader)
