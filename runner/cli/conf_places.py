@@ -18,9 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.cli import conf_files
 from runner.cli.overrides import is_choice
 from runner.errors import ConfigError
+from runner.flat import flattened
 
 _KEY = re.compile(r"([A-Za-z_]\w*(?:\.\w+|\[\d+\])*)(?:[=:]|\s|$)")
 """How a message begins that is about a key."""
+_PACKAGE = re.compile(r"#\s*@package\s+(\S+)")
+"""How a conf file begins that says where its keys belong."""
 
 
 @contextmanager
@@ -61,6 +64,17 @@ def line_of(config_path: str, key: str) -> str:
         return config_path
     lines = _lines(path, [key]) or _lines(path, _parts(key))  # a key with dots may stand there as one word
     return f"{os.path.relpath(path)}:{lines[-1]}" if lines else os.path.relpath(path)
+
+
+def option_keys(group: str, name: str) -> list[str]:
+    """Returns the keys that an option of a config group sets, as far as it says where it belongs (`# @package`)."""
+    path = _file(f"{group}/{name}")
+    text = "" if path is None else path.read_text(encoding="utf-8")
+    package, content = _PACKAGE.match(text), yaml.load(text, get_yaml_loader())
+    if package is None or not isinstance(content, dict):
+        return []
+    above = "" if package[1] == "_global_" else f"{package[1]}."
+    return [f"{above}{key}" for key in flattened(content) if key != "defaults"]
 
 
 def _place(key: str) -> str | None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner import config as schema
 from runner.checks import first_line
-from runner.cli import authority
+from runner.cli import authority, conf_places
 from runner.cli.named import named_location
 from runner.cli.newest import find_newest
 from runner.cli.overrides import is_choice
@@ -18,6 +18,7 @@ from runner.cli.request import Request
 from runner.config import Config
 from runner.config.config import MODEL
 from runner.errors import ConfigError, SnapshotMismatchError
+from runner.flat import flattened
 from runner.graph import Workflow
 from runner.misfits import MISFITS
 from runner.nn import StandardWorkflow
@@ -159,7 +160,8 @@ def overridden(node: DictConfig, overrides: list[str], call: DictConfig) -> Dict
         value = override.value()
         if is_choice(key, str(value)):
             if key not in call:
-                raise ConfigError(f"{override.input_line}: a group that is no key cannot be over a snapshot: type the keys")
+                _take_option(result, str(override.input_line), call)
+                continue
             value = call[key]
         if has_model and _is_of_model(key):
             key = f"layers.{key}"
@@ -169,6 +171,19 @@ def overridden(node: DictConfig, overrides: list[str], call: DictConfig) -> Dict
         except MISFITS as error:
             raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
     return result
+
+
+def _take_option(node: DictConfig, typed: str, call: DictConfig) -> None:
+    """Gives a configuration the keys that an option of a group sets which is no key itself, with the values of this call."""
+    group, _, names = typed.lstrip("+").partition("=")
+    keys = [key for name in names.split(",") for key in conf_places.option_keys(group, name.strip())]
+    if not keys:
+        raise ConfigError(f"{typed}: it does not say which keys it sets, so it cannot be over a snapshot: type the keys")
+    written = flattened(OmegaConf.to_container(call, resolve=False))  # type: ignore[arg-type]
+    with open_dict(node.layers):
+        for key in keys:
+            if key in written:
+                OmegaConf.update(node, key, written[key])
 
 
 def _is_of_model(key: str) -> bool:

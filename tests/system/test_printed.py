@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli.overrides import as_override
-from runner.snapshots.restoring.restore import restore
+from runner.snapshots.restoring.restore import header_of, restore
 from tests import forked
 from tests.conftest import Run
 from tests.system.test_evaluate import CONF, write_table
@@ -139,6 +139,20 @@ def test_a_class_of_ones_own_is_part_of_the_command_however_it_was_typed(
     # So does what was typed, again.
     again = veles_run(*whole, "decision.max_epochs=3", "snapshot=latest").stdout
     assert re.search("^Epoch 3: ", again, re.MULTILINE)
+
+
+def test_an_option_of_a_group_of_ones_own_is_part_of_the_command(veles_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "net").mkdir()
+    (tmp_path / "conf" / "net" / "wide.yaml").write_text(
+        "# @package _global_\nlayers: {out: {learning_rate: 0.25}}\ndecision: {fail_iterations: 77}\n"
+    )
+    output = veles_run("conf=c", "net=wide", "seed=1").stdout
+    extended = typed("Extend", output, tmp_path)
+    assert re.search("^Epoch 3: ", extended, re.MULTILINE)
+    again = veles_run("conf=c", "net=wide", "seed=1", "snapshot=latest", "decision.max_epochs=9").stdout
+    assert re.search("^Epoch 9: ", again, re.MULTILINE)
+    newest = max(tmp_path.glob("**/*.pickle*"), key=lambda path: path.stat().st_mtime_ns)
+    assert header_of(newest).config["layers"]["out"]["learning_rate"] == 0.25
 
 
 def test_a_policy_that_no_key_extends_is_told(veles_run: Run) -> None:
