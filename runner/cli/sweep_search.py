@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import optuna
@@ -30,6 +31,19 @@ from runner.report.goal import named_number
 
 MOST = 20
 """Trials, if nothing else is typed; a grid has as many as it has combinations."""
+
+
+_NAMES = (str, Sequence)
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "n_trials": ((int, NoneType), "a whole number"),
+    "n_jobs": ((int,), "a whole number"),
+    "seed": ((int, NoneType), "a whole number"),
+    "objectives": (_NAMES, "a name of result.json, or a list of them"),
+    "direction": (_NAMES, "minimize or maximize, or a list with one for each objective"),
+    "sampler_arguments": ((Mapping, NoneType), "a mapping: {KEY: VALUE}"),
+    "pruner_arguments": ((Mapping, NoneType), "a mapping: {KEY: VALUE}"),
+}
+"""For each setting the kinds of values that it may have, and what that is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +81,10 @@ class Settings:
         Raises:
             ConfigError: it does not.
         """
+        for name, (kinds, what) in _KINDS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise ConfigError(f"hydra.sweeper.{name}={'null' if value is None else value} must be {what}")
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             if value is not None and value < 1:
                 raise ConfigError(f"hydra.sweeper.{name}={value} must be at least 1")
