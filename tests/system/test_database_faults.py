@@ -33,7 +33,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_connections_cut_in_the_middle(server: Server, rng: random.Random) -> None:
-    assert cut_often(server, 10, rng.randrange(2**32))["cuts"] > 3
+    assert cut_often(server, 10, rng.randrange(2**32))["cuts"] > 0
 
 
 def test_server_killed_in_the_middle(server: Server, rng: random.Random) -> None:
