@@ -23,6 +23,7 @@ from pkgutil import walk_packages
 from typing import Any
 
 import runner
+from runner import memory
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError
 from runner.memory import CONTAINER
 from runner.snapshots.unpickling.allowed import Allowed
@@ -48,6 +49,9 @@ OWN = ("runner", "tests")
 ZONES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo")
 MEMORY = (*CONTAINER, str(Path(CONTAINER[0]).with_name("memory.current")), "/proc/meminfo", "/proc/self/statm")
 """What says how much memory there is, which is asked when a pickle claims to need much."""
+
+LARGE = 1 << 20
+"""Bytes that are copied as those of large arrays are."""
 
 
 class Watch:
@@ -197,6 +201,7 @@ def mutate(seed: int, count: int) -> int:
     corpus = seeds(NOWHERE)
     for parts in corpus:
         outcome(b"\x80\x05" + b"".join(parts) + b".")
+    memory.copy_to_new(memoryview(bytearray(LARGE)), memoryview(bytes(LARGE)))  # it looks for a function of the system once
     watch = Watch()
     faulthandler.enable()
     faulthandler.register(signal.SIGPROF, chain=True)
