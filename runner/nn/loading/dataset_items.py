@@ -17,7 +17,7 @@ from runner.memory import available
 from runner.nn.core import parts
 from runner.nn.core.parts import Part
 from runner.nn.loading.loader import log
-from runner.nn.loading.samples import Array, Samples, first_not_finite
+from runner.nn.loading.samples import Array, Samples, array_of, first_not_finite
 
 SLOW = 10.0
 """Seconds from which loading is worth a line in the log."""
@@ -62,14 +62,8 @@ def items(key: str, cls: type, arguments: dict[str, Any]) -> Items:
     except Exception as error:  # the user's own class may fail in any way
         where = f" at item {len(found)} (counted from 0)" if found else ""
         raise ConfigError(f"{key}: {cls.__qualname__} fails{where}: {places.told(error)}") from error
-    pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in found]
-    if not pairs or any(len(pair) not in (1, 2) or len(pair) != len(pairs[0]) for pair in pairs):
-        raise ConfigError(
-            f"{key}: {cls.__qualname__} must have items (sample, label), or samples alone; a sample of several parts is a tuple"
-            " or a dict: ((image, table), label)"
-        )
-    samples, *second = zip(*pairs, strict=True)
-    rows, kinds = _rows(key, samples) if _has_parts(samples[0]) else (_stacked(key, "sample", samples), [])
+    samples, *second = zip(*_pairs(f"{key}: {cls.__qualname__}", found), strict=True)
+    rows, kinds = _rows(key, samples) if _have_parts(key, samples) else (_stacked(key, "sample", samples), [])
     if (seconds := time.monotonic() - began) > SLOW:
         log.info("%s: %d items (%.0f MB) loaded in %.0f s", key, len(rows), rows.nbytes / 1e6, seconds)
     rows = rows.reshape(len(rows), -1) if rows.ndim == 1 else rows
@@ -79,6 +73,38 @@ def items(key: str, cls: type, arguments: dict[str, Any]) -> Items:
     # A whole number is a class, anything else is what the output shall be.
     is_class = labels.ndim == 1 and labels.dtype.kind in "iu"
     return Items(Samples(rows, labels) if is_class else Samples(rows, None, labels), kinds)
+
+
+def _pairs(where: str, found: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Returns each item as a pair (sample, label), or as a sample alone.
+
+    Raises:
+        ConfigError: there are no items, one is neither, or some have a label and others have none.
+    """
+    if not found:
+        raise ConfigError(f"{where} has no items: its length is 0")
+    pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in found]
+    for index, pair in enumerate(pairs):
+        if len(pair) not in (1, 2) or (len(pair) == 1 and pair[0] is None):
+            told = f"has {len(pair)} parts" if len(pair) != 1 else "is None"
+            raise ConfigError(
+                f"{where} must have items (sample, label), or samples alone, and item {index} (counted from 0) {told}; a sample"
+                " of several parts is a tuple or a dict: ((image, table), label)"
+            )
+        if len(pair) != len(pairs[0]):
+            label = ["has a label", "has none"]
+            first, second = label if len(pairs[0]) == 2 else label[::-1]
+            raise ConfigError(f"{where}: item 0 {first}, and item {index} (counted from 0) {second}")
+    return pairs
+
+
+def _have_parts(key: str, samples: Sequence[Any]) -> bool:
+    """Whether samples have several parts; raises a ConfigError if only some have."""
+    found = [_has_parts(sample) for sample in samples]
+    if (odd := next((index for index, has in enumerate(found) if has != found[0]), None)) is not None:
+        first, second = ("some", "has no parts") if found[0] else ("none", "has parts")
+        raise ConfigError(f"{key}: the sample of item {odd} {second}, and that of item 0 has {first}")
+    return found[0]
 
 
 def _has_parts(sample: Any) -> bool:
@@ -154,7 +180,7 @@ def _leaves(item: Any) -> list[Any]:
 
 
 def _stacked(key: str, what: str, values: Sequence[Any]) -> Array:
-    arrays = [_array(f"{key}: the {what} of item {index}", value) for index, value in enumerate(values)]
+    arrays = [array_of(f"{key}: the {what} of item {index}", value) for index, value in enumerate(values)]
     shape = arrays[0].shape
     if (other := next((index for index, array in enumerate(arrays) if array.shape != shape), None)) is not None:
         raise ConfigError(
@@ -163,19 +189,3 @@ def _stacked(key: str, what: str, values: Sequence[Any]) -> Array:
         )
     array = np.stack(arrays)
     return array.astype(np.float64) if array.dtype.itemsize > 8 else array
-
-
-def _array(where: str, part: Any) -> Array:
-    """Returns a part of an item as an array of numbers."""
-    if getattr(part, "mode", None) == "P":
-        raise ConfigError(f"{where} is an image with a palette: convert it, as by convert('RGB')")
-    if np.ma.is_masked(part):
-        raise ConfigError(f"{where} is an array of which values are masked: fill them")
-    try:
-        array = np.asarray(part)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"{where} is no array: {first_line(error)}") from error
-    if array.dtype.kind not in "biuf":
-        fault = "beyond 64 bits" if isinstance(part, int) else "not a number, nor an array or a tensor of numbers"
-        raise ConfigError(f"{where} is {type(part).__name__}, and {fault}")
-    return array

@@ -17,6 +17,7 @@ from runner.nn.core import parts
 from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.core.parts import Part
 from runner.nn.core.random_stream import Stream
+from runner.nn.loading.given import checked
 from runner.nn.loading.labels import whole
 from runner.nn.loading.minibatches import Minibatch, epoch
 from runner.nn.loading.normalizers import NORMALIZERS, UNCHANGED, Normalizer
@@ -366,10 +367,9 @@ class FullBatchLoader(NetworkUnit):
         states = random_state.get_states()
         random_state.seed_all(self.data_seed)
         try:
-            samples = self.load_data()
+            return checked(f"{type(self).__name__}.load_data()", self.load_data())
         finally:
             random_state.set_states(states)
-        return {key: value for key, value in samples.items() if len(value.data)}
 
     def _chosen(self) -> dict[int, Samples]:
         """Returns what the run takes of the data set."""

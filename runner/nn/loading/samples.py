@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from runner.checks import first_line
 from runner.errors import ConfigError
 from runner.nn.core.random_stream import Stream
 
@@ -37,11 +38,9 @@ class Samples(NamedTuple):
         return Samples(self.data[which], labels, targets)
 
     def check(self, split: str) -> None:
-        """Raises a ConfigError if samples have no values or not a target each, or if a value is NaN or infinite."""
+        """Raises a ConfigError if samples have no values, or if a value is NaN or infinite."""
         if 0 in self.data.shape[1:]:
             raise ConfigError(f"the {split} samples have shape {self.data.shape[1:]}: there are no values in them")
-        if self.targets is not None and len(self.targets) != len(self.data):
-            raise ConfigError(f"the {split} set has {len(self.data)} samples, and targets of shape {self.targets.shape}")
         for what, array in (("", self.data), (" target", self.targets)):
             if array is not None and (index := first_not_finite(array)) is not None:
                 place = f" at {list(index[1:])}" if len(index) > 1 else ""
@@ -49,6 +48,30 @@ class Samples(NamedTuple):
                     f"the {split} sample {index[0]} (counted from 0) has the{what} value {array[index]}{place}: all values must"
                     " be finite"
                 )
+
+
+def array_of(where: str, value: Any) -> Array:
+    """Returns what the user's own code gives as an array of numbers.
+
+    Args:
+        where: what it is, for messages.
+        value: a number, a list, an array, a tensor, or an image.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if getattr(value, "mode", None) == "P":
+        raise ConfigError(f"{where} is an image with a palette: convert it, as by convert('RGB')")
+    if np.ma.is_masked(value):
+        raise ConfigError(f"{where} is an array of which values are masked: fill them")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"{where} is no array: {first_line(error)}") from error
+    if array.dtype.kind not in "biuf":
+        fault = "beyond 64 bits" if isinstance(value, int) else "not a number, nor an array or a tensor of numbers"
+        raise ConfigError(f"{where} is {type(value).__name__}, and {fault}")
+    return array
 
 
 def first_not_finite(array: Array) -> tuple[int, ...] | None:

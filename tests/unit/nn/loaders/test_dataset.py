@@ -171,8 +171,36 @@ def test_classes_of_torch_need_no_declaration(name: str) -> None:
 
 
 def test_an_empty_data_set_is_refused() -> None:
-    with pytest.raises(ConfigError, match="Points must have items"):
+    with pytest.raises(ConfigError, match="loader.train: Points has no items: its length is 0"):
         loader(size=0).load_data()
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (None, r"must have items \(sample, label\), or samples alone, and item 2 .counted from 0. is None"),
+        ((POINTS[0], 1, 2), "and item 2 .counted from 0. has 3 parts"),
+        ((), "and item 2 .counted from 0. has 0 parts"),
+        (POINTS[0], "item 0 has a label, and item 2 .counted from 0. has none"),
+        ((POINTS[0],), "item 0 has a label, and item 2 .counted from 0. has none"),
+        ((POINTS[0], None), "the label of item 2 is NoneType, and not a number"),
+        ((POINTS[0], "a"), "the label of item 2 is str, and not a number"),
+        ((POINTS[0], [1]), r"the labels cannot be put together: that of item 2 has the shape \(1,\), that of item 0 \(\)"),
+        (({"a": POINTS[0]}, 1), "the sample of item 2 has parts, and that of item 0 has none"),
+        (((torch.ones(2), torch.ones(2)), 1), "the sample of item 2 has parts, and that of item 0 has none"),
+    ],
+)
+def test_one_odd_item_is_named(odd: object, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data.Listed, "items", [(POINTS[0], 1), (POINTS[1], 0), odd])
+    with pytest.raises(ConfigError, match=f"loader.train.*{message}"):
+        loader("tests.data.Listed").load_data()
+
+
+@pytest.mark.parametrize("odd", [(POINTS[0], 1), (torch.ones(2), 1)])
+def test_one_item_without_the_parts_of_the_others_is_named(odd: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data.Listed, "items", [({"a": POINTS[0]}, 1), ({"a": POINTS[1]}, 0), odd])
+    with pytest.raises(ConfigError, match="the sample of item 2 has no parts, and that of item 0 has some"):
+        loader("tests.data.Listed").load_data()
 
 
 @pytest.mark.parametrize("kind", ITEMS)
@@ -288,7 +316,7 @@ def test_samples_without_values_are_refused(sample: object, monkeypatch: pytest.
         (lambda index: (torch.zeros(index + 1), 0), "the samples cannot be put together"),
         (lambda index: (torch.zeros(2, requires_grad=True), 0), "the sample of item 0 is no array: .*grad"),
         (lambda index: (torch.zeros(2, dtype=torch.bfloat16), 0), "the sample of item 0 is no array: .*BFloat16"),
-        (lambda index: (torch.zeros(2), 0) if index else torch.zeros(2), "must have items"),
+        (lambda index: (torch.zeros(2), 0) if index else torch.zeros(2), "item 0 has none, and item 1 .counted from 0. has a label"),
         (lambda index: (Image.new("P", (2, 2)), 0), "the sample of item 0 is an image with a palette"),
         (lambda index: (np.zeros(2), None if index else 0), "the label of item 1 is NoneType"),
         (lambda index: (10 ** (15 * index), 0), "the sample of item 2 is int, and beyond 64 bits"),
@@ -313,7 +341,7 @@ def test_samples_without_values_are_refused(sample: object, monkeypatch: pytest.
         (lambda index: ([[1, 2], [3]], 0), "the sample of item 0 is no array: .*inhomogeneous"),
         (lambda index: (np.ones((1, 2)) if index else np.ones(2), 0), "that of item 1 has the shape .1, 2., "),
         (lambda index: (), "must have items"),
-        (lambda index: None, "the sample of item 0 is NoneType"),
+        (lambda index: None, "and item 0 .counted from 0. is None"),
         (lambda index: (torch.zeros(2, dtype=torch.complex64), 0), "the sample of item 0 is Tensor, and not a number"),
     ],
 )
