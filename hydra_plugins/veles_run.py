@@ -31,8 +31,9 @@ class Combinations(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from runner.cli import sweep_combinations
+        from runner.cli.sweeping.typed import settled
 
-        return sweep_combinations.sweep(self._running, [*self._params, *arguments], self._at_once)
+        return sweep_combinations.sweep(self._running, settled([*self._params, *arguments]), self._at_once)
 
 
 class Search(Sweeper):
@@ -54,13 +55,15 @@ class Search(Sweeper):
         self._running = Running(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
+        from runner.cli.sweeping.typed import settled
+
         try:
             from runner.cli import sweep_search
         except ModuleNotFoundError as error:
             from runner.errors import ConfigError
 
             raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: pip install 'veles-runner[optuna]'") from error
-        return sweep_search.search(self._running, [*self._params, *arguments], sweep_search.Settings(**self._settings))
+        return sweep_search.search(self._running, settled([*self._params, *arguments]), sweep_search.Settings(**self._settings))
 
 
 class Ray(Launcher):

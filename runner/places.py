@@ -7,7 +7,8 @@ import traceback
 from pathlib import Path
 
 _PATHS = sysconfig.get_paths()
-_FOREIGN = (str(Path(__file__).parent), _PATHS["stdlib"], _PATHS["purelib"], _PATHS["platlib"])
+_LIBRARIES = (_PATHS["purelib"], _PATHS["platlib"])
+_FOREIGN = (str(Path(__file__).parent), _PATHS["stdlib"], *_LIBRARIES)
 
 
 def cause(error: BaseException) -> BaseException:
@@ -21,11 +22,11 @@ def of(error: BaseException) -> str | None:
     """Returns the file and line of the user's own code in which an error, or its cause, was raised: `my_models.py:12`."""
     first = cause(error)
     if isinstance(first, SyntaxError) and first.filename and first.lineno:
-        return _place(first.filename, first.lineno)
+        return place(first.filename, first.lineno)
     chain = (first, error) if first is not error else (error,)
     frames = [frame for part in chain for frame in reversed(traceback.extract_tb(part.__traceback__))]
     own = (frame for frame in frames if _is_own(frame.filename))
-    return next((_place(frame.filename, frame.lineno or 0) for frame in own), None)
+    return next((place(frame.filename, frame.lineno or 0) for frame in own), None)
 
 
 def is_users(error: BaseException) -> bool:
@@ -43,11 +44,13 @@ def told(error: BaseException) -> str:
     """Returns the cause of an error on one line, with class and place: `NameError: name 'x' is not defined (a.py:3)`."""
     first = cause(error)
     text = first.msg if isinstance(first, SyntaxError) else first
-    place = of(error)
+    where = of(error)
     line = " ".join(f"{type(first).__name__}: {text}".removesuffix(": ").split())
-    return f"{line} ({place})" if place else line
+    return f"{line} ({where})" if where else line
 
 
-def _place(file: str, line: int) -> str:
+def place(file: str, line: int) -> str:
+    """Returns a line of a file for messages, without the folder of installed packages, or the current one, that it is in."""
     path = Path(file)
-    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"
+    root = next((root for root in (*_LIBRARIES, Path.cwd()) if path.is_relative_to(root)), None)
+    return f"{path.relative_to(root) if root else path}:{line}"

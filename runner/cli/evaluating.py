@@ -66,8 +66,13 @@ def _own_scores(restored: Restored, node: DictConfig, request: Request) -> Mappi
 
 
 def _check_counted(workflow: Workflow, changes: Iterable[str]) -> None:
-    """Raises a ConfigError if keys of the training set have changed, and the set that is scored is not taken from it."""
-    if isinstance(workflow, StandardWorkflow) and not workflow.loader.needs_training_set:
+    """Raises a ConfigError for keys that have changed and do not matter: of a split that there is not, or of the training set
+    where the set that is scored is not taken from it."""
+    if not isinstance(workflow, StandardWorkflow):
+        return
+    if "loader.split_seed" in changes and not workflow.loader.validation_ratio:
+        raise ConfigError("loader.split_seed changes nothing without loader.validation_ratio: nothing is split; leave it out")
+    if not workflow.loader.needs_training_set:
         for key in changes:
             section, _, name = key.partition(".")
             if section == "loader" and name.partition(".")[0] in workflow.loader.of_training_set:

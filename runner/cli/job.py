@@ -16,6 +16,7 @@ from runner.checks import known
 from runner.cli import (
     authority,
     code_changes,
+    code_warnings,
     conf_changes,
     conf_places,
     console,
@@ -59,6 +60,7 @@ CHECKED_AT_ONCE = ("decision", "metrics", "snapshotter")
 def run(node: DictConfig) -> Outcome:
     """Runs the job."""
     parallel.join(os.environ)
+    code_warnings.show_as_lines()
     _stay_where_the_command_was_typed()
     run_folder.check_log_name()
     request = Request.from_hydra()
@@ -170,6 +172,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     now.logger, now.loggers = node.logger, node.loggers
     now.seed = before.seed if now.seed is None else now.seed  # any will do
     now.workflow.name = before.workflow.name if now.workflow.name == workflow.name else now.workflow.name
+    without_effect.check(now, request.typed_keys)
     authority.check_places(now, node, source.as_named(restored, request))
     config, was = schema.from_hydra(now), schema.from_hydra(before)
     identity = run_identity.of_resumed(restored.header, workflow, was, config)

@@ -18,14 +18,20 @@ from runner.cli import conf_files, conf_places
 from runner.config.schema_keys import all_keys
 from runner.errors import RunnerError
 
-_LAUNCHERS = {"joblib": "hydra-joblib-launcher", "submitit": "hydra-submitit-launcher"}
-"""Packages of Hydra's launchers, by how the names of these begin."""
+_LAUNCHERS = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+}
+"""Packages of Hydra's launchers, by name."""
 _PLAIN = {
     "is not Optional": "it needs a value, and null is none",
     "is not a ListConfig": "it is a list: [A, B]",
     " to Dict[": "it has keys below it, and is no single value",
 }
 """What OmegaConf says of values in conf files, by a part of it, in words without its classes."""
+_LISTS = {"loader.image_size": "[HEIGHT,WIDTH]"}
+"""What is typed for keys that are lists, where one value in brackets would be wrong, too."""
 _NOT_FOR_PEOPLE = ("full_key", "object_type", "reference_type")
 _YAML_HINTS = {
     "expected ',' or '}', but got '{'": "quote a ${...} within {...}",
@@ -83,10 +89,11 @@ def _missing(error: MissingConfigException) -> str:
     if name.endswith(conf_files.SUFFIXES) and group == conf_files.CONF:
         return f"there is no file {name!r}, neither here nor in conf/"
     if group == "hydra":
-        choice = f"{group}/{name.replace('/', '=', 1)}"
-        packages = [package for start, package in _LAUNCHERS.items() if name.startswith(f"launcher/{start}")]
-        missing = f"pip install {packages[0]}" if packages else f"known: {known(error.options or ())}"
-        return f"{choice} is not installed: {missing}"
+        section, _, option = name.partition("/")
+        if section == "launcher" and option in _LAUNCHERS:
+            return f"{group}/{section}={option} is not installed: pip install {_LAUNCHERS[option]}"
+        options = {*(error.options or ()), *(_LAUNCHERS if section == "launcher" else ())}
+        return f"{group}/{section}={option} is not known; {choices(option, options)}"
     if Path(conf_files.CONF, f"{name}.yml").is_file() and group == conf_files.CONF:
         return f"conf={name} is not known; conf/{name}.yml is called with its ending: veles-run {name}.yml"
     by_whom = re.match(r"In '([^']*)'", str(error))
@@ -127,7 +134,7 @@ def _of_override(message: str, cause: OmegaConfBaseException) -> str | None:
     reason = str(cause)
     is_section = any(other.startswith(f"{key}.") for other in all_keys())
     if "is not a ListConfig, list or tuple" in reason:
-        return f"{typed}: {key} is a list: {key}=[{value}]"
+        return f"{typed}: {key} is a list: {key}={_LISTS.get(key, f'[{value}]')}"
     if "does not support deletion" in reason:
         return f"{typed}: {key} always has a value, so it cannot be taken away: {key}=null unsets it, where nothing is a value"
     if " to Dict[" in reason or (is_section and ("is not a subclass of" in reason or "is not Optional" in reason)):
@@ -160,6 +167,8 @@ def _unknown_key(key: str, section: Any) -> str:
     close_by = [name] if name in by_name else get_close_matches(name, [*by_name, *names], 1, 0.8) or short
     elsewhere = by_name.get(close_by[0]) if close_by and close_by[0] not in names else None
     close = f"did you mean {elsewhere!r}? " if elsewhere else meant(name, names)
+    if above == ["loader"] and not close:
+        close = f"a class of your own is given loader.arguments.{name}; "
     return f"{key!r} is not a key; {close}known there: {known(names)}"
 
 

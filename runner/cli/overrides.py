@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Glob, QuotedString
 from hydra.errors import HydraException
 
 from runner import passwords
@@ -64,6 +65,8 @@ _INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "search
 """What may follow `--info`."""
 
 
+_FUNCTIONS = ("choice(", "glob(", "sort(")
+"""How a value begins that Hydra makes options of."""
 NOTHING = "null"
 """What is typed for a group of which no option is wanted."""
 LOGGER = "logger"
@@ -125,11 +128,14 @@ def _check_empty(argument: str) -> None:
 
 
 def repeated(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """Returns the keys that normalized arguments give several values, in their order: only the last counts."""
+    """Returns the keys that normalized arguments give several values, in their order: only the last counts.
+
+    Mappings are not among them: all that is in them counts.
+    """
     values: dict[str, list[str]] = {}
     for argument in arguments:
         key, equals, value = argument.lstrip("+").partition("=")
-        if equals and not argument.startswith(("-", "~")):
+        if equals and not argument.startswith(("-", "~")) and not value.startswith("{"):
             values.setdefault(key, []).append(value)
     return {key: given for key, given in values.items() if len(set(given)) > 1}
 
@@ -212,6 +218,24 @@ def is_own_choice(key: str, value: str) -> bool:
     return is_choice(key, value) and not all(conf_files.is_bundled(key.lstrip("+"), name.strip()) for name in value.split(","))
 
 
+def _options(group: str, value: str) -> str:
+    """Returns a choice of options, or several for a sweep, that was typed as `choice(a,b)` or `glob(*)`, as `a,b`."""
+    if not value.startswith(_FUNCTIONS) or not conf_files.is_group(group) or not _readable(group, value):
+        return value
+    parsed = OverridesParser.create().parse_override(f"{group}={value}").value()
+    items = parsed.list if isinstance(parsed, ChoiceSweep) and not parsed.shuffle else [parsed]
+    names = [name for item in items for name in _named_options(group, item)]
+    return ",".join(dict.fromkeys(names)) or value
+
+
+def _named_options(group: str, item: Any) -> Sequence[str]:
+    """Returns the options that an item of a choice names; none if it names nothing."""
+    if isinstance(item, Glob):
+        return item.filter(conf_files.options(group))
+    text = item.text if isinstance(item, QuotedString) else item
+    return [text] if isinstance(text, str) else []
+
+
 def _check_options(group: str, value: str) -> None:
     if value == NOTHING:
         return
@@ -247,9 +271,10 @@ def _hydra_override(argument: str) -> str:
         return argument
     if key == "conf" and value.endswith(conf_files.SUFFIXES):
         value = conf_files.choice(value)
+    value = _options(key.lstrip("+"), value)
     if is_choice(key, value):
         _check_options(key.lstrip("+"), value)
-        return argument
+        return f"{key}={value}"
     if conf_files.is_group(key.lstrip("+")) and not value.lstrip().startswith("{"):
         group = key.lstrip("+")
         raise ConfigError(f"{argument} chooses no option; known: {known(conf_files.options(group))}, or {group}={{KEY: VALUE}}")

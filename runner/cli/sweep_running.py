@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,17 @@ TRIES = 3
 """How often it is tried to lock a sweep."""
 
 
+def _check_joblib(settings: Mapping[str, Any]) -> None:
+    """Raises a ConfigError for a setting of Hydra's launcher for joblib that it does not heed, or that joblib refuses."""
+    if settings.get("n_jobs") == 0:
+        raise ConfigError("hydra.launcher.n_jobs=0 runs no job: a number of processes, or -1 for all cores")
+    for name, only in (("backend", "loky"), ("prefer", "processes"), ("require", None)):
+        if settings.get(name) not in (None, only):
+            raise ConfigError(
+                f"hydra.launcher.{name}={settings[name]} changes nothing: jobs of joblib are processes of loky; leave it out"
+            )
+
+
 class Running:
     """A sweep of this process.
 
@@ -61,6 +72,7 @@ class Running:
         instance = Plugins.instance()
         self._launcher: Launcher = instance.instantiate_launcher(hydra_context=context, task_function=task, config=config)
         if isinstance(settings := getattr(self._launcher, "joblib", None), dict):
+            _check_joblib(settings)
             # Else a process that has not been given a job yet would wait for one when this one has been killed.
             settings |= {"initializer": sweep_stop.end_with, "initargs": (os.getpid(),)}
         written: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)

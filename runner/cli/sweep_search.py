@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from runner.checks import choices
 from runner.cli import sweep_end
 from runner.cli.console import is_quiet
 from runner.cli.shelf.printing import say
@@ -26,7 +27,9 @@ from runner.cli.sweeping.jobs import DONE, Job, Plan, failed_before
 from runner.cli.sweeping.space import Space
 from runner.config.sweeping import Retry
 from runner.errors import ConfigError
+from runner.flat import flattened
 from runner.metrics.run_files import read_result
+from runner.report.folder_files import number
 from runner.report.goal import named_number
 
 MOST = 20
@@ -44,6 +47,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "pruner_arguments": ((Mapping, NoneType), "a mapping: {KEY: VALUE}"),
 }
 """For each setting the kinds of values that it may have, and what that is called."""
+_NOT_REACHED = ("exit_code", "seed", "snapshot_cost.")
+"""How names of numbers in `result.json` begin that no run is measured by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +173,8 @@ def _is_told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: in
         return False
     result = read_result(running.folder / str(trial.number)) or {}
     values = [named_number(result, name) for name in settings.names]
+    if result["status"] == "finished":
+        _check_names(study, trial.number, result, settings.names)
     study.sampler = studies.sampler(settings.sampler, seed, trial.number, settings.sampler_arguments)
     if result["status"] == "pruned":
         study.tell(trial.number, state=TrialState.PRUNED)
@@ -176,6 +183,19 @@ def _is_told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: in
     else:
         study.tell(trial.number, [value for value in values if value is not None])
     return True
+
+
+def _check_names(study: optuna.Study, job: int, result: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raises a ConfigError if what is optimized is no number in the result of the first job: others will hardly have it."""
+    if any(trial.state is TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
+        return
+    known = flattened(result)
+    numbers = [name for name, value in known.items() if number(value) is not None and not name.startswith(_NOT_REACHED)]
+    for name in names:
+        if not isinstance(known.get(name, ""), int | float | NoneType):
+            raise ConfigError(
+                f"hydra.sweeper.objectives={name}: result.json of job {job} has no such number; {choices(name, numbers)}"
+            )
 
 
 def _tell_front(study: optuna.Study) -> None:

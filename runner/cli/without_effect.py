@@ -23,6 +23,11 @@ _NEEDS = {
     "loggers": ("logger", "no tracker is told of the run"),
 }
 """For each key or section the key that it needs, and what is the case without that."""
+_DISPLACED = {
+    "loader.name": ("loader._target_", "the class is the loader"),
+    "snapshotter.directory": ("snapshotter.odbc", "snapshots go to the database"),
+}
+"""For each key the one that takes its place, and what is the case then."""
 _OF_SWEEPS = ("hydra.sweep.", "hydra/launcher", "hydra.launcher.", "hydra/sweeper", "hydra.sweeper.")
 """How settings of Hydra's begin that only a sweep has."""
 _OF_ONE_RUN = "hydra.run.dir"
@@ -58,12 +63,15 @@ def check_mode(node: DictConfig, typed: Collection[str]) -> None:
 
 
 def check(node: DictConfig, typed: Collection[str]) -> None:
-    """Checks the keys that were typed for a fresh run.
+    """Checks the keys that were typed for a run.
 
     Raises:
         ConfigError: one would change nothing.
     """
     for key in typed:
+        other, what = _DISPLACED.get(key, ("", ""))
+        if other and OmegaConf.select(node, other) is not None and OmegaConf.select(node, key) is not None:
+            raise ConfigError(f"{key} changes nothing beside {other}: {what}; leave one of them out")
         needed, why = next((need for name, need in _NEEDS.items() if f"{key}.".startswith(f"{name}.")), ("", ""))
         if needed and not OmegaConf.select(node, needed, throw_on_resolution_failure=False):
             raise ConfigError(f"{key} changes nothing without {needed}: {why}; set {needed}, too, or leave it out")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,14 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
         raise ConfigError(f"{origin} is of no known format; known: {known(endings)}")
     if not path.is_file():
         raise ConfigError(f"{origin} is not a file{seen_from(path)}")
+    written: Callable[[str], Iterator[str]] | None
     try:
         if ending in CSV_ENDINGS:
             columns, row_name, written = csv_files.read(path, texts, header)
         else:
             columns, row_name, written = READERS[ending](path), numbered, None
+            if ending == ".parquet":
+                written = partial(_parquet_texts, path)
     except ConfigError:
         raise
     except (*GZIP_ERRORS, ValueError, zipfile.BadZipFile) as error:
@@ -175,6 +179,15 @@ def _opened_parquet(path: Path) -> Iterator[Any]:
             yield file
     except ArrowException as error:
         raise ValueError(first_line(error)) from error
+
+
+def _parquet_texts(path: Path, name: str) -> Iterator[str]:
+    """Yields the cells of a column as text: decimals may have more digits than float64."""
+    with _opened_parquet(path) as file:
+        import pyarrow
+
+        table = file.read()
+        yield from next(table[own] for own in table.column_names if trimmed(own) == name).cast(pyarrow.string()).to_pylist()
 
 
 def parquet_names(path: Path) -> list[str]:

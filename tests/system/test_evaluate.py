@@ -101,6 +101,7 @@ def test_what_has_nothing_to_do_with_scores_is_refused_by_its_name(veles_run: Ru
         "seed=2": "seed",
         "loader.data_file=va.csv": "loader.data_file changes nothing",
         "loader.train_size=5": "loader.train_size changes nothing",
+        "loader.split_seed=3": "loader.split_seed changes nothing without loader.validation_ratio",
         "data=unlabeled.csv": "there is nothing to score",
     }
     (tmp_path / "unlabeled.csv").write_text("a,b,label\n1,2,\n")

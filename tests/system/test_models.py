@@ -86,3 +86,27 @@ def test_what_is_wrong_is_one_line(typed: tuple[str, ...], folder: Path, veles_r
     result = veles_run(*typed, code=2)
     assert re.search(WRONG[typed], result.stdout + result.stderr)
     assert "Epoch 1" not in result.stdout
+
+
+WARNS = """import warnings
+import torch
+
+class Net(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(13, 3)
+
+    def forward(self, data):
+        warnings.warn("the slow\\nway")
+        return super().forward(data)
+"""
+
+
+def test_what_own_code_warns_of_is_one_line(tmp_path: Path, veles_run: Run) -> None:
+    (tmp_path / "warns.py").write_text(WARNS)
+    model = ("~layers", "model._target_=warns.Net", "loss._target_=torch.nn.CrossEntropyLoss", "decision.max_epochs=3")
+    done = veles_run("wine", *model)
+    said = "UserWarning: the slow way (warns.py:9)"
+    assert (done.stdout + done.stderr).count(said) == 1
+    assert "warnings.warn" not in done.stdout + done.stderr
+    (log, *_) = tmp_path.rglob("veles-run.log")
+    assert said in log.read_text()

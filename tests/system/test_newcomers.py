@@ -107,6 +107,7 @@ class Flow(Workflow):
     "layers: {x: {_target_: mine.Late}, out: {type: softmax, output_sample_shape: 10}}\n",
 }
 
+JOBLIB = "hydra/launcher=joblib"
 SMALL = "mnist_small"
 TABLE = (SMALL, "loader.name=table", "loader.label=label")
 CASES = {
@@ -158,7 +159,12 @@ CASES = {
     (SMALL, "graph=~/a.dot"): "graph='~/a.dot' begins with ~",
     ("~/a.yaml",): "'~/a.yaml' begins with ~",
     ("home",): "loader.data_file='~/a.csv' is not a file: only a shell puts a folder for ~",
-    ("-m", SMALL, "seed=1,2", "hydra/launcher=jobs"): "hydra/launcher=jobs is not installed: known: basic",
+    ("-m", SMALL, "seed=1,2", "hydra/launcher=jobs"): "hydra/launcher=jobs is not known; did you mean 'joblib'?",
+    ("-m", SMALL, "seed=1,2", "hydra/launcher=joblibb"): "hydra/launcher=joblibb is not known; did you mean 'joblib'?",
+    ("-m", SMALL, "seed=1,2", JOBLIB, "hydra.launcher.backend=foo"): "hydra.launcher.backend=foo changes nothing: jobs of",
+    ("-m", SMALL, "seed=1,2", JOBLIB, "hydra.launcher.n_jobs=0"): "hydra.launcher.n_jobs=0 runs no job",
+    ("-m", SMALL, "optimizer=glob(x*)"): "optimizer=glob(x*) chooses no option",
+    (SMALL, "loader.image_size=8"): "loader.image_size is a list: loader.image_size=[HEIGHT,WIDTH]",
     (SMALL, "--config-path", "conf"): "--config-path is not for veles-run",
     (SMALL, "--config-dir", "conf"): "--config-dir is not for veles-run",
     (SMALL, "hydra.job.name=../x"): "hydra.job.name='../x' is the name of the run's log",
@@ -199,6 +205,9 @@ CASES = {
     ("conf=1.5",): "conf=1.5 is not known",
     (SMALL, "restore.trust=full"): "restore.trust is for a snapshot that is restored, and there is none",
     (SMALL, "snapshotter.table=runs"): "snapshotter.table changes nothing without snapshotter.odbc",
+    ("wine", "loader._target_=own.Loader", "loader.name=wine"): "loader.name changes nothing beside loader._target_",
+    ("wine", "loader.kind=3"): "'loader.kind' is not a key; a class of your own is given loader.arguments.kind",
+    (SMALL, "snapshotter.directory=d", "snapshotter.odbc=DSN=x"): "snapshotter.directory changes nothing beside",
     (SMALL, "rollback.lr_minus=0.5"): "rollback.lr_minus changes nothing without rollback.fail_iterations",
     (SMALL, "loader.split_seed=1"): "loader.split_seed changes nothing without loader.validation_ratio",
     # optimizers

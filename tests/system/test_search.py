@@ -87,9 +87,6 @@ def test_trials_that_fail_are_told_and_do_not_end_the_search(veles_run: Run, stu
 
 
 def test_several_objectives_have_a_front(veles_run: Run, stub: Path) -> None:
-    several = ("hydra.sweeper.objectives=[objective,best.train.size]", "hydra.sweeper.direction=[minimize,maximize]")
-    veles_run(*STUBS, X, *several, "hydra.sweeper.n_trials=2")
-    assert [trial.state for trial in study(stub / "there").trials] == [TrialState.FAIL] * 2  # this workflow has no such result
     both = ("hydra.sweeper.objectives=[objective,exit_code]", "hydra.sweep.dir=both")
     output = veles_run(*STUBS, "workflow.x=1,2", *both, "hydra.sweeper.sampler=grid").stdout
     assert "Pareto front: jobs 1" in output.splitlines()
@@ -120,10 +117,20 @@ def test_one_objective_needs_no_brackets(veles_run: Run, stub: Path) -> None:
     assert "Best: job 2 (workflow.x=7)" in veles_run(*STUBS, "workflow.x=3,4,7", *one).stdout  # (x - 3)^2
 
 
-def test_a_goal_that_no_job_has_is_told(veles_run: Run, stub: Path) -> None:
-    done = veles_run(*STUBS, "workflow.x=1,2", "hydra.sweeper.objectives=[nope]", "hydra.sweeper.sampler=grid")
-    assert "No job has nope in its result.json" in done.stdout + done.stderr
-    assert "Best:" not in done.stdout
+@pytest.mark.parametrize("name", ["objectiv", "status", "best", "best.train.size"])
+def test_what_the_first_job_does_not_have_ends_the_search(name: str, veles_run: Run, stub: Path) -> None:
+    named = (f"hydra.sweeper.objectives=[objective,{name}]", "hydra.sweeper.direction=[minimize,maximize]")
+    done = veles_run("-q", *STUBS, X, *named, "hydra.sweeper.n_trials=9", code=2)
+    assert f"hydra.sweeper.objectives={name}: result.json of job 0 has no such number" in done.stderr
+    assert ("did you mean 'objective'?" in done.stderr) == (name == "objectiv")
+    assert not (stub / "there" / "1").exists()
+
+
+def test_of_a_key_that_is_typed_twice_the_last_counts(veles_run: Run, stub: Path) -> None:
+    twice = ("workflow.x=interval(0.5,0.6)", "workflow.x=2", "workflow.n=1,2", "workflow.n=3,4")
+    veles_run(*STUBS, *twice, "hydra.sweeper.sampler=grid")
+    assert [trial.params for trial in study(stub / "there").trials] == [{"++workflow.n": n} for n in "34"]
+    assert [json.loads((stub / "there" / job / "result.json").read_text())["objective"] for job in "01"] == [4, 5]
 
 
 def test_bad_trials_are_pruned_and_keep_their_snapshots(veles_run: Run, tmp_path: Path) -> None:
@@ -193,7 +200,9 @@ def test_the_example_of_the_docs(veles_run: Run, tmp_path: Path) -> None:
         ((X, "hydra.sweeper.pruner=median", "hydra.sweeper.objectives=[objective,seconds]"), "pruner"),
         (("workflow.x=tag(exp, interval(1,2))",), "exp"),
         (("workflow.x=tag(log, interval(0,1))",), "workflow.x"),
-        (("workflow.x=interval(2,1)",), "workflow.x"),
+        (("workflow.x=interval(2,1)",), "workflow.x=interval(2,1): it begins with 2 and ends with 1"),
+        (("workflow.x=interval(nan,1)",), "workflow.x=interval(nan,1): an interval begins and ends with a finite number"),
+        (("workflow.x=interval(0,inf)",), "workflow.x=interval(0,inf): an interval begins and ends with a finite number"),
         ((X, "sweep.retry=failed"), "sweep.retry"),
         ((X, "hydra.sweep.subdir=job_${hydra.job.num}"), "hydra.sweep.subdir"),
     ],

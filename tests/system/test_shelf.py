@@ -207,6 +207,25 @@ def test_verify_names_what_is_bad(made: Made, shelf: Shelf) -> None:
     assert "BAD" in shelf("verify", *made.place, code=1).stdout
 
 
+@pytest.mark.parametrize("left", [0.3, 0.7, 0.99])
+def test_a_file_that_is_cut_is_named_and_said_to_be(left: float, tmp_path: Path, shelf: Shelf) -> None:
+    with_history(Made("file", None, tmp_path))
+    whole, path = (Path(row["location"]) for row in json.loads(shelf("ls", "--json").stdout)[:2])
+    os.truncate(tmp_path / path, int((tmp_path / path).stat().st_size * left))
+    for command in (["show", path], ["why", path], ["diff", path, whole], ["diff", whole, path]):
+        (line,) = shelf(*command, code=2).stderr.splitlines()
+        assert str(path) in line
+        assert "truncated" in line
+
+
+def test_a_metric_that_no_snapshot_has_is_told(tmp_path: Path, shelf: Shelf) -> None:
+    with_history(Made("file", None, tmp_path))
+    told = "No snapshot has a metric 'vali'; did you mean 'validation'? known: error, train, train.loss, validation"
+    assert told in shelf("ls", "--metric", "vali<9").stderr
+    assert told in shelf("best", "--metric", "vali<9", code=2).stderr
+    assert "There is no such snapshot in ." in shelf("ls", "--metric", "validation<0", "--metric", "train.loss<1").stderr
+
+
 def _zeros(kind: str) -> str:
     return {"postgresql": "'\\x1f8b0000'::bytea"}.get(kind, "x'1f8b0000'")
 

@@ -82,7 +82,7 @@ def ls(
     if count == limit and not everything and next(found, None) is not None:
         warn(f"There are more than these {limit}: --limit N or --all lists them")
     if count == 0:
-        warn(f"There is no such snapshot in {shelf.store}")
+        warn(options.unknown_metrics(shelf, metric) or f"There is no such snapshot in {shelf.store}")
 
 
 def rows_of(entries: Iterable[Entry], marks: Mapping[str, Mark]) -> Iterator[dict[str, Any]]:
@@ -113,7 +113,8 @@ def show(
     veles-snapshots show 3fa1bc02 --json
     """
     entry, store = options.shelf(place, odbc, table_name).find(snapshot)
-    contents = read_contents(store.open(entry.location), options.secret(key))
+    with options.about(entry.location):
+        contents = read_contents(store.open(entry.location), options.secret(key))
     values = _shown(entry, contents, store.marks().get(entry.header.uuid))
     if as_json:
         dump(values)
@@ -196,7 +197,8 @@ def best(
     ranked = rankings(shelf.entries(options.wanted(workflow, run, metric, newer, older, tag)))
     found = {name: one.best for name, one in ranked.items() if one.best is not None}
     if not found:
-        raise SnapshotNotFoundError(f"there is no such snapshot with an error in {shelf.store}")
+        unknown = options.unknown_metrics(shelf, metric)
+        raise SnapshotNotFoundError(unknown or f"there is no such snapshot with an error in {shelf.store}")
     for name, one in ranked.items():
         if one.left_out is not None:
             warn(f"The best of {name!r}: {one.left_out}")

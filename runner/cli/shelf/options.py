@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from runner import passwords
-from runner.errors import ConfigError
+from runner.checks import choices
+from runner.errors import ConfigError, SnapshotError
+from runner.flat import flattened
 from runner.snapshots.format.signing_keys import Key as SigningKey
 from runner.snapshots.format.signing_keys import read_key
 from runner.snapshots.shelf.shelf import Shelf
-from runner.snapshots.shelf.wanted import Wanted, condition, moment
+from runner.snapshots.shelf.wanted import Wanted, condition, metric, moment
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME
 from runner.snapshots.stores.spool import DEFAULT_SPOOL
 
@@ -70,6 +73,26 @@ def named(what: str, place: str) -> str:
     if not place.strip():
         raise ConfigError(f"{what} is empty: name a folder or a URL; '.' is the current folder (a variable may be unset)")
     return place
+
+
+@contextmanager
+def about(*locations: str) -> Iterator[None]:
+    """Has errors of a snapshot that is read in the block say which one it is, or which ones it may be."""
+    try:
+        yield
+    except SnapshotError as error:
+        if any(location in str(error) for location in locations):
+            raise
+        raise type(error)(f"{' or '.join(map(repr, locations))}: {error}") from error
+
+
+def unknown_metrics(shelf: Shelf, typed: Sequence[str] | None) -> str | None:
+    """Says which metrics of filters no snapshot has; None if each is somewhere."""
+    headers = [entry.header for entry in shelf.entries()] if typed else []
+    names = {condition(text)[0] for text in typed or ()}
+    missing = sorted(name for name in names if all(metric(header, name) is None for header in headers))
+    found = sorted({"error", *(name for header in headers for name in flattened(header.metrics))})
+    return f"No snapshot has a metric {missing[0]!r}; {choices(missing[0], found)}" if missing and headers else None
 
 
 def wanted(

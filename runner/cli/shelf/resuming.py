@@ -54,7 +54,8 @@ def diff(
 
     shelf = options.shelf(place, odbc, table_name)
     (one, here), (other, there) = shelf.find(first), shelf.find(second)
-    found = compare(lambda: here.open(one.location), lambda: there.open(other.location))
+    with options.about(one.location, other.location):
+        found = compare(lambda: here.open(one.location), lambda: there.open(other.location))
     headers = found.first.header, found.second.header
     parts = {part: _differing(*(_part(header, part) for header in headers)) for part in _PARTS}
     parts["place"] = _differing(*({"epoch": header.epoch, "iteration": header.iteration} for header in headers))
@@ -152,7 +153,8 @@ def why(
     """
     shelf = options.shelf(place, odbc, table_name)
     entry, store = shelf.find(snapshot)
-    contents = read_contents(store.open(entry.location))
+    with options.about(entry.location):
+        contents = read_contents(store.open(entry.location))
     later = [one for one in shelf.entries() if one.header.log_id == entry.header.log_id and one.header.time > entry.header.time]
     told = {
         "over": list(_over(entry.header, later)),

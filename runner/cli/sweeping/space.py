@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -45,7 +46,7 @@ class Space:
                 try:
                     space.distributions[key], space.combinations[key] = _distribution(override)
                 except ValueError as error:
-                    raise ConfigError(f"{override.input_line}: {error}") from error
+                    raise ConfigError(f"{str(override.input_line).lstrip('+')}: {error}") from error
             else:
                 space.fixed.append(f"{key}={override.get_value_element_as_str()}" if override.value_type else key)
         if not space.distributions:
@@ -68,6 +69,18 @@ class Space:
         return [*self.fixed, *(f"{key}={values[key]}" for key in self.distributions)]
 
 
+def _ends(interval: IntervalSweep, logarithmic: bool) -> tuple[float, float]:
+    """Returns the ends of an interval; raises a ValueError if it has nothing in it, or Optuna cannot draw from it."""
+    start, end = interval.start, interval.end
+    if start is None or end is None or not (math.isfinite(start) and math.isfinite(end)):
+        raise ValueError("an interval begins and ends with a finite number: interval(0.1,1)")
+    if start > end:
+        raise ValueError(f"it begins with {start:g} and ends with {end:g}: the smaller number comes first")
+    if logarithmic and start <= 0:
+        raise ValueError(f"on a logarithmic scale it must begin above 0, not with {start:g}")
+    return start, end
+
+
 def _distribution(override: Override) -> tuple[BaseDistribution, Sequence[Any] | None]:
     """Returns the distribution of a key, and its values if they can be counted."""
     value: Any = override.value()
@@ -76,9 +89,10 @@ def _distribution(override: Override) -> tuple[BaseDistribution, Sequence[Any] |
         raise ValueError(f"the tag {sorted(unknown)[0]!r} is not known; known: {LOG}")
     logarithmic = LOG in getattr(value, "tags", ())
     if isinstance(value, IntervalSweep):
-        if isinstance(value.start, int) and isinstance(value.end, int):
-            return IntDistribution(value.start, value.end, log=logarithmic), None
-        return FloatDistribution(float(value.start or 0), float(value.end or 0), log=logarithmic), None
+        start, end = _ends(value, logarithmic)
+        if isinstance(start, int) and isinstance(end, int):
+            return IntDistribution(start, end, log=logarithmic), None
+        return FloatDistribution(start, end, log=logarithmic), None
     if isinstance(value, RangeSweep) and not value.shuffle:
         numbers = sorted(value.range())
         if len(numbers) > 1 and isinstance(numbers[0], int):

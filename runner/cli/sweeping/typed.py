@@ -28,6 +28,17 @@ def swept_values(overrides: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {key: texts for key, texts in read if key.partition(".")[0].partition("/")[0] not in NOT_OF_A_SWEEP}
 
 
+def settled(overrides: Iterable[str]) -> list[str]:
+    """Returns the overrides without those in whose place a later one of the same key stands."""
+    kept = list[str]()
+    for text in overrides:
+        key, is_value, value = text.lstrip("+").partition("=")
+        if is_value and not value.startswith("{"):  # which would be merged into what there is
+            kept = [other for other in kept if other.lstrip("+").partition("=")[0] != key]
+        kept.append(text)
+    return kept
+
+
 def tells_jobs_apart(key: str) -> bool:
     """Whether another value of the key makes another job, even where it is not swept."""
     return key not in LIMITS and key.partition(".")[0] not in NOT_OF_THE_RUN

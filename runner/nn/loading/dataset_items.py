@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from runner import places
-from runner.checks import first_line
 from runner.datasets.cell_numbers import inexact
 from runner.errors import ConfigError
 from runner.memory import available

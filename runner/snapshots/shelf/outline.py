@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any
 
-from runner.errors import SnapshotRefusedError
+from runner.errors import SnapshotDamagedError, SnapshotRefusedError
 
 SMALL = 4096
 """Bytes up to which texts and byte strings are kept."""
@@ -171,6 +171,8 @@ class _Reader:
                     _OPCODES[opcode](self)
                 if len(stack) > MOST_OBJECTS or len(memo) > MOST_OBJECTS:
                     break
+        except SnapshotDamagedError:
+            raise
         except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise SnapshotRefusedError("its pickle is not one that a pickler of protocol 5 writes") from error
         raise SnapshotRefusedError(f"its pickle has more than {MOST_OBJECTS:,} objects")

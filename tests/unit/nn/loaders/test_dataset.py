@@ -171,7 +171,7 @@ def test_classes_of_torch_need_no_declaration(name: str) -> None:
 
 
 def test_an_empty_data_set_is_refused() -> None:
-    with pytest.raises(ConfigError, match="loader.train: Points has no items: its length is 0"):
+    with pytest.raises(ConfigError, match=r"loader\.train: Points has no items: its length is 0"):
         loader(size=0).load_data()
 
 
@@ -316,7 +316,7 @@ def test_samples_without_values_are_refused(sample: object, monkeypatch: pytest.
         (lambda index: (torch.zeros(index + 1), 0), "the samples cannot be put together"),
         (lambda index: (torch.zeros(2, requires_grad=True), 0), "the sample of item 0 is no array: .*grad"),
         (lambda index: (torch.zeros(2, dtype=torch.bfloat16), 0), "the sample of item 0 is no array: .*BFloat16"),
-        (lambda index: (torch.zeros(2), 0) if index else torch.zeros(2), "item 0 has none, and item 1 .counted from 0. has a label"),
+        (lambda index: (torch.zeros(2), 0) if index else torch.zeros(2), "item 0 has none, and item 1 .* has a label"),
         (lambda index: (Image.new("P", (2, 2)), 0), "the sample of item 0 is an image with a palette"),
         (lambda index: (np.zeros(2), None if index else 0), "the label of item 1 is NoneType"),
         (lambda index: (10 ** (15 * index), 0), "the sample of item 2 is int, and beyond 64 bits"),

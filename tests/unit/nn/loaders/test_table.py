@@ -1,12 +1,16 @@
 import pickle
 import random
 import unicodedata
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
+import pyarrow
 import pytest
 import torch
+from pyarrow import parquet
 
 from runner.errors import ConfigError
 from runner.nn.loading.samples import TRAIN, VALIDATION
@@ -327,11 +331,23 @@ def test_values_that_stay_apart_are_taken(content: str, settings: dict, written)
     loader(written(content), **settings).initialize()
 
 
-def test_whole_numbers_of_a_parquet_file_that_float64_cannot_hold(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [pyarrow.int64(), pyarrow.decimal128(38, 0), pyarrow.decimal256(40, 0)])
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**60) + 1])
+def test_whole_numbers_of_a_parquet_file_that_float64_cannot_hold(number: int, kind: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "t.parquet")
-    pandas.DataFrame({"x": [1, 2**53 + 1], "z": [0, 1], "label": [0, 1]}).to_parquet(path)
-    with pytest.raises(ConfigError, match=r"row 1 .* column 'x': float64 cannot hold 9007199254740993"):
+    numbers = pyarrow.array([1, number]).cast(kind)
+    parquet.write_table(pyarrow.table({"x": numbers, "z": [0, 1], "label": [0, 1]}), path)
+    with pytest.raises(ConfigError, match=rf"row 1 .* column 'x': float64 cannot hold {number};"):
         loader(path, label="label").load_data()
+
+
+def test_decimals_that_float64_holds_are_taken(tmp_path: Path) -> None:
+    path = str(tmp_path / "t.parquet")
+    large = pyarrow.array([Decimal(2**60), Decimal(-(2**70))], pyarrow.decimal128(38, 0))
+    measured = pyarrow.array([Decimal("12345678901234567.5"), Decimal("0.1")], pyarrow.decimal128(38, 1))
+    parquet.write_table(pyarrow.table({"x": large, "y": measured, "label": [0, 1]}), path)
+    data = loader(path, label="label").load_data()[TRAIN].data
+    assert data.tolist() == [[2.0**60, 12345678901234568.0], [-(2.0**70), 0.1]]
 
 
 @pytest.mark.parametrize("header", ["", "Unnamed: 0", ",Unnamed: 0", "Unnamed: 0.1,Unnamed: 0", ",Unnamed: 0.1,Unnamed: 0"])
