@@ -25,8 +25,11 @@ ENVIRONMENT = "VELES_RUN_SECRETS"
 
 # Any name with such an end, like ProxyPassword or SSLKeyPwd. `Key` must follow other characters, or be a key of a connection
 # string, since `key=` is common in Python. SSLKey and RSAKey hold the path of a file, as snapshotter.key and restore.key do.
-_NAME = r"(?:pwd|passw(?:or)?d|passphrase|secret|token|(?:(?<=[\w;{&?-])|(?<=[;{&?]\s)|\A)(?<!ssl)(?<!rsa)key)"
-_KEY = rf"(?i)({_NAME}\s*+=\s*+)"
+_KEY_NAME = r"(?<=k)ey(?:(?<=[\w;{&?-]key)|(?<=[;{&?]\skey)|(?<=\Akey))(?<!sslkey)(?<!rsakey)"
+# The first letters stand apart, with the two that Unicode folds to s and k, so that `re` passes quickly over all others: each
+# line of a long list is searched.
+_NAME = rf"[pPsStTkK\u017f\u212a](?i:(?<=p)(?:wd|assw(?:or)?d|assphrase)|(?<=s)ecret|(?<=t)oken|{_KEY_NAME})"
+_KEY = rf"({_NAME}\s*+=\s*+)"
 _END = r"(?:[;&\s'\")}]|$)"
 # A value that is already masked, or a reference without a default, is not a secret.
 _HARMLESS = r"(?!\*\*\*" + _END + r"|\$\{[^},]*\}" + _END + ")"
@@ -39,7 +42,7 @@ _REFERENCE = re.compile(r"\$\{oc\.env:[^{}]*\}")
 _CONNECTION_URL = re.compile(r"(?s)([\w+]+://(?:\$\{[^{},]*\}|[^:/@])*:)(.+)(@[^@]*)")
 """That of a database, in SQLAlchemy's grammar. A password with an `@`, which is wrong there, is no less secret."""
 _PLAIN_REFERENCE = re.compile(r"\$\{[^{},]*\}")
-_CREDENTIALS = re.compile(r"(?<=://)([^/\s:@]*):(?!\*\*\*@)[^/\s]+@")
+_CREDENTIALS = re.compile(r"(://[^/\s:@]*):(?!\*\*\*@)[^/\s]+@")
 _RECOGNISABLE = 8
 """Minimum length of a password to be masked wherever it occurs: a shorter one may be an ordinary word."""
 
@@ -157,14 +160,12 @@ def _masked_url(url: str) -> tuple[str, list[str]]:
 
 def without_credentials(url: str) -> str:
     """Returns a URL with the password before its host masked. It is not remembered: no URL may hold one."""
-    return _CREDENTIALS.sub(rf"\1:{MASK}@", url) if "://" in url else url
+    return _CREDENTIALS.sub(rf"\1:{MASK}@", url)
 
 
 def redact(text: str) -> str:
     """Returns a text with every password in it masked, so that it can be shown."""
-    if "=" in text:  # the lines of a long table have none, and to look at them closely takes a quarter of a listing's time
-        text = _SECRET.sub(rf"\1{MASK}", text)
-    text = without_credentials(text)
+    text = without_credentials(_SECRET.sub(rf"\1{MASK}", text))
     for value in {*_found, *(value for values in _given.values() for value in values)}:
         for spelling in {value, value[1:-1].replace("}}", "}")} if value.startswith("{") else {value}:
             if len(spelling) >= _RECOGNISABLE:

@@ -111,8 +111,9 @@ def table(rows: Iterable[Any], columns: Sequence[Column]) -> int:
     if not lines:
         return 0
     heads = tuple(column.title for column in columns)
-    widths = [max(cell_len(line[at]) for line in (heads, *lines)) for at in range(len(columns))]
-    filled = [any(line[at] for line in lines) for at in range(len(columns))]
+    cells = list(zip(*lines, strict=True))
+    widths = [max(map(_width, (head, *texts))) for head, texts in zip(heads, cells, strict=True)]
+    filled = [any(texts) for texts in cells]
     kept = [at for at, column in enumerate(columns) if filled[at] or column.importance == ESSENTIAL]
     room = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
     while room is not None and sum(widths[at] + GAP for at in kept) - GAP > room:
@@ -121,14 +122,19 @@ def table(rows: Iterable[Any], columns: Sequence[Column]) -> int:
             break
         kept.remove(least)
     for number, line in enumerate((heads, *lines)):
-        cells = (_aligned(line[at], widths[at], columns[at].right) for at in kept)
-        text = passwords.redact((" " * GAP).join(cells).rstrip())
+        aligned = (_aligned(line[at], widths[at], columns[at].right) for at in kept)
+        text = passwords.redact((" " * GAP).join(aligned).rstrip())
         _put(f"\x1b[1m{text}\x1b[0m" if number == 0 and room is not None else text)
     return len(lines)
 
 
+def _width(text: str) -> int:
+    """Returns the columns of a terminal that a text takes."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
 def _aligned(text: str, width: int, right: bool) -> str:
-    blanks = " " * (width - cell_len(text))
+    blanks = " " * (width - _width(text))
     return blanks + text if right else text + blanks
 
 

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 from runner import passwords
 from runner.errors import ConfigError, SnapshotAmbiguousError, SnapshotError, SnapshotNotFoundError, StoreAwayError, StoreError
 from runner.snapshots.codecs import Buffer, Codec
-from runner.snapshots.format.header import Header, Sharing
+from runner.snapshots.format.header import Header
 from runner.snapshots.format.measured import Measured
 from runner.snapshots.odbc import pages, sqlite, strings
 from runner.snapshots.odbc.connection import connect, folder_of
@@ -235,7 +235,6 @@ class OdbcStore(Store):
     ) -> Iterator[Entry]:
         """Yields the snapshots whose columns have certain values, newest first."""
         begins: dict[tuple[str, str], Header | SnapshotError] = {}  # of rows whose header is in their content alone
-        sharing = Sharing()
         there: list[Mapping[str, bool]] = []  # it is asked for with the first page
 
         def fetch(until: str, count: int) -> Sequence[Row]:
@@ -259,7 +258,7 @@ class OdbcStore(Store):
                 if isinstance(header, SnapshotError):
                     unreadable(location, header)
                 else:
-                    entries.append(Entry(location, sharing.add(header), row.stored, row.codec, row.state))
+                    entries.append(Entry(location, header, row.stored, row.codec, row.state))
             yield from sorted(entries, key=lambda entry: entry.newest_last, reverse=True)
 
     def delete(self, *locations: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
-
 from runner.errors import RunInUseError
 from runner.snapshots.claims import Claims
 from runner.snapshots.stores.marks import Mark
@@ -27,6 +25,9 @@ def rewrite(entry: Entry, store: Store, owner: Store, change: Callable[[Mark], M
     Raises:
         RunInUseError: another command does not come to its end.
     """
+    # Not for lists: it imports asyncio, which takes a fifth of their start.
+    from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
     with Claims() as claims:
         again = retry_if_exception_type(RunInUseError)
         Retrying(retry=again, wait=wait_random(0.02, 0.2), stop=stop_after_delay(PATIENCE), reraise=True)(

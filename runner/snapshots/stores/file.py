@@ -188,14 +188,14 @@ class FileStore(Store):
             with translated("delete", mark):
                 self.files.unlink(mark)
 
-    def _paths(self) -> Iterator[Path]:
-        """Yields the files that may be snapshots, by their names."""
+    def _paths(self) -> Iterator[str]:
+        """Yields the paths of files that may be snapshots, by their names."""
         try:
             with translated("list", self.directory):
                 names = self.files.names(self.directory)
         except SnapshotNotFoundError:
             return
-        yield from (self.directory / name for name in names if may_be_snapshot(name))
+        yield from (str(self.directory / name) for name in names if may_be_snapshot(name))
 
     def _stem(self, name: str) -> str:
         return stem_of(name, self._folder.longest_name() - _ROOM)
@@ -257,7 +257,7 @@ class FileStore(Store):
 def _has(path: Path, uuid: str) -> bool:
     """Whether a file has a snapshot, undamaged."""
     with suppress(SnapshotError):
-        if any(entry.header.uuid == uuid for entry in newest_files([path])):
+        if any(entry.header.uuid == uuid for entry in newest_files([str(path)])):
             verify(blocks(str(path)))
             return True
     return False

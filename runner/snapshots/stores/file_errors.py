@@ -27,7 +27,7 @@ _ADVICE = {
 
 
 @contextmanager
-def translated(action: str, path: Path) -> Iterator[None]:
+def translated(action: str, path: str | Path) -> Iterator[None]:
     """Within it, an error of the file system is one of ours, which says what to do.
 
     Args:

@@ -29,20 +29,21 @@ class FileTree(FileStore):
         if not (self.directory.is_dir() or self.directory.is_file()):
             raise SnapshotNotFoundError(f"{str(directory)!r} is neither a folder nor a file")
 
-    def _paths(self) -> Iterator[Path]:
-        return self._named(may_be_snapshot, _tell) if self.directory.is_dir() else iter([self.directory])
+    def _paths(self) -> Iterator[str]:
+        return self._named(may_be_snapshot, _tell) if self.directory.is_dir() else iter([str(self.directory)])
 
     def _marks(self) -> Iterator[Path]:
-        return self._named(is_mark) if self.directory.is_dir() else iter([mark_of(self.directory)])
+        return map(Path, self._named(is_mark)) if self.directory.is_dir() else iter([mark_of(self.directory)])
 
-    def _named(self, wanted: Callable[[str], bool], tell: Callable[[OSError], object] | None = None) -> Iterator[Path]:
-        """Yields the files with names that are wanted, and tells of folders that cannot be looked into."""
+    def _named(self, wanted: Callable[[str], bool], tell: Callable[[OSError], object] | None = None) -> Iterator[str]:
+        """Yields the paths of files with names that are wanted, and tells of folders that cannot be looked into."""
         for folder, below, names in os.walk(self.directory, onerror=tell):
             below[:] = [name for name in below if not name.startswith(".")]
-            yield from (Path(folder, name) for name in names if wanted(name))
+            place = "" if folder == os.curdir else str(Path(folder))  # without its "./"
+            yield from (os.path.join(place, name) for name in names if wanted(name))
 
     def kept_code(self, digest: str) -> bytes | None:
-        folders = {path.parent for path in self._paths()}
+        folders = {os.path.dirname(path) for path in self._paths()}
         found = (FileStore(folder).kept_code(digest) for folder in sorted(folders))
         return next((data for data in found if data is not None), None)
 
