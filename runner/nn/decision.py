@@ -114,7 +114,7 @@ class Decision(Unit):
         self.evaluator = evaluator
         self.scores = scores
         self.measure = monitor
-        self.higher = mode == "max" if mode is not None else bool(scores and monitor and scores.higher.get(monitor))
+        self.higher = mode == "max" if mode is not None else scores is not None and scores.to_be_high(monitor)
         self.history = []
         self.errors = {}
         self.records = Records()

@@ -112,6 +112,19 @@ class TorchMetrics(NetworkUnit):
         self.found_[self.classes[name]] = cls
         self.higher[name] = self._made(name).higher_is_better is True
 
+    def to_be_high(self, name: str | None) -> bool:
+        """Whether what decides is to be high; what is none of these metrics is to be low.
+
+        Raises:
+            ConfigError: it is a metric whose class does not say it.
+        """
+        if name in self.classes and self._made(name).higher_is_better is None:
+            raise ConfigError(
+                f"decision.monitor={name}: {self.classes[name]} does not say whether it is to be low or high (higher_is_better):"
+                " type decision.mode=min or decision.mode=max"
+            )
+        return name is not None and self.higher.get(name, False)
+
     def missing_classes(self) -> list[str]:
         return sorted(set(self.classes.values()) - self.found_.keys())
 

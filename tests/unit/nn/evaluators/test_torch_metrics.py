@@ -123,6 +123,11 @@ WRONG = [
     ({"a.b": F1}, {}, r"scores\.a\.b: a score has another name"),
     ({"f1": F1}, {"monitor": "f11"}, r"decision\.monitor='f11' is not measured; did you mean 'f1'"),
     ({}, {"monitor": "f1"}, r"decision\.monitor='f1' is not measured"),
+    (
+        {"longest": {"_target_": f"{__name__}.Longest", "scale": 2}},
+        {"monitor": "longest"},
+        r"decision\.monitor=longest: .*Longest does not say whether it is to be low or high .*decision\.mode=min or decision\.mode=max",
+    ),
     ({}, {"mode": "max"}, r"decision\.mode=max keeps the weights with the highest error, which are the worst"),
     ({"f1": F1}, {"mode": "max", "monitor": "loss"}, r"decision\.mode=max keeps the weights with the highest loss"),
     ({"r": {"_target_": "torchmetrics.text.Perplexity"}}, {}, r"scores\.r: Perplexity does not take outputs"),
