@@ -120,8 +120,8 @@ class TorchMetrics(NetworkUnit):
         """
         if name in self.classes and self._made(name).higher_is_better is None:
             raise ConfigError(
-                f"decision.monitor={name}: {self.classes[name]} does not say whether it is to be low or high (higher_is_better):"
-                " type decision.mode=min or decision.mode=max"
+                f"decision.monitor={name}: {self.classes[name]} does not say whether it is to be low or high"
+                " (higher_is_better): type decision.mode=min or decision.mode=max"
             )
         return name is not None and self.higher.get(name, False)
 

@@ -126,7 +126,7 @@ WRONG = [
     (
         {"longest": {"_target_": f"{__name__}.Longest", "scale": 2}},
         {"monitor": "longest"},
-        r"decision\.monitor=longest: .*Longest does not say whether it is to be low or high .*decision\.mode=min or decision\.mode=max",
+        r"decision\.monitor=longest: .*Longest does not say whether .* decision\.mode=min or decision\.mode=max",
     ),
     ({}, {"mode": "max"}, r"decision\.mode=max keeps the weights with the highest error, which are the worst"),
     ({"f1": F1}, {"mode": "max", "monitor": "loss"}, r"decision\.mode=max keeps the weights with the highest loss"),
