@@ -49,7 +49,7 @@ atexit.register(tell)
 from runner.cli.shelf.app import main
 main()
 """
-LIST = ("ls", "--all", "--json")
+LISTS = {"": ("ls", "--all"), ", as JSON": ("ls", "--all", "--json")}
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,16 @@ def listing(folder: Path, files: int, rows: int, databases: Sequence[servers.Ser
     (folder / "many").mkdir()
     write_files(folder / "many", files)
     table = [_listed("--help", ["--help"], 0.3, rounds)]
-    table.append(_listed(f"{files:,} files, all of them", [*LIST, folder / "many"], 1, rounds))
+    for form, typed in LISTS.items():
+        table.append(_listed(f"{files:,} files, all of them{form}", [*typed, folder / "many"], 1, rounds))
     table.append(_listed(f"{files:,} files, the first page", ["ls", folder / "many"], 1, rounds))
     for database in databases:
         place = ["--odbc", database.odbc]
         write_rows(database.odbc, files)
         if database.kind == "postgresql":
             servers.execute(database, "ANALYZE")  # as it does by itself within a minute
-        table.append(_listed(f"{files:,} rows of {database.kind}, all of them", [*LIST, *place], 1, rounds))
+        for form, typed in LISTS.items():
+            table.append(_listed(f"{files:,} rows of {database.kind}, all of them{form}", [*typed, *place], 1, rounds))
         servers.execute(database, "DROP TABLE veles", "DROP TABLE veles_chunks")
         write_rows(database.odbc, rows)
         table.append(_listed(f"{rows:,} rows of {database.kind}, the first page", ["ls", *place], 1, rounds))
