@@ -5,6 +5,7 @@ import select
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError, RunnerError, StoreError
+from runner.snapshots.odbc import pages
 from runner.snapshots.odbc.odbc_store import OdbcStore
 from runner.snapshots.odbc.session import ROW
 from runner.snapshots.restoring.restore import header_of
@@ -180,6 +182,34 @@ def test_connection_that_is_lost_in_the_middle_and_made_again_by_the_driver(kind
     with pytest.raises(StoreError):
         store.put(one, NONE, members())
     assert seen_by_client(server, "SELECT count(*) FROM veles") == [["0"]]
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_nobody_waits_for_a_list_that_is_looked_at(bare: bool, database: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads a list of several pages slowly has no transaction open, however many pages are on their way."""
+    monkeypatch.setattr(pages, "LARGEST_PAGE", 4)
+    monkeypatch.setattr(pages, "FIRST_PAGE", 2)
+    store = OdbcStore(database.odbc)
+    store.prepare()
+    written = [header(f"run_{number}") for number in range(20)]
+    for one in written:
+        store.put(one, NONE, content(one))
+    if bare:  # their headers are read from the content alone
+        execute(database, "DELETE FROM veles_chunks")
+    listing = store.list()
+    found = [next(listing).header for _ in range(7)]
+    time.sleep(0.3)
+    execute(database, *LIMITS[database.kind], "ALTER TABLE veles ADD COLUMN further integer")
+    found += [entry.header for entry in listing]
+    assert found == written[::-1]
+
+
+LIMITS = {
+    "postgresql": ["SET lock_timeout = 2000"],
+    "mariadb": ["SET lock_wait_timeout = 2"],
+    "sqlite": ["PRAGMA busy_timeout = 2000"],
+}
+"""What has a statement fail that waits for another transaction."""
 
 
 def test_table_copied_without_its_companion(database: Server) -> None:

@@ -23,6 +23,8 @@ from runner.text import shown
 
 GAP = 2
 """Blanks between columns."""
+BLOCK = 500
+"""Lines of a table that are printed at a time."""
 ESSENTIAL = 9
 """The importance of a column that is always there."""
 
@@ -121,11 +123,16 @@ def table(rows: Iterable[Any], columns: Sequence[Column]) -> int:
         if columns[least].importance == ESSENTIAL:
             break
         kept.remove(least)
-    for number, line in enumerate((heads, *lines)):
-        aligned = (_aligned(line[at], widths[at], columns[at].right) for at in kept)
-        text = passwords.redact((" " * GAP).join(aligned).rstrip())
-        _put(f"\x1b[1m{text}\x1b[0m" if number == 0 and room is not None else text)
+    kinds = [(at, widths[at], columns[at].right) for at in kept]
+    head = _line(heads, kinds)
+    _put(head if room is None else f"\x1b[1m{head}\x1b[0m")
+    for begin in range(0, len(lines), BLOCK):
+        _put(passwords.redact("\n".join(_line(line, kinds) for line in lines[begin : begin + BLOCK])))
     return len(lines)
+
+
+def _line(cells: Sequence[str], kinds: Iterable[tuple[int, int, bool]]) -> str:
+    return (" " * GAP).join([_aligned(cells[at], width, right) for at, width, right in kinds]).rstrip()
 
 
 def _width(text: str) -> int:
@@ -134,7 +141,9 @@ def _width(text: str) -> int:
 
 
 def _aligned(text: str, width: int, right: bool) -> str:
-    blanks = " " * (width - _width(text))
+    if text.isascii():
+        return text.rjust(width) if right else text.ljust(width)
+    blanks = " " * (width - cell_len(text))
     return blanks + text if right else text + blanks
 
 

@@ -107,6 +107,22 @@ class Connection:
         call = self._start(lambda: self._execute(statement, values))
         return lambda: self._wait(call)
 
+    def look(self, statement: str, *values: object) -> Callable[[], Result]:
+        """Begins a query in a transaction of its own, which nobody has to wait for; call the returned function for the rows.
+
+        An embedded database is asked only then.
+        """
+
+        def action() -> Result:
+            result = self._execute(statement, values)
+            self._opened.rollback()
+            return result
+
+        if self.dialect.embedded:
+            return action
+        call = self._start(action)
+        return lambda: self._wait(call)
+
     def commit(self) -> None:
         """Commits the transaction."""
         self._wait(self._start(lambda: self._opened.commit()))

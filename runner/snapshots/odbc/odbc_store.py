@@ -144,11 +144,11 @@ class OdbcStore(Store):
     def _arrived(session: Session, header: Header) -> str | None:
         """Returns the name under which this very snapshot is in the table and complete; None if it is not."""
 
-        def fetch(until: str, count: int) -> Sequence[Row]:
-            return session.newest({"id": [header.run_id]}, until, count, headers=False)
+        def begin(until: str, count: int) -> Callable[[], Sequence[Row]]:
+            return session.newest({"id": [header.run_id]}, until, count, begin=session.connection.start, headers=False)
 
         # A column without fractions of a second may have rounded the time up.
-        for row in pages.rows(fetch, sql_time(header, later=1)):
+        for row in pages.rows(begin, sql_time(header, later=1)):
             if row.time[:19] < sql_time(header)[:19]:
                 return None
             stored = session.stored(row.id, row.name)
@@ -237,20 +237,27 @@ class OdbcStore(Store):
         begins: dict[tuple[str, str], Header | SnapshotError] = {}  # of rows whose header is in their content alone
         there: list[Mapping[str, bool]] = []  # it is asked for with the first page
 
-        def fetch(until: str, count: int) -> Sequence[Row]:
+        def begin(until: str, count: int) -> Callable[[], Sequence[Row]]:
             if self._is_unmade():
-                return []
+                return list
             session = current()
             if not there:
                 if self._tables.columns(session, session.sql.main) is None:
-                    return []
+                    return list
                 there.append(self._tables.of_headers(session))
-            found = session.newest(wanted, until, count, apart_from=sorted(apart_from)[:RUNS_AT_A_TIME], **there[0])
-            begins.update({(row.id, row.name): _tried(session.header_in_content, row) for row in found if row.text is None})
-            session.connection.rollback()  # nobody has to wait for a list
-            return found
+                session.connection.rollback()
+            others = sorted(apart_from)[:RUNS_AT_A_TIME]
+            page = session.newest(wanted, until, count, begin=session.connection.look, apart_from=others, **there[0])
+            return lambda: with_headers(page())
 
-        for _, rows in groupby(pages.rows(fetch), key=lambda row: row.moment):
+        def with_headers(page: Sequence[Row]) -> Sequence[Row]:
+            if bare := [row for row in page if row.text is None]:
+                session = current()
+                begins.update({(row.id, row.name): _tried(session.header_in_content, row) for row in bare})
+                session.connection.rollback()  # nobody has to wait for a list
+            return page
+
+        for _, rows in groupby(pages.rows(begin), key=lambda row: row.moment):
             entries = []
             for row in rows:
                 location = str(self._location(row))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -189,25 +189,27 @@ class Session:
         until: str,
         count: int,
         *,
+        begin: Callable[..., Callable[[], Result]],
         headers: bool,
         sizes: bool = False,
         apart_from: Sequence[str] = (),
-    ) -> list[Row]:
-        """Returns the newest rows up to a time, without their content.
+    ) -> Callable[[], list[Row]]:
+        """Begins to fetch the newest rows up to a time, without their content; returns what returns them.
 
         Args:
             wanted: the values to accept, for each column to filter by.
             until: the time, as text.
             count: maximum number of rows.
+            begin: of the connection, what begins the query: `start` in the transaction under way, `look` in one of its own.
             headers: whether the companion table is there, which has the headers.
             sizes: whether it has the columns of `FACTS`.
             apart_from: processes whose rows are left out.
         """
         statement = self.sql.newest(wanted, count, headers, sizes, len(apart_from))
-        rows = self.connection.execute(statement, until, *chain.from_iterable(wanted.values()), *apart_from).rows
-        return [
+        result = begin(statement, until, *chain.from_iterable(wanted.values()), *apart_from)
+        return lambda: [
             Row(id, log, name, time, row[4], text_of(row[5]) or "none", _number(row[6]), _number(row[7]))
-            for row in rows
+            for row in result().rows
             for id, log, name, time in [map(text_of, row[:4])]
         ]
 
