@@ -110,3 +110,37 @@ def test_what_own_code_warns_of_is_one_line(tmp_path: Path, veles_run: Run) -> N
     assert "warnings.warn" not in done.stdout + done.stderr
     (log, *_) = tmp_path.rglob("veles-run.log")
     assert said in log.read_text()
+
+
+STATES = """import torch
+
+class Net(torch.nn.Linear):
+    def __init__(self, way):
+        super().__init__(13, 3)
+        self.way = way
+
+    def __getstate__(self):
+        if self.way == "gives none":
+            raise ValueError("no state")
+        return self.__dict__ | {"extra": [1]}
+
+    def __setstate__(self, state):
+        if state["way"] == "takes none":
+            raise ValueError("no way back")
+        state.pop("extra").clear()
+        super().__setstate__(state)
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "said"), [("gives none", "ValueError: no state (own.py:10)"), ("takes none", "ValueError: no way back (own.py:15)")]
+)
+def test_a_module_that_could_not_be_restored_is_refused_before_it_learns(
+    way: str, said: str, tmp_path: Path, veles_run: Run
+) -> None:
+    (tmp_path / "own.py").write_text(STATES)
+    model = ("wine", "~layers", "model._target_=own.Net", "loss._target_=torch.nn.CrossEntropyLoss", "decision.max_epochs=2")
+    (line,) = veles_run(*model, f"model.way={way}", code=2).stderr.splitlines()
+    assert f"layers.model: own.Net cannot be kept in a snapshot: {said}" in line
+    veles_run(*model, "model.way=well")
+    assert "Epoch 3" in veles_run(*model, "model.way=well", "snapshot=latest", "decision.max_epochs=3").stdout

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from runner import places
 from runner.errors import ConfigError
+from runner.nn.core.own_state import check_state
 from runner.nn.core.random_stream import Stream
 from runner.targets import TARGET, find
 
@@ -46,4 +47,5 @@ def made(where: str, settings: Mapping[str, Any], generator: Stream) -> torch.nn
         raise ConfigError(f"{where}: {target} does not call super().__init__() in its __init__: begin with it")
     if lazy := [name for name, value in module.named_parameters() if is_lazy(value)]:
         raise ConfigError(f"{where}: {target} leaves the shape of {lazy[0]} to its first input: type its size")
+    check_state(where, target, module)
     return module

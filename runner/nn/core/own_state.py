@@ -1,0 +1,63 @@
+"""Tries whether a module's own classes give their state, and take it back, before a run depends on it."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import torch
+
+from runner import places
+from runner.errors import ConfigError
+
+_STATE = {"__getstate__", "__setstate__", "__reduce__", "__reduce_ex__"}
+"""Methods by which a class says what its state is."""
+
+
+def check_state(where: str, target: str, module: torch.nn.Module) -> None:
+    """Raises a ConfigError if a class of the user's own fails to give its state, or to take it back.
+
+    Of the one the run would tell at its first snapshot, and of the other only when somebody goes on with it.
+    """
+    if not any(_has_own_state(type(part)) for part in module.modules()):
+        return
+    tensors: list[torch.Tensor] = []
+    stream = io.BytesIO()
+    try:
+        _WithoutTensors(stream, tensors).dump(module)
+        stream.seek(0)
+        _WithTensors(stream, tensors).load()
+    except Exception as error:
+        if places.is_users(error):  # what cannot be pickled for other reasons, the first snapshot tells
+            raise ConfigError(f"{where}: {target} cannot be kept in a snapshot: {places.told(error)}") from error
+
+
+def _has_own_state(cls: type) -> bool:
+    own = (base for base in cls.__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins"))
+    return any(not _STATE.isdisjoint(vars(base)) for base in own)
+
+
+class _WithoutTensors(pickle.Pickler):
+    """Pickles all but tensors, which it puts into a list."""
+
+    def __init__(self, stream: io.BytesIO, tensors: list[torch.Tensor]) -> None:
+        super().__init__(stream)
+        self._tensors = tensors
+
+    def persistent_id(self, value: Any) -> int | None:
+        if not isinstance(value, torch.Tensor):
+            return None
+        self._tensors.append(value)
+        return len(self._tensors) - 1
+
+
+class _WithTensors(pickle.Unpickler):
+    """Unpickles what `_WithoutTensors` has pickled a moment ago."""
+
+    def __init__(self, stream: io.BytesIO, tensors: list[torch.Tensor]) -> None:
+        super().__init__(stream)
+        self._tensors = tensors
+
+    def persistent_load(self, number: int) -> torch.Tensor:
+        return self._tensors[number]
