@@ -37,4 +37,5 @@ wait "$compiling" || true # what packages bring that is no Python of this versio
 # In three processes for two cores, since many tests wait for others of their own; the tests of a file stay together, since they
 # share what is slow to make. The order stays as it is: the many quick ones come last, so that no process is left alone with a
 # slow one.
-"$venv/bin/python" -m pytest -n $((($(nproc) * 3 + 1) / 2)) --dist loadfile --no-loadscope-reorder --durations=20 "$@"
+cores=$(env -u OMP_NUM_THREADS nproc) # which takes the variable for their number
+"$venv/bin/python" -m pytest -n $(((cores * 3 + 1) / 2)) --dist loadfile --no-loadscope-reorder --durations=20 "$@"
