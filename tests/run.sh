@@ -34,8 +34,6 @@ export OMP_NUM_THREADS=1
 "$venv/bin/codespell"
 "$venv/bin/mypy"
 wait "$compiling" || true # what packages bring that is no Python of this version stays as it is
-# In three processes for two cores, since many tests wait for others of their own; the tests of a file stay together, since they
-# share what is slow to make. The order stays as it is: the many quick ones come last, so that no process is left alone with a
-# slow one.
-cores=$(env -u OMP_NUM_THREADS nproc) # which takes the variable for their number
-"$venv/bin/python" -m pytest -n $(((cores * 3 + 1) / 2)) --dist loadfile --no-loadscope-reorder --durations=20 "$@"
+# In a process for each core; the tests of a file stay together, since they share what is slow to make. The order stays as it is: the
+# many quick ones come last, so that no process is left alone with a slow one.
+"$venv/bin/python" -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=20 "$@"
