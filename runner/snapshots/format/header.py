@@ -1,6 +1,7 @@
 """The header of a snapshot, readable without unpickling anything."""
 
-from __future__ import annotations
+# Without `annotations` of `__future__`, which msgspec would compile and evaluate when it reads the first header: who watches a
+# restore for code that is run (docs/security.md) would see that.
 
 import json
 import sys
@@ -8,8 +9,8 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache
-from typing import Any, get_type_hints
+from functools import lru_cache
+from typing import Any, Self, get_type_hints
 
 import msgspec
 from msgspec import defstruct
@@ -117,15 +118,15 @@ class Header:
         return json.dumps(vars(self), separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> Header:
+    def from_json(cls, text: str) -> Self:
         """Reads a header.
 
         Raises:
             SnapshotDamagedError: the text is not a valid header.
             SnapshotMismatchError: written by a newer version of veles-run.
         """
-        if (header := _quickly(text)) is not None:
-            return header
+        if (quickly := _quickly(text)) is not None:
+            return cls(**quickly)
         try:
             values = _loaded(text)
             version = msgspec.convert(values["format"], int)
@@ -155,34 +156,30 @@ _OF_RUNS = ("config", "versions", "code", "overrides")
 """Fields that are equal in all headers of a run, as a rule, and larger than all others together."""
 
 
-@cache
-def _strict() -> type[msgspec.Struct]:
-    """Returns the type of a header that has every field, of which those of runs are left as they are written."""
-    hints = get_type_hints(Header)
-    return defstruct("Strict", [(name, msgspec.Raw if name in _OF_RUNS else hint) for name, hint in hints.items()])
+_TYPES = get_type_hints(Header)
+_Strict = defstruct("_Strict", [(name, msgspec.Raw if name in _OF_RUNS else hint) for name, hint in _TYPES.items()])
+"""A header that has every field, of which those of runs are left as they are written."""
 
 
 @lru_cache(maxsize=400)
 def _of_runs(name: str, text: bytes) -> Any:
-    return msgspec.json.decode(text, type=get_type_hints(Header)[name])
+    return msgspec.json.decode(text, type=_TYPES[name])
 
 
-def _quickly(text: str) -> Header | None:
-    """Reads a header that is strict JSON and has every field; None for any other.
+def _quickly(text: str) -> dict[str, Any] | None:
+    """Reads the fields of a header that is strict JSON and has every one; None for any other.
 
     What headers of a run have in common is read, and kept in memory, only once: of a list of 10,000 snapshots that is most.
     """
     try:
-        values = asdict(msgspec.json.decode(text, type=_strict()))
+        values = asdict(msgspec.json.decode(text, type=_Strict))
         values |= {name: _of_runs(name, bytes(values[name])) for name in _OF_RUNS}
         datetime.fromisoformat(values["time"])
     except (ValueError, RecursionError):
         return None
     if not OLDEST <= values["format"] <= FORMAT:
         return None
-    header = Header.__new__(Header)
-    vars(header).update(values, **{name: _finite(values[name]) for name in _MEASURED})
-    return header
+    return values | {name: _finite(values[name]) for name in _MEASURED}
 
 
 def _loaded(text: str) -> Any:
