@@ -151,7 +151,7 @@ def test_a_process_that_is_killed_is_named_by_the_others_and_no_other_that_is_bu
     assert [one.returncode for one in ended] == [1, 1, -signal.SIGKILL, 1]
     said = [line for one in ended for line in one.stderr.splitlines()]
     assert said  # by process 0, and by those that have not heard it from there
-    assert all("process 2 of 4 has ended" in line for line in said)
+    assert all("process 2 of 4 has ended" in line for line in said), said
 
 
 @pytest.mark.parametrize(
