@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
-from runner.errors import ConfigError, GraphError, SnapshotMismatchError
+from runner.errors import ConfigError, GraphError, SnapshotMismatchError, StateError
 from runner.graph import drawing, order, random_state
 from runner.graph.bool import Bool
 from runner.graph.loop import Control
@@ -111,7 +111,7 @@ class Workflow(Unit):
             # The shells come first: whatever refers to a unit afterwards finds it made already.
             "shells": self.units,
             "own": super().__getstate__(),
-            "states": [unit.__getstate__() for unit in self.units],
+            "states": [_state_of(unit) for unit in self.units],
             "versions": [type(unit).version for unit in (self, *self.units)],
             "random_states": random_states,
         }
@@ -321,3 +321,18 @@ def _upgraded(unit: Unit, state: Any, version: object) -> Any:
         )
     changed = unit.migrate(state, version)
     return state if changed is None else changed
+
+
+def _state_of(unit: Unit) -> Any:
+    """Returns the state of a unit.
+
+    Raises:
+        StateError: its class gives less than every unit has, and does not say how it comes back.
+    """
+    state: Any = unit.__getstate__()
+    if type(unit).__setstate__ is Unit.__setstate__ and not (isinstance(state, dict) and "name" in state):
+        raise StateError(
+            f"{unit!r}: {type(unit).__name__}.__getstate__() gives {type(state).__name__} without the state of a unit:"
+            " begin with state = super().__getstate__()"
+        )
+    return state

@@ -137,6 +137,7 @@ class Decision(Unit):
         self.losses_ = {}
         self.told_ = False
         self.idle_ = self.told_idle_ = False
+        self.told_odd_ = set[str]()
         self.began_ = self.split_began_ = self.row_began_ = time.monotonic()
         self.pending_ = PendingRows()
 
@@ -308,9 +309,14 @@ class Decision(Unit):
         return [name for name in (self.evaluator.metric.name, *more) if more and name not in (self.metric.name, "loss")]
 
     def _of_epoch(self, name: str) -> dict[str, float]:
-        """What was measured of each split in the epoch that ends, where it is known."""
+        """What was measured of each split in the epoch that ends, where it is known; what is no number is told once."""
         rows: list[dict[str, Any]] = [*self.records.epochs[-len(self.errors) :], *self.pending_.of_splits]
-        return {row["split"]: row[name] for row in rows if row["epoch"] == len(self.history) and math.isfinite(row[name])}
+        found = {row["split"]: row[name] for row in rows if row["epoch"] == len(self.history)}
+        odd = [split for split, value in found.items() if not math.isfinite(value)]
+        if odd and name not in self.told_odd_ and name in self._more():
+            self.told_odd_.add(name)
+            log.warning("%s of the %s set is %s in epoch %d: it is left out", name, odd[0], found[odd[0]], len(self.history))
+        return {split: value for split, value in found.items() if split not in odd}
 
     def _rates(self) -> tuple[float, ...]:
         """The learning rates that are in force, from the lowest to the highest."""

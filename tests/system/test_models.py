@@ -122,10 +122,14 @@ class Net(torch.nn.Linear):
     def __getstate__(self):
         if self.way == "gives none":
             raise ValueError("no state")
+        if self.way == "loses all":
+            return None
+        if self.way == "loses some":
+            return self.__dict__ | {"extra": [1], "_parameters": {"weight": self.weight}}
         return self.__dict__ | {"extra": [1]}
 
     def __setstate__(self, state):
-        if state["way"] == "takes none":
+        if state and state["way"] == "takes none":
             raise ValueError("no way back")
         state.pop("extra").clear()
         super().__setstate__(state)
@@ -133,7 +137,13 @@ class Net(torch.nn.Linear):
 
 
 @pytest.mark.parametrize(
-    ("way", "said"), [("gives none", "ValueError: no state (own.py:10)"), ("takes none", "ValueError: no way back (own.py:15)")]
+    ("way", "said"),
+    [
+        ("gives none", "ValueError: no state (own.py:10)"),
+        ("takes none", "ValueError: no way back (own.py:19)"),
+        ("loses all", "what its __getstate__ gives is without bias"),
+        ("loses some", "what its __getstate__ gives is without bias"),
+    ],
 )
 def test_a_module_that_could_not_be_restored_is_refused_before_it_learns(
     way: str, said: str, tmp_path: Path, veles_run: Run

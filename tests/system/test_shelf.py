@@ -218,6 +218,31 @@ def test_a_file_that_is_cut_is_named_and_said_to_be(left: float, tmp_path: Path,
         assert "truncated" in line
 
 
+def test_a_damaged_copy_is_no_copy(tmp_path: Path, shelf: Shelf) -> None:
+    with_history(Made("file", None, tmp_path))
+    shelf("cp", "outputs", "--to", "backup")
+    assert shelf("cp", "outputs", "--to", "backup", "--verify").stdout.count("is there already") == 5
+    (copy, *_) = (Path(row["location"]) for row in json.loads(shelf("ls", "backup", "--json").stdout))
+    os.truncate(tmp_path / copy, (tmp_path / copy).stat().st_size - 3)
+    (line,) = shelf("cp", "outputs", "--to", "backup", "--verify", code=2).stderr.splitlines()
+    assert str(copy) in line
+    assert "truncated" in line
+    (tmp_path / copy).unlink()
+    shelf("cp", "outputs", "--to", "backup", "--verify")
+    shelf("verify", "backup")
+    broken = next((tmp_path / "outputs").rglob("mnist_validation*.pickle.gz"))
+    broken.write_bytes(b"x")
+    assert f"{broken.relative_to(tmp_path)} is passed over" in shelf("cp", "outputs", "--to", "other", code=1).stderr
+
+
+@pytest.mark.parametrize("command", [["ls"], ["prune", "--keep-last", "1", "--yes"], ["best"], ["tree"]])
+@pytest.mark.parametrize("option", ["--run", "--workflow"])
+def test_an_empty_filter_is_no_filter(option: str, command: list[str], tmp_path: Path, shelf: Shelf) -> None:
+    with_history(Made("file", None, tmp_path))
+    assert f"{option} is empty" in shelf(*command, option, "", code=2).stderr
+    assert len(list((tmp_path / "outputs").rglob("*.5.pickle.gz"))) >= 5
+
+
 def test_a_metric_that_no_snapshot_has_is_told(tmp_path: Path, shelf: Shelf) -> None:
     with_history(Made("file", None, tmp_path))
     told = "No snapshot has a metric 'vali'; did you mean 'validation'? known: error, train, train.loss, validation"

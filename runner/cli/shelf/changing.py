@@ -13,7 +13,7 @@ from runner import passwords
 from runner.cli.shelf import options
 from runner.cli.shelf.looking import rows_of
 from runner.cli.shelf.printing import ENTRIES, dump, dump_rows, say, short, table, warn
-from runner.errors import ConfigError, RunInUseError, SnapshotNotFoundError
+from runner.errors import ConfigError, RunInUseError, SnapshotError, SnapshotNotFoundError
 from runner.snapshots import codecs
 from runner.snapshots.claims import Claims
 from runner.snapshots.format.reader import verify
@@ -28,7 +28,7 @@ from runner.snapshots.stores.file import FileStore
 from runner.snapshots.stores.file_system import mode_like, read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE, SCHEME
 from runner.snapshots.stores.marks import LONGEST_NOTE, Mark, check_tag
-from runner.snapshots.stores.store import Entry, Store
+from runner.snapshots.stores.store import Entry, Store, Unreadable
 
 Names = Annotated[
     list[str], typer.Argument(help="Files, locations, ids as `ls` shows them, latest, best, tag:NAME.", metavar="SNAPSHOT...")
@@ -44,7 +44,9 @@ def cp(
     to_table: Annotated[str, typer.Option("--to-table", help="The table in that database.")] = DEFAULT_TABLE,
     compression: Annotated[str | None, typer.Option("--compression", "-c", help="Codec of the copies. [as they are]")] = None,
     level: Annotated[int | None, typer.Option("--level", help="Level of the codec. [the codec's own]")] = None,
-    check: Annotated[bool, typer.Option("--verify", help="Verify each snapshot before it is copied.")] = False,
+    check: Annotated[
+        bool, typer.Option("--verify", help="Verify each snapshot before it is copied, and each that is there already.")
+    ] = False,
     mode: Annotated[
         str | None, typer.Option("--mode", help="Permissions of new files, such as 0600. [those of the files]")
     ] = None,
@@ -73,12 +75,19 @@ def cp(
     there, written = {entry.header.uuid: entry.location for entry in target.list()}, target.marks()
     copied: list[dict[str, str]] = []
     with_code: set[str | None] = {None}
-    for entry, source, mark in _named(snapshots, place, odbc, table_name):
+    passed_over: list[str] = []
+
+    def unreadable(location: str, error: SnapshotError) -> None:
+        passed_over.append(location)
+        warn(f"{location} is passed over: {error}")
+
+    for entry, source, mark in _named(snapshots, place, odbc, table_name, unreadable):
         uuid, known = entry.header.uuid, there.get(entry.header.uuid)
         told = f"{short(uuid)} is there already: {known}"
+        if check:
+            with options.about(known or entry.location):
+                verify((source if known is None else target).open(known or entry.location))
         if known is None:
-            if check:
-                verify(source.open(entry.location))
             like = _like(target, entry, source)
             if entry.header.kept_code not in with_code:
                 with_code.add(entry.header.kept_code)
@@ -92,6 +101,8 @@ def cp(
             say(told)
     if as_json:
         dump(copied)
+    if passed_over:
+        raise typer.Exit(1)
 
 
 def _like(target: Store, entry: Entry, source: Store) -> Store:
@@ -124,13 +135,15 @@ def _target(to: str | None, to_odbc: str | None, to_table: str, mode: str | None
     return store
 
 
-def _named(names: Iterable[str], place: str, odbc: str | None, table_name: str) -> Iterator[tuple[Entry, Store, Mark | None]]:
+def _named(
+    names: Iterable[str], place: str, odbc: str | None, table_name: str, unreadable: Unreadable
+) -> Iterator[tuple[Entry, Store, Mark | None]]:
     """Yields the snapshots that names stand for, and what is written on them; a folder stands for all in it, oldest first."""
     shelf: Shelf | None = None
     for name in names:
         if Path(name).is_dir():
             folder = options.shelf(name)
-            entries = list(folder.entries(unreadable=lambda where, error: warn(f"{where} is passed over: {error}")))
+            entries = list(folder.entries(unreadable=unreadable))
             yield from ((entry, folder.store, folder.marks.get(entry.header.uuid)) for entry in reversed(entries))
         else:
             shelf = shelf or options.shelf(place, odbc, table_name)
@@ -183,7 +196,7 @@ def prune(
         str | None, typer.Option("--older-than", help="Delete only what is older: an age (90m, 12h, 7d) or a date.")
     ] = None,
     workflow: options.Workflow = None,
-    run: options.Run = "",
+    run: options.Run = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it. Without this, it only says what would be deleted.")] = False,
     as_json: options.Json = False,
 ) -> None:

@@ -46,7 +46,7 @@ def ls(
     table_name: options.Table = DEFAULT_TABLE,
     spool: options.Spool = DEFAULT_SPOOL,
     workflow: options.Workflow = None,
-    run: options.Run = "",
+    run: options.Run = None,
     metric: options.Metric = None,
     newer: options.Newer = None,
     older: options.Older = None,
@@ -176,7 +176,7 @@ def best(
     odbc: options.Odbc = None,
     table_name: options.Table = DEFAULT_TABLE,
     workflow: options.Workflow = None,
-    run: options.Run = "",
+    run: options.Run = None,
     metric: options.Metric = None,
     newer: options.Newer = None,
     older: options.Older = None,
@@ -215,7 +215,7 @@ def tree(
     odbc: options.Odbc = None,
     table_name: options.Table = DEFAULT_TABLE,
     workflow: options.Workflow = None,
-    run: options.Run = "",
+    run: options.Run = None,
     as_json: options.Json = False,
 ) -> None:
     """Shows which run was resumed from which.

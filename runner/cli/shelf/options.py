@@ -38,7 +38,7 @@ Key = Annotated[
     typer.Option("--key", help="Ask for a signature by this key: the path of a file, or env:NAME.", metavar="KEY"),
 ]
 Workflow = Annotated[str | None, typer.Option("--workflow", "-w", help="Only snapshots of workflows with this name.")]
-Run = Annotated[str, typer.Option("--run", "-r", help="Only those of the run, or the process, whose id begins so.")]
+Run = Annotated[str | None, typer.Option("--run", "-r", help="Only those of the run, or the process, whose id begins so.")]
 Metric = Annotated[
     list[str] | None,
     typer.Option("--metric", "-m", help="Only those whose metric is such: 'validation<2', 'error<=0.5'. May be repeated."),
@@ -97,7 +97,7 @@ def unknown_metrics(shelf: Shelf, typed: Sequence[str] | None) -> str | None:
 
 def wanted(
     workflow: str | None,
-    run: str,
+    run: str | None,
     metrics: Sequence[str] | None,
     newer: str | None,
     older: str | None,
@@ -106,11 +106,14 @@ def wanted(
     """Returns the filter that was typed.
 
     Raises:
-        ConfigError: a part of it cannot be read.
+        ConfigError: a part of it cannot be read, or is empty.
     """
+    for name, value in (("workflow", workflow), ("run", run), ("tag", tag), ("newer", newer), ("older", older)):
+        if value is not None and not value.strip():
+            raise ConfigError(f"--{name} is empty: type a value, or leave it out (a variable may be unset)")
     return Wanted(
         workflow=workflow,
-        run=run.lower(),
+        run=(run or "").lower(),
         conditions=[condition(text) for text in metrics or ()],
         since=moment(newer) if newer else "",
         until=moment(older) if older else "~",

@@ -20,7 +20,7 @@ def report(
     odbc: options.Odbc = None,
     table_name: options.Table = DEFAULT_TABLE,
     workflow: options.Workflow = None,
-    run: options.Run = "",
+    run: options.Run = None,
     to: Annotated[
         Path | None,
         typer.Option("--to", help="Write it into this folder. [that of the run, or the current one]", metavar="FOLDER"),

@@ -27,10 +27,13 @@ def check_state(where: str, target: str, module: torch.nn.Module) -> None:
     try:
         _WithoutTensors(stream, tensors).dump(module)
         stream.seek(0)
-        _WithTensors(stream, tensors).load()
+        lost = module.state_dict().keys() - _WithTensors(stream, tensors).load().state_dict().keys()
     except Exception as error:
         if places.is_users(error):  # what cannot be pickled for other reasons, the first snapshot tells
             raise ConfigError(f"{where}: {target} cannot be kept in a snapshot: {places.told(error)}") from error
+        lost = set(module.state_dict()) if isinstance(error, AttributeError | TypeError) else set()
+    if lost:
+        raise ConfigError(f"{where}: {target} cannot be kept in a snapshot: what its __getstate__ gives is without {min(lost)}")
 
 
 def _has_own_state(cls: type) -> bool:

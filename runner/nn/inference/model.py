@@ -114,10 +114,14 @@ class Network(nn.Module):
         """Returns the name of the most probable class of each sample.
 
         Raises:
-            ValueError: the network gives values.
+            ValueError: the network gives values, or for a sample no finite numbers.
         """
         names = self.signature.class_names
         if not names:
             raise ValueError("this network gives values, not probabilities of classes")
         with torch.inference_mode():
-            return [names[number] for number in self(samples).argmax(1).tolist()]
+            outputs = self(samples)
+            if not (finite := outputs.isfinite().all(1)).all():
+                sample = int(finite.logical_not().nonzero()[0])
+                raise ValueError(f"the network gives {outputs[sample].tolist()} for sample {sample}, which is of no class")
+            return [names[number] for number in outputs.argmax(1).tolist()]

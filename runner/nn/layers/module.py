@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,7 +96,7 @@ class Module(Forward):
         refused = f"{self._told} does not take samples of {parts.told(self.input_parts) or self.input_shape}"
         try:
             with torch.no_grad():
-                result = self.module(samples)
+                result = self._copy()(samples)
         except Exception as error:
             raise ConfigError(f"{refused}: {places.told(error)}") from error
         try:
@@ -106,6 +107,13 @@ class Module(Forward):
         if shape[:1] != (SAMPLES,):
             raise ConfigError(f"{refused}: it makes {shape} of {SAMPLES} of them")
         return shape[1:]
+
+    def _copy(self) -> torch.nn.Module:
+        """Returns a module to try samples on: a restored one must not count them, or draw numbers of its own for them."""
+        try:
+            return copy.deepcopy(self.module)
+        except Exception:  # it holds what cannot be copied, such as a lock
+            return self.module
 
     @property
     def _told(self) -> str:

@@ -66,3 +66,20 @@ def test_functions_of_modules_and_methods_are_state() -> None:
     restored = pickle.loads(pickle.dumps(workflow))["loader"]
     assert restored.part(5) == 32
     assert restored.method.__self__ is restored
+
+
+class Forgetful(Holder):
+    """Gives less than every unit has."""
+
+    given_: object = None
+
+    def __getstate__(self) -> object:  # type: ignore[override]
+        return self.given_
+
+
+@pytest.mark.parametrize("given", [None, {}, {"x": 1}, (1, 2)])
+def test_a_unit_that_could_not_come_back_is_told_when_it_is_pickled(given: object) -> None:
+    workflow = LoggedWorkflow()
+    Forgetful(workflow, "loader").given_ = given
+    with pytest.raises(StateError, match=r"Forgetful\.__getstate__\(\) gives \w+ without the state of a unit: begin with"):
+        pickle.dumps(workflow)

@@ -183,6 +183,10 @@ def test_names_come_from_the_snapshot_and_no_data_are_needed(tmp_path: Path, mon
         assert model.signature.class_names == ("a", "b", "c") if not features else len(model.signature.class_names) == 3
         assert bool(model.signature.feature_names) is features
         assert set(model.classify(torch.zeros(2, *model.signature.input_shape))) <= set(model.signature.class_names)
+        odd = torch.zeros(3, *model.signature.input_shape)
+        odd[1] = torch.nan
+        with pytest.raises(ValueError, match="for sample 1, which is of no class"):
+            model.classify(odd)
 
 
 def check_equal_outputs(workflow: Any, model: Network) -> None:

@@ -70,6 +70,16 @@ def test_more_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
     assert (low.best, low.objective) == (min(found), min(found))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_told_once(value: float, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    scores = {"longest": {"_target_": f"{__name__}.Longest", "scale": value}}
+    decision = trained(**run(scores_config=scores, decision_config={"max_epochs": 3})).decision
+    told = [record.message for record in caplog.records if record.levelname == "WARNING" and "longest" in record.message]
+    assert told == [f"longest of the train set is {value} in epoch 1: it is left out"]
+    assert len(decision.history) == 3
+
+
 def test_the_loss_may_decide() -> None:
     decision = trained(**run(decision_config={"max_epochs": 3, "monitor": "loss"})).decision
     found = [row["loss"] for row in decision.records.epochs if row["split"] == "validation"]

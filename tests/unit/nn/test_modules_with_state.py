@@ -1,0 +1,58 @@
+"""Modules that change in `forward()`: counters, caches and generators of their own are state, and a restore uses none of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from runner.snapshots.restoring.restore import restore
+from tests.networks import extended, stopped, trained
+from tests.states import differences, workflow_state
+
+TRUSTED = ["tests"]
+
+
+class Counting(nn.Module):
+    """Its results depend on how often it was called."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+        self.kind = kind
+        self.register_buffer("buffer", torch.zeros(()))
+        self.calls: Any = 0
+        self.of_shapes: dict[str, int] = {}
+        self.generator = torch.Generator().manual_seed(1)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        factor: Any = 1
+        if self.kind == "buffer":
+            self.buffer += 1
+            factor = 1 + self.buffer / 10
+        elif self.kind == "attribute":
+            self.calls += 1
+            factor = 1 + self.calls / 10
+        elif self.kind == "dict":
+            self.of_shapes["all"] = self.of_shapes.get("all", 0) + 1
+            factor = 1 + self.of_shapes["all"] / 10
+        elif self.kind == "weights":
+            self.linear.weight.data *= 0.99
+        else:
+            factor = torch.rand(3, generator=self.generator)
+        return self.linear(samples.flatten(1)) * factor
+
+
+@pytest.mark.parametrize("at", [3, 8])
+@pytest.mark.parametrize("kind", ["buffer", "attribute", "dict", "weights", "generator"])
+def test_a_restored_one_goes_on_bit_for_bit(kind: str, at: int, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "layers": {"net": {"type": "module", "_target_": f"{__name__}.Counting", "kind": kind, "learning_rate": 0.1}},
+        "loss_config": {"_target_": "torch.nn.CrossEntropyLoss"},
+        "decision_config": {"max_epochs": 3},
+    }
+    whole = trained(tmp_path / "whole", **settings)
+    again = extended(restore(stopped(tmp_path / "half", at, **settings), trusted=TRUSTED).workflow, epochs=3)
+    assert again.decision.records.epochs == whole.decision.records.epochs
+    assert differences(workflow_state(whole), workflow_state(again)) == []
