@@ -21,8 +21,7 @@ class Combinations(Sweeper):
     """
 
     def __init__(self, max_batch_size: int | None, params: Mapping[str, str] | None) -> None:
-        self._at_once = max_batch_size
-        self._params = [f"{key}={value}" for key, value in (params or {}).items()]
+        self._at_once, self._params = max_batch_size, params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from runner.cli.sweep_running import Running
@@ -31,9 +30,9 @@ class Combinations(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from runner.cli import sweep_combinations
-        from runner.cli.sweeping.typed import settled
+        from runner.cli.sweeping.typed import with_params
 
-        return sweep_combinations.sweep(self._running, settled([*self._params, *arguments]), self._at_once)
+        return sweep_combinations.sweep(self._running, with_params(self._params, arguments), self._at_once)
 
 
 class Search(Sweeper):
@@ -46,8 +45,7 @@ class Search(Sweeper):
     """
 
     def __init__(self, params: Mapping[str, str] | None, storage: str | None, **settings: Any) -> None:
-        self._params = [f"{key}={value}" for key, value in (params or {}).items()]
-        self._settings = settings
+        self._params, self._settings = params, settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from runner.cli.sweep_running import Running
@@ -55,7 +53,7 @@ class Search(Sweeper):
         self._running = Running(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from runner.cli.sweeping.typed import settled
+        from runner.cli.sweeping.typed import with_params
 
         try:
             from runner.cli import sweep_search
@@ -63,7 +61,7 @@ class Search(Sweeper):
             from runner.errors import ConfigError
 
             raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: pip install 'veles-runner[optuna]'") from error
-        return sweep_search.search(self._running, settled([*self._params, *arguments]), sweep_search.Settings(**self._settings))
+        return sweep_search.search(self._running, with_params(self._params, arguments), sweep_search.Settings(**self._settings))
 
 
 class Ray(Launcher):

@@ -120,9 +120,10 @@ def search(running: Running, arguments: Sequence[str], settings: Settings) -> Se
     with running.begun(arguments) as record, _told(url):
         study = studies.begun(running.folder, url, record.seed, directions, settings.pruner, settings.pruner_arguments)
         seed = record.seed if settings.seed is None else settings.seed
-        sweep_end.plan(count)
         trials, returned = study.get_trials(deepcopy=False), list[JobReturn]()
         ended = [trial for trial in trials if trial.state.is_finished()]
+        count = max(count, len(ended))  # fewer may be typed than there are
+        sweep_end.plan(count)
         failed = [failed_before(running.folder, str(trial.number)) for trial in ended if trial.state is TrialState.FAIL]
         running.tell(Plan([Job(str(at), ()) for at in range(len(ended), count)], len(ended) - len(failed), failed), count)
         while batch := _batch(study, space, grid, count, seed, settings):

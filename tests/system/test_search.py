@@ -126,6 +126,18 @@ def test_what_the_first_job_does_not_have_ends_the_search(name: str, veles_run: 
     assert not (stub / "there" / "1").exists()
 
 
+def test_what_is_typed_counts_beside_the_params_of_a_sweeper(veles_run: Run, stub: Path) -> None:
+    params = ('hydra.sweeper.params={workflow.x: "5,6", workflow.n: "1,2"}', "hydra.sweeper.sampler=grid")
+    done = veles_run(*STUBS, "workflow.x=2,3", *params)
+    assert "veles-run: hydra.sweeper.params has workflow.x, too: what is typed for it counts" in done.stderr
+    assert done.stderr.count("hydra.sweeper.params has") == 1
+    assert {trial.params["++workflow.x"] for trial in study(stub / "there").trials} == {"2", "3"}
+    assert len(study(stub / "there").trials) == 4
+    again = tuple(text for text in STUBS if "dir=" not in text)
+    fewer = veles_run(*again, "sweep=there", "workflow.x=2,3", *params, "hydra.sweeper.n_trials=2").stdout
+    assert "4 of 4 jobs are done" in fewer
+
+
 def test_of_a_key_that_is_typed_twice_the_last_counts(veles_run: Run, stub: Path) -> None:
     twice = ("workflow.x=interval(0.5,0.6)", "workflow.x=2", "workflow.n=1,2", "workflow.n=3,4")
     veles_run(*STUBS, *twice, "hydra.sweeper.sampler=grid")

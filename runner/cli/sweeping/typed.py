@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
+from runner.cli import notices
+from runner.cli.overrides import normalize
 from runner.config.identity import LIMITS, NOT_OF_THE_RUN
 
 NOT_OF_A_SWEEP = ("sweep", "hydra")
@@ -28,10 +30,20 @@ def swept_values(overrides: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {key: texts for key, texts in read if key.partition(".")[0].partition("/")[0] not in NOT_OF_A_SWEEP}
 
 
-def settled(overrides: Iterable[str]) -> list[str]:
+def with_params(params: Mapping[str, str] | None, arguments: Sequence[str]) -> list[str]:
+    """Returns what `hydra.sweeper.params` has, by key, and what was typed: of a key that both have, the latter counts."""
+    further = normalize([f"{key}={value}" for key, value in (params or {}).items()])
+    kept = settled([*further, *arguments])
+    for text in further:
+        if text not in kept:
+            notices.note(f"hydra.sweeper.params has {text.lstrip('+').partition('=')[0]}, too: what is typed for it counts")
+    return kept
+
+
+def settled(texts: Iterable[str]) -> list[str]:
     """Returns the overrides without those in whose place a later one of the same key stands."""
     kept = list[str]()
-    for text in overrides:
+    for text in texts:
         key, is_value, value = text.lstrip("+").partition("=")
         if is_value and not value.startswith("{"):  # which would be merged into what there is
             kept = [other for other in kept if other.lstrip("+").partition("=")[0] != key]
