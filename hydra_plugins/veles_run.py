@@ -30,7 +30,7 @@ class Combinations(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from runner.cli import sweep_combinations
-        from runner.cli.sweeping.typed import with_params
+        from runner.cli.sweep_running import with_params
 
         return sweep_combinations.sweep(self._running, with_params(self._params, arguments), self._at_once)
 
@@ -53,7 +53,7 @@ class Search(Sweeper):
         self._running = Running(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from runner.cli.sweeping.typed import with_params
+        from runner.cli.sweep_running import with_params
 
         try:
             from runner.cli import sweep_search

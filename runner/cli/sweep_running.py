@@ -18,12 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner import config as schema
-from runner.cli import run_folder, sweep_bar, sweep_stop, sweeps
+from runner.cli import notices, run_folder, sweep_bar, sweep_stop, sweeps
 from runner.cli.console import console, is_live, is_quiet
-from runner.cli.overrides import as_override
+from runner.cli.overrides import as_override, normalize
 from runner.cli.request import job_part, keys_of
 from runner.cli.shelf.printing import say
-from runner.cli.sweeping import seed
+from runner.cli.sweeping import seed, typed
 from runner.cli.sweeping.jobs import Failed, Job, Plan
 from runner.cli.sweeping.record import Record
 from runner.config.sweeping import SweepSeed
@@ -39,6 +39,16 @@ TASKS = ("nodes", "tasks_per_node", "ray.processes")
 """The keys of launchers, submitit's and Ray's, that say how many processes a job has."""
 TRIES = 3
 """How often it is tried to lock a sweep."""
+
+
+def with_params(params: Mapping[str, str] | None, arguments: Sequence[str]) -> list[str]:
+    """Returns what `hydra.sweeper.params` has, by key, and what was typed: of a key that both have, the latter counts."""
+    further = normalize([f"{key}={value}" for key, value in (params or {}).items()])
+    kept = typed.settled([*further, *arguments])
+    for text in further:
+        if text not in kept:
+            notices.note(f"hydra.sweeper.params has {text.lstrip('+').partition('=')[0]}, too: what is typed for it counts")
+    return kept
 
 
 def _check_joblib(settings: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,8 +11,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from runner.cli import notices
-from runner.cli.overrides import normalize
 from runner.config.identity import LIMITS, NOT_OF_THE_RUN
 
 NOT_OF_A_SWEEP = ("sweep", "hydra")
@@ -28,16 +26,6 @@ def swept_values(overrides: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Returns the values of overrides by their keys: several for a key that is swept."""
     read = (_read(text.lstrip("+")) for text in overrides)
     return {key: texts for key, texts in read if key.partition(".")[0].partition("/")[0] not in NOT_OF_A_SWEEP}
-
-
-def with_params(params: Mapping[str, str] | None, arguments: Sequence[str]) -> list[str]:
-    """Returns what `hydra.sweeper.params` has, by key, and what was typed: of a key that both have, the latter counts."""
-    further = normalize([f"{key}={value}" for key, value in (params or {}).items()])
-    kept = settled([*further, *arguments])
-    for text in further:
-        if text not in kept:
-            notices.note(f"hydra.sweeper.params has {text.lstrip('+').partition('=')[0]}, too: what is typed for it counts")
-    return kept
 
 
 def settled(texts: Iterable[str]) -> list[str]:
