@@ -93,12 +93,15 @@ class Module(Forward):
         """Returns the shape that a sample becomes; raises a ConfigError if the module does not take samples of a type."""
         # Several, because some modules mistake a batch of one sample for a sample.
         samples = self.given(torch.zeros((SAMPLES, *self.input_shape), device=self.device, dtype=dtype))
+        own = {name for name, _ in self.module.named_parameters()}
         refused = f"{self._told} does not take samples of {parts.told(self.input_parts) or self.input_shape}"
         try:
             with torch.no_grad():
-                result = self._copy()(samples)
+                result = (tried := self._copy())(samples)
         except Exception as error:
             raise ConfigError(f"{refused}: {places.told(error)}") from error
+        if late := dict(tried.named_parameters()).keys() - own:
+            raise ConfigError(f"{self._told} makes {min(late)} in forward(), so it would never learn: make it in __init__()")
         try:
             output, *self.further_ = self.chosen(result)
         except TypeError as error:

@@ -1,5 +1,6 @@
 """Modules that change in `forward()`: counters, caches and generators of their own are state, and a restore uses none of it."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from runner.errors import ConfigError
 from runner.snapshots.restoring.restore import restore
-from tests.networks import extended, stopped, trained
+from tests.networks import extended, network, stopped, trained
 from tests.states import differences, workflow_state
 
 TRUSTED = ["tests"]
@@ -56,3 +58,26 @@ def test_a_restored_one_goes_on_bit_for_bit(kind: str, at: int, tmp_path: Path) 
     again = extended(restore(stopped(tmp_path / "half", at, **settings), trusted=TRUSTED).workflow, epochs=3)
     assert again.decision.records.epochs == whole.decision.records.epochs
     assert differences(workflow_state(whole), workflow_state(again)) == []
+
+
+class Late(nn.Module):
+    """Makes a layer when it is called, which nobody would train."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+        if kind == "locked":
+            self.lock = threading.Lock()  # so that no copy can be made
+
+    def forward(self, samples: Tensor) -> Tensor:
+        self.new = nn.Linear(3, 3)
+        return self.new(self.linear(samples.flatten(1)))
+
+
+@pytest.mark.parametrize("kind", ["plain", "locked"])
+def test_what_is_made_in_forward_and_would_not_learn_is_refused(kind: str) -> None:
+    layers = {"net": {"type": "module", "_target_": f"{__name__}.Late", "kind": kind, "learning_rate": 0.1}}
+    with pytest.raises(
+        ConfigError, match=r"layers\.net \(Late\) makes new\.bias in forward\(\), so it would never learn: make it in"
+    ):
+        network(layers=layers, loss_config={"_target_": "torch.nn.CrossEntropyLoss"}).initialize()
