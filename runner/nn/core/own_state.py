@@ -22,18 +22,23 @@ def check_state(where: str, target: str, module: torch.nn.Module) -> None:
     """
     if not any(_has_own_state(type(part)) for part in module.modules()):
         return
+    refused = f"{where}: {target} cannot be kept in a snapshot"
     tensors: list[torch.Tensor] = []
     stream = io.BytesIO()
+    is_given = False
     try:
         _WithoutTensors(stream, tensors).dump(module)
+        is_given = True
         stream.seek(0)
         lost = module.state_dict().keys() - _WithTensors(stream, tensors).load().state_dict().keys()
     except Exception as error:
-        if places.is_users(error):  # what cannot be pickled for other reasons, the first snapshot tells
-            raise ConfigError(f"{where}: {target} cannot be kept in a snapshot: {places.told(error)}") from error
-        lost = set(module.state_dict()) if isinstance(error, AttributeError | TypeError) else set()
+        if places.is_users(error):
+            raise ConfigError(f"{refused}: {places.told(error)}") from error
+        if not is_given:
+            return  # what cannot be pickled for other reasons, such as a lock, the first snapshot tells
+        lost = set(module.state_dict())
     if lost:
-        raise ConfigError(f"{where}: {target} cannot be kept in a snapshot: what its __getstate__ gives is without {min(lost)}")
+        raise ConfigError(f"{refused}: what its __getstate__ gives is without {min(lost)}")
 
 
 def _has_own_state(cls: type) -> bool:

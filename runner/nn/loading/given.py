@@ -10,7 +10,7 @@ import numpy as np
 from runner.errors import ConfigError
 from runner.nn.loading.samples import SPLIT_NAMES, Array, Samples, array_of
 
-MUST = "it must return {TRAIN: Samples(data, labels), VALIDATION: ...}"
+_MUST = "it must return {TRAIN: Samples(data, labels), VALIDATION: ...}"
 """What `load_data` must return, for messages."""
 
 
@@ -25,12 +25,12 @@ def checked(method: str, given: Any) -> dict[int, Samples]:
         ConfigError: it is not samples by split.
     """
     if not isinstance(given, Mapping):
-        raise ConfigError(f"{method} returns {_called(given)}: {MUST}")
+        raise ConfigError(f"{method} returns {_called(given)}: {_MUST}")
     for key, value in given.items():
         if isinstance(key, bool) or key not in range(len(SPLIT_NAMES)):
-            raise ConfigError(f"{method} returns something for {key!r}, which is none of TEST, VALIDATION and TRAIN: {MUST}")
+            raise ConfigError(f"{method} returns something for {key!r}, which is none of TEST, VALIDATION and TRAIN: {_MUST}")
         if not isinstance(value, Samples):
-            raise ConfigError(f"{method} returns {_called(value)} for the {SPLIT_NAMES[key]} set: {MUST}")
+            raise ConfigError(f"{method} returns {_called(value)} for the {SPLIT_NAMES[key]} set: {_MUST}")
     found = {int(key): _samples(method, SPLIT_NAMES[key], value) for key, value in given.items()}
     return {key: value for key, value in found.items() if len(value.data)}
 

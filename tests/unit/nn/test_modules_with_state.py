@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, StateError
 from runner.snapshots.restoring.restore import restore
 from tests.networks import extended, network, stopped, trained
 from tests.states import differences, workflow_state
@@ -81,3 +81,23 @@ def test_what_is_made_in_forward_and_would_not_learn_is_refused(kind: str) -> No
         ConfigError, match=r"layers\.net \(Late\) makes new\.bias in forward\(\), so it would never learn: make it in"
     ):
         network(layers=layers, loss_config={"_target_": "torch.nn.CrossEntropyLoss"}).initialize()
+
+
+class Locked(nn.Linear):
+    """Has a state of its own, and something in it that cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 3)
+        self.lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return super().forward(samples.flatten(1))
+
+
+def test_what_cannot_be_pickled_is_not_called_lost(tmp_path: Path) -> None:
+    layers = {"net": {"type": "module", "_target_": f"{__name__}.Locked", "learning_rate": 0.1}}
+    with pytest.raises(StateError, match="lock"):
+        trained(tmp_path, layers=layers, loss_config={"_target_": "torch.nn.CrossEntropyLoss"})
