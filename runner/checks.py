@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Real
 
 from runner.errors import ConfigError
 
@@ -20,6 +22,8 @@ def at_least(key: str, value: float | None, minimum: int, unit: str) -> None:
     """
     if value is None:
         return
+    if not isinstance(value, Real):
+        raise ConfigError(f"{key}={value!r} must be a number ({unit})")
     if not value >= minimum:
         raise ConfigError(f"{key}={value} must be at least {minimum} ({unit})")
     if isinstance(value, int) and value > LARGEST_INTEGER:
@@ -28,8 +32,20 @@ def at_least(key: str, value: float | None, minimum: int, unit: str) -> None:
 
 def within(key: str, value: float | None, low: float = 0.0, high: float = LARGEST) -> None:
     """Raises a ConfigError if a value is below or above a limit, or not a number. None is always valid."""
-    if value is not None and not low <= value <= high:
+    if value is not None and not (isinstance(value, Real) and low <= value <= high):
         raise ConfigError(f"{key}={value} must be between {low:g} and {high:g}")
+
+
+def current_folder() -> str:
+    """Returns the path of the current folder.
+
+    Raises:
+        ConfigError: it has been deleted.
+    """
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the current folder has been deleted: go to another one") from error
 
 
 def known(names: object) -> str:

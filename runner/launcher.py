@@ -15,7 +15,7 @@ from typing import Any
 from runner import passwords, signals
 from runner.checks import within
 from runner.cores import MOST_THREADS
-from runner.errors import ConfigError
+from runner.errors import ConfigError, GraphError
 from runner.flat import flattened
 from runner.graph import Workflow
 from runner.loggers.group import LoggerGroup
@@ -120,7 +120,13 @@ class Launcher:
         return self._provenance
 
     def attach(self, workflow: Workflow) -> None:
-        """Makes this the launcher of the workflow. On a GPU, makes torch deterministic."""
+        """Makes this the launcher of the workflow. On a GPU, makes torch deterministic.
+
+        Raises:
+            GraphError: it is no workflow.
+        """
+        if not isinstance(workflow, Workflow):
+            raise GraphError(f"a launcher runs a workflow, and {workflow!r} is none")
         self._workflow = workflow
         workflow.launcher_ = self
         if self.device.startswith("cuda"):
@@ -146,8 +152,8 @@ class Launcher:
         """
         from runner.snapshots.snapshotter import snapshotters
 
-        found = snapshotters(workflow)
         self.attach(workflow)
+        found = snapshotters(workflow)
         for snapshotter in found:
             snapshotter.passive_ = not self.processes.leads
             snapshotter.prepare()

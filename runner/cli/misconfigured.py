@@ -96,6 +96,9 @@ def _missing(error: MissingConfigException) -> str:
         return f"{group}/{section}={option} is not known; {choices(option, options)}"
     if Path(conf_files.CONF, f"{name}.yml").is_file() and group == conf_files.CONF:
         return f"conf={name} is not known; conf/{name}.yml is called with its ending: veles-run {name}.yml"
+    beside = next((file for suffix in conf_files.SUFFIXES if (file := Path(f"{name}{suffix}")).is_file()), None)
+    if beside is not None and group == conf_files.CONF:
+        return f"conf={name} is not known; {beside} of this folder is called with its ending: veles-run {beside}"
     by_whom = re.match(r"In '([^']*)'", str(error))
     where = f" ({by_whom[1]} has it in its defaults)" if by_whom and by_whom[1] != conf_files.PRIMARY else ""
     if group != conf_files.CONF and not conf_files.is_group(group):

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from runner import cores, passwords, places
-from runner.checks import first_line, known
+from runner.checks import current_folder, first_line, known
 from runner.cli import (
     completion,
     conf_files,
@@ -242,10 +242,7 @@ def _refuse_flags(message: str) -> None:
 
 def _look_for_modules_here() -> None:
     """Lets conf files name modules of the current folder."""
-    try:
-        here = os.getcwd()
-    except FileNotFoundError as error:
-        raise ConfigError("the current folder has been deleted: go to another one") from error
+    here = current_folder()
     if here not in sys.path:
         sys.path.append(here)
 

@@ -122,9 +122,11 @@ class Running:
     def _record(self, arguments: Sequence[str]) -> Record:
         before = Record.read(self.folder) if self.goes_on else None
         config: Any = OmegaConf.to_container(job_part(self.config), enum_to_str=True)
-        record = Record.of(arguments, before.seed if before else seed.drawn(), config)
+        is_search = "n_trials" in self.config.hydra.sweeper
+        record = Record.of(arguments, before.seed if before else seed.drawn(), config, is_search=is_search)
         if before is not None:
             before.check_conf(record)
+            record = before.extended_by(record)
         return record
 
     def _tell_seed(self, record: Record) -> None:

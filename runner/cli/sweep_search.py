@@ -165,7 +165,8 @@ def _batch(
 
 
 def _has_ended(running: Running, job: str) -> bool:
-    return (read_result(running.folder / job) or {}).get("status") in (*DONE, "failed")
+    folder = running.folder / job
+    return folder.is_dir() and (read_result(folder) or {}).get("status") in (*DONE, "failed")
 
 
 def _is_told(study: optuna.Study, running: Running, trial: FrozenTrial, seed: int, settings: Settings) -> bool:

@@ -71,7 +71,7 @@ class Unit(Pickleable):
             workflow.units.append(self)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r})"
+        return f"{type(self).__name__}({vars(self).get('name')!r})"
 
     def __reduce_ex__(self, protocol: object) -> Any:
         # Units refer to one another, so their states in nested form would be as deep as the graph is long. A unit is
@@ -294,9 +294,12 @@ def _flat(target: Unit, units: Iterable[Unit | Iterable[Unit]]) -> list[Unit]:
     flat: list[Any] = []
     for item in units:
         flat.extend(item if isinstance(item, list | tuple) else [item])
-    for unit in flat:
+    for unit in (target, *flat):
         if not isinstance(unit, Unit):
             raise LinkError(f"{target!r} is linked from units, and {unit!r} is none")
+        if "predecessors" not in vars(unit):
+            name = type(unit).__name__
+            raise GraphError(f"{name}.__init__() does not call super().__init__(workflow): it begins with that")
     return flat
 
 

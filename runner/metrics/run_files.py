@@ -21,11 +21,14 @@ def line(row: Row) -> str:
 
 
 def read_metrics(folder: str | Path) -> Rows:
-    """Returns the rows in a run's folder, or in a file; none if there is no file.
+    """Returns the rows in a run's folder, or in a file; none if the folder has no such file.
 
     A run that was killed may have left a last line that is not whole, which is passed over as any line that is no row.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
     """
-    path = Path(folder)
+    path = _there(folder)
     path = path / METRICS if path.is_dir() else path
     rows = Rows()
     for text in (_content(path) or b"").split(b"\n"):
@@ -35,8 +38,18 @@ def read_metrics(folder: str | Path) -> Rows:
 
 
 def read_result(folder: str | Path) -> dict[str, Any] | None:
-    """Returns what `result.json` in a run's folder says; None if the run has not ended, or was killed."""
-    return _object(_content(Path(folder) / RESULT) or b"")
+    """Returns what `result.json` in a run's folder says; None if the run has not ended, or was killed.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    return _object(_content(_there(folder) / RESULT) or b"")
+
+
+def _there(folder: str | Path) -> Path:
+    if not (path := Path(folder)).exists():
+        raise FileNotFoundError(f"there is no folder {str(folder)!r}, so there is no run in it")
+    return path
 
 
 def _content(path: Path) -> bytes | None:

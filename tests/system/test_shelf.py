@@ -248,6 +248,7 @@ def test_a_metric_that_no_snapshot_has_is_told(tmp_path: Path, shelf: Shelf) -> 
     told = "No snapshot has a metric 'vali'; did you mean 'validation'? known: error, train, train.loss, validation"
     assert told in shelf("ls", "--metric", "vali<9").stderr
     assert told in shelf("best", "--metric", "vali<9", code=2).stderr
+    assert "'validation<nan' is not a condition" in shelf("ls", "--metric", "validation<nan", code=2).stderr
     assert "There is no such snapshot in ." in shelf("ls", "--metric", "validation<0", "--metric", "train.loss<1").stderr
 
 

@@ -165,6 +165,32 @@ def test_a_sweep_that_cannot_go_on_says_why(typed: tuple[str, ...], said: str, v
     assert not list(stub.glob("multirun/*/*/*/0"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("workflow.number=0,1", "workflow.other=2"), "workflow.other=1 in all jobs, and now it is 2"),
+        (("workflow.number=0,1",), "had workflow.other=1"),
+        (("workflow.other=1",), "had workflow.number=0,1"),
+        ((), "had workflow.number=0,1"),
+        (("workflow.number=0,1", "workflow.other=1", "seed=3"), "did not have seed"),
+        (("workflow.number=0,1", "workflow.other=1", "hydra/sweeper=optuna"), "a search"),
+    ],
+)
+def test_no_other_sweep_is_taken_into_a_folder(typed: tuple[str, ...], said: str, veles_run: Run, stub: Path) -> None:
+    veles_run(*STUBS, "workflow.number=0,1", "workflow.other=1", "hydra.sweep.dir=there")
+    before = {path: path.read_bytes() for path in (stub / "there").rglob("*") if path.is_file()}
+    (line,) = veles_run(*STUBS, *typed, "sweep=there", code=2).stderr.splitlines()
+    assert said in line
+    assert {path: path.read_bytes() for path in (stub / "there").rglob("*") if path.is_file()} == before
+
+
+def test_a_sweep_that_goes_on_with_further_values_has_the_former_ones_too(veles_run: Run, stub: Path) -> None:
+    veles_run(*STUBS, "workflow.number=0,1", "sweep=auto")
+    veles_run(*STUBS, "workflow.number=2,3", "sweep=latest")
+    assert "2 of 3 jobs are done" in veles_run(*STUBS, "workflow.number=0,1,5", "sweep=auto").stdout
+    assert len(sweeps(stub)) == 1
+
+
 def test_a_sweep_goes_on_in_one_process_at_a_time(veles_run: Run, stub: Path) -> None:
     veles_run(*STUBS, "workflow.number=0,1", "hydra.sweep.dir=there")
     with (stub / "there" / ".lock").open("w") as file:

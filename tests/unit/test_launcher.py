@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, GraphError
 from runner.graph import Workflow
 from runner.launcher import Launcher
 from runner.signals import STOPS, URGENT
@@ -49,6 +49,12 @@ def launch(folder: str, *, snapshots: bool, unit: type[Recorder] = Talker) -> No
     launcher = Launcher(device="cpu")
     launcher.run(workflow)
     print("stopped by", launcher.stop_signal.name, "after", workflow.log.count("count"), flush=True)
+
+
+@pytest.mark.parametrize("other", [None, "workflow", Counter])
+def test_only_a_workflow_is_run(other: object) -> None:
+    with pytest.raises(GraphError, match=r"a launcher runs a workflow, and .* is none"):
+        Launcher(device="cpu").run(other)  # type: ignore[arg-type]
 
 
 def child(folder: Path, **settings: object) -> subprocess.Popen[str]:

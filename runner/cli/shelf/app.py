@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from runner import passwords
+from runner.checks import current_folder
 from runner.cli.shelf import changing, checking, coding, exporting, looking, reporting, resuming
 from runner.cli.shelf.printing import finish
 from runner.errors import RunnerError
@@ -28,6 +29,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            current_folder()
             result = super().invoke(ctx)
             finish()
             return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ RECORD = ".sweep"
 """The file. It holds JSON."""
 SHOWN = 3
 """Keys that a message names."""
+_NEW = "begin a new sweep, without sweep="
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,26 +30,30 @@ class Record:
 
     Attributes:
         typed: the values of each key that was typed, as `typed.swept_values` returns them.
+        is_search: whether the values are chosen by what jobs have come to; None if an older version has not said so.
         seed: what was drawn for its jobs; they have it unless a seed is given.
         conf: what the configuration says of a job, flat, without what is typed.
     """
 
     typed: Mapping[str, tuple[str, ...]]
+    is_search: bool | None
     seed: int
     conf: Mapping[str, Any]
 
     @classmethod
-    def of(cls, arguments: Sequence[str], seed: int, config: Mapping[str, Any]) -> Self:
+    def of(cls, arguments: Sequence[str], seed: int, config: Mapping[str, Any], *, is_search: bool = False) -> Self:
         """Returns the sweep that is typed now, without passwords.
 
         Args:
             arguments: what is typed for its jobs.
             seed: what is drawn for them.
             config: what Hydra has composed of the conf file, and of what is typed with one value.
+            is_search: whether the values are chosen by what jobs have come to.
         """
         conf = {key: value for key, value in flattened(config).items() if key.partition(".")[0] not in NOT_OF_THE_RUN}
         known = {key: tuple(_masked(key, text) for text in texts) for key, texts in typed.swept_values(arguments).items()}
-        return cls(typed=known, seed=seed, conf={key: _masked(key, value) for key, value in conf.items()})
+        masked = {key: _masked(key, value) for key, value in conf.items()}
+        return cls(typed=known, is_search=is_search, seed=seed, conf=masked)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -56,7 +61,12 @@ class Record:
         try:
             values = json.loads((folder / RECORD).read_bytes())
             known = {str(key): tuple(map(str, texts)) for key, texts in values["typed"].items()}
-            return cls(typed=known, seed=int(values["seed"]), conf=dict(values["conf"]))
+            return cls(
+                typed=known,
+                is_search=values.get("is_search"),
+                seed=int(values["seed"]),
+                conf=dict(values["conf"]),
+            )
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
@@ -81,6 +91,32 @@ class Record:
         then, now = _counted(self.typed), _counted(now)
         return then.keys() == now.keys() and all(set(then[key]) & set(now[key]) for key in then)
 
+    def extended_by(self, now: Self) -> Self:
+        """Returns the sweep that goes on: as it is typed now, with the values that its keys had before, too.
+
+        Raises:
+            ConfigError: what is typed now is another sweep, whose jobs do not belong into its folder.
+        """
+        then, counted = _counted(self.typed), _counted(now.typed)
+        if self.is_search not in (None, now.is_search):
+            was, typed_now = ("a search", "a sweep of all combinations")[:: 1 if self.is_search else -1]
+            raise ConfigError(f"the sweep is {was}, and what is typed now is {typed_now}: {_NEW}")
+        if others := sorted(then.keys() ^ counted.keys()):
+            key = others[0]
+            was = (
+                f"had {key}={_told(then[key])}, which is not typed now"
+                if key in then
+                else f"did not have {key}, which is typed now"
+            )
+            raise ConfigError(f"the sweep {was}: {_NEW}")
+        for key, texts in then.items():
+            if len(texts) == 1 == len(counted[key]) and texts != counted[key]:
+                raise ConfigError(
+                    f"the sweep had {key}={_told(texts)} in all jobs, and now it is {_told(counted[key])}: {_NEW}"
+                )
+        both = {key: tuple(dict.fromkeys((*now.typed[key], *texts))) for key, texts in then.items() if not now.is_search}
+        return replace(now, typed={**now.typed, **both})
+
     def check_conf(self, now: Self) -> None:
         """Checks that the conf file says what it said when the sweep began, but for what is typed.
 
@@ -95,7 +131,7 @@ class Record:
             more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
             raise ConfigError(
                 f"the conf file has changed since the sweep began, when it had {', '.join(told)}{more}:"
-                " give it these values again, or begin a new sweep, without sweep="
+                f" give it these values again, or {_NEW}"
             )
 
 
@@ -106,6 +142,10 @@ def _masked(key: str, value: Any) -> Any:
 
 def _counted(values: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return {key: texts for key, texts in values.items() if len(texts) > 1 or typed.tells_jobs_apart(key)}
+
+
+def _told(texts: Sequence[str]) -> str:
+    return shown(",".join(text.strip('"') for text in texts))
 
 
 def _is_within(key: str, others: Iterable[str]) -> bool:

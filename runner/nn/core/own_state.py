@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import torch
+from torch.nn.utils.parametrize import is_parametrized
 
 from runner import places
 from runner.errors import ConfigError
@@ -16,10 +17,15 @@ _STATE = {"__getstate__", "__setstate__", "__reduce__", "__reduce_ex__"}
 
 
 def check_state(where: str, target: str, module: torch.nn.Module) -> None:
-    """Raises a ConfigError if a class of the user's own fails to give its state, or to take it back.
+    """Raises a ConfigError if a class of the user's own fails to give its state, or to take it back, or has none for a pickle.
 
     Of the one the run would tell at its first snapshot, and of the other only when somebody goes on with it.
     """
+    if (part := next((name for name, part in module.named_modules() if is_parametrized(part)), None)) is not None:
+        raise ConfigError(
+            f"{where}: {target} cannot be kept in a snapshot: torch does not pickle a module with parametrizations, which"
+            f" {part or 'it'} has: compute the weight in forward()"
+        )
     if not any(_has_own_state(type(part)) for part in module.modules()):
         return
     refused = f"{where}: {target} cannot be kept in a snapshot"

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from runner.errors import ConfigError, SnapshotMismatchError
+from runner.errors import ConfigError, RunError, SnapshotMismatchError
 from runner.graph import Linked, Workflow
 from runner.nn.evaluators.evaluator import TAKEN, Evaluator, Metric
 from runner.nn.layers.own_step import LOSS, OwnStep
@@ -62,6 +62,11 @@ class StepEvaluator(Evaluator):
     def run(self) -> None:
         step = self.minibatch
         samples = step.end - step.begin
+        if self.numbers_.keys() != self.sums_of.keys():
+            raise RunError(
+                f"the step of layers.{self.layer.name} returns {', '.join(self.numbers_)} for a minibatch of {samples}, and"
+                f" {', '.join(self.sums_of)} for others: the names are always the same"
+            )
         for name, value in self.numbers_.items():
             self.sums_of[name][step.split].add_(value.double().reshape(()), alpha=samples)
         self.counted[step.split] += samples

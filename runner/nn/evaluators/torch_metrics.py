@@ -190,8 +190,10 @@ class TorchMetrics(NetworkUnit):
                 value = metric.compute()
         except Exception as error:  # the user's own class may fail in any way
             return places.told(error)
-        if isinstance(value, Tensor) and value.numel() == 1:
+        if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
             return None
+        if isinstance(value, int | float) or (isinstance(value, Tensor) and value.is_complex()):
+            return f"it gives {value!r}: compute() returns a tensor of one real number"
         what = f"values of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         return f"it gives {what} instead of one number (average=macro gives one of several)"
 

@@ -78,9 +78,9 @@ def _samplewise(values: Tensor) -> tuple[Tensor, Tensor]:
 class Network(nn.Module):
     """A trained network, alone. It is in evaluation mode, shares no memory with its workflow, and can be trained further.
 
-    Called with raw samples of shape (samples, *input_shape), of any type of numbers, or with a tuple or a dict of tensors like
-    the data set's, it gives probabilities of shape (samples, classes), or values of shape (samples, *output_shape). Those of an
-    autoencoder are on the scale of its normalized input.
+    Called with raw samples of shape (samples, *input_shape), a tensor or an array of any type of numbers, or with a tuple or a
+    dict of tensors like the data set's, it gives probabilities of shape (samples, classes), or values of shape
+    (samples, *output_shape). Those of an autoencoder are on the scale of its normalized input.
 
     Args:
         signature: what it takes and gives.
@@ -97,8 +97,9 @@ class Network(nn.Module):
         self.eval()
 
     def forward(self, samples: Given) -> Tensor:
-        if not isinstance(samples, Tensor):
+        if self.signature.parts and not isinstance(samples, Tensor):
             samples = put_together(self.signature.parts, samples, self.signature.input_dtype)
+        samples = torch.as_tensor(samples)
         values: Tensor = self.normalization(samples)
         places: dict[str, Tensor | None] = {}
         for name, step in self.layers.items():

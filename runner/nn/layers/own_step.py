@@ -70,20 +70,34 @@ class OwnStep(Module):
         samples = self.given(self.input_.to(self.taken_))
         own = samples if self.input_parts and self.targets_ is self.input_ else self.targets_
         step = self._step(self.module, training)
+        wanted = self.labels_ if self.label_count else own
         try:
-            with torch.set_grad_enabled(training), _quiet():
-                numbers = _by_name(step(samples, self.labels_ if self.label_count else own))
-        except Exception as error:  # the user's own class may fail in any way
-            raise RunError(
-                f"layers.{self.name} ({type(self.module).__name__}.{step.__name__}) fails on a minibatch of {len(self.input_)}:"
-                f" {places.told(error)}"
-            ) from error
+            numbers = self._called(step, training, samples, wanted)
+        except _StepError as error:
+            raise RunError(f"{error}, in a minibatch of {len(self.input_)}") from error.__cause__
         self.numbers_ = {name: value.detach() for name, value in numbers.items()}
 
     @staticmethod
     def _step(module: Any, training: bool) -> Callable[..., Any]:
         step: Callable[..., Any] = getattr(module, STEP if training or not hasattr(module, EVALUATION) else EVALUATION)
         return step
+
+    def _called(self, step: Callable[..., Any], training: bool, samples: Any, wanted: Any) -> dict[str, Tensor]:
+        """Returns the numbers that a step gives.
+
+        Raises:
+            _StepError: it fails, or gives something else.
+        """
+        where = f"layers.{self.name} ({type(self.module).__name__}.{step.__name__})"
+        try:
+            with torch.set_grad_enabled(training), _quiet():
+                returned = step(samples, wanted)
+        except Exception as error:  # the user's own class may fail in any way
+            raise _StepError(f"{where} fails: {places.told(error)}") from error
+        numbers: dict[Any, Any] = returned if isinstance(returned, dict) else {LOSS: returned}
+        if (wrong := _wrong(numbers)) is not None:
+            raise _StepError(f"{where} {wrong}")
+        return numbers
 
     def check_data(self, loader: FullBatchLoader) -> list[str]:
         """Tries both steps with a copy of the module; returns the names of the numbers that both return.
@@ -99,14 +113,16 @@ class OwnStep(Module):
         for training in (True, False):
             module = copy.deepcopy(self.module).train(training)
             step = self._step(module, training)
-            where = f"layers.{self.name} ({type(module).__name__}.{step.__name__})"
             try:
-                with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(training), _quiet():
-                    found.append(list(_by_name(step(samples, wanted))))
-            except Exception as error:  # the user's own class may fail in any way
-                raise ConfigError(f"{where} fails: {places.told(error)}") from error
+                with torch.random.fork_rng(devices=[]):
+                    found.append(list(self._called(step, training, samples, wanted)))
+            except _StepError as error:
+                raise ConfigError(str(error)) from error.__cause__
         if set(found[0]) != set(found[1]):
-            raise ConfigError(f"{where} returns {', '.join(found[1])}, and {STEP} {', '.join(found[0])}: both return the same")
+            raise ConfigError(
+                f"layers.{self.name} ({type(self.module).__name__}) returns {', '.join(found[1])} to be evaluated, and"
+                f" {', '.join(found[0])} in training: both are the same names"
+            )
         return found[0]
 
 
@@ -118,19 +134,22 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _by_name(returned: object) -> dict[str, Tensor]:
-    """Returns what a step has returned as numbers by name.
+class _StepError(Exception):
+    """A step has failed, or does not return numbers."""
 
-    Raises:
-        TypeError: it is something else.
-    """
-    numbers: dict[Any, Any] = returned if isinstance(returned, dict) else {LOSS: returned}
+
+def _wrong(numbers: Mapping[Any, Any]) -> str | None:
+    """Returns what is wrong with the numbers that a step has returned, by name; None if nothing is."""
     for name, value in numbers.items():
-        if not isinstance(name, str) or not name.isidentifier() or not isinstance(value, Tensor) or value.numel() != 1:
-            raise TypeError(f"it returns {name!r}, a {type(value).__name__}: a step returns tensors of one number, by name")
-    if LOSS not in numbers:
-        raise TypeError(f"it returns {', '.join(numbers) or 'nothing'}: one of the numbers is {LOSS!r}")
-    return numbers
+        if not isinstance(name, str) or not name.isidentifier():
+            return f"returns a number called {name!r}: names are like those of variables"
+        if not isinstance(value, Tensor):
+            return f"returns a {type(value).__name__} as {name!r}: a step returns a tensor of one number, or several by name"
+        if value.numel() != 1:
+            return f"returns {name!r} of shape {tuple(value.shape)}: it is one number, such as .mean()"
+        if value.is_complex() or (name == LOSS and not value.is_floating_point()):
+            return f"returns {name!r} as {value.dtype}: it is a real number"
+    return None if LOSS in numbers else f"returns {', '.join(numbers) or 'nothing'}: one of the numbers is {LOSS!r}"
 
 
 def check_own_step(layers: Sequence[Forward], beside: Mapping[str, Any]) -> None:

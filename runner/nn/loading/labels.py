@@ -58,7 +58,9 @@ def whole(what: str, labels: Array, samples: int) -> npt.NDArray[np.int64]:
         ConfigError: there is not one for each sample, or one is not the number of a class.
     """
     if labels.shape != (samples,):
-        raise ConfigError(f"the {what} set has {samples} samples, and labels of shape {labels.shape}")
+        raise ConfigError(
+            f"the {what} set has {samples} samples, and labels of shape {labels.shape}: one label each, ({samples},)"
+        )
     with np.errstate(invalid="ignore"):
         numbers = labels.astype(np.int64)
     wrong = (numbers != labels) | (numbers < 0) | (numbers > LARGEST)

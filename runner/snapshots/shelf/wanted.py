@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections import Counter
@@ -75,8 +76,8 @@ def condition(text: str) -> tuple[str, str, float]:
     """
     found = _CONDITION.fullmatch(text)
     try:
-        if found:
-            return found[1], found[2], float(found[3])
+        if found and not math.isnan(limit := float(found[3])):
+            return found[1], found[2], limit
     except ValueError:
         pass
     raise ConfigError(f"{text!r} is not a condition on a metric: NAME, one of < <= > >= =, and a number, as in 'validation<2'")

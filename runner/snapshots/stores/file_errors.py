@@ -46,6 +46,8 @@ def translated(action: str, path: str | Path) -> Iterator[None]:
         if isinstance(error, FileNotFoundError | NotADirectoryError) and action != WRITE:
             keyword = get_close_matches(str(path).lower(), SNAPSHOT_WORDS, 1, 0.7)
             hint = f"; did you mean {keyword[0]!r}?" if keyword else ""
+            if str(path) in SNAPSHOT_WORDS:
+                hint = f": {path} is a word of veles-run's; name a file, or a location odbc://..."
             raise SnapshotNotFoundError(f"there is no snapshot {str(path)!r}{hint}") from error
         if isinstance(error, IsADirectoryError) and action != WRITE:
             raise SnapshotNotFoundError(f"{str(path)!r} is a folder, not a snapshot: name a file in it") from error

@@ -37,6 +37,20 @@ def test_link_from_takes_several_units_and_returns_the_unit(units) -> None:
     assert links(units) == {"ad", "bd", "cd"}
 
 
+class Unmade(Unit):
+    """Forgets what a unit begins with."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self.workflow = workflow
+
+
+@pytest.mark.parametrize("link", [lambda a, b: a.link_from(b), lambda a, b: b.link_from(a)])
+def test_a_unit_that_forgets_to_call_super_is_named(units, link) -> None:
+    with pytest.raises(GraphError, match=r"^Unmade\.__init__\(\) does not call super\(\)\.__init__\(workflow\)"):
+        link(units[0], Unmade(units[0].workflow))
+    assert "Unmade" in repr(Unmade(units[0].workflow))
+
+
 def test_linking_twice_is_one_link(units) -> None:
     a, b, *_ = units
     b.link_from(a, a).link_from(a)

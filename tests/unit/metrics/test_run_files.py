@@ -34,6 +34,12 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     file.finish({})
 
 
+def test_a_folder_that_is_not_there_is_no_run_without_numbers(tmp_path: Path) -> None:
+    for read in (read_metrics, read_result):
+        with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
+            read(tmp_path / "nowhere")
+
+
 def test_a_torn_line_is_passed_over(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
     whole = b'{"epoch": 1}\n{"epoch": 2}\n'

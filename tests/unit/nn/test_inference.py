@@ -151,6 +151,13 @@ def test_whole_numbers_stay_whole_for_a_module_that_takes_them(tmp_path: Path) -
     assert model.state_dict().keys() >= {"layers.words.module.weight", "layers.train_.weights"}
 
 
+def test_samples_may_be_arrays() -> None:
+    workflow = trained(None)
+    model, samples = workflow.as_model(), workflow.loader.load_data()[VALIDATION].data
+    assert torch.equal(model(samples), model(torch.from_numpy(samples)))
+    assert torch.equal(model(samples.tolist()), model(torch.tensor(samples.tolist())))
+
+
 def test_a_module_is_its_own_and_can_be_trained_further(tmp_path: Path) -> None:
     workflow = trained(None, layers=NETWORKS["images"]["layers"])
     before = {name: value.clone() for unit in workflow.forwards for name, value in unit.tensors().items()}

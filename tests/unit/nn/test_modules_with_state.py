@@ -101,3 +101,17 @@ def test_what_cannot_be_pickled_is_not_called_lost(tmp_path: Path) -> None:
     layers = {"net": {"type": "module", "_target_": f"{__name__}.Locked", "learning_rate": 0.1}}
     with pytest.raises(StateError, match="lock"):
         trained(tmp_path, layers=layers, loss_config={"_target_": "torch.nn.CrossEntropyLoss"})
+
+
+class Normed(torch.nn.Linear):
+    """Its weight is computed of others, by a class that torch makes for it and does not pickle."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 3)
+        torch.nn.utils.parametrizations.weight_norm(self)
+
+
+def test_what_torch_does_not_pickle_is_told_before_the_run() -> None:
+    layers = {"net": {"type": "module", "_target_": f"{__name__}.Normed", "learning_rate": 0.1}}
+    with pytest.raises(ConfigError, match=r"layers\.net: .*Normed cannot be kept in a snapshot: .* parametrizations"):
+        network(layers=layers, loss_config={"_target_": "torch.nn.CrossEntropyLoss"})

@@ -41,17 +41,27 @@ class Distilled(nn.Module):
             "many": {"loss": learned},
             "taken": {"loss": apart, "error": apart},
             "nothing": None,
+            "whole": {"loss": torch.tensor(1)},
+            "complex": {"loss": apart, "wave": torch.tensor(1j)},
+            "odd name": {"loss": apart, "a b": apart},
         }
         if self.fault == "raises":
             raise ValueError("out of luck")
         if self.fault == "later" and self.training and self.schedule.last_epoch > 2:
             raise ValueError("out of luck")
+        if self.fault == "sometimes" and len(samples) == 2:
+            numbers["further"] = apart
         return numbers if self.fault not in faults or (self.fault == "other names" and self.training) else faults[self.fault]
 
     def training_step(self, samples: Tensor, labels: Tensor) -> dict[str, Tensor]:
         numbers = self.evaluation_step(samples, labels)
         for optimizer, loss in ((self.of_teacher, "teaching"), (self.of_student, "loss")):
-            if isinstance(numbers, dict) and isinstance(numbers.get(loss), Tensor) and numbers[loss].numel() == 1:
+            if (
+                isinstance(numbers, dict)
+                and isinstance(numbers.get(loss), Tensor)
+                and numbers[loss].requires_grad
+                and numbers[loss].numel() == 1
+            ):
                 optimizer.zero_grad()
                 numbers[loss].backward(retain_graph=True)
                 optimizer.step()
@@ -120,12 +130,15 @@ def test_a_step_may_return_a_loss_alone(tmp_path: Path) -> None:
 
 FAULTS = {
     "raises": r"Distilled.training_step\) fails: ValueError: out of luck \(tests/unit/nn/test_own_step.py:\d+\)",
-    "other names": "returns loss, other, and training_step loss, teaching",
+    "other names": r"\(Distilled\) returns loss, other to be evaluated, and loss, teaching in training",
     "no loss": "one of the numbers is 'loss'",
-    "a text": "it returns 'loss', a str",
-    "many": "it returns 'loss', a Tensor",
+    "a text": "returns a str as 'loss'",
+    "many": r"returns 'loss' of shape \(\d+, 3\): it is one number",
     "taken": "returns 'error', which rows of metrics",
-    "nothing": "it returns 'loss', a NoneType",
+    "whole": "returns 'loss' as torch.int64: it is a real number",
+    "complex": "returns 'wave' as torch.complex64: it is a real number",
+    "odd name": "returns a number called 'a b'",
+    "nothing": "returns a NoneType as 'loss'",
 }
 
 
@@ -140,7 +153,14 @@ def test_what_is_wrong_is_told_before_the_first_epoch(fault: str) -> None:
 def test_an_error_in_a_step_names_the_line() -> None:
     workflow = network(**run("later"))
     workflow.initialize()
-    with pytest.raises(RunError, match=r"training_step\) fails on a minibatch of 8: ValueError.*test_own_step.py:\d+"):
+    with pytest.raises(RunError, match=r"training_step\) fails: ValueError.*test_own_step.py:\d+.*in a minibatch of 8"):
+        workflow.run()
+
+
+def test_a_number_that_only_some_minibatches_have_is_not_averaged() -> None:
+    workflow = network(**run("sometimes"))
+    workflow.initialize()
+    with pytest.raises(RunError, match=r"step of layers.model returns loss, teaching, further for a minibatch of 2"):
         workflow.run()
 
 

@@ -37,6 +37,13 @@ class Longest(torchmetrics.Metric):
         return self.highest * self.scale
 
 
+class Plain(Longest):
+    """Gives what `float()` does not take for one real number, or what is no tensor."""
+
+    def compute(self) -> Any:
+        return self.scale if isinstance(self.scale, float) else torch.tensor(1j)
+
+
 def run(**more: Any) -> dict[str, Any]:
     scores = {"f1": F1, "auroc": AUROC, "longest": {"_target_": f"{__name__}.Longest", "scale": 2}}
     return EVERY["cross-entropy"] | {"scores_config": scores, "decision_config": {"max_epochs": 3, "monitor": "f1"}} | more
@@ -140,6 +147,12 @@ WRONG = [
     ),
     ({}, {"mode": "max"}, r"decision\.mode=max keeps the weights with the highest error, which are the worst"),
     ({"f1": F1}, {"mode": "max", "monitor": "loss"}, r"decision\.mode=max keeps the weights with the highest loss"),
+    ({"p": {"_target_": f"{__name__}.Plain", "scale": 0.5}}, {}, r"scores\.p: .*it gives 0\.5: compute\(\) returns a tensor"),
+    (
+        {"p": {"_target_": f"{__name__}.Plain", "scale": "j"}},
+        {},
+        r"scores\.p: .*1\.j.*: compute\(\) returns a tensor of one real",
+    ),
     ({"r": {"_target_": "torchmetrics.text.Perplexity"}}, {}, r"scores\.r: Perplexity does not take outputs"),
 ]
 
