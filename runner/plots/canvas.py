@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,15 +98,16 @@ class Canvas:
             self._changed.notify()
         thread.join(patience)
         if thread.is_alive() and self._painter is not None:
-            self._painter.kill()  # which the thread reports
+            with suppress(ProcessLookupError):
+                os.killpg(self._painter.pid, signal.SIGKILL)  # with its copies; the thread reports it
             thread.join()
         self._thread, self._closing = None, False
 
     def _work(self) -> None:
         try:
             with _Ahead.take() or _started() as self._painter:
-                while (item := self._next()) is not None:
-                    self._paint(self._painter, *item)
+                while pictures := self._next():
+                    self._paint(self._painter, pictures)
         except Exception as error:  # the run does not depend on its pictures
             status = None if self._painter is None else self._painter.poll()
             self._warn(f"{error}" if status is None else f"the process that draws has ended with status {status}")
@@ -113,24 +115,23 @@ class Canvas:
                 self._broken = True
                 self._waiting.clear()
 
-    def _next(self) -> tuple[str, Picture] | None:
+    def _next(self) -> dict[str, Picture]:
+        """Waits for pictures, and returns all that wait; none if there will be no more."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
-            if not self._waiting:
-                return None
-            name = next(iter(self._waiting))
-            return name, self._waiting.pop(name)
+            pictures, self._waiting = self._waiting, {}
+            return pictures
 
-    def _paint(self, painter: subprocess.Popen[bytes], name: str, picture: Picture) -> None:
+    def _paint(self, painter: subprocess.Popen[bytes], pictures: Mapping[str, Picture]) -> None:
         assert painter.stdin is not None
         assert painter.stdout is not None
-        painter.stdin.write(pickle.dumps((os.path.abspath(self.folder), name, picture), protocol=5))
+        painter.stdin.write(pickle.dumps((os.path.abspath(self.folder), pictures), protocol=5))
         painter.stdin.flush()
         answer = painter.stdout.readline()
         if not answer:
             raise EOFError("the process that draws is gone")
         if problem := answer.decode(errors="replace").strip():
-            self._warn(f"{name}.png: {problem}")
+            self._warn(problem)
 
     def _warn(self, problem: str) -> None:
         if not self._warned:

@@ -1,4 +1,7 @@
-"""The drawing process: it reads pictures and answers each with a line, which is empty or says what went wrong."""
+"""The drawing process: it reads pictures, and answers those that come together with a line: empty, or what went wrong.
+
+They are drawn at once, each in a copy of the process: at the end of a run somebody waits for them.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ import math
 import os
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runner.plots.pictures import Curves, Matrix, Points, Tiles
+from runner.plots.pictures import Curves, Matrix, Picture, Points, Tiles
 from runner.text import as_name, shown
 from runner.whole_file import whole_file
 
@@ -33,17 +36,45 @@ READABLE = 20
 
 
 def main() -> None:
-    """Draws until the input ends: each picture comes with its folder and its name."""
+    """Draws until the input ends: pictures come with their folder, by their names."""
     os.nice(NICENESS)
     pictures, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # anything else that is printed must not look like an answer
     _get_ready()
     while True:
         try:
-            folder, name, picture = pickle.load(pictures)
+            folder, found = pickle.load(pictures)
         except (EOFError, pickle.UnpicklingError):
             return  # the run has ended, or was killed
-        print(_painted(picture, Path(folder) / f"{as_name(name.replace(os.sep, '_'))}.png"), file=answers, flush=True)
+        print(_drawn(Path(folder), found), file=answers, flush=True)
+
+
+def _drawn(folder: Path, pictures: Mapping[str, Picture]) -> str:
+    """Draws pictures; returns what went wrong with one of them, or nothing."""
+    *others, last = [(picture, folder / f"{as_name(name.replace(os.sep, '_'))}.png") for name, picture in pictures.items()]
+    copies = [_begun(*other) for other in others]
+    problem = _painted(*last)
+    return next(filter(None, [_ended(*copy) for copy in copies]), problem)
+
+
+def _begun(picture: Picture, path: Path) -> tuple[int, int]:
+    """Draws a picture in a copy of this process; returns its id, and where it says what went wrong."""
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.write(writing, _painted(picture, path).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    return child, reading
+
+
+def _ended(child: int, reading: int) -> str:
+    """Waits for a copy; returns what went wrong."""
+    with open(reading) as answer:
+        problem = answer.read()
+    _, status = os.waitpid(child, 0)
+    return problem or (f"a process that draws has ended with status {status}" if status else "")
 
 
 def _get_ready() -> None:
@@ -56,15 +87,15 @@ def _get_ready() -> None:
     gc.enable()
 
 
-def _painted(picture: Any, path: Path) -> str:
+def _painted(picture: Picture, path: Path) -> str:
     try:
         paint(picture, path)
     except Exception as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())
+        return " ".join(f"{path.name}: {type(error).__name__}: {error}".split())
     return ""
 
 
-def paint(picture: Any, path: Path) -> None:
+def paint(picture: Picture, path: Path) -> None:
     """Draws a picture into a PNG file, which appears complete or not at all.
 
     Raises:

@@ -94,6 +94,32 @@ def test_a_process_that_hangs_is_ended(tmp_path: Path, caplog) -> None:
         os.kill(pid, 0)
 
 
+def alive_in(group: int) -> list[int]:
+    """Returns the processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of = path.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+def test_copies_that_hang_are_ended_too(tmp_path: Path, caplog) -> None:
+    canvas = Canvas(tmp_path)
+    canvas.draw("first", PICTURE)
+    pid = pid_of(canvas)
+    for name in "abc":
+        canvas.draw(name, Matrix(values=np.ones((60, 60))))
+    until = time.monotonic() + LIMIT
+    while len(alive_in(pid)) < 3 and time.monotonic() < until:
+        time.sleep(0.001)
+    os.killpg(pid, signal.SIGSTOP)
+    canvas.finish(patience=0.1)
+    assert [text for text in warnings_of(caplog) if "status -9" in text]
+    assert alive_in(pid) == []
+
+
 def test_a_full_disk_leaves_the_old_pictures_and_is_told_once(tmp_path: Path, caplog) -> None:
     with mounted(tmp_path / "disk", "size=64k") as folder:
         canvas = Canvas(folder)
