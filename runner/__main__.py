@@ -8,7 +8,7 @@ import signal
 import sys
 
 from runner import signals
-from runner.cli import leaving, output, torch_ahead
+from runner.cli import leaving, output
 
 LINGER = 1.0
 """Seconds that a process that is to stop waits for the reader of its output."""
@@ -33,7 +33,6 @@ def main() -> None:
     """Runs `veles-run` with the arguments of the process, and exits."""
     leaving.prepare()
     output.guard()
-    torch_ahead.load_libraries(sys.argv[1:])
     gc.disable()  # what is imported stays; to look for garbage among it takes a seventh of the start
     with signals.caught(Starting()):
         try:

@@ -38,6 +38,7 @@ from runner.cli import (
     overrides,
     parallel,
     run_folder,
+    torch_ahead,
     without_effect,
 )
 from runner.config import Mode
@@ -211,6 +212,8 @@ def _arguments(typed: Sequence[str]) -> list[str]:
         named = any(argument.startswith("conf=") for argument in arguments)
         print(keys_help.text([text for text in arguments if not text.startswith("-")]) if named else general_help.text())
         raise SystemExit(0)
+    if runs and not flags.multirun:
+        torch_ahead.load_libraries()
     # The folder of the run is that of process 0, which writes it.
     return arguments if parallel.here().leads else [*arguments, "hydra.output_subdir=null"]
 
