@@ -53,13 +53,13 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
     cls: Any = StandardWorkflow if target is None else locate(f"workflow.{TARGET}", target, Workflow)
     if issubclass(cls, StandardWorkflow):
         settings = _network(config, seed, output_dir)
-        check_arguments("workflow", cls, arguments, given={*settings, "shards", "name"})
+        arguments = check_arguments("workflow", cls, arguments, given={*settings, "shards", "name"})
         random_state.seed_all(seed)
         network: StandardWorkflow = cls(name, **settings, **arguments)
         _configure_records(network, config.metrics)
         return network
     _check_no_network(config, cls)
-    check_arguments("workflow", cls, arguments, given=(), reserved={"workflow", "name"})
+    arguments = check_arguments("workflow", cls, arguments, given=(), reserved={"workflow", "name"})
     random_state.seed_all(seed)
     workflow: Workflow = cls(**arguments)
     workflow.name = name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
-from numbers import Real
+from numbers import Integral, Real
 
 from runner.errors import ConfigError
 
@@ -15,15 +15,15 @@ LARGEST = 3.4e38
 """The largest number in single precision, about."""
 
 
-def at_least(key: str, value: float | None, minimum: int, unit: str) -> None:
-    """Raises a ConfigError if a value is below the minimum, beyond what a snapshot keeps, or not a number.
+def at_least(key: str, value: float | None, minimum: int, unit: str, *, whole: bool = True) -> None:
+    """Raises a ConfigError if a value is below the minimum, beyond what a snapshot keeps, or not a (whole) number.
 
     None is always valid.
     """
     if value is None:
         return
-    if not isinstance(value, Real):
-        raise ConfigError(f"{key}={value!r} must be a number ({unit})")
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise ConfigError(f"{key}={value!r} must be a {'whole ' if whole else ''}number ({unit})")
     if not value >= minimum:
         raise ConfigError(f"{key}={value} must be at least {minimum} ({unit})")
     if isinstance(value, int) and value > LARGEST_INTEGER:

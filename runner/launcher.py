@@ -83,8 +83,14 @@ class Launcher:
         self.processes = processes
         self.run_id = str(uuid.uuid4())
         self.device = _resolve_device(device)
+        if isinstance(threads, float):
+            raise ConfigError(f"threads={threads} must be a whole number")
+        within("threads", threads, 1, MOST_THREADS)
         self.threads = threads
         self.canvas = None if plots is None else Canvas(plots)
+        for logger in loggers:
+            if not isinstance(logger, Logger):
+                raise ConfigError(f"a logger of a launcher is a Logger, and {logger!r} is none")
         self.loggers = LoggerGroup(loggers)
         self._folder = folder
         self.stop_signal: signal.Signals | None = None

@@ -183,13 +183,17 @@ def tensor(
     stride: Sequence[int],
     requires_grad: bool,
     parameter: bool,
+    gradient: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Makes a tensor over a storage. Offset and strides count elements."""
+    """Makes a tensor over a storage, with the gradient that it has gathered. Offset and strides count elements."""
     import torch
 
     made = torch.empty(0, dtype=getattr(torch, dtype), device=storage.device)
     made.set_(storage, offset, tuple(size), tuple(stride))
-    return torch.nn.Parameter(made, requires_grad) if parameter else made.requires_grad_(requires_grad)
+    made = torch.nn.Parameter(made, requires_grad) if parameter else made.requires_grad_(requires_grad)
+    if gradient is not None:
+        made.grad = gradient
+    return made
 
 
 def generator(device: str, state: torch.Tensor) -> torch.Generator:

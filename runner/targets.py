@@ -10,11 +10,9 @@ from typing import Any, TypeVar
 from runner import extras, places
 from runner.checks import known, meant
 from runner.errors import ConfigError
+from runner.typed_arguments import fitting, hints
 
 TARGET = "_target_"
-
-SIMPLE: dict[Any, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str": (str,), "bool": (bool,)}
-"""The types that a value may have, for each annotation that is checked."""
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -66,10 +64,10 @@ def find(key: str, target: str) -> Any:
 
 def check_arguments(
     section: str, cls: type, arguments: Mapping[str, Any], *, given: Collection[str], reserved: Collection[str] = ()
-) -> None:
-    """Checks that the keys of a section are arguments of a constructor, and that none is missing.
+) -> dict[str, Any]:
+    """Returns the values of a section's keys, which are arguments of a constructor, as it takes them; none may be missing.
 
-    If the constructor annotates an argument as `int`, `float`, `str` or `bool`, the type of its value is checked, too.
+    Where the constructor says by an annotation what an argument is, the value has to fit.
 
     Args:
         section: where the keys are, for messages.
@@ -86,16 +84,16 @@ def check_arguments(
     if refused := sorted(set(given) - set(parameters)):
         raise ConfigError(f"{cls.__name__} does not take {refused[0]!r}: its constructor must take **settings and pass them on")
     own = {name: kind for name, kind in parameters.items() if name not in (*given, *reserved)}
-    for key, value in arguments.items():
+    for key in arguments:
         if key not in own:
             names = known(own) or "none"
             raise ConfigError(f"'{section}.{key}' is not a key of {cls.__name__}; {meant(key, own)}known: {names}")
-        kinds = SIMPLE.get(getattr(own[key].annotation, "__name__", own[key].annotation))
-        if kinds is not None and type(value) not in kinds:
-            raise ConfigError(f"{section}.{key}={value!r} must be of type {kinds[0].__name__}")
     for name, kind in own.items():
         if kind.default is kind.empty and name not in arguments:
             raise ConfigError(f"{section}.{name} is missing: {cls.__name__} needs it")
+    constructors = [vars(base)["__init__"] for base in reversed(cls.__mro__) if "__init__" in vars(base)]
+    wanted = {name: hint for constructor in constructors for name, hint in hints(constructor).items()}
+    return {key: fitting(f"{section}.{key}", value, wanted.get(key, Any)) for key, value in arguments.items()}
 
 
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:

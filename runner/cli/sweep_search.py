@@ -114,11 +114,12 @@ def search(running: Running, arguments: Sequence[str], settings: Settings) -> Se
     count = settings.n_trials or (len(grid) if grid else MOST)
     count = min(count, len(grid)) if grid else count
     directions = studies.directions(settings.direction, len(settings.names))
+    objectives = dict(zip(settings.names, directions, strict=True))
     studies.sampler(settings.sampler, 0, 0, settings.sampler_arguments)  # so that a wrong one is told before anything is made
     hydra: Any = OmegaConf.to_container(running.config.hydra.sweeper)
     url: str | None = hydra["storage"]
     with running.begun(arguments) as record, _told(url):
-        study = studies.begun(running.folder, url, record.seed, directions, settings.pruner, settings.pruner_arguments)
+        study = studies.begun(running.folder, url, record.seed, objectives, settings.pruner, settings.pruner_arguments)
         seed = record.seed if settings.seed is None else settings.seed
         trials, returned = study.get_trials(deepcopy=False), list[JobReturn]()
         ended = [trial for trial in trials if trial.state.is_finished()]

@@ -82,6 +82,12 @@ ON_NAN = ("stop", "rollback", "ignore")
 """What a run can do about numbers that are not finite."""
 
 
+def check_mode(mode: str | None) -> None:
+    """Raises a ConfigError for a `decision.mode` that there is not."""
+    if mode not in (None, "min", "max"):
+        raise ConfigError(f"decision.mode={mode!r} is unknown; {choices(mode, ('min', 'max'))}")
+
+
 def check_on_nan(value: object) -> None:
     """Raises a ConfigError for a value of `decision.on_nan` that is unknown."""
     if value not in ON_NAN:
@@ -106,8 +112,7 @@ class DecisionConfig:
 
     def __post_init__(self) -> None:
         check_on_nan(self.on_nan)
-        if self.mode not in (None, "min", "max"):
-            raise ConfigError(f"decision.mode={self.mode!r} is unknown; {choices(self.mode, ('min', 'max'))}")
+        check_mode(self.mode)
         at_least("decision.max_epochs", self.max_epochs, 1, "epochs")
         at_least("decision.fail_iterations", self.fail_iterations, 1, "epochs")
 

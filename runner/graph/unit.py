@@ -189,9 +189,10 @@ class Unit(Pickleable):
             units: the units, or lists of them.
 
         Raises:
-            LinkError: one of them is no unit.
+            LinkError: one of them is no unit, or is one that this one cannot run after.
         """
         for unit in _flat(self, units):
+            self._check_follows(unit)
             if not self._runs_after(unit):
                 self.predecessors.append(unit)
                 unit.successors.append(self)
@@ -204,6 +205,18 @@ class Unit(Pickleable):
                 self.predecessors.remove(unit)
                 unit.successors.remove(self)
         return self
+
+    def _check_follows(self, unit: Unit) -> None:
+        """Raises a LinkError if this unit can never run after another: it would wait for it, and nobody would say so."""
+        workflow = self.workflow
+        if unit is workflow:
+            raise LinkError(f"{self!r} would run after its own workflow: link it from {workflow!r}.start_point")
+        if workflow is not unit.workflow:
+            raise LinkError(f"{self!r} and {unit!r} are units of two workflows: link the workflows themselves")
+        if workflow is not None and (self is vars(workflow).get("start_point") or unit is vars(workflow).get("end_point")):
+            raise LinkError(
+                f"{self!r} cannot run after {unit!r}: a run begins with the start point, and ends with the end point"
+            )
 
     def _runs_after(self, unit: Unit) -> bool:
         """Whether there is a link from the unit, which both have; thousands may lead into one unit, or out of it."""

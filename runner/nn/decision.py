@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runner.checks import at_least, choices
-from runner.config.training import check_on_nan
+from runner.config.training import check_mode, check_on_nan
 from runner.errors import ConfigError, DivergedError
 from runner.graph import Bool, Linked, Unit, Workflow
 from runner.metrics import Records
@@ -111,6 +111,7 @@ class Decision(Unit):
         on_nan: str = "stop",
     ) -> None:
         super().__init__(workflow, "decision")
+        check_mode(mode)
         self.evaluator = evaluator
         self.scores = scores
         self.measure = monitor

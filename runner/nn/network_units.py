@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from runner.checks import known
-from runner.config import layer_sides, normalized_layers
+from runner.checks import choices, known
+from runner.config import Precision, layer_sides, normalized_layers
 from runner.errors import ConfigError
 from runner.graph import Repeater, Unit, Workflow
 from runner.nn.agreement import Agreement
@@ -102,6 +102,8 @@ class NetworkUnits(Workflow):
     ) -> None:
         super().__init__(name=name)
         self.seed = seed
+        if precision not in Precision.__members__:
+            raise ConfigError(f"precision={precision!r} is unknown; {choices(precision, Precision.__members__)}")
         self.dtype = getattr(torch, precision)
         self.threads = None
         self.repeater = Repeater(self, "repeater")
@@ -313,6 +315,8 @@ class NetworkUnits(Workflow):
         return agreement
 
     def _freeze(self, patterns: Sequence[str]) -> None:
+        if isinstance(patterns, str):
+            raise ConfigError(f"freeze={patterns!r} must be a list: freeze=[{patterns!r}]")
         units = {unit.full_name(name): (unit, name) for unit in self._weighted for name in unit.steps}
         for full_name in all_matching("freeze", patterns, [name for unit in self._weighted for name in unit.full_names()]):
             unit, name = units[full_name]
@@ -370,6 +374,8 @@ class NetworkUnits(Workflow):
 
     def _link_rollback(self, settings: dict[str, Any]) -> Rollback | None:
         """Puts the roll-back between the gradient units and the learning-rate adjuster, if one is wanted."""
+        if unknown := settings.keys() - Rollback.adjustable:
+            raise ConfigError(f"'rollback.{min(unknown)}' is not a key; {choices(min(unknown), Rollback.adjustable)}")
         if settings.get("fail_iterations") is None:
             return None
         if self.ema is not None:

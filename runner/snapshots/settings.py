@@ -66,9 +66,9 @@ class SnapshotterSettings:
         _check_signals(self.on_signal)
         codecs.find(self.compression).check_level(self.compression_level)
         at_least("snapshotter.interval", self.interval, 1, "epochs between snapshots")
-        at_least("snapshotter.time_interval", self.time_interval, 0, "seconds between snapshots")
-        at_least("snapshotter.at_most_lost", self.at_most_lost, 0, "seconds of work")
-        at_least("snapshotter.grace", self.grace, 0, "seconds until the process is killed")
+        at_least("snapshotter.time_interval", self.time_interval, 0, "seconds between snapshots", whole=False)
+        at_least("snapshotter.at_most_lost", self.at_most_lost, 0, "seconds of work", whole=False)
+        at_least("snapshotter.grace", self.grace, 0, "seconds until the process is killed", whole=False)
         if not 0 < self.max_overhead <= 1:
             raise ConfigError(
                 f"snapshotter.max_overhead={self.max_overhead} must be above 0 and at most 1 (a share of the run's time)"

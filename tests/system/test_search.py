@@ -117,6 +117,22 @@ def test_one_objective_needs_no_brackets(veles_run: Run, stub: Path) -> None:
     assert "Best: job 2 (workflow.x=7)" in veles_run(*STUBS, "workflow.x=3,4,7", *one).stdout  # (x - 3)^2
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ((X, "hydra.sweeper.objectives=best_epoch"), "the objectives objective, and here best_epoch are typed"),
+        ((X.partition("=")[0] + "=1,2",), "and now it is 1,2"),
+        ((X.partition("=")[0] + "=interval(0,5)",), "and now it is"),
+    ],
+)
+def test_another_search_is_not_taken_into_the_folder(typed: tuple[str, ...], said: str, veles_run: Run, stub: Path) -> None:
+    veles_run(*STUBS, X, "hydra.sweeper.n_trials=2")
+    before = study(stub / "there").trials
+    (line,) = veles_run(*STUBS, *typed, "hydra.sweeper.n_trials=3", "sweep=there", code=2).stderr.splitlines()
+    assert said in line
+    assert study(stub / "there").trials == before
+
+
 @pytest.mark.parametrize("name", ["objectiv", "status", "best", "best.train.size"])
 def test_what_the_first_job_does_not_have_ends_the_search(name: str, veles_run: Run, stub: Path) -> None:
     named = (f"hydra.sweeper.objectives=[objective,{name}]", "hydra.sweeper.direction=[minimize,maximize]")

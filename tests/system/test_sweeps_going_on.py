@@ -165,6 +165,27 @@ def test_a_sweep_that_cannot_go_on_says_why(typed: tuple[str, ...], said: str, v
     assert not list(stub.glob("multirun/*/*/*/0"))
 
 
+def test_changed_data_and_code_are_refused_by_their_names(veles_run: Run, tmp_path: Path) -> None:
+    data, code = tmp_path / "pets.csv", tmp_path / "net.py"
+    rows = [f"{number % 7},{number % 5},{number % 2}" for number in range(40)]
+    data.write_text("\n".join(["a,b,label", *rows]))
+    code.write_text("import torch\n\nclass Net(torch.nn.Linear):\n    def __init__(self):\n        super().__init__(2, 2)\n")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "pets.yaml").write_text(
+        "loader: {name: table, data_file: pets.csv, label: label, validation_ratio: 0.2}\ndecision: {max_epochs: 1}\n"
+        "model: {_target_: net.Net}\nloss: {_target_: torch.nn.CrossEntropyLoss}\n"
+    )
+    sweep = ("-m", "conf=pets", "seed=1,2", "sweep=auto", "report=false", "plotters=false")
+    veles_run(*sweep)
+    for file in (data, code):
+        before = file.read_text()
+        file.write_text(before.replace("2, 2", "2, 3") if file is code else f"{before}\n1,1,1")
+        (line,) = veles_run(*sweep, code=2).stderr.splitlines()
+        assert f"{file.name} has changed since the sweep began" in line
+        file.write_text(before)
+    assert "2 of 2 jobs are done" in veles_run(*sweep).stdout
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

@@ -1,8 +1,10 @@
 """Workflows of one's own, as the configuration describes them."""
 
+import enum
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Optional
 
 import pytest
 from omegaconf import OmegaConf
@@ -37,6 +39,35 @@ class Net(StandardWorkflow):
         self.width = width
 
 
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Typed(Workflow):
+    """Says of each argument what it is."""
+
+    def __init__(
+        self,
+        *,
+        maybe: int | None = None,
+        either: int | str = 1,
+        share: float | None = None,
+        names: list[str] | None = None,
+        pair: tuple[int, int] = (1, 2),
+        counts: Mapping[str, int] | None = None,
+        steps: Sequence[float] = (),
+        kind: Literal["x", "y"] = "x",
+        color: Color = Color.RED,
+        optional: Optional[bool] = None,  # noqa: UP045
+        path: Path | None = None,
+        blob: bytes = b"",
+        other: "Simple | None" = None,
+    ) -> None:
+        super().__init__()
+        self.given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+
+
 NETWORK = {"layers": {"out": LAYERS["out"]}}
 
 
@@ -67,6 +98,52 @@ def test_arguments_of_base_classes_that_are_passed_on_are_keys_too() -> None:
     net = built(target=f"{__name__}.Net", width=4, **NETWORK)
     assert (net.width, net.seed, net.name) == (4, 3, "mine")
     assert isinstance(built(target=None, **NETWORK), StandardWorkflow)
+
+
+FITTING = {
+    "maybe": [3, None],
+    "either": [3, "x"],
+    "share": [0.5, 1, None],
+    "names": [["a", "b"], [], None],
+    "counts": [{"a": 1}],
+    "steps": [[1, 2.5]],
+    "kind": ["y"],
+    "optional": [True, None],
+    "path": ["some/where"],
+    "other": ["what nobody can say"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in FITTING.items() for value in values])
+def test_values_that_fit_their_annotations_are_given(key: str, value: Any) -> None:
+    assert built(target=f"{__name__}.Typed", **{key: value}).given[key] == value
+
+
+def test_values_become_what_a_configuration_cannot_say() -> None:
+    given = built(target=f"{__name__}.Typed", color="blue", pair=[3, 4]).given
+    assert (given["color"], given["pair"]) == (Color.BLUE, (3, 4))
+
+
+WRONG = {
+    "maybe": ["x", 1.5, True, [1]],
+    "either": [1.5, [1]],
+    "share": ["abc", [1.0]],
+    "names": ["q", [1], {"a": 1}],
+    "pair": [[1], [1, "a"], 3],
+    "counts": [{"a": "x"}, [1]],
+    "steps": [["a"], 3],
+    "kind": ["z", 3],
+    "color": ["green", 3],
+    "optional": [1, "true"],
+    "blob": ["text", 3],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_values_that_do_not_fit_their_annotations_are_refused(key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^workflow\.{key}=.*: expected .*") as raised:
+        built(target=f"{__name__}.Typed", **{key: value})
+    assert "\n" not in str(raised.value)
 
 
 KNOWN = "known: label, parts, share, size"

@@ -26,6 +26,7 @@ FLOORS = (
         "passwords",
         "extras",
         "targets",
+        "typed_arguments",
         "memory",
         "storages",
         "thread_pool",

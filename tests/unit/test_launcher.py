@@ -51,6 +51,14 @@ def launch(folder: str, *, snapshots: bool, unit: type[Recorder] = Talker) -> No
     print("stopped by", launcher.stop_signal.name, "after", workflow.log.count("count"), flush=True)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"), [({"threads": 0}, "threads=0"), ({"threads": 1.5}, "whole"), ({"loggers": ["csv"]}, "'csv' is none")]
+)
+def test_what_it_is_given_is_checked_when_it_is_made(settings: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Launcher(device="cpu", **settings)
+
+
 @pytest.mark.parametrize("other", [None, "workflow", Counter])
 def test_only_a_workflow_is_run(other: object) -> None:
     with pytest.raises(GraphError, match=r"a launcher runs a workflow, and .* is none"):

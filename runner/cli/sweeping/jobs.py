@@ -96,8 +96,8 @@ class Folders:
                 continue
             name = known.pop(0)
             result = read_result(self._folder / name) or {}
-            status = result.get("status") if typed.limits(values) == typed.limits(self._typed[name]) else None
-            if status in DONE:
+            status = result.get("status")
+            if status in DONE and typed.limits(values) == typed.limits(self._typed[name]):
                 done += 1
             elif status == "failed" and retry is Retry.none:
                 failed.append(failed_before(self._folder, name))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from runner import passwords
-from runner.cli.sweeping import typed
+from runner.cli.sweeping import inputs, typed
 from runner.config.identity import NOT_OF_THE_RUN
 from runner.errors import ConfigError
 from runner.flat import flattened
@@ -33,12 +33,14 @@ class Record:
         is_search: whether the values are chosen by what jobs have come to; None if an older version has not said so.
         seed: what was drawn for its jobs; they have it unless a seed is given.
         conf: what the configuration says of a job, flat, without what is typed.
+        inputs: a digest of each file and folder that it names.
     """
 
     typed: Mapping[str, tuple[str, ...]]
     is_search: bool | None
     seed: int
     conf: Mapping[str, Any]
+    inputs: Mapping[str, str]
 
     @classmethod
     def of(cls, arguments: Sequence[str], seed: int, config: Mapping[str, Any], *, is_search: bool = False) -> Self:
@@ -53,7 +55,7 @@ class Record:
         conf = {key: value for key, value in flattened(config).items() if key.partition(".")[0] not in NOT_OF_THE_RUN}
         known = {key: tuple(_masked(key, text) for text in texts) for key, texts in typed.swept_values(arguments).items()}
         masked = {key: _masked(key, value) for key, value in conf.items()}
-        return cls(typed=known, is_search=is_search, seed=seed, conf=masked)
+        return cls(typed=known, is_search=is_search, seed=seed, conf=masked, inputs=inputs.digests(conf))
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -66,6 +68,7 @@ class Record:
                 is_search=values.get("is_search"),
                 seed=int(values["seed"]),
                 conf=dict(values["conf"]),
+                inputs=dict(values.get("inputs", {})),
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
@@ -114,15 +117,20 @@ class Record:
                 raise ConfigError(
                     f"the sweep had {key}={_told(texts)} in all jobs, and now it is {_told(counted[key])}: {_NEW}"
                 )
+        if now.is_search and (changed := [key for key in then if set(then[key]) != set(counted[key])]):
+            key = changed[0]
+            raise ConfigError(f"the search has {key}={_told(then[key])}, and now it is {_told(counted[key])}: {_NEW}")
         both = {key: tuple(dict.fromkeys((*now.typed[key], *texts))) for key, texts in then.items() if not now.is_search}
         return replace(now, typed={**now.typed, **both})
 
     def check_conf(self, now: Self) -> None:
-        """Checks that the conf file says what it said when the sweep began, but for what is typed.
+        """Checks that the conf file says what it said when the sweep began, but for what is typed, and files are as they were.
 
         Raises:
-            ConfigError: it does not, so the jobs to come would not be comparable with those that are done.
+            ConfigError: they are not, so the jobs to come would not be comparable with those that are done.
         """
+        if changed := [name for name, digest in self.inputs.items() if now.inputs.get(name, digest) != digest]:
+            raise ConfigError(f"{changed[0]} has changed since the sweep began: put it back as it was, or {_NEW}")
         keys = self.conf.keys() | now.conf.keys()
         typed_keys = self.typed.keys() | now.typed.keys()
         differing = sorted(key for key in keys if self.conf.get(key) != now.conf.get(key) and not _is_within(key, typed_keys))

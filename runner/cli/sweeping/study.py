@@ -31,10 +31,17 @@ PRUNERS = {
     "halving": pruners.SuccessiveHalvingPruner,
     "hyperband": pruners.HyperbandPruner,
 }
+OBJECTIVES = "objectives"
+"""The attribute of a study that has the names of what is optimized."""
 
 
 def begun(
-    folder: Path, url: str | None, seed: int, directions: Sequence[str], pruner: str, arguments: Mapping[str, Any] | None
+    folder: Path,
+    url: str | None,
+    seed: int,
+    objectives: Mapping[str, str],
+    pruner: str,
+    arguments: Mapping[str, Any] | None,
 ) -> optuna.Study:
     """Opens the study of a sweep, or makes it.
 
@@ -42,7 +49,7 @@ def begun(
         folder: the sweep's.
         url: that of the database in which it is, as `passwords.conceal_url` returned it; None for a journal in the folder.
         seed: what was drawn for the sweep.
-        directions: `minimize` or `maximize`, for each objective.
+        objectives: `minimize` or `maximize`, for each name of what is optimized.
         pruner: the name of the pruner.
         arguments: of the pruner.
 
@@ -52,6 +59,7 @@ def begun(
     """
     made = _made("pruner", PRUNERS, pruner, arguments or {})
     name, place = study_place.name_of(folder, url, seed), study_place.storage(folder, url)
+    names, directions = list(objectives), list(objectives.values())
     if study_place.is_known(folder):
         study = _loaded(place, name, made, url)
     else:
@@ -59,8 +67,13 @@ def begun(
         study = optuna.create_study(storage=place, study_name=name, directions=ways, pruner=made, load_if_exists=True)
         if url is not None:
             study_place.note(folder, url, name)
+    if (before := study.user_attrs.get(OBJECTIVES, names)) != names:
+        raise ConfigError(
+            f"the study in {folder} has the objectives {', '.join(before)}, and here {', '.join(names)} are typed"
+        )
+    study.set_user_attr(OBJECTIVES, names)
     had = [direction.name.lower() for direction in study.directions]
-    if had != list(directions):
+    if had != directions:
         raise ConfigError(
             f"the study in {folder} has the directions {', '.join(had)}, and here {', '.join(directions)} are typed"
         )

@@ -1,9 +1,11 @@
-"""Tries whether a module's own classes give their state, and take it back, before a run depends on it."""
+"""Copies of modules by way of their states, and whether their own classes give these, before a run depends on it."""
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from runner import places
 from runner.errors import ConfigError
+from runner.snapshots.capture.tensors import added_to
 
 _STATE = {"__getstate__", "__setstate__", "__reduce__", "__reduce_ex__"}
 """Methods by which a class says what its state is."""
@@ -45,6 +48,28 @@ def check_state(where: str, target: str, module: torch.nn.Module) -> None:
         lost = set(module.state_dict())
     if lost:
         raise ConfigError(f"{refused}: what its __getstate__ gives is without {min(lost)}")
+
+
+def copied(module: torch.nn.Module) -> torch.nn.Module:
+    """Returns a copy of a module with all that a snapshot of it has.
+
+    Raises:
+        Exception: the module holds what cannot be copied, such as a lock.
+    """
+    memo: dict[int, Any] = {}
+    made = copy.deepcopy(module, memo)
+    for optimizer in _optimizers(module):
+        # Which torch leaves out.
+        vars(memo[id(optimizer)]).update(copy.deepcopy(added_to(optimizer), memo))
+    return made
+
+
+def _optimizers(module: torch.nn.Module) -> Iterator[torch.optim.Optimizer]:
+    """Yields the optimizers that are attributes of a module or of those within it, or in their lists or dicts."""
+    for part in module.modules():
+        for value in vars(part).values():
+            held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            yield from (item for item in held if isinstance(item, torch.optim.Optimizer))
 
 
 def _has_own_state(cls: type) -> bool:

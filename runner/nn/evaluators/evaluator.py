@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from runner.graph import Bool, Linked, Workflow
+from runner.metrics import records
 from runner.nn.core.network_unit import NetworkUnit
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.minibatches import Minibatch
 from runner.nn.loading.samples import SPLIT_NAMES
 
-TAKEN = frozenset({"epoch", "minibatch", "minibatches", "split", "loss", "error", "RMSE", "learning_rate", "gradient_norm"})
+TAKEN = records.TAKEN | {
+    *("epoch", "minibatch", "minibatches", "split", "samples", "loss", "error", "RMSE", "learning_rate", "gradient_norm")
+}
 """Names that rows of records have already."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -183,6 +184,7 @@ class TorchMetrics(NetworkUnit):
 
     def _fault(self, name: str, outputs: Tensor, wanted: Tensor, form: str) -> str | None:
         metric = copy.deepcopy(self._made(name)).to(self.device)
+        before = copy.deepcopy(_beside_state(metric))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -190,6 +192,8 @@ class TorchMetrics(NetworkUnit):
                 value = metric.compute()
         except Exception as error:  # the user's own class may fail in any way
             return places.told(error)
+        if changed := [key for key, now in _beside_state(metric).items() if pickle.dumps(before.get(key)) != pickle.dumps(now)]:
+            return f"its update changes {changed[0]!r}, which no snapshot has: make it a state, by add_state()"
         if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
             return None
         if isinstance(value, int | float) or (isinstance(value, Tensor) and value.is_complex()):
@@ -230,6 +234,15 @@ class TorchMetrics(NetworkUnit):
 
 def _forms(outputs: Tensor, wanted: Tensor) -> tuple[str, ...]:
     return (AS_VALUES, AS_CLASSES) if outputs.numel() == wanted.numel() else (AS_THEY_ARE, AS_CLASSES)
+
+
+def _beside_state(metric: torchmetrics.Metric) -> dict[str, Any]:
+    """Returns what a metric of the user's own keeps besides its states: plain values."""
+    if type(metric).__module__.partition(".")[0] == "torchmetrics":
+        return {}
+    plain = (int, float, str, list, dict, set, Tensor)
+    own = {name: value for name, value in vars(metric).items() if name not in metric.metric_state and not name.startswith("_")}
+    return {name: value for name, value in own.items() if isinstance(value, plain)}
 
 
 def _put(where: str, metric: torchmetrics.Metric, kept: Any, device: torch.device) -> None:

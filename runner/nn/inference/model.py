@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -99,7 +100,7 @@ class Network(nn.Module):
     def forward(self, samples: Given) -> Tensor:
         if self.signature.parts and not isinstance(samples, Tensor):
             samples = put_together(self.signature.parts, samples, self.signature.input_dtype)
-        samples = torch.as_tensor(samples)
+        samples = self._checked(torch.as_tensor(samples))
         values: Tensor = self.normalization(samples)
         places: dict[str, Tensor | None] = {}
         for name, step in self.layers.items():
@@ -110,6 +111,14 @@ class Network(nn.Module):
             else:
                 values = step(values)
         return values.reshape(-1, *self.signature.output_shape)
+
+    def _checked(self, samples: Tensor) -> Tensor:
+        """Returns samples; raises a ValueError if they have another shape, which torch might spread over the network's."""
+        shape = self.signature.input_shape
+        if not self.signature.parts and math.prod(samples.shape[1:]) != math.prod(shape):
+            given = f"an array of shape {tuple(samples.shape)}"
+            raise ValueError(f"{given}: the network takes samples of shape {shape}, so an array of shape {('N', *shape)}")
+        return samples
 
     def classify(self, samples: Given) -> list[str]:
         """Returns the name of the most probable class of each sample.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from runner import places
 from runner.errors import ConfigError, RunError
 from runner.graph import Linked, Workflow
 from runner.nn.core import parts
+from runner.nn.core.own_state import copied
 from runner.nn.core.parts import Part
 from runner.nn.core.random_stream import Stream
 from runner.nn.core.torch_modules import made
@@ -114,7 +114,7 @@ class Module(Forward):
     def _copy(self) -> torch.nn.Module:
         """Returns a module to try samples on: a restored one must not count them, or draw numbers of its own for them."""
         try:
-            return copy.deepcopy(self.module)
+            return copied(self.module)
         except Exception:  # it holds what cannot be copied, such as a lock
             return self.module
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from torch import Tensor
 from runner import places
 from runner.errors import ConfigError, RunError
 from runner.graph import Linked, Workflow
+from runner.nn.core.own_state import copied
 from runner.nn.layers.base import Forward
 from runner.nn.layers.module import SAMPLES, Module
 from runner.nn.loading.loader import FullBatchLoader
@@ -111,7 +111,10 @@ class OwnStep(Module):
         wanted = loader.labels_[key][:SAMPLES] if self.label_count else own
         found = []
         for training in (True, False):
-            module = copy.deepcopy(self.module).train(training)
+            try:
+                module = copied(self.module).train(training)
+            except Exception as error:
+                raise ConfigError(f"{self._told} holds what cannot be copied: {places.told(error)}") from error
             step = self._step(module, training)
             try:
                 with torch.random.fork_rng(devices=[]):

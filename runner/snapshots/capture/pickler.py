@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from runner import pickled
 from runner.errors import StateError
 from runner.graph import Unit, Workflow
-from runner.snapshots.capture import arrays, tensors
+from runner.snapshots.capture import arrays, shared_memory, tensors
 
 
 class Sink(Protocol):
@@ -35,6 +35,7 @@ def dump(workflow: Workflow, sink: Sink) -> set[Any]:
     pickler = StatePickler(sink)
     try:
         pickler.dump(workflow)
+        _check_memory(workflow, *pickler.memory)
     except StateError:
         raise
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
@@ -75,6 +76,7 @@ class StatePickler(pickle.Pickler):
         self._torch: Any = sys.modules.get("torch")
         self._numpy: Any = sys.modules.get("numpy")
         self._storages: dict[int, Any] = {}
+        self._arrays: list[Any] = []
         self.kinds: set[Any] = set()
 
     def reducer_override(self, obj: Any) -> Any:
@@ -87,7 +89,7 @@ class StatePickler(pickle.Pickler):
             name = pickled.name_of(obj)
             return NotImplemented if name is None else (pickled.class_, (name,))
         if self._numpy is not None and type(obj) is self._numpy.ndarray:
-            return arrays.reduce_view(obj)
+            return self._reduce_array(obj)
         torch = self._torch
         if torch is None:
             return NotImplemented
@@ -97,7 +99,20 @@ class StatePickler(pickle.Pickler):
             return tensors.reduce_storage(obj)
         if cls is torch.Generator:
             return tensors.reduce_generator(obj)
+        if isinstance(obj, torch.optim.Optimizer):
+            return tensors.reduce_optimizer(obj)
         return NotImplemented
+
+    @property
+    def memory(self) -> tuple[list[Any], list[Any]]:
+        """The arrays that are no views of others, and the storages that were written."""
+        return self._arrays, list(self._storages.values())
+
+    def _reduce_array(self, array: Any) -> Any:
+        view = arrays.reduce_view(array)
+        if view is NotImplemented and not array.dtype.hasobject:
+            self._arrays.append(array)
+        return view
 
     def _reduce_tensor(self, tensor: Any) -> Any:
         plain = tensor.layout is self._torch.strided and not tensor.is_quantized and not vars(tensor)
@@ -106,6 +121,27 @@ class StatePickler(pickle.Pickler):
         storage = tensor.untyped_storage()
         # torch may wrap one storage in several objects; the pickle must see a single one, or it would write several copies.
         return tensors.reduce_tensor(tensor, self._storages.setdefault(storage._cdata, storage))
+
+
+def _check_memory(workflow: Workflow, owners: list[Any], storages: list[Any]) -> None:
+    """Raises a StateError if two things share memory that a snapshot would keep twice."""
+    if (found := shared_memory.shared(owners, storages)) is None:
+        return
+    names = [name for unit in _all_units(workflow) for name in _attributes_over(unit, found)]
+    what = " and ".join(names) if len(names) > 1 else f"{', '.join(names) or repr(workflow)}: an array and something else"
+    raise StateError(
+        f"{what} share memory, and would not any more after a restore: keep one of them, and make the other where it is used"
+    )
+
+
+def _attributes_over(unit: Unit, held: tuple[Any, Any]) -> Iterator[str]:
+    """Yields the attributes of a unit that are one of two arrays or storages, or a tensor over one of them."""
+    torch = sys.modules.get("torch")
+    for name, value in vars(unit).items():
+        is_tensor = torch is not None and isinstance(value, torch.Tensor) and value.layout is torch.strided
+        pointers = [item.data_ptr() for item in held if torch is not None and isinstance(item, torch.UntypedStorage)]
+        if any(value is item for item in held) or (is_tensor and value.untyped_storage().data_ptr() in pointers):
+            yield f"{unit!r}.{name}"
 
 
 class Probe(StatePickler):

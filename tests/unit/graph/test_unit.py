@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from runner.errors import ConfigError, GraphError
+from runner.errors import ConfigError, GraphError, LinkError
 from runner.graph import Unit, Workflow
 from tests.units import Holder, LoggedWorkflow, Recorder
 
@@ -49,6 +49,25 @@ def test_a_unit_that_forgets_to_call_super_is_named(units, link) -> None:
     with pytest.raises(GraphError, match=r"^Unmade\.__init__\(\) does not call super\(\)\.__init__\(workflow\)"):
         link(units[0], Unmade(units[0].workflow))
     assert "Unmade" in repr(Unmade(units[0].workflow))
+
+
+def test_links_along_which_nothing_ever_runs_are_refused(units) -> None:
+    a = units[0]
+    workflow, other = a.workflow, LoggedWorkflow()
+    inner = LoggedWorkflow(workflow)
+    for unit, wrong in (
+        (a, workflow.end_point),
+        (a, workflow),
+        (workflow.start_point, a),
+        (a, other.start_point),
+        (a, Recorder(inner, "inside")),
+        (Recorder(inner, "within"), a),
+    ):
+        with pytest.raises(LinkError, match=r"runs? after|units of two workflows"):
+            unit.link_from(wrong)
+        assert wrong not in unit.predecessors
+    inner.link_from(a)
+    workflow.end_point.link_from(inner)
 
 
 def test_linking_twice_is_one_link(units) -> None:

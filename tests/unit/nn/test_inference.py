@@ -158,6 +158,14 @@ def test_samples_may_be_arrays() -> None:
     assert torch.equal(model(samples.tolist()), model(torch.tensor(samples.tolist())))
 
 
+@pytest.mark.parametrize("shape", [(4, 1), (4,), (4, 5), (4, 7), (4, 1, 1), (4, 3, 3), ()])
+def test_samples_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    model = trained(None).as_model()
+    for use in (model, model.classify):
+        with pytest.raises(ValueError, match=r"the network takes samples of shape \(2, 3\)"):
+            use(torch.zeros(shape))
+
+
 def test_a_module_is_its_own_and_can_be_trained_further(tmp_path: Path) -> None:
     workflow = trained(None, layers=NETWORKS["images"]["layers"])
     before = {name: value.clone() for unit in workflow.forwards for name, value in unit.tensors().items()}

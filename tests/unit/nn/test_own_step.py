@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runner.errors import ConfigError, RunError
+from runner.errors import ConfigError, RunError, StateError
 from runner.snapshots.restoring.restore import restore
 from tests.networks import LAYERS, extended, network, stopped, trained
 from tests.states import differences, workflow_state
@@ -83,6 +83,68 @@ class Plain(nn.Linear):
             loss.backward()
             self.optimizer.step()
         return loss
+
+
+class Steps(torch.optim.SGD):
+    """Slows down, by attributes that are neither in its groups nor in its state."""
+
+    k: float = 0
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__(parameters, lr)
+        self.count = 0
+
+    def step(self, closure: Any = None) -> None:
+        self.k += 1
+        self.count += 1
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.data.add_(parameter.grad, alpha=-group["lr"] / (self.k + self.count))
+
+
+class Gathering(nn.Linear):
+    """Gathers the gradients of several minibatches, or goes back to its optimizer's attributes."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(6, 3)
+        self.fault, self.n = fault, 0
+        kinds = {"own": Steps, "lbfgs": torch.optim.LBFGS}
+        self.optimizer = kinds.get(fault, torch.optim.SGD)(self.parameters(), lr=0.1)
+        if fault == "hook":
+            self.weight.register_hook(halved)
+        elif fault == "post hook":
+            self.weight.register_post_accumulate_grad_hook(print)
+        elif fault == "step hook":
+            self.optimizer.register_step_pre_hook(print)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return super().forward(samples.flatten(1))
+
+    def evaluation_step(self, samples: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(self(samples), labels)
+
+    def training_step(self, samples: Tensor, labels: Tensor) -> Tensor:
+        def closure() -> float:
+            self.optimizer.zero_grad()
+            again = self.evaluation_step(samples, labels)
+            again.backward()
+            return again.item()
+
+        loss = self.evaluation_step(samples, labels)
+        if self.fault == "lbfgs":
+            self.optimizer.step(closure)
+            return loss.detach()
+        self.n += 1
+        loss.backward()
+        if self.fault != "gathered" or self.n % 3 == 0:
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return loss
+
+
+def halved(gradient: Tensor) -> Tensor:
+    return gradient / 2
 
 
 def run(fault: str | None = None, cls: str = "Distilled", **more: Any) -> dict[str, Any]:
@@ -162,6 +224,22 @@ def test_a_number_that_only_some_minibatches_have_is_not_averaged() -> None:
     workflow.initialize()
     with pytest.raises(RunError, match=r"step of layers.model returns loss, teaching, further for a minibatch of 2"):
         workflow.run()
+
+
+@pytest.mark.parametrize("at", [4, 8])
+@pytest.mark.parametrize("kind", ["own", "gathered", "lbfgs"])
+def test_what_gradients_and_optimizers_hold_goes_on(kind: str, at: int, tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole", **run(kind, "Gathering"))
+    location = stopped(tmp_path / "half", at, **run(kind, "Gathering"))
+    again = extended(restore(location, trusted=["tests"]).workflow, epochs=3)
+    assert again.decision.records.epochs == whole.decision.records.epochs
+    assert differences(workflow_state(whole), workflow_state(again)) == []
+
+
+@pytest.mark.parametrize("kind", ["hook", "post hook", "step hook"])
+def test_a_hook_that_would_be_lost_is_refused(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"OwnStep\('model'\)\.module.* has a hook, which no snapshot keeps"):
+        trained(tmp_path, **run(kind, "Gathering"))
 
 
 BESIDE = {

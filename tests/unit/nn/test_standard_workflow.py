@@ -252,3 +252,21 @@ def test_a_limit_that_is_set_by_hand_extends_a_complete_run(caplog: pytest.LogCa
 def test_a_complete_run_stands_at_the_end_of_its_last_epoch() -> None:
     workflow = trained()
     assert workflow.current_step == ("Epoch 3/3", workflow.loader.steps, workflow.loader.steps)
+
+
+WRONG = {
+    r"decision\.mode='mx' is unknown; .*known: max, min": {"decision_config": {"mode": "mx"}},
+    r"decision\.max_epochs=2\.5 must be a whole number": {"decision_config": {"max_epochs": 2.5}},
+    r"decision\.max_epochs='7' must be a whole number": {"decision_config": {"max_epochs": "7"}},
+    r"decision\.fail_iterations=True must be a whole number": {"decision_config": {"fail_iterations": True}},
+    r"loader\.minibatch_size=1\.5 must be a whole number": {"loader_config": {"minibatch_size": 1.5}},
+    r"'rollback\.fail_iteration' is not a key; did you mean 'fail_iterations'": {"rollback_config": {"fail_iteration": 1}},
+    r"precision='half' is unknown; .*known: float32, float64": {"precision": "half"},
+    r"freeze='fc1' must be a list": {"freeze": "fc1"},
+}
+
+
+@pytest.mark.parametrize("told", WRONG)
+def test_what_a_script_gives_is_checked_as_what_is_typed(told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        network(**WRONG[told])

@@ -1,14 +1,18 @@
 """What was one storage before a snapshot is one storage after it."""
 
+import copy
 import io
 import pickle
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from runner.snapshots.capture.pickler import StatePickler
+from runner.errors import StateError
+from runner.snapshots.capture.pickler import StatePickler, dump
 from tests.contract.test_codecs import trained_optimizer
+from tests.units import Holder, LoggedWorkflow
 
 
 def round_trip(value: Any) -> Any:
@@ -62,6 +66,49 @@ def test_tied_parameters_and_optimizer_state() -> None:
         model(torch.ones(2, 4)).square().sum().backward()
         step.step()
     assert torch.equal(module[0].weight, module2[0].weight)
+
+
+def test_a_gradient_that_was_gathered() -> None:
+    module = torch.nn.Linear(2, 2)
+    module.weight.grad = torch.ones(2, 2)
+    again = round_trip(module)
+    assert torch.equal(again.weight.grad, torch.ones(2, 2))
+    assert again.bias.grad is None
+
+
+MEMORY = {
+    "a tensor's array": lambda: (table := torch.zeros(3), table.numpy()),
+    "an array's tensor": lambda: (array := np.zeros(3), torch.from_numpy(array)),
+    "a part of it": lambda: (array := np.zeros(9), torch.from_numpy(array[2:5])),
+    "a reversed part": lambda: (table := torch.zeros(9), table.numpy()[::-2]),
+    "a buffer's arrays": lambda: (buffer := bytearray(24), *(np.frombuffer(buffer, "f8") for _ in range(2)))[1:],
+    "a tensor without gradients": lambda: (layer := torch.nn.Linear(1, 3), layer.weight.detach().numpy()),
+}
+
+
+@pytest.mark.parametrize("kind", MEMORY)
+def test_memory_that_would_come_apart_is_refused(kind: str) -> None:
+    unit = Holder(LoggedWorkflow(), "holder")
+    unit.one, unit.two = MEMORY[kind]()
+    with pytest.raises(StateError, match=r"share memory, and would not any more after a restore"):
+        dump(unit.workflow, io.BytesIO())
+    unit.two = copy.deepcopy(unit.two)
+    dump(unit.workflow, io.BytesIO())
+
+
+APART = {
+    "neighbors": lambda: [np.zeros(5), *np.zeros((2, 3)), torch.zeros(3), *torch.zeros(2, 3)],
+    "nothing": lambda: [np.zeros(0), torch.zeros(0), torch.zeros(0).numpy()],
+    "what cannot change": lambda: [np.frombuffer(data := bytes(8), "u1"), np.frombuffer(data, "u1")],
+    "the same number again and again": lambda: [np.broadcast_to(np.zeros(1), (1000,)), torch.zeros(1), np.zeros(1)],
+}
+
+
+@pytest.mark.parametrize("kind", APART)
+def test_memory_that_is_not_shared_is_none_of_this(kind: str) -> None:
+    unit = Holder(LoggedWorkflow(), "holder")
+    unit.held = APART[kind]()
+    dump(unit.workflow, io.BytesIO())
 
 
 def test_generator_goes_on() -> None:

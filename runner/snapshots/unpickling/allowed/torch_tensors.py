@@ -151,13 +151,26 @@ def _storage(data: Any, device: Any) -> torch.UntypedStorage:
     return pickled.on_device(data, device) if is_memory else pickled.storage(data, device)
 
 
-def _tensor(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, parameter: Any) -> torch.Tensor:
+def _tensor(
+    storage: Any,
+    dtype: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    requires_grad: Any,
+    parameter: Any,
+    gradient: Any = None,
+) -> torch.Tensor:
     check(
         type(storage) is torch.UntypedStorage and type(dtype) is str and dtype in _DTYPES, "a tensor has no storage or no type"
     )
     check(are((requires_grad, parameter), bool), "a tensor's flags are wrong")
     _check_extent(size, stride, offset, storage.nbytes() // _DTYPES[dtype].itemsize)
-    return pickled.tensor(storage, dtype, offset, size, stride, requires_grad, parameter)
+    if gradient is not None:
+        is_one = type(gradient) is torch.Tensor and gradient.layout is torch.strided and requires_grad
+        check(is_one and gradient.dtype is _DTYPES[dtype] and gradient.shape == _sizes(size), "a tensor's gradient is none")
+        check(gradient.device == storage.device and not gradient.requires_grad, "a tensor's gradient is none")
+    return pickled.tensor(storage, dtype, offset, size, stride, requires_grad, parameter, gradient)
 
 
 def _check_typed(

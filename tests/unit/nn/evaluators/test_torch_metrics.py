@@ -44,6 +44,18 @@ class Plain(Longest):
         return self.scale if isinstance(self.scale, float) else torch.tensor(1j)
 
 
+class Counted(Longest):
+    """Counts beside its state."""
+
+    def __init__(self, of: str) -> None:
+        super().__init__()
+        self.seen: Any = {"int": 0, "list": [], "tensor": torch.zeros(1)}[of]
+
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        super().update(outputs, labels)
+        self.seen += [1] if isinstance(self.seen, list) else 1
+
+
 def run(**more: Any) -> dict[str, Any]:
     scores = {"f1": F1, "auroc": AUROC, "longest": {"_target_": f"{__name__}.Longest", "scale": 2}}
     return EVERY["cross-entropy"] | {"scores_config": scores, "decision_config": {"max_epochs": 3, "monitor": "f1"}} | more
@@ -136,6 +148,8 @@ WRONG = [
     ({"f1": {"_target_": "torch.nn.Linear"}}, {}, r"scores\.f1\._target_='torch.nn.Linear' is not a subclass"),
     ({"f1": {"average": "macro"}}, {}, r"scores\.f1 has no _target_"),
     ({"f1": "F1Score"}, {}, r"scores\.f1 has no _target_"),
+    ({"f1": F1}, {"monitor": "f1", "mode": "MAX"}, r"decision\.mode='MAX' is unknown; did you mean 'max'"),
+    *(({name: F1}, {}, rf"scores\.{name}: a score has another name") for name in ("seconds", "samples", "kind")),
     ({"loss": F1}, {}, r"scores\.loss: a score has another name"),
     ({"a.b": F1}, {}, r"scores\.a\.b: a score has another name"),
     ({"f1": F1}, {"monitor": "f11"}, r"decision\.monitor='f11' is not measured; did you mean 'f1'"),
@@ -147,6 +161,10 @@ WRONG = [
     ),
     ({}, {"mode": "max"}, r"decision\.mode=max keeps the weights with the highest error, which are the worst"),
     ({"f1": F1}, {"mode": "max", "monitor": "loss"}, r"decision\.mode=max keeps the weights with the highest loss"),
+    *(
+        ({"p": {"_target_": f"{__name__}.Counted", "of": of}}, {}, r"scores\.p: Counted .*: its update changes 'seen'")
+        for of in ("int", "list", "tensor")
+    ),
     ({"p": {"_target_": f"{__name__}.Plain", "scale": 0.5}}, {}, r"scores\.p: .*it gives 0\.5: compute\(\) returns a tensor"),
     (
         {"p": {"_target_": f"{__name__}.Plain", "scale": "j"}},
