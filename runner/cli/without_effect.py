@@ -6,9 +6,12 @@ A conf file may set them for the runs that do use them.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import fields
 
+from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
+from runner.checks import choices
 from runner.errors import ConfigError
 
 _OF_RUNS = ("graph", "plotters", "report", "logger", "loggers")
@@ -41,9 +44,14 @@ def check_hydra(arguments: Collection[str], sweep: bool) -> None:
         sweep: whether they are for a sweep.
 
     Raises:
-        ConfigError: one is for a sweep and this is one run, or the other way round.
+        ConfigError: one is for a sweep and this is one run, or the other way round; or Hydra has no such setting.
     """
+    sections = {item.name for item in fields(HydraConf)}
     keys = [argument.lstrip("+~").partition("=")[0] for argument in arguments]
+    for key in keys:
+        head, _, rest = key.partition(".")
+        if head == "hydra" and rest and (section := rest.partition(".")[0]) not in sections:
+            raise ConfigError(f"{key!r} is not a key of Hydra's; {choices(section, sections)}")
     if sweep and _OF_ONE_RUN in keys:
         raise ConfigError(f"{_OF_ONE_RUN} is for one run, and -m runs many: type hydra.sweep.dir")
     if wrong := next((key for key in keys if not sweep and key.startswith(_OF_SWEEPS)), None):

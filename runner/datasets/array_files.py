@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from runner.checks import first_line, known
 from runner.datasets import cifar10, idx
 from runner.datasets.files import GZIP_ERRORS, foreign, gunzip
 from runner.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 
@@ -108,6 +111,9 @@ def _npz(path: Path, parts: Sequence[str]) -> tuple[list[Array], Array | None]:
         if missing := [part for part in parts if part not in arrays.files]:
             raise ValueError(f"its arrays are {known(arrays.files)}, and none is called {missing[0]!r}")
         labels = [names[name] for name in (*LABELS, *TARGETS) if name in names and names[name] not in parts]
+        read = [*(parts or found[:1]), *labels[:1]]
+        if left := sorted(set(arrays.files) - {*read}):
+            log.warning("%s: of its arrays, %s are not read", path.name, ", ".join(left))
         return [arrays[name] for name in parts or found[:1]], arrays[labels[0]] if labels else None
 
 

@@ -157,6 +157,8 @@ CASES = {
     (SMALL, "snapshotter.directory=words.csv/a"): "snapshotter.directory='words.csv/a' is not a folder: 'words.csv' is a file",
     (SMALL, "snapshotter.directory=~/a"): "snapshotter.directory='~/a' begins with ~",
     (SMALL, "hydra.run.dir=~/a"): "hydra.run.dir='~/a' begins with ~",
+    (SMALL, "+hydra.foo=1"): "'hydra.foo' is not a key of Hydra's; known: callbacks",
+    (SMALL, "++hydra.jobs.chdir=true"): "'hydra.jobs.chdir' is not a key of Hydra's; did you mean 'job'",
     (SMALL, "graph=~/a.dot"): "graph='~/a.dot' begins with ~",
     ("~/a.yaml",): "'~/a.yaml' begins with ~",
     ("home",): "loader.data_file='~/a.csv' is not a file: only a shell puts a folder for ~",
