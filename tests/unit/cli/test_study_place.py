@@ -25,7 +25,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def begun(folder: Path, url: str | None, seed: int = 7) -> optuna.Study:
     folder.mkdir(exist_ok=True)
-    return studies.begun(folder, url and passwords.conceal_url(url), seed, ["minimize"], "none", None)
+    return studies.begun(folder, url and passwords.conceal_url(url), seed, {"objective": "minimize"}, "none", None)
 
 
 def said(folder: Path, url: str | None) -> str:
