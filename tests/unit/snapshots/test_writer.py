@@ -264,7 +264,7 @@ def test_no_thread_is_left(tmp_path: Path) -> None:
 
 def test_thousand_chained_units(tmp_path: Path) -> None:
     workflow, holder, snapshotter = holding(None, tmp_path)
-    previous: Unit = workflow.end_point
+    previous: Unit = workflow.start_point
     for number in range(1000):
         previous = Holder(workflow, number).link_from(previous)
     workflow.run()
