@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 60.0
 """How many seconds the end of a run waits for the last pictures."""
+TOGETHER = 0.02
+"""How many seconds after the first picture the others are waited for: plotters run one after the other."""
 HURRY = 5.0
 """The same, if a signal has stopped it: who sent it may wait for little longer."""
 
@@ -116,9 +118,10 @@ class Canvas:
                 self._waiting.clear()
 
     def _next(self) -> dict[str, Picture]:
-        """Waits for pictures, and returns all that wait; none if there will be no more."""
+        """Waits for pictures, and returns those that come together; none if there will be no more."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
+            self._changed.wait_for(lambda: self._closing, TOGETHER)
             pictures, self._waiting = self._waiting, {}
             return pictures
 
