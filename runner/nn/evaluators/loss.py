@@ -115,7 +115,7 @@ class LossEvaluator(ClassEvaluator):
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns what training changes in the loss, by name."""
-        return dict(self.loss_module.state_dict())
+        return {name: value for name, value in self.loss_module.state_dict().items() if isinstance(value, Tensor)}
 
     def initialize(self) -> None:
         super().initialize()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from runner import places
-from runner.errors import ConfigError, RunError
+from runner.errors import ConfigError, RunError, StateError
 from runner.graph import Linked, Workflow
 from runner.nn.core import parts
 from runner.nn.core.own_state import copied
@@ -138,7 +138,8 @@ class Module(Forward):
         return found
 
     def tensors(self) -> dict[str, Tensor]:
-        return dict(self.module.state_dict())
+        # `get_extra_state()` of a class of the user's own may give anything.
+        return {name: value for name, value in self.module.state_dict().items() if isinstance(value, Tensor)}
 
     def run(self) -> None:
         if self.module.training == bool(self.evaluating):  # walks through all modules
@@ -175,6 +176,16 @@ class ModuleWeights(WeightedGradient):
     def initialize(self) -> None:
         super().initialize()
         self.named_ = list(self.module.named_parameters())
+
+    def __getstate__(self) -> dict[str, Any]:
+        held = dict(vars(self).get("named_", ()))
+        for name, parameter in self.module.named_parameters() if held else ():
+            if held.get(name) is not parameter:
+                raise StateError(
+                    f"{type(self.module).__name__}.{name} is another parameter than when the run began, and does not learn:"
+                    " change its values in place, and make all parameters in __init__()"
+                )
+        return super().__getstate__()
 
     def parameter_names(self) -> list[str]:
         return [name for name, _ in self.module.named_parameters()]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from runner import pickled
 from runner.errors import StateError
 from runner.graph import Unit, Workflow
-from runner.snapshots.capture import arrays, shared_memory, tensors
+from runner.snapshots.capture import arrays, refused, shared_memory, tensors
 
 
 class Sink(Protocol):
@@ -91,12 +91,13 @@ class StatePickler(pickle.Pickler):
         if self._numpy is not None and type(obj) is self._numpy.ndarray:
             return self._reduce_array(obj)
         torch = self._torch
+        if torch is not None and (cls is torch.Tensor or cls is torch.nn.Parameter):
+            return self._reduce_tensor(obj)
+        if torch is not None and cls is torch.UntypedStorage:
+            return tensors.reduce_storage(obj)
+        refused.check(obj)
         if torch is None:
             return NotImplemented
-        if cls is torch.Tensor or cls is torch.nn.Parameter:
-            return self._reduce_tensor(obj)
-        if cls is torch.UntypedStorage:
-            return tensors.reduce_storage(obj)
         if cls is torch.Generator:
             return tensors.reduce_generator(obj)
         if isinstance(obj, torch.optim.Optimizer):

@@ -115,3 +115,39 @@ def test_what_torch_does_not_pickle_is_told_before_the_run() -> None:
     layers = {"net": {"type": "module", "_target_": f"{__name__}.Normed", "learning_rate": 0.1}}
     with pytest.raises(ConfigError, match=r"layers\.net: .*Normed cannot be kept in a snapshot: .* parametrizations"):
         network(layers=layers, loss_config={"_target_": "torch.nn.CrossEntropyLoss"})
+
+
+class Changing(nn.Linear):
+    """Puts another parameter in the place of one, or adds one, while it is trained; and has further state for torch."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(6, 3)
+        self.kind, self.calls = kind, 0
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": self.calls}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.calls = state["calls"]
+
+    def forward(self, samples: Tensor) -> Tensor:
+        self.calls += self.training
+        if self.calls == 5 and self.kind == "replaces":
+            self.weight = nn.Parameter(self.weight.detach() * 1.1)
+        elif self.calls == 5 and self.kind == "adds":
+            self.scale = nn.Parameter(torch.ones(1))
+        elif self.calls == 5:
+            self.weight.data = self.weight.data * 1.1
+        return super().forward(samples.flatten(1)) * (self.scale if hasattr(self, "scale") else 1)
+
+
+@pytest.mark.parametrize("optimizer", [None, {"_target_": "torch.optim.AdamW", "lr": 0.01}])
+@pytest.mark.parametrize(("kind", "name"), [("replaces", "weight"), ("adds", "scale"), ("changes", None)])
+def test_a_parameter_that_would_not_learn_is_told(kind: str, name: str | None, optimizer: Any, tmp_path: Path) -> None:
+    net = {"type": "module", "_target_": f"{__name__}.Changing", "kind": kind} | ({} if optimizer else {"learning_rate": 0.1})
+    settings = {"layers": {"net": net}, "loss_config": {"_target_": "torch.nn.CrossEntropyLoss"}, "optimizer_config": optimizer}
+    if name is None:
+        trained(tmp_path, **settings)
+        return
+    with pytest.raises(StateError, match=rf"Changing\.{name} is another parameter than when the run began"):
+        trained(tmp_path, **settings)

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import random
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from runner.errors import StateError
 from runner.snapshots.capture.pickler import StatePickler, dump
+from tests import own
 from tests.contract.test_codecs import trained_optimizer
 from tests.units import Holder, LoggedWorkflow
 
@@ -93,6 +95,38 @@ def test_memory_that_would_come_apart_is_refused(kind: str) -> None:
     with pytest.raises(StateError, match=r"share memory, and would not any more after a restore"):
         dump(unit.workflow, io.BytesIO())
     unit.two = copy.deepcopy(unit.two)
+    dump(unit.workflow, io.BytesIO())
+
+
+class Weights(torch.nn.Parameter):
+    """A parameter of a class of its own."""
+
+
+REFUSED = {
+    "torch's generator": (lambda: torch.default_generator, "the random generator of all of torch"),
+    "numpy's generator": (lambda: np.random.mtrand._rand, "the random generator of all of numpy"),
+    "python's generator": (lambda: random._inst, "the random generator of all of Python"),
+    "what numpy does not restore": (lambda: np.random.RandomState(np.random.PCG64(1)), "no RandomState over PCG64"),
+    "a class of parameters": (lambda: Weights(torch.zeros(1)), "a parameter of the class Weights"),
+    "a parameter over a class of tensors": (
+        lambda: torch.nn.Parameter(torch.zeros(1).as_subclass(own.Marked)),
+        "a parameter of the class Marked",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_would_be_another_thing_is_refused_by_its_name(kind: str) -> None:
+    make, said = REFUSED[kind]
+    unit = Holder(LoggedWorkflow(), "holder")
+    unit.held = [make()]
+    with pytest.raises(StateError, match=rf"Holder\('holder'\)\.held cannot be pickled .*{said}"):
+        dump(unit.workflow, io.BytesIO())
+
+
+def test_generators_of_ones_own_are_not_refused() -> None:
+    unit = Holder(LoggedWorkflow(), "holder")
+    unit.held = [random.Random(1), np.random.RandomState(1), np.random.default_rng(1), torch.Generator()]
     dump(unit.workflow, io.BytesIO())
 
 
