@@ -54,7 +54,8 @@ def moment(line: str) -> float:
 
 
 def logs(folder: Path) -> set[Path]:
-    return set((folder / "outputs").rglob("*.log"))
+    """Returns all logs; a folder may be discarded in the meantime, which `rglob` does not take."""
+    return {Path(parent, name) for parent, _, names in os.walk(folder / "outputs") for name in names if name.endswith(".log")}
 
 
 def stood_still(folder: Path) -> float:
