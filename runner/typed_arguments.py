@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from enum import EnumType
 from typing import Any
@@ -13,6 +14,8 @@ from runner.errors import ConfigError
 
 SIMPLE: dict[Any, tuple[type, ...]] = {int: (int,), float: (float, int), str: (str,), bool: (bool,)}
 """The types that a value may have, for each annotation that is one of these."""
+_WORDS = {"array": "list", "object": "mapping"}
+"""What msgspec calls in the words of JSON."""
 _AS_THEY_ARE = (bytes, bytearray, memoryview)
 """Types that msgspec would make of texts."""
 
@@ -41,12 +44,28 @@ def fitting(key: str, value: Any, hint: Any) -> Any:
             raise ConfigError(f"{key}={value!r} must be of type {hint.__name__}")
         return value
     try:
-        return msgspec.convert(value, hint, strict=True, builtin_types=_AS_THEY_ARE, dec_hook=_unknown)
+        made = msgspec.convert(value, hint, strict=True, builtin_types=_AS_THEY_ARE, dec_hook=_unknown)
     except msgspec.ValidationError as error:
         reason = first_line(error).replace("Expected", "expected", 1)
+        for word, ours in _WORDS.items():
+            reason = re.sub(rf"(?<=[`| ]){word}(?=[`| ])", ours, reason)
         raise ConfigError(f"{key}={value!r} does not fit: {_none_of(hint) or reason}") from error
     except (TypeError, NotImplementedError):  # a type that nothing is known of
         return value
+    if (left := _left_out(value, msgspec.to_builtins(made, enc_hook=repr))) is not None:
+        raise ConfigError(f"{key}={value!r} does not fit: {left!r} is not a key of it")
+    return made
+
+
+def _left_out(value: Any, made: Any) -> Any:
+    """Returns a key that msgspec has passed over, as it does those that a dataclass does not have; None if there is none."""
+    if isinstance(value, dict) and isinstance(made, dict):
+        found = (key if key not in made else _left_out(item, made[key]) for key, item in value.items())
+    elif isinstance(value, list) and isinstance(made, list | tuple) and len(value) == len(made):
+        found = (_left_out(*pair) for pair in zip(value, made, strict=True))
+    else:
+        return None
+    return next((key for key in found if key is not None), None)
 
 
 def _none_of(hint: Any) -> str | None:

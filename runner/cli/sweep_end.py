@@ -83,6 +83,12 @@ def plan(count: int) -> None:
     _begun[-1] = replace(_begun[-1], planned=count)
 
 
+def forget() -> None:
+    """Notes that the sweep does not begin after all, so that there is nothing to tell."""
+    _begun.clear()
+    _passing.close()
+
+
 def is_elsewhere() -> bool:
     """Whether a sweep is under way whose jobs run in other processes."""
     return bool(_begun) and _begun[-1].passing is not None

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner import config as schema
-from runner.cli import notices, run_folder, sweep_bar, sweep_stop, sweeps
+from runner.cli import notices, run_folder, sweep_bar, sweep_end, sweep_stop, sweeps
 from runner.cli.console import console, is_live, is_quiet
 from runner.cli.overrides import as_override, normalize
 from runner.cli.request import job_part, keys_of
@@ -124,10 +124,14 @@ class Running:
         config: Any = OmegaConf.to_container(job_part(self.config), enum_to_str=True)
         is_search = "n_trials" in self.config.hydra.sweeper
         record = Record.of(arguments, before.seed if before else seed.drawn(), config, is_search=is_search)
-        if before is not None:
+        if before is None:
+            return record
+        try:
             before.check_conf(record)
-            record = before.extended_by(record)
-        return record
+            return before.extended_by(record)
+        except ConfigError:
+            sweep_end.forget()
+            raise
 
     def _tell_seed(self, record: Record) -> None:
         """Says which seed is drawn for jobs in other processes, each of which would say it."""

@@ -200,8 +200,10 @@ def test_changed_data_and_code_are_refused_by_their_names(veles_run: Run, tmp_pa
 def test_no_other_sweep_is_taken_into_a_folder(typed: tuple[str, ...], said: str, veles_run: Run, stub: Path) -> None:
     veles_run(*STUBS, "workflow.number=0,1", "workflow.other=1", "hydra.sweep.dir=there")
     before = {path: path.read_bytes() for path in (stub / "there").rglob("*") if path.is_file()}
-    (line,) = veles_run(*STUBS, *typed, "sweep=there", code=2).stderr.splitlines()
+    done = veles_run(*STUBS, *typed, "sweep=there", code=2)
+    (line,) = done.stderr.splitlines()
     assert said in line
+    assert "finished" not in done.stdout  # nor a table of the jobs that are there
     assert {path: path.read_bytes() for path in (stub / "there").rglob("*") if path.is_file()} == before
 
 

@@ -3,6 +3,7 @@
 import enum
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -44,6 +45,11 @@ class Color(enum.Enum):
     BLUE = "blue"
 
 
+@dataclass
+class Size:
+    width: int = 1
+
+
 class Typed(Workflow):
     """Says of each argument what it is."""
 
@@ -61,6 +67,8 @@ class Typed(Workflow):
         color: Color = Color.RED,
         optional: Optional[bool] = None,  # noqa: UP045
         path: Path | None = None,
+        size: Size | None = None,
+        sizes: Sequence[Size] = (),
         blob: bytes = b"",
         other: "Simple | None" = None,
     ) -> None:
@@ -136,6 +144,7 @@ WRONG = {
     "color": ["green", 3],
     "optional": [1, "true"],
     "blob": ["text", 3],
+    "size": [{"width": "x"}, 3],
 }
 
 
@@ -144,6 +153,18 @@ def test_values_that_do_not_fit_their_annotations_are_refused(key: str, value: A
     with pytest.raises(ConfigError, match=rf"^workflow\.{key}=.*: expected .*") as raised:
         built(target=f"{__name__}.Typed", **{key: value})
     assert "\n" not in str(raised.value)
+
+
+def test_a_mapping_becomes_a_dataclass_and_no_key_of_it_is_passed_over() -> None:
+    assert built(target=f"{__name__}.Typed", size={"width": 3}).given["size"] == Size(3)
+    for wrong in ({"size": {"widht": 3}}, {"sizes": [{"width": 1}, {"widht": 3}]}):
+        with pytest.raises(ConfigError, match=r"^workflow\.sizes?=.*: 'widht' is not a key of it"):
+            built(target=f"{__name__}.Typed", **wrong)
+
+
+def test_what_does_not_fit_is_told_in_the_words_of_yaml() -> None:
+    with pytest.raises(ConfigError, match="expected `list` of length 2"):
+        built(target=f"{__name__}.Typed", pair=[1])
 
 
 KNOWN = "known: label, parts, share, size"
