@@ -95,6 +95,8 @@ class Settings:
                 raise ConfigError(f"hydra.sweeper.{name}={value} must be at least 1")
         if not self.names:
             raise ConfigError("hydra.sweeper.objectives=[] names nothing that could be optimized")
+        if twice := next((name for name in self.names if self.names.count(name) > 1), None):
+            raise ConfigError(f"hydra.sweeper.objectives names {twice} twice: once is enough")
         if self.pruner != "none" and len(self.names) > 1:
             raise ConfigError(f"hydra.sweeper.pruner={self.pruner} is for one objective, and there are {len(self.names)}")
 

@@ -223,6 +223,7 @@ def test_the_example_of_the_docs(veles_run: Run, tmp_path: Path) -> None:
         ((X, "hydra.sweeper.objectives=3"), "hydra.sweeper.objectives=3 must be a name"),
         ((X, "hydra.sweeper.sampler_arguments=3"), "must be a mapping"),
         ((X, "hydra.sweeper.objectives=[]"), "hydra.sweeper.objectives=[]"),
+        ((X, "hydra.sweeper.objectives=[objective,objective]"), "hydra.sweeper.objectives names objective twice"),
         ((X, "hydra.sweeper.direction=[minimize,maximize]"), "hydra.sweeper.objectives"),
         ((X, "hydra.sweeper.n_trials=0"), "n_trials"),
         ((X, "hydra.sweeper.pruner=median", "hydra.sweeper.objectives=[objective,seconds]"), "pruner"),

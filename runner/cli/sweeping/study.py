@@ -71,7 +71,8 @@ def begun(
         raise ConfigError(
             f"the study in {folder} has the objectives {', '.join(before)}, and here {', '.join(names)} are typed"
         )
-    study.set_user_attr(OBJECTIVES, names)
+    if OBJECTIVES not in study.user_attrs:
+        study.set_user_attr(OBJECTIVES, names)
     had = [direction.name.lower() for direction in study.directions]
     if had != directions:
         raise ConfigError(

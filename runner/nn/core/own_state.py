@@ -1,4 +1,4 @@
-"""Copies of modules by way of their states, and whether their own classes give these, before a run depends on it."""
+"""Copies of modules, and whether their own classes give their states and take them back, before a run depends on it."""
 
 from __future__ import annotations
 

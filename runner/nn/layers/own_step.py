@@ -147,7 +147,7 @@ def _wrong(numbers: Mapping[Any, Any]) -> str | None:
         if not isinstance(name, str) or not name.isidentifier():
             return f"returns a number called {name!r}: names are like those of variables"
         if not isinstance(value, Tensor):
-            return f"returns a {type(value).__name__} as {name!r}: a step returns a tensor of one number, or several by name"
+            return f"returns {name!r} of type {type(value).__name__}: a step returns a tensor of one number, or several by name"
         if value.numel() != 1:
             return f"returns {name!r} of shape {tuple(value.shape)}: it is one number, such as .mean()"
         if value.is_complex() or (name == LOSS and not value.is_floating_point()):

@@ -194,13 +194,13 @@ FAULTS = {
     "raises": r"Distilled.training_step\) fails: ValueError: out of luck \(tests/unit/nn/test_own_step.py:\d+\)",
     "other names": r"\(Distilled\) returns loss, other to be evaluated, and loss, teaching in training",
     "no loss": "one of the numbers is 'loss'",
-    "a text": "returns a str as 'loss'",
+    "a text": "returns 'loss' of type str: a step returns a tensor",
     "many": r"returns 'loss' of shape \(\d+, 3\): it is one number",
     "taken": "returns 'error', which rows of metrics",
     "whole": "returns 'loss' as torch.int64: it is a real number",
     "complex": "returns 'wave' as torch.complex64: it is a real number",
     "odd name": "returns a number called 'a b'",
-    "nothing": "returns a NoneType as 'loss'",
+    "nothing": "returns 'loss' of type NoneType: a step returns a tensor",
 }
 
 

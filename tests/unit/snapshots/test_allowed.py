@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from runner import pickled
 from runner.errors import ConfigError, SnapshotMismatchError, SnapshotRefusedError
 from runner.graph import Workflow
 from runner.graph.links import Link
@@ -238,3 +239,37 @@ def test_errors_do_not_ask_the_values_in_them() -> None:
         loads(whole(call("tests.own:raise_key_error", mapping(a=number(1)))))
     with pytest.raises(SnapshotRefusedError, match=r"it cannot be built \(TypeError: .*argument"):
         loads(whole(named("tests.own:Called") + EMPTY_TUPLE + b"R"))
+
+
+class WithGradient:
+    """Is pickled as a tensor of two single-precision numbers, with what is said to be its gradient."""
+
+    def __init__(self, gradient: Any, requires_grad: bool = True) -> None:
+        self.gradient, self.requires_grad = gradient, requires_grad
+
+    def __reduce__(self) -> Any:
+        storage = torch.zeros(2).untyped_storage()
+        return pickled.tensor, (storage, "float32", 0, (2,), (1,), self.requires_grad, True, self.gradient)
+
+
+def test_a_gradient_comes_back() -> None:
+    assert loads(dumps(WithGradient(torch.ones(2)))).grad.tolist() == [1, 1]
+    assert loads(dumps(WithGradient(None))).grad is None
+
+
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        *(torch.ones(3), torch.ones(2, dtype=torch.float64), torch.ones(2, 1), torch.ones(2).to_sparse(), "x", 1, [1.0, 1.0]),
+        *(torch.ones(2, requires_grad=True), torch.nn.Parameter(torch.ones(2))),
+    ],
+    ids=range(9),
+)
+def test_what_is_no_gradient_of_its_tensor_is_refused(gradient: Any) -> None:
+    with pytest.raises(SnapshotRefusedError, match="a tensor's gradient is none"):
+        loads(dumps(WithGradient(gradient)))
+
+
+def test_a_tensor_that_does_not_learn_has_no_gradient() -> None:
+    with pytest.raises(SnapshotRefusedError, match="a tensor's gradient is none"):
+        loads(dumps(WithGradient(torch.ones(2), requires_grad=False)))
