@@ -117,6 +117,9 @@ def test_copies_that_hang_are_ended_too(tmp_path: Path, caplog) -> None:
     os.killpg(pid, signal.SIGSTOP)
     canvas.finish(patience=0.1)
     assert [text for text in warnings_of(caplog) if "status -9" in text]
+    until = time.monotonic() + LIMIT
+    while alive_in(pid) and time.monotonic() < until:  # who is killed is gone a moment later
+        time.sleep(0.001)
     assert alive_in(pid) == []
 
 
