@@ -374,6 +374,8 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "scheduler ReduceLROnPlateau": lambda: scheduled(schedulers.ReduceLROnPlateau),
     "scheduler OneCycleLR": lambda: scheduled(lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=10)),
     "scheduler CyclicLR": lambda: scheduled(lambda o: schedulers.CyclicLR(o, 0.1, 0.2)),
+    "scheduler SWALR": lambda: scheduled(lambda o: torch.optim.swa_utils.SWALR(o, 0.1)),
+    "scheduler SWALR linear": lambda: scheduled(lambda o: torch.optim.swa_utils.SWALR(o, 0.1, anneal_strategy="linear")),
     "averaged model": lambda: optim.swa_utils.AveragedModel(nn.Linear(2, 2)),
     "grad scaler": lambda: torch.amp.GradScaler("cpu"),
     "data set": lambda: torch.utils.data.TensorDataset(torch.ones(2)),

@@ -74,8 +74,10 @@ def message(error: Exception) -> str:
         return (
             f"{found[1]} is chosen twice in defaults lists: '- override {found[1]}: NAME', below the others, changes a choice"
         )
-    if found := re.match(r"Could not delete from config. '([^']*)' does not exist", str(error)):
+    if found := re.match(r"Could not delete (?:from config. )?'([^']*)'(?: does not exist|. No match)", str(error)):
         return f"~{found[1]}: {found[1]} is not set, so there is nothing to take away"
+    if found := re.match(r"Could not append to config. An item is already at '([^']*)'", str(error)):
+        return f"+{found[1]}: {found[1]} is set already: {found[1]}=VALUE changes it"
     if isinstance(error, InterpolationResolutionError):
         return f"{error.full_key}: {first_line(error)}" if error.full_key else _dangling(error)
     lines = [*str(error).splitlines(), *(str(cause).splitlines() if isinstance(cause, OmegaConfBaseException) else [])]
@@ -165,6 +167,8 @@ def _unknown_key(key: str, section: Any) -> str:
     if key in all_keys() and name not in {item.name for item in fields(section)}:
         return f"{key!r} is one word in YAML, where keys have no dots: write {name} below {'.'.join(above)}, indented"
     names = [item.name for item in fields(section)]
+    if name in names:
+        return f"~{key} takes away what another key is to change: leave one of them out"
     by_name = {other.rpartition(".")[2]: other for other in reversed(all_keys())}
     short = [other for other in by_name if is_short(name, other)]
     close_by = [name] if name in by_name else get_close_matches(name, [*by_name, *names], 1, 0.8) or short

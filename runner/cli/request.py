@@ -26,6 +26,7 @@ NOT_OF_THE_JOB = ("hydra", "defaults")
 NAME = "workflow.name"
 NETWORKS = ("~layers", "~mcdnnic_topology", "~model")
 """What takes away a conf file's network, beside which another one is refused."""
+TO_GO_ON = "snapshotter.on_unrestorable"
 NOT_OF_THE_RUN = ("conf", "snapshot", "mode", "graph", "data", "output", "restore", "sweep")
 SEARCHED = ("snapshotter.directory", "snapshotter.odbc", "snapshotter.table", "snapshotter.create_table", "snapshotter.spool")
 """Keys that also say where `latest` and `auto` look for snapshots."""
@@ -84,6 +85,11 @@ class Request:
         """Returns the same without a snapshot that was named."""
         return replace(self, typed=[text for text in self.typed if _key(text) != "snapshot"])
 
+    def with_overrides(self, *overrides: str) -> Request:
+        """Returns the same with further overrides, in place of what was typed for their keys."""
+        keys = keys_of(overrides)
+        return replace(self, typed=[*(text for text in self.typed if _key(text) not in keys), *overrides])
+
     @property
     def branches(self) -> bool:
         """Whether this is one of several jobs that start from a snapshot that was named: each is a branch of its own."""
@@ -102,14 +108,15 @@ class Request:
     @property
     def restore_overrides(self) -> list[str]:
         """The overrides without which the run would not go on: how far a snapshot is trusted, its workflow's name and the
-        classes that were typed, what they take the place of, and the places, keys and references that no snapshot may name."""
+        classes that were typed, what they take the place of, and the places, keys and references that no snapshot may name, and
+        whether it may go on although the default restore would refuse its snapshots."""
         return [
             text.lstrip("+")
             for text in self.typed
             if _section(text) in ("restore", "logger", "loggers")
             or TARGET in text
             or is_own_choice(*text.partition("=")[::2])
-            or _key(text) in (*PLACES, NAME, *NETWORKS)
+            or _key(text) in (*PLACES, NAME, *NETWORKS, TO_GO_ON)
             or "${" in text
         ]
 

@@ -247,6 +247,11 @@ class Snapshotter(Unit):
         return written.progress, written.state
 
     @property
+    def unrestorable(self) -> bool:
+        """Whether the default restore would refuse the snapshots that this process has written."""
+        return self.writer_ is not None and self.writer_.unrestorable
+
+    @property
     def lost(self) -> float:
         """How many seconds before the end of the last run the newest durable snapshot was taken."""
         return self.pace_.at_risk(self.ended_at_)

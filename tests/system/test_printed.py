@@ -160,3 +160,21 @@ def test_a_policy_that_no_key_extends_is_told(veles_run: Run) -> None:
     output = veles_run("conf=c", *typed).stdout
     assert re.search(r"^lr_adjuster.policy=arbitrary_step gives the learning rate 0", output, re.MULTILINE)
     assert "learning rate 0" not in veles_run("conf=c", "lr_adjuster.policy=exp", "lr_adjuster.gamma=0.5").stdout
+
+
+def test_a_state_that_the_default_restore_refuses_goes_on_with_the_command(veles_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(
+        "import itertools\n"
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(nn.Linear(2, 2))\n"
+        "        self.order = itertools.cycle([1, 2])\n"
+    )
+    own = ("~layers", "+model._target_=nets.Net", "loss._target_=torch.nn.CrossEntropyLoss", "optimizer=adamw")
+    done = veles_run("conf=c", "seed=1", *own, code=1)
+    assert "Module('model').module.order could not be restored" in done.stderr
+    assert "leave it out in its __getstate__(), or make it where it is used" in done.stderr
+    again = typed("Continue", done.stdout, tmp_path)
+    assert re.findall("^Epoch ([0-9]+): ", again, re.MULTILINE) == ["2"]
+    assert re.findall("^Epoch ([0-9]+): ", typed("Extend", again, tmp_path), re.MULTILINE) == ["3", "4"]

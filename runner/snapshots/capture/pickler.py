@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, Protocol
 
@@ -180,13 +180,8 @@ def _culprit(workflow: Workflow, error: Exception) -> str:
             if name.endswith("_") or name == "units":
                 continue
             if (cause := _failure(value)) is not None:
-                within = _within(value)
-                advice = (
-                    "leave it out in its __getstate__(), or make it where it is used"
-                    if within
-                    else f"rename the attribute to '{name}_' to leave it out of snapshots, and create it in init_unpickled()"
-                )
-                return f"{unit!r}.{name}{within} cannot be pickled ({cause}): {advice}"
+                within = within_module(value, _failure)
+                return f"{unit!r}.{name}{within} cannot be pickled ({cause}): {leaving_out(unit, name, within)}"
     return f"{workflow!r} cannot be pickled: {error}"
 
 
@@ -199,10 +194,24 @@ def _failure(value: Any) -> Exception | None:
     return None
 
 
-def _within(value: Any) -> str:
-    """Returns where in a `torch.nn.Module` the value is that cannot be pickled, such as `.encoder.activation`."""
+def within_module(value: Any, failure: Callable[[Any], object]) -> str:
+    """Returns where in a `torch.nn.Module` the value is that fails, such as `.encoder.activation`; empty for other objects.
+
+    Args:
+        value: any object.
+        failure: returns what is wrong with a value by itself, or None.
+    """
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(value, torch.nn.Module):
         return ""
     parts = {**{key: part for key, part in vars(value).items() if key != "_modules"}, **dict(value.named_children())}
-    return next((f".{name}{_within(part)}" for name, part in parts.items() if _failure(part) is not None), "")
+    return next((f".{name}{within_module(part, failure)}" for name, part in parts.items() if failure(part) is not None), "")
+
+
+def leaving_out(unit: Unit, name: str, within: str) -> str:
+    """Returns how an attribute of a unit is left out of snapshots, or one of the module that it holds."""
+    if within:
+        return "leave it out in its __getstate__(), or make it where it is used"
+    if pickled.name_of(type(unit)) is not None:  # whose attributes are the configuration's choice
+        return "choose one whose state can be kept"
+    return f"rename the attribute to '{name}_' to leave it out of snapshots, and create it in init_unpickled()"

@@ -15,7 +15,7 @@ import numpy
 from runner.errors import RunnerError, SnapshotRefusedError, StateError
 from runner.graph import Pickleable, Unit, Workflow
 from runner.memory import without_garbage_collection
-from runner.snapshots.capture.pickler import Probe, Sink
+from runner.snapshots.capture.pickler import Probe, Sink, leaving_out, within_module
 from runner.snapshots.capture.tensors import SEPARATE
 from runner.snapshots.unpickling.allowed import classes, numpy_arrays, standard_library
 from runner.snapshots.unpickling.allowed.allowed import Allowed, checked_state
@@ -192,7 +192,7 @@ def check_live(workflow: Workflow) -> None:
         _check_unit(unit, ending)
         for name, value in list(vars(unit).items()):
             if not name.endswith("_") and name not in ("units", "control"):
-                _check_value(f"{unit!r}.{name}", name, value, inside)
+                _check_value(unit, name, value, inside)
 
 
 def _check_unit(unit: Any, ending: set[tuple[int, str]]) -> None:
@@ -207,7 +207,18 @@ def _check_unit(unit: Any, ending: set[tuple[int, str]]) -> None:
         raise StateError(f"{unit!r} would not be restored: {error}") from error
 
 
-def _check_value(what: str, name: str, value: Any, inside: Container[int]) -> None:
+def _check_value(unit: Unit, name: str, value: Any, inside: Container[int]) -> None:
+    error = _refusal(value, inside)
+    if error is not None:
+        within = within_module(value, lambda part: _refusal(part, inside))
+        raise StateError(
+            f"{unit!r}.{name}{within} could not be restored ({error}): {leaving_out(unit, name, within)}, or restore with"
+            " restore.trust=full (snapshotter.on_unrestorable=warn lets the run continue)"
+        ) from error
+
+
+def _refusal(value: Any, inside: Container[int]) -> RunnerError | None:
+    """Returns why the default restore would refuse a value by itself, or None."""
     recording = Recording()
     probe = Probe(recording)
     try:
@@ -216,9 +227,7 @@ def _check_value(what: str, name: str, value: Any, inside: Container[int]) -> No
             check(id(unit) in inside, f"it refers to another workflow, or to a unit there, of class {type(unit).__name__}")
         check_recording(recording)
     except RuntimeError:
-        return  # the run has changed the value in the meantime
+        pass  # the run has changed the value in the meantime
     except RunnerError as error:
-        raise StateError(
-            f"{what} could not be restored ({error}): rename the attribute to '{name}_' and create it in init_unpickled(), or"
-            " restore with restore.trust=full (snapshotter.on_unrestorable=warn lets the run continue)"
-        ) from error
+        return error
+    return None

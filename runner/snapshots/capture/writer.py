@@ -34,6 +34,7 @@ class Writer:
 
     Attributes:
         process: the process that the writer belongs to; threads do not survive a fork.
+        unrestorable: whether the default restore would refuse what was written.
 
     Args:
         workers: number of compression threads. Default: one per core.
@@ -45,6 +46,7 @@ class Writer:
         self.pool = StagingPool(staging)
         self.process = os.getpid()
         self._taking: Taking | None = None
+        self.unrestorable = False
         self._checked: set[Any] = set()
         keep_freed()
 
@@ -162,13 +164,13 @@ class Writer:
             if not threading.main_thread().is_alive():  # the process is ending, and nobody will call `wait`
                 log.error("No snapshot: %s", error)
 
-    @staticmethod
-    def _check(taking: Taking) -> None:
+    def _check(self, taking: Taking) -> None:
         """Checks that the default restore would accept the snapshot. It is durable by now, so an error loses nothing."""
         try:
             if taking.check is not None:
                 taking.check()
         except StateError as error:
+            self.unrestorable = True
             if taking.request.on_unrestorable == "raise":
                 raise
             log.warning("%s; the run goes on", error)

@@ -30,7 +30,7 @@ _HOOKS = ("_hooks", "_hooks_with_kwargs", "_hooks_always_called")
 """How the attributes end in which torch keeps what it calls before or after a step."""
 _HELD = {"_parameters": torch.Tensor, "_buffers": torch.Tensor, "_modules": torch.nn.Module}
 """What a module keeps by name, and of which type."""
-_HOLD: dict[type, tuple[str, ...]] = {lr_scheduler.CyclicLR: ("_scale_fn_ref",)}
+_HOLD: dict[type, tuple[str, ...]] = {lr_scheduler.CyclicLR: ("_scale_fn_ref",), swa_utils.SWALR: ("anneal_func",)}
 """Attributes in which schedulers have a function of torch's."""
 
 
@@ -52,8 +52,9 @@ def table() -> Table:
         Entry(cls=torch.amp.GradScaler, new=True, build=_build_scaler),
         Entry(cls=grad_scaler.OptState, call=grad_scaler.OptState),
     ]
-    triangles = (lr_scheduler.CyclicLR._triangular_scale_fn, lr_scheduler.CyclicLR._triangular2_scale_fn)
-    functions = {(value.__module__, value.__qualname__): Entry(function=value) for value in triangles}
+    cyclic, averaged = lr_scheduler.CyclicLR, swa_utils.SWALR
+    held = (cyclic._triangular_scale_fn, cyclic._triangular2_scale_fn, averaged._linear_anneal, averaged._cosine_anneal)
+    functions = {(value.__module__, value.__qualname__): Entry(function=value) for value in held}
     fresh = grad_scaler._refresh_per_optimizer_state
     return named(entries) | functions | {(fresh.__module__, fresh.__qualname__): Entry(cls=dict)}
 
