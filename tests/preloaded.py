@@ -23,7 +23,13 @@ from runner.report import write
 __all__ = ["app", "hydra", "job", "omegaconf", "run", "runner", "sklearn", "starters", "sweeps", "tests", "torch", "write"]
 
 # The parsers learn their grammars from what they read, and a run reads all of this.
-OverridesParser.create().parse_overrides(["a=b", "+a.b=c/d.e", "a={b: 1, c: [2.5, null, true]}", "a='b c'", "a=${b:c}", "~a"])
+OverridesParser.create().parse_overrides(
+    [
+        *("a=b", "a.b_c=1", "a.b.c=-2.5", "a=1e-3", "a=true", "a=null", "++a.b.c={d: 1, e: [2.5, null, true]}", "~a.b", "~a"),
+        *("a='b c'", "a=${b:c}", "a=${b}", "a=b,c", "a=1,2.5", "a=[b,1]", "a=range(1,3)", "a=choice(b,1)", "a=interval(0.1,1)"),
+        *("a=b_1-2.3", "a=./b/c", "a=/b/c-1/2026-11-24/11-24-19-1e6/b_c_1.48.5.pickle.gz", "+a.b=c://d:1/e", "a=a.b.c:d"),
+    ]
+)
 parse("${a:b,1}/${now:%Y-%m-%d}${.a.b[0]}")
 Plugins.instance()
 hydra_app.store_schema()

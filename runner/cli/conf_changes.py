@@ -40,6 +40,8 @@ def referenced(node: DictConfig, config: Config) -> dict[str, Any]:
         node: the configuration, unresolved.
         config: the same, resolved.
     """
+    if not any(_references(node)):
+        return {}
     values = schema.flattened(schema.plain(config))
     settled = node.copy()
     schema.settle_layers(settled)

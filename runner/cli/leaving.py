@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import ClassVar
 
@@ -29,7 +29,7 @@ class _End:
 
 def prepare() -> None:
     """Has the process end at once after all that will be registered with `atexit`. It is called before anything else is."""
-    _End.imported |= _packages()
+    _End.imported |= _packages(sys.modules)
     if atexit._ncallbacks() == 0:
         atexit.register(_leave)
 
@@ -37,20 +37,20 @@ def prepare() -> None:
 @contextmanager
 def of_every_run() -> Iterator[None]:
     """Notes that what is imported in the block is what every run imports, whatever its configuration names."""
-    before = _packages()
+    before = set(sys.modules)
     yield
-    _End.imported |= _packages() - before
+    _End.imported |= _packages(sys.modules.keys() - before)
 
 
 def end_with(exit_code: object) -> None:
     """Notes the code of `sys.exit` with which the process is about to end, if it is to end at once."""
     code = 0 if exit_code is None else exit_code
-    if isinstance(code, int) and _packages() <= _End.imported:
+    if isinstance(code, int) and _packages(sys.modules) <= _End.imported:
         _End.exit_code = code
 
 
-def _packages() -> set[str]:
-    return {name.partition(".")[0] for name in list(sys.modules)} - sys.stdlib_module_names
+def _packages(modules: Iterable[str]) -> set[str]:
+    return {name.partition(".")[0] for name in list(modules)} - sys.stdlib_module_names
 
 
 def _leave() -> None:

@@ -51,7 +51,7 @@ def message(error: Exception) -> str:
     if isinstance(error, yaml.YAMLError):
         return _unreadable(error)
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and is_dataclass(cause.object_type):
-        return f"{_file(error, cause.full_key)}{_unknown_key(str(cause.full_key), cause.object_type)}"
+        return f"{_file(error, cause.full_key)}{unknown_key(str(cause.full_key), cause.object_type)}"
     if isinstance(error, RunnerError):
         return _with_choice_meant(str(error))
     if isinstance(error, OSError):  # of Hydra's own: it makes the folder of the run
@@ -161,7 +161,7 @@ def _refused(cause: OmegaConfBaseException) -> str:
     return next((text for part, text in _PLAIN.items() if part in line), line)
 
 
-def _unknown_key(key: str, section: Any) -> str:
+def unknown_key(key: str, section: Any) -> str:
     """Says that a key is unknown, and which is meant: one beside it, or one of the same name in another section."""
     *above, name = key.split(".")
     if key in all_keys() and name not in {item.name for item in fields(section)}:

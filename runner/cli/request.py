@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner import shell
 from runner.build import LAUNCH_KEYS
-from runner.cli import conf_files
+from runner.cli import conf_files, misconfigured
 from runner.cli.authority import PLACES
 from runner.cli.overrides import as_override, is_own_choice
 from runner.config import Config
+from runner.errors import ConfigError
 from runner.snapshots.stores.location import SNAPSHOT_WORDS, TAG
 from runner.targets import TARGET
 
@@ -154,12 +155,29 @@ def job_part(node: DictConfig) -> DictConfig:
     """Returns the job's part of Hydra's configuration, with the schema's types.
 
     Raises:
-        ConfigKeyError: `+` has added a key that the schema does not have, and that would count for nothing.
+        ConfigError: `+` has added a key that the schema does not have, and that would count for nothing.
     """
-    given: dict[Any, Any] = OmegaConf.to_container(node)  # type: ignore[assignment]
-    part = {key: value for key, value in given.items() if key not in NOT_OF_THE_JOB}
-    typed: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), part)  # type: ignore[assignment]
-    return typed
+    part = node.copy()
+    with open_dict(part):
+        for key in NOT_OF_THE_JOB:
+            part.pop(key, None)
+        for key in {item.name for item in fields(Config)} - part.keys():  # `~layers` has taken them away
+            part[key] = getattr(Config(), key)
+    OmegaConf.set_struct(part, None)
+    part._metadata.object_type = Config  # whose types its values have: to merge it with another would check them all again
+    _check_known(part)
+    return part
+
+
+def _check_known(node: DictConfig, prefix: str = "") -> None:
+    cls = OmegaConf.get_type(node)
+    known = {item.name for item in fields(cls)} if is_dataclass(cls) else None
+    for key in map(str, node):
+        if known is not None and key not in known:
+            raise ConfigError(misconfigured.unknown_key(f"{prefix}{key}", cls))
+        section = node._get_node(key)
+        if isinstance(section, DictConfig) and not section._is_none() and not section._is_interpolation():
+            _check_known(section, f"{prefix}{key}.")
 
 
 def _key(override: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
@@ -18,6 +19,8 @@ from runner.misfits import MISFITS
 
 log = logging.getLogger(__name__)
 
+_KNOWN: dict[tuple[type, str], dict[str, Any]] = {}
+"""Checked settings by the schema and the settings as they are written: a run needs those of each layer several times."""
 ARROWS = ("->", "<-")
 """Where VELES's form has the settings of the forward and of the backward side."""
 
@@ -154,6 +157,16 @@ def mapping(where: str, value: Any) -> Mapping[Any, Any]:
 
 def _checked(where: str, schema: type, values: dict[str, Any]) -> dict[str, Any]:
     """Returns the values with their types checked and the defaults filled in."""
+    written = schema, repr(values)
+    if written not in _KNOWN:
+        container = _typed(where, schema, values)
+        if not all(value is None or type(value) in (bool, int, float, str) for value in values.values()):
+            return container
+        _KNOWN[written] = container
+    return copy.deepcopy(_KNOWN[written])
+
+
+def _typed(where: str, schema: type, values: dict[str, Any]) -> dict[str, Any]:
     node = OmegaConf.structured(schema)
     for key, value in values.items():
         try:
