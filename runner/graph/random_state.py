@@ -3,6 +3,7 @@
 import random
 import secrets
 import sys
+from abc import ABCMeta
 from struct import Struct
 from typing import Any
 
@@ -51,3 +52,19 @@ def set_states(states: dict[str, Any]) -> None:
         torch.set_rng_state(states["torch"])
         if "torch.cuda" in states and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(states["torch.cuda"][: torch.cuda.device_count()])
+
+
+class Seeding(ABCMeta):
+    """The class of workflows whose constructors seed the global generators: who makes one keeps the states that they had.
+
+    The workflow keeps those with which its run begins.
+    """
+
+    def __call__(cls, *arguments: Any, **settings: Any) -> Any:
+        before = get_states()
+        try:
+            made = super().__call__(*arguments, **settings)
+            made.random_states_ = get_states()
+        finally:
+            set_states(before)
+        return made

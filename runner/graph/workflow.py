@@ -277,8 +277,13 @@ class Workflow(Unit):
         for unit in units:
             unit.check_gates()
             unit.check_demands()
+        begun_with, is_new = self.random_states_, not self.restored_
+        if begun_with is not None and is_new:
+            random_state.set_states(begun_with)
         for unit in units:
             unit.initialize()
+        if begun_with is not None and is_new:
+            self.random_states_ = random_state.get_states()  # what is drawn until the run begins changes nothing
         self.restored_ = False
 
     @goes_on

@@ -11,7 +11,7 @@ import torch
 from runner.checks import choices, known
 from runner.config import Precision, layer_sides, normalized_layers
 from runner.errors import ConfigError
-from runner.graph import Repeater, Unit, Workflow
+from runner.graph import Repeater, Unit, Workflow, random_state
 from runner.nn.agreement import Agreement
 from runner.nn.decision import Decision
 from runner.nn.evaluators.class_evaluator import ClassEvaluator
@@ -45,7 +45,7 @@ from runner.snapshots.stores import store_in
 from runner.snapshots.stores.file_system import read_mode
 
 
-class NetworkUnits(Workflow):
+class NetworkUnits(Workflow, metaclass=random_state.Seeding):
     """A loader, layers, an evaluator, a decision, gradient units and a snapshotter, linked so that they train a network.
 
     `StandardWorkflow` says what the arguments are.
@@ -102,6 +102,7 @@ class NetworkUnits(Workflow):
     ) -> None:
         super().__init__(name=name)
         self.seed = seed
+        random_state.seed_all(seed)  # from which modules draw their weights
         if precision not in Precision.__members__:
             raise ConfigError(f"precision={precision!r} is unknown; {choices(precision, Precision.__members__)}")
         self.dtype = getattr(torch, precision)

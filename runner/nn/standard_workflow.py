@@ -39,7 +39,8 @@ class StandardWorkflow(NetworkUnits):
 
     Args:
         name: the workflow's name.
-        seed: the seed of everything random.
+        seed: the seed of everything random. The global generators of Python, numpy and torch are as if it had been put into
+            them when the workflow was made.
         precision: `float32` or `float64`.
         loader_name: a name from `LOADERS`, or the full name of a class.
         loader_config: the loader's settings.

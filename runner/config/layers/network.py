@@ -20,7 +20,7 @@ from runner.misfits import MISFITS
 log = logging.getLogger(__name__)
 
 _KNOWN: dict[tuple[type, str], dict[str, Any]] = {}
-"""Checked settings by the schema and the settings as they are written: a run needs those of each layer several times."""
+"""Plain settings that were checked, by their schema and as they are written."""
 ARROWS = ("->", "<-")
 """Where VELES's form has the settings of the forward and of the backward side."""
 
@@ -156,13 +156,15 @@ def mapping(where: str, value: Any) -> Mapping[Any, Any]:
 
 
 def _checked(where: str, schema: type, values: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values with their types checked and the defaults filled in."""
+    """Returns the values with their types checked and the defaults filled in.
+
+    A run needs those of each layer several times, which OmegaConf is slow to check: what is plain is checked once.
+    """
+    if not all(value is None or type(value) in (bool, int, float, str) for value in values.values()):
+        return _typed(where, schema, values)
     written = schema, repr(values)
     if written not in _KNOWN:
-        container = _typed(where, schema, values)
-        if not all(value is None or type(value) in (bool, int, float, str) for value in values.values()):
-            return container
-        _KNOWN[written] = container
+        _KNOWN[written] = _typed(where, schema, values)
     return copy.deepcopy(_KNOWN[written])
 
 

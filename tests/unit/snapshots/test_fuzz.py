@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COUNT = 10_000
+COUNT = 3_000
 
 HEARD = """
 import os, pathlib, socket, subprocess, sys
