@@ -21,7 +21,7 @@ from runner.graph import Workflow
 from runner.loggers.group import LoggerGroup
 from runner.loggers.logger import Logger, Run
 from runner.loggers.result import result_of
-from runner.metrics import records_of
+from runner.metrics import records_of, rows_so_far
 from runner.metrics.plain import for_json
 from runner.parallel.processes import ALONE, Processes
 from runner.plots import notebook
@@ -202,7 +202,7 @@ class Launcher:
             seed=known["config"].get("seed"),
             versions=provenance.versions(),
         )
-        self.loggers.begin(run, [row for records in found for row in records.rows()])
+        self.loggers.begin(run, rows_so_far(workflow))
         for records in found:
             records.listener_ = self.loggers.log
 

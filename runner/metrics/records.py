@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import NoneType
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from runner.checks import at_least
 from runner.errors import ConfigError, SnapshotMismatchError, SnapshotRefusedError, StateError
-from runner.graph import Pickleable, Workflow
+from runner.graph import Pickleable, Unit, Workflow
 from runner.metrics.plain import number
 
 Row = dict[str, Any]
@@ -221,8 +222,35 @@ class Rows(list[Row]):
 
 def records_of(workflow: Workflow) -> Iterator[Records]:
     """Yields the records that units of a workflow have, each once; a loop, since a snapshot may nest workflows deeply."""
+    yield from _records_in(workflow.units)
+
+
+def rows_so_far(workflow: Workflow) -> list[Row]:
+    """Returns the rows of all records of a workflow, by epoch and minibatch; those of each stay in their order.
+
+    Of one minibatch they are in the order in which the units run.
+    """
+    rows: list[Row] = []
+    waiting: list[tuple[tuple[float, float], int, Row, Iterator[Row]]] = []
+    records = [iter(records.rows()) for records in _records_in(workflow.units_in_dependency_order)]
+    for turn, left in enumerate(records):
+        _wait(waiting, turn, left)
+    while waiting:
+        _, turn, row, left = heapq.heappop(waiting)
+        rows.append(row)
+        _wait(waiting, turn, left)
+    return rows
+
+
+def _wait(waiting: list[Any], turn: int, left: Iterator[Row]) -> None:
+    """Has the next row of those that are left wait for its turn."""
+    if (row := next(left, None)) is not None:
+        heapq.heappush(waiting, ((row["epoch"], row.get("minibatch", math.inf)), turn, row, left))
+
+
+def _records_in(units: Iterable[Unit]) -> Iterator[Records]:
     seen: set[int] = set()
-    waiting = [iter(workflow.units)]
+    waiting = [iter(units)]
     while waiting:
         unit = next(waiting[-1], None)
         if unit is None:

@@ -652,7 +652,8 @@ def test_runs_are_continued_by_name(tmp_path: Path, veles_run: Run, shelf: Shelf
 def test_diff_and_why(tmp_path: Path, veles_run: Run, shelf: Shelf) -> None:
     settings = ["conf=mnist_small", "loader.train_size=200", "loader.validation_size=50", "seed=3"]
     veles_run(*settings, "decision.max_epochs=2", "snapshotter.directory=one")
-    veles_run(*settings, "decision.max_epochs=2", "snapshotter.directory=two")
+    for more in ("decision.max_epochs=1", "snapshot=latest"):  # a run that went on is as one that did not
+        veles_run(*settings, "decision.max_epochs=2", more, "snapshotter.directory=two")
     veles_run(*settings, "decision.max_epochs=2", "layers.fc1.learning_rate=0.3", "snapshotter.directory=three")
     names = {folder: next(path for path in tmp_path.glob(f"{folder}/*_current*")) for folder in ("one", "two", "three")}
     same = json.loads(shelf("diff", names["one"], names["two"], "--json", code=1).stdout)  # the folder is in the configuration

@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,7 +92,19 @@ def _part(header: Header, name: str) -> Mapping[str, Any]:
     value = getattr(header, name)
     if not isinstance(value, Mapping):
         return {"all": value}
-    return flattened({key: inner for key, inner in value.items() if name != "config" or key not in _OF_PROCESS})
+    return flattened(_settled(value) if name == "config" else value)
+
+
+def _settled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the run's part of a configuration, with all settings of its layers, as only runs that went on have them."""
+    from runner.config import settle_layers
+
+    own = {key: value for key, value in config.items() if key not in _OF_PROCESS}
+    try:
+        settle_layers(settled := SimpleNamespace(**own))
+    except Exception:  # it is of another version, refers to the environment, or is meant to hurt
+        return own
+    return vars(settled)
 
 
 def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

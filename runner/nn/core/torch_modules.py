@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from runner import places
@@ -47,5 +48,20 @@ def made(where: str, settings: Mapping[str, Any], generator: Stream) -> torch.nn
         raise ConfigError(f"{where}: {target} does not call super().__init__() in its __init__: begin with it")
     if lazy := [name for name, value in module.named_parameters() if is_lazy(value)]:
         raise ConfigError(f"{where}: {target} leaves the shape of {lazy[0]} to its first input: type its size")
+    if (name := next((name for name, value in module.named_parameters() if value.is_complex()), None)) is not None:
+        raise ConfigError(
+            f"{where}: {target} has the parameter {name} of complex numbers, which no run trains: keep it as two real ones,"
+            " which torch.view_as_complex() puts together in forward()"
+        )
     check_state(where, target, module)
     return module
+
+
+def place(module: torch.nn.Module, device: torch.device, precision: torch.dtype) -> None:
+    """Moves a module to a device, and gives its numbers the precision of a run, where `Module.to` makes complex ones real."""
+
+    def placed(value: Tensor) -> Tensor:
+        dtype = precision.to_complex() if value.is_complex() else precision if value.is_floating_point() else value.dtype
+        return value.to(device, dtype)
+
+    module._apply(placed)  # type: ignore[no-untyped-call]

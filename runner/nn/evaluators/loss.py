@@ -19,7 +19,7 @@ from runner.checks import choices
 from runner.errors import ConfigError, RunError
 from runner.graph import Linked, Workflow
 from runner.nn.core.random_stream import Stream
-from runner.nn.core.torch_modules import made
+from runner.nn.core.torch_modules import made, place
 from runner.nn.evaluators.answer_forms import AS_CLASSES, AS_THEY_ARE, AS_VALUES, as_wanted
 from runner.nn.evaluators.class_evaluator import ERROR, ClassEvaluator
 from runner.nn.evaluators.evaluator import Found, Metric
@@ -119,7 +119,7 @@ class LossEvaluator(ClassEvaluator):
 
     def initialize(self) -> None:
         super().initialize()
-        self.loss_module.to(self.device, self.dtype)
+        place(self.loss_module, self.device, self.dtype)
 
     def check_data(self, loader: FullBatchLoader) -> None:
         loader.check_answers(labels=self._of_labels)

@@ -15,7 +15,7 @@ from runner.nn.core import parts
 from runner.nn.core.own_state import copied
 from runner.nn.core.parts import Part
 from runner.nn.core.random_stream import Stream
-from runner.nn.core.torch_modules import made
+from runner.nn.core.torch_modules import made, place
 from runner.nn.layers.base import OUTPUT, Forward
 from runner.nn.layers.weighted import WeightedGradient
 from runner.nn.training.held import Frozen
@@ -75,7 +75,8 @@ class Module(Forward):
         self.outputs = list(names)
 
     def initialize(self) -> None:
-        self.module.to(self.device, self.dtype).eval()
+        place(self.module, self.device, self.dtype)
+        self.module.eval()
         # A module that has no use for integers, such as one of weights alone, gets numbers of the run's precision.
         first, *others = dict.fromkeys((getattr(self, "input_dtype", self.dtype), self.dtype))
         if self.input_parts:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from runner.errors import SnapshotMismatchError, SnapshotRefusedError, StateError
 from runner.graph import Workflow
 from runner.launcher import Launcher
-from runner.metrics import Records, history_of, records_of
+from runner.metrics import Records, history_of, records_of, rows_so_far
 from runner.nn.loading.samples import TRAIN, VALIDATION
 from runner.snapshots.capture.pickler import dump
 from runner.snapshots.restoring.restore import Restored, restore
@@ -91,6 +91,25 @@ def test_nobody_knows_the_loss_of_an_epoch_that_began_before_it_was_recorded() -
     workflow.evaluator.reset(TRAIN)
     workflow.run()
     assert all(math.isfinite(row["loss"]) for row in workflow.decision.records.epochs)
+
+
+def test_rows_of_several_units_are_by_epoch_and_minibatch() -> None:
+    workflow = LoggedWorkflow()
+    first, second = (Recorder(workflow, name) for name in ("first", "second"))
+    for unit, before in ((second, workflow.start_point), (first, second)):
+        unit.link_from(before)
+        unit.records = Records()
+    for epoch in (1, 2):
+        for minibatch in (2 * epoch - 1, 2 * epoch):
+            first.records.add_minibatches(epoch=epoch, minibatch=minibatch, loss=1.0)
+        for minibatch in (2 * epoch - 1, 2 * epoch):
+            second.records.add_minibatches(epoch=epoch, minibatch=minibatch, speed=2.0)
+        first.records.add_epoch(epoch=epoch, split="train", minibatch=2 * epoch)
+    workflow.end_point.link_from(first)
+    assert [(row["minibatch"], next(iter({*row} & {"loss", "speed"}), "end")) for row in rows_so_far(workflow)] == [
+        *((1, "speed"), (1, "loss"), (2, "speed"), (2, "loss"), (2, "end")),
+        *((3, "speed"), (3, "loss"), (4, "speed"), (4, "loss"), (4, "end")),
+    ]
 
 
 def changed(folder: Path, change: Callable[[Records], None]) -> Restored:

@@ -151,3 +151,39 @@ def test_a_parameter_that_would_not_learn_is_told(kind: str, name: str | None, o
         return
     with pytest.raises(StateError, match=rf"Changing\.{name} is another parameter than when the run began"):
         trained(tmp_path, **settings)
+
+
+class Turning(nn.Module):
+    """Turns pairs of features, as rotary positions do; the turn is a buffer, or is learned."""
+
+    def __init__(self, learns: bool = False) -> None:
+        super().__init__()
+        turn = torch.polar(torch.ones(3), torch.tensor([0.5, 1.0, 1.5]))
+        if learns:
+            self.turn = nn.Parameter(turn)
+        else:
+            self.register_buffer("turn", turn)
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(samples.reshape(-1, 3, 2)) * self.turn
+        return self.linear(torch.view_as_real(pairs).flatten(1))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_complex_buffers_keep_both_parts(precision: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "layers": {"net": {"type": "module", "_target_": f"{__name__}.Turning", "learning_rate": 0.1}},
+        "loss_config": {"_target_": "torch.nn.CrossEntropyLoss"},
+        "precision": precision,
+    }
+    workflow = trained(tmp_path, **settings)
+    found = restore(workflow.snapshotter.last_location, trusted=TRUSTED).workflow["net"].module.turn
+    assert found.dtype == getattr(torch, precision).to_complex()
+    assert found.to(torch.complex64).equal(Turning().turn)
+
+
+def test_complex_parameters_are_refused() -> None:
+    layers = {"net": {"type": "module", "_target_": f"{__name__}.Turning", "learns": True, "learning_rate": 0.1}}
+    with pytest.raises(ConfigError, match=r"layers\.net: .*Turning has the parameter turn of complex numbers"):
+        network(layers=layers, loss_config={"_target_": "torch.nn.CrossEntropyLoss"})
