@@ -161,12 +161,20 @@ def job_part(node: DictConfig) -> DictConfig:
     with open_dict(part):
         for key in NOT_OF_THE_JOB:
             part.pop(key, None)
-        for key in {item.name for item in fields(Config)} - part.keys():  # `~layers` has taken them away
-            part[key] = getattr(Config(), key)
-    OmegaConf.set_struct(part, None)
-    part._metadata.object_type = Config  # whose types its values have: to merge it with another would check them all again
+    if not _is_typed(part):
+        typed: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(part))  # type: ignore[assignment]
+        return typed
     _check_known(part)
+    OmegaConf.set_struct(part, None)
+    part._metadata.object_type = Config  # to merge it with another would check all values again
     return part
+
+
+def _is_typed(part: DictConfig) -> bool:
+    """Whether all sections are there and have types; `~loader` takes one away, and what `+loader={}` adds then has none."""
+    sections = [item.name for item in fields(Config) if is_dataclass(item.default_factory)]
+    whole = part.keys() == {item.name for item in fields(Config)}
+    return whole and all(is_dataclass(OmegaConf.get_type(part._get_node(name))) for name in sections)
 
 
 def _check_known(node: DictConfig, prefix: str = "") -> None:

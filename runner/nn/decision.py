@@ -16,6 +16,7 @@ from runner.metrics import Records
 from runner.nn import finite
 from runner.nn.ending import Ending
 from runner.nn.epoch_ended import EpochEnded
+from runner.nn.epoch_warnings import EpochWarnings
 from runner.nn.evaluators.evaluator import Evaluator, Metric
 from runner.nn.evaluators.torch_metrics import TorchMetrics
 from runner.nn.layers.weighted import WeightedGradient
@@ -25,9 +26,6 @@ from runner.nn.network_optimizer import NetworkOptimizer
 from runner.nn.pending_rows import PendingRows
 
 log = logging.getLogger(__name__)
-
-STUCK = 10
-"""Epochs after which equal errors are said to be stuck."""
 
 
 class Decision(Unit):
@@ -94,8 +92,7 @@ class Decision(Unit):
     wrong_: Minibatch | None
     losses_: dict[str, float]
     told_: bool
-    idle_: bool
-    told_idle_: bool
+    warnings_: EpochWarnings
     began_: float
 
     def __init__(
@@ -137,8 +134,7 @@ class Decision(Unit):
         self.wrong_ = None
         self.losses_ = {}
         self.told_ = False
-        self.idle_ = self.told_idle_ = False
-        self.told_odd_ = set[str]()
+        self.warnings_ = EpochWarnings()
         self.began_ = self.split_began_ = self.row_began_ = time.monotonic()
         self.pending_ = PendingRows()
 
@@ -194,7 +190,7 @@ class Decision(Unit):
         if step.split == TRAIN:
             self.minibatches += 1
             if step.begin == 0:
-                self.idle_ = max(self._rates(), default=1.0) == 0
+                self.warnings_.note_rate(max(self._rates(), default=None), begins=True)
             if self.records.every and self.minibatches % self.records.every == 0:
                 self._record_minibatches()
         if not step.last:
@@ -203,7 +199,7 @@ class Decision(Unit):
         if step.split == TRAIN:
             self.wrong_ = self.evaluator.first_not_finite()
             self.rate = max(self._rates(), default=None)
-            self.idle_ = self.idle_ and self.rate == 0
+            self.warnings_.note_rate(self.rate, begins=False)
         self._record(step.split)
         self.evaluator.reset(step.split)
         if self.scores is not None:
@@ -275,27 +271,28 @@ class Decision(Unit):
             self.best, self.best_epoch = error, len(self.history)
         self.complete <<= self.ending.reached
         self._tell_epoch()
-        if self.idle_ and not self.told_idle_:
-            self.told_idle_ = True
-            log.warning(
-                "The learning rate was 0 in epoch %d, which changed no weights: its policy or scheduler may have ended",
-                len(self.history),
-            )
+        self.warnings_.tell_idle(len(self.history))
         self.errors, self.losses_ = {}, {}
         if wrong is not None:
             self._diverge(wrong)
-        elif self._stuck():
-            self._tell_cause()
+        else:
+            self.warnings_.tell_stuck(self.history, self.metric, self.workflow)
 
     def _tell_epoch(self) -> None:
+        measured = {name: self._of_epoch(name) for name in ("loss", *self._others())}
+        for name in self._more():
+            self.warnings_.tell_odd(name, measured.get(name, {}), len(self.history))
+        known = {
+            name: {split: value for split, value in found.items() if math.isfinite(value)} for name, found in measured.items()
+        }
         now = time.monotonic()
         ended = EpochEnded(
             number=len(self.history),
             total=self.max_epochs,
             metric=self.metric,
             errors=self.errors,
-            losses=self._of_epoch("loss"),
-            scores={name: self._of_epoch(name) for name in self._others()},
+            losses=known.pop("loss"),
+            scores=known,
             monitor=self.monitor,
             rates=self._rates(),
             seconds=now - self.began_,
@@ -310,14 +307,9 @@ class Decision(Unit):
         return [name for name in (self.evaluator.metric.name, *more) if more and name not in (self.metric.name, "loss")]
 
     def _of_epoch(self, name: str) -> dict[str, float]:
-        """What was measured of each split in the epoch that ends, where it is known; what is no number is told once."""
+        """What was measured of each split in the epoch that ends."""
         rows: list[dict[str, Any]] = [*self.records.epochs[-len(self.errors) :], *self.pending_.of_splits]
-        found = {row["split"]: row[name] for row in rows if row["epoch"] == len(self.history)}
-        odd = [split for split, value in found.items() if not math.isfinite(value)]
-        if odd and name not in self.told_odd_ and name in self._more():
-            self.told_odd_.add(name)
-            log.warning("%s of the %s set is %s in epoch %d: it is left out", name, odd[0], found[odd[0]], len(self.history))
-        return {split: value for split, value in found.items() if split not in odd}
+        return {row["split"]: row[name] for row in rows if row["epoch"] == len(self.history)}
 
     def _rates(self) -> tuple[float, ...]:
         """The learning rates that are in force, from the lowest to the highest."""
@@ -355,18 +347,6 @@ class Decision(Unit):
         if self.on_nan == "rollback" or not self.told_:
             log.warning("%s; the run goes on (decision.on_nan=%s)", what, self.on_nan)
         self.told_ = True
-
-    def _stuck(self) -> bool:
-        """Whether the errors have just not moved for `STUCK` epochs; they are not stuck where nothing is wrong any more."""
-        if self.metric.higher:
-            return False  # errors are then not of what decides
-        last = self.history[-STUCK:]
-        earlier = self.history[-STUCK - 1 : -STUCK]
-        return len(last) == STUCK and all(errors == last[0] for errors in last) and earlier != last[:1] and last[0]["train"] > 0
-
-    def _tell_cause(self) -> None:
-        cause = finite.cause_of_standstill(self.workflow)
-        log.warning("The errors have not moved for %d epochs (%s): %s", STUCK, self.metric.line(self.history[-1]), cause)
 
     @property
     def ending(self) -> Ending:
