@@ -15,7 +15,7 @@ from runner.errors import ConfigError
 from runner.memory import available
 from runner.nn.core import parts
 from runner.nn.core.parts import Part
-from runner.nn.loading.loader import log
+from runner.nn.loading.in_memory_data import log
 from runner.nn.loading.samples import Array, Samples, array_of, first_not_finite
 
 SLOW = 10.0
