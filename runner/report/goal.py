@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
-from runner.report.folder_files import number
+from runner.report.folder_files import number, read_yaml
 
 OBJECTIVE = "objective"
 """The name, in `result.json`, of what a run makes as low as it can."""
@@ -34,12 +32,12 @@ class Goal:
     def of(cls, folder: Path) -> Self:
         """Returns the goal of the sweep in a folder; of a search with several, the first."""
         try:
-            sweeper = yaml.load((folder / CONFIG).read_bytes(), _LOADER)["hydra"]["sweeper"]
+            sweeper = read_yaml(folder / CONFIG)["hydra"]["sweeper"]
             name, way = (
                 found if isinstance(found, str) else found[0] for found in map(sweeper.get, ("objectives", "direction"))
             )
             return cls(str(name), way.lower() == "maximize")
-        except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, yaml.YAMLError, RecursionError):
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             return cls()
 
     @property
@@ -54,9 +52,6 @@ class Goal:
     def rank(self, value: float | None) -> float:
         """Returns what is the lower, the better a value is; no value is the worst."""
         return math.inf if value is None else -value if self.maximized else value
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def named_number(result: Any, name: str) -> float | None:

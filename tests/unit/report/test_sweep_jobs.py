@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from runner.report.folder_files import read_yaml
+from runner.report.goal import Goal
 from runner.report.sweep_jobs import Costs, read_sweep
 
 
@@ -26,3 +28,11 @@ def test_a_result_that_is_none(result: Any, tmp_path: Path) -> None:
     assert (job.objective, job.best_epoch, job.seconds) == (None, None, None)
     assert job.costs == Costs(None, None, None, None)
     assert read_sweep(tmp_path).best is None
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "{a: " * 200_000, "- " * 200_000, "? " * 200_000, "a: [", "\tx", "&a [*a]"])
+def test_yaml_that_no_run_has_written(text: str, tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").write_text(text)
+    assert Goal.of(tmp_path) == Goal()
+    found = read_yaml(tmp_path / "multirun.yaml")
+    assert found is None or text == "&a [*a]"
