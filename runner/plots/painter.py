@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 NICENESS = 10
 DPI = 110
+EDGE = 0.15
+"""Inches beside axes where there is no text."""
+GAP = 0.25
+"""Inches between axes one below the other, where a power of ten may stand."""
 NAMED = 60
 """The most rows for which they have names."""
 LONGEST = 20
@@ -104,21 +108,36 @@ def paint(picture: Picture, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(layout="constrained")
-    if picture.title:
-        figure.suptitle(shown(picture.title), fontsize=11, parse_math=False)
+    figure = Figure()
     PAINTERS[type(picture)](figure, picture)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         figure.savefig(file, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})  # a third of the time, a tenth larger
 
 
+def _frame(figure: Figure, left: float, bottom: float, title: str, rows: int = 1) -> None:
+    """Leaves so many inches for texts around the axes, and room for the title: to measure them takes as long as all else."""
+    width, height = figure.get_size_inches()
+    top, bottom, gap = 1 - (0.4 if title else GAP) / height, bottom / height, GAP / height
+    apart = gap / ((top - bottom - (rows - 1) * gap) / rows)
+    figure.subplots_adjust(left=left / width, right=1 - EDGE / width, bottom=bottom, top=top, hspace=apart)
+    _entitle(figure, title, y=1 - 0.1 / height)
+
+
+def _entitle(figure: Figure, title: str, **place: float) -> None:
+    if title:
+        figure.suptitle(shown(title), fontsize=11, parse_math=False, **place)
+
+
 def _curves(figure: Figure, picture: Curves) -> None:
     parts = [picture, *picture.below]
     figure.set_size_inches(7, 4.2 + 2.4 * len(picture.below))
-    heights = [2] + [1] * len(picture.below) if picture.below else [1]
-    for axes, part in zip(figure.subplots(len(parts), squeeze=False, height_ratios=heights).flat, parts, strict=True):
+    _frame(figure, left=0.95, bottom=0.55, title=picture.title, rows=len(parts))
+    heights = [2] + [1] * len(picture.below)
+    rows = figure.subplots(len(parts), squeeze=False, height_ratios=heights, sharex=True).flat
+    for axes, part in zip(rows, parts, strict=True):
         _draw_curves(axes, part)
+    axes.set_xlabel(picture.x)
 
 
 def _draw_curves(axes: Axes, picture: Curves) -> None:
@@ -133,8 +152,8 @@ def _draw_curves(axes: Axes, picture: Curves) -> None:
             axes.plot(picture.marked, value, "o", color=f"C{number}")
             label = f"{shown(name)}: {value:.4g} ({picture.x} {picture.marked})".removeprefix(": ")
         axes.plot(iterations, values, label=label, **style)
-    axes.set(xlabel=picture.x, ylabel=picture.y)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel(picture.y)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _set_scale(axes, picture.series.values())
     axes.grid(alpha=0.3, which="both")
     if len(picture.series) > 1 or "" not in picture.series:
@@ -155,18 +174,20 @@ def _set_scale(axes: Axes, series: Any) -> None:
 def _matrix(figure: Figure, picture: Matrix) -> None:
     values = np.asarray(picture.values)
     rows, columns = values.shape
-    figure.set_size_inches(_inches(columns), _inches(rows))
+    names = [_short(shown(name)) for name in picture.names] if len(picture.names) == rows == columns <= NAMED else []
+    size = 9 if rows <= READABLE else 6
+    room = size / 110 * max(map(len, names), default=4)
+    is_long = len(names) > 0 and max(map(len, names)) > 3
+    left, bottom = 0.5 + room, 0.5 + (room if is_long else 0.1)
+    figure.set_size_inches(_inches(columns) + left + EDGE, _inches(rows) + bottom + 0.4)
+    _frame(figure, left=left, bottom=bottom, title=picture.title)
     axes = figure.subplots()
     shares = values / np.maximum(values.sum(1, keepdims=True), 1)
     # The diagonal of a good confusion matrix holds nearly all: a root makes the rest visible.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel=picture.x, ylabel=picture.y)
-    names = [_short(shown(name)) for name in picture.names]
-    if len(names) == rows == columns and rows <= NAMED:
-        size = 9 if rows <= READABLE else 6
-        room = 0.08 * max(map(len, names))
-        figure.set_size_inches(_inches(columns) + room, _inches(rows) + room)
-        axes.set_xticks(range(columns), names, rotation=90 if max(map(len, names)) > 3 else 0, fontsize=size, parse_math=False)
+    if names:
+        axes.set_xticks(range(columns), names, rotation=90 if is_long else 0, fontsize=size, parse_math=False)
         axes.set_yticks(range(rows), names, fontsize=size, parse_math=False)
     elif max(rows, columns) <= READABLE:
         axes.set(xticks=range(columns), yticks=range(rows))
@@ -182,7 +203,7 @@ def _short(name: str) -> str:
 
 
 def _inches(cells: int) -> float:
-    return min(max(0.45 * cells + 1.2, 3.5), 10)
+    return min(max(0.45 * cells, 2.5), 9)
 
 
 def _tiles(figure: Figure, picture: Tiles) -> None:
@@ -197,12 +218,15 @@ def _tiles(figure: Figure, picture: Tiles) -> None:
     mosaic = cells.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2).reshape(rows * (height + 1), -1)[:-1, :-1]
     inches = 6 / max(mosaic.shape)
     figure.set_size_inches(max(mosaic.shape[1] * inches, 2.5), max(mosaic.shape[0] * inches, 1) + 0.5)
+    _frame(figure, left=EDGE, bottom=EDGE, title=picture.title)
     axes = figure.subplots()
     axes.imshow(mosaic, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     axes.set_axis_off()
 
 
 def _points(figure: Figure, picture: Points) -> None:
+    figure.set_layout_engine("constrained")
+    _entitle(figure, picture.title)
     figure.set_size_inches(max(3.6 * len(picture.panels), 4.5), 3.8)
     panels = figure.subplots(1, len(picture.panels), squeeze=False).flat
     for axes, (title, values) in zip(panels, picture.panels.items(), strict=True):
