@@ -60,6 +60,7 @@ CLASSES = {
     "Gradient": "runner.nn.layers.base",
     "Held": "runner.nn.training.held",
     "ImagesLoader": "runner.nn.loading.image_loader",
+    "InMemoryData": "runner.nn.loading.in_memory_data",
     "LearningRateAdjuster": "runner.nn.schedule",
     "Link": "runner.graph.links",
     "LocalResponseNorm": "runner.nn.layers.normalization",
