@@ -1,5 +1,6 @@
 """The power fails at any moment of a save: whatever the disk then holds, nothing that was acknowledged is lost."""
 
+import os
 import random
 import shutil
 from collections import Counter
@@ -104,3 +105,18 @@ def test_each_sync_is_needed(tmp_path: Path) -> None:
     for dropped in sorted(whole.needed):
         (tmp_path / str(dropped)).mkdir()
         assert fail(tmp_path / str(dropped), dropped=dropped).faults, f"sync {dropped} is not needed"
+
+
+def test_what_counts_as_on_disk_the_system_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disks of the other tests take a call for the deed; this is that the call reaches the system."""
+    synced, fsync = set(), os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    _, _, snapshotter = stored(b"", FileStore(tmp_path / "new"), blocking=True)
+    snapshotter.export()
+    snapshot = Path(snapshotter.last_location)
+    assert {snapshot.stat().st_ino, snapshot.parent.stat().st_ino, tmp_path.stat().st_ino} <= synced
