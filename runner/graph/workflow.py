@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -277,27 +277,39 @@ class Workflow(Unit):
         for unit in units:
             unit.check_gates()
             unit.check_demands()
-        begun_with, is_new = self.random_states_, not self.restored_
-        if begun_with is not None and is_new:
-            random_state.set_states(begun_with)
-        for unit in units:
-            unit.initialize()
-        if begun_with is not None and is_new:
-            self.random_states_ = random_state.get_states()  # what is drawn until the run begins changes nothing
+        # What a restored one draws here is no part of its run.
+        with nullcontext() if self.restored_ else self._own_random_states():
+            for unit in units:
+                unit.initialize()
         self.restored_ = False
 
     @goes_on
     def run(self) -> None:
         """Runs from the start point, or goes on from where control stands, which after a restore is after the snapshotter."""
-        if self.random_states_ is not None:
-            random_state.set_states(self.random_states_)
-            self.random_states_ = None
-        with ExitStack() as stack:
+        with self._own_random_states(), ExitStack() as stack:
             if self.workflow is None:
                 # Each unit finishes, whatever became of the run and of the others.
                 for unit in reversed([*self._all_units()]):
                     stack.callback(unit.finish)
             self.control.run(self.start_point)
+
+    @contextmanager
+    def _own_random_states(self) -> Iterator[None]:
+        """Has the global random generators in the run's states in the block, and then again in those that they had before.
+
+        A workflow that has no states of its own draws from the generators as they are.
+        """
+        own, self.random_states_ = self.random_states_, None
+        if own is None:
+            yield
+            return
+        before = random_state.get_states()
+        random_state.set_states(own)
+        try:
+            yield
+        finally:
+            self.random_states_ = random_state.get_states()
+            random_state.set_states(before)
 
     def resume(self) -> None:
         if self.control.underway:

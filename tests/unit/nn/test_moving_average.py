@@ -27,16 +27,10 @@ def test_it_is_that_of_torch(accumulate: int) -> None:
         loader_config={"minibatch_size": 10, "validation_size": 0},
         decision_config={"max_epochs": 10},
     )
-    torch.manual_seed(4)
-    workflow = network(**settings)
-    torch.manual_seed(4)
-    other = network(**settings | {"ema": None})
+    workflow, other = network(**settings), network(**settings | {"ema": None})
     other.initialize()
-    state = torch.get_rng_state()
     workflow.initialize()
-    torch.set_rng_state(state)
     workflow.run()
-    torch.set_rng_state(state)
     averaged = AveragedModel(other["model"].module, multi_avg_fn=get_ema_multi_avg_fn(0.9))
     step = other.optimizer.run
 
@@ -59,9 +53,7 @@ def test_it_is_that_of_torch(accumulate: int) -> None:
 )
 @pytest.mark.parametrize("at", [1, 5, 8, 10, 17])
 def test_a_stop_changes_nothing(settings: dict[str, Any], at: int, tmp_path: Path) -> None:
-    torch.manual_seed(1)
     whole = trained(tmp_path / "whole", **run(**settings))
-    torch.manual_seed(1)
     location = stopped(tmp_path / "half", at, **run(**settings))
     again = extended(restore(location, trusted=["tests"]).workflow, epochs=3)
     assert again.decision.history == whole.decision.history

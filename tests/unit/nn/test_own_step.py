@@ -161,10 +161,8 @@ def whole_state(workflow: Any) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("at", [1, 6, 9, 11, 20])
 def test_a_stop_changes_nothing(at: int, tmp_path: Path) -> None:
-    torch.manual_seed(1)
     whole = trained(tmp_path / "whole", **run())
     assert whole.decision.records.epochs[-2]["teaching"] < whole.decision.records.epochs[0]["teaching"]
-    torch.manual_seed(1)
     location = stopped(tmp_path / "half", at, **run())
     again = extended(restore(location, trusted=["tests"]).workflow, epochs=3)
     assert again.decision.records.epochs == whole.decision.records.epochs

@@ -158,9 +158,7 @@ EVERY = {
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_run_stopped_at_any_minibatch_ends_like_one_that_is_not(name: str, tmp_path: Path, rng) -> None:
-    torch.manual_seed(1)
     whole = trained(tmp_path / "whole", **EVERY[name])
-    torch.manual_seed(1)
     location = stopped(tmp_path / "half", rng.randrange(1, 3 * whole.loader.steps), **EVERY[name])
     again = extended(restore(location, trusted=["tests"]).workflow, epochs=3)
     assert differences(workflow_state(whole), workflow_state(again)) == []
@@ -178,9 +176,8 @@ def test_the_weights_are_those_of_a_plain_loop(name: str) -> None:
     ours, theirs = network(**run), network(**run)
     theirs.initialize()
     model, loader = theirs.forwards[0].module.train(), theirs.loader
-    state = torch.get_rng_state()
     ours.initialize()
-    torch.set_rng_state(state)
+    state = ours.random_states_["torch"]
     ours.run()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     torch.set_rng_state(state)

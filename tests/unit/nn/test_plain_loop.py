@@ -277,7 +277,6 @@ COMBINATIONS: dict[str, tuple[dict[str, Any], Loop]] = {
 
 def workflow_of(settings: dict[str, Any]) -> StandardWorkflow:
     """Returns a workflow that trains for so many minibatches, without a validation set, whose minibatches would be between."""
-    torch.manual_seed(4)
     loading = {"minibatch_size": 10, "validation_size": 0, "train_size": 50}
     decision = {"max_epochs": BATCHES // 5, "fail_iterations": None}
     return network(
@@ -294,9 +293,8 @@ def test_the_weights_are_those_of_a_plain_loop(name: str) -> None:
     ours, theirs = workflow_of(settings), workflow_of(settings)
     theirs.initialize()
     model, loader = theirs.forwards[0].module, theirs.loader
-    state = torch.get_rng_state()
     ours.initialize()
-    torch.set_rng_state(state)
+    state = ours.random_states_["torch"]
     ours.run()
 
     def served() -> tuple[Tensor, Tensor]:
@@ -319,9 +317,7 @@ def test_a_run_stopped_at_any_minibatch_ends_like_one_that_is_not(name: str, tmp
     settings = {"layers": {"model": NET}, "loss_config": CROSS_ENTROPY, "decision_config": {"max_epochs": 4}} | COMBINATIONS[
         name
     ][0]
-    torch.manual_seed(4)
     whole = trained(tmp_path / "whole", **settings)
-    torch.manual_seed(4)
     location = stopped(tmp_path / "half", rng.randrange(1, 4 * whole.loader.steps), **settings)
     again = extended(restore(location, trusted=TRUSTED).workflow, epochs=4)
     assert differences(workflow_state(whole), workflow_state(again)) == []

@@ -1,13 +1,16 @@
 """A seed is that of everything random, also of what modules draw from the global generators, and of a class of one's own."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from runner.graph import random_state
 from runner.nn import StandardWorkflow
-from tests.networks import network
+from tests.networks import extended, network, trained
+from tests.states import differences, workflow_state
 
 SETTINGS: dict[str, Any] = {
     "loader_name": "blobs",
@@ -57,9 +60,19 @@ def test_what_a_class_of_ones_own_draws_is_as_the_seed_says() -> None:
     assert run_to_its_end(first) == run_to_its_end(again)
 
 
-def test_who_makes_a_workflow_draws_on_as_before() -> None:
-    torch.manual_seed(1)
-    expected = torch.rand(4).tolist()
-    torch.manual_seed(1)
-    drawn = [torch.rand(1).item() for _ in range(4) if network(seed=3, **SETTINGS)]
-    assert drawn == expected
+def test_who_makes_and_runs_workflows_draws_on_as_before() -> None:
+    def drawn(between: Callable[[], object]) -> list[tuple[float, float, float]]:
+        random_state.seed_all(1)
+        return [(torch.rand(1).item(), random.random(), float(np.random.rand())) for _ in range(3) if between()]
+
+    assert drawn(lambda: network(seed=3, **SETTINGS)) == drawn(lambda: True)
+    assert drawn(lambda: trained(seed=3, **SETTINGS)) == drawn(lambda: True)
+
+
+def test_a_run_that_is_extended_draws_on_as_if_it_had_not_ended() -> None:
+    whole, parts = (network(seed=3, **SETTINGS | {"decision_config": {"max_epochs": epochs}}) for epochs in (4, 2))
+    run_to_its_end(whole)
+    run_to_its_end(parts)
+    drawn_elsewhere()
+    extended(parts, epochs=4)
+    assert differences(workflow_state(whole), workflow_state(parts)) == []

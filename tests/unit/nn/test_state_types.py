@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from runner.graph import Repeater, Unit, Workflow
 from runner.graph.links import Link
@@ -155,7 +154,6 @@ def check_links(workflow: StandardWorkflow) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_part_of_a_state_is_declared_with_its_type(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = NETWORKS[name]
-    torch.manual_seed(1)
     workflow = network(tmp_path, **settings)
     check(workflow)
     check_links(workflow)

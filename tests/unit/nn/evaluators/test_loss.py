@@ -179,7 +179,6 @@ def test_a_run_stopped_at_any_minibatch_ends_like_one_that_is_not(name: str, tmp
 
 
 def test_gradient_and_loss_are_those_of_a_plain_loop() -> None:
-    torch.manual_seed(2)
     workflow = network(**EVERY["cross-entropy"])
     workflow.initialize()
     workflow.loader.run()

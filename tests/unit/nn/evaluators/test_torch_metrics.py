@@ -107,9 +107,7 @@ def test_the_loss_may_decide() -> None:
 
 @pytest.mark.parametrize("at", [3, 8, 9, 13])
 def test_a_stop_in_the_middle_of_a_split_changes_nothing(at: int, tmp_path: Path) -> None:
-    torch.manual_seed(1)
     whole = trained(tmp_path / "whole", **run())
-    torch.manual_seed(1)
     location = stopped(tmp_path / "half", at, **run())
     again = extended(restore(location, trusted=TRUSTED).workflow, epochs=3)
     assert again.decision.records.epochs == whole.decision.records.epochs
