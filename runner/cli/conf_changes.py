@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -68,6 +68,17 @@ def keep(before: DictConfig, restored: Restored) -> None:
             OmegaConf.update(before, key, had[key])
 
 
+def keep_fixed(before: DictConfig, now: DictConfig, restored: Restored, typed: Collection[str]) -> None:
+    """Puts what the run has in place of references to what was typed, in keys that cannot change when a run goes on.
+
+    `T_max: ${decision.max_epochs}` stays what it was, and is no reason to refuse `decision.max_epochs=8`.
+    """
+    for key in _references(before):
+        was, value = (OmegaConf.select(node, key) for node in (before, now))
+        if was != value and key not in typed and not _can_change(restored.workflow, key):
+            OmegaConf.update(now, key, was, force_add=True)
+
+
 def check(before: DictConfig, now: DictConfig, request: Request) -> None:
     """Checks what was typed over a snapshot's configuration where it would be refused under a key that was not typed.
 
@@ -89,10 +100,16 @@ def check(before: DictConfig, now: DictConfig, request: Request) -> None:
     schema.checked_layers(now, request.typed_keys)
 
 
-def tell(before: DictConfig, call: DictConfig, restored: Restored, request: Request) -> None:
+def tell(run: DictConfig, call: DictConfig, restored: Restored, request: Request) -> None:
     """Warns of keys that the conf file of this call has otherwise than the run, and says how to have those that can change.
 
     Keys that were typed, now or for the run before, are not expected to be as in the conf file.
+
+    Args:
+        run: the configuration with which the run goes on.
+        call: that of this call without the snapshot.
+        restored: the snapshot.
+        request: what was typed.
     """
     if request.conf is None:
         return
@@ -101,12 +118,12 @@ def tell(before: DictConfig, call: DictConfig, restored: Restored, request: Requ
     except ConfigError as error:
         log.warning("conf=%s is wrong (%s): the run keeps the configuration of the snapshot", request.conf, error)
         return
-    has = schema.flattened(schema.plain(schema.from_hydra(before)))
+    has = schema.flattened(schema.plain(schema.from_hydra(run)))
     header = restored.header
     typed = {*header.typed, *keys_of(header.overrides), *request.typed_keys}
     keys = [key for key in has | said if said.get(key) != has.get(key) and not _is_expected(key, said, typed)]
     if keys:
-        written, kept = authority.flat(call), authority.flat(before)
+        written, kept = authority.flat(call), authority.flat(run)
         changes = [
             f"{shown(key)} is {_text(key, said, written)} there, and {_text(key, has, kept)} in the run" for key in keys[:SHOWN]
         ]

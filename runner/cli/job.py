@@ -165,9 +165,10 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     workflow, processes = restored.workflow, parallel.here()
     before = source.snapshot_config(restored, node, request)
     conf_changes.keep(before, restored)
-    conf_changes.tell(before, node, restored, request)
     now = source.overridden(before, request.run_overrides, node)
+    conf_changes.keep_fixed(before, now, restored, request.typed_keys)
     conf_changes.check(before, now, request)
+    conf_changes.tell(now, node, restored, request)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore
     now.logger, now.loggers = node.logger, node.loggers
     now.seed = before.seed if now.seed is None else now.seed  # any will do

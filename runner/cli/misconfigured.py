@@ -167,6 +167,8 @@ def unknown_key(key: str, section: Any) -> str:
     if key in all_keys() and name not in {item.name for item in fields(section)}:
         return f"{key!r} is one word in YAML, where keys have no dots: write {name} below {'.'.join(above)}, indented"
     names = [item.name for item in fields(section)]
+    if key == "defaults":
+        return "defaults is for conf files: a conf is chosen by its name, and an option of a group by GROUP=OPTION"
     if name in names:
         return f"~{key} takes away what another key is to change: leave one of them out"
     by_name = {other.rpartition(".")[2]: other for other in reversed(all_keys())}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,8 @@ class Request:
             if _section(text) in ("restore", "logger", "loggers")
             or TARGET in text
             or is_own_choice(*text.partition("=")[::2])
-            or _key(text) in (*PLACES, NAME, *NETWORKS, TO_GO_ON)
+            or _key(text) in (*PLACES, NAME, TO_GO_ON)
+            or (_key(text) in NETWORKS and _section(text)[1:] not in map(_section, self.typed))
             or "${" in text
         ]
 
@@ -126,10 +127,24 @@ class Request:
         target = str(node.workflow[TARGET] or "").rpartition(".")[2]
         return node.workflow.name or (self.conf and conf_files.title(self.conf)) or target or None
 
-    def continuation(self, location: str) -> str:
-        """Returns the command that continues the run from a snapshot."""
+    def continuation(self, location: str, apart_from: Collection[str] = ()) -> str:
+        """Returns the command that continues the run from a snapshot.
+
+        Args:
+            location: the snapshot.
+            apart_from: keys that are left out.
+        """
         conf = [as_override("conf", self.conf)] if self.conf else []
-        return shell.join(["veles-run", *conf, as_override("snapshot", location), *self.restore_overrides])
+        return shell.join(["veles-run", *conf, as_override("snapshot", location), *self._repeated(apart_from)])
+
+    def _repeated(self, apart_from: Collection[str]) -> list[str]:
+        """Returns the overrides that are typed again when the run goes on."""
+        needed = self.restore_overrides
+        if not any(is_own_choice(*text.partition("=")[::2]) for text in needed):
+            return needed
+        # An option of a group counts over the snapshot, and what was typed over the option counts over it again.
+        over = [text.lstrip("+") for text in self.run_overrides if not text.startswith("~") and _key(text) not in apart_from]
+        return [*needed, *(text for text in over if text not in needed)]
 
     def extension(self, location: str, keys: Mapping[str, int], *, whole: bool = False) -> str:
         """Returns the command that has a complete run go on, with keys that say how far.
@@ -139,9 +154,9 @@ class Request:
             keys: what says how far.
             whole: whether the snapshot lacks what was typed, since nothing has run with it.
         """
-        started = self.continuation(location)
+        started = self.continuation(location, keys)
         typed = [text.lstrip("+") for text in self.typed if _section(text) not in NOT_OF_THE_RUN and _key(text) not in keys]
-        known = self.restore_overrides
+        known = self._repeated(keys)
         further = [text for text in typed if text not in known] if whole else []
         return " ".join([started, *map(shell.quote, further), *(f"{key}={value}" for key, value in keys.items())])
 

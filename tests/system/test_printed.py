@@ -178,3 +178,52 @@ def test_a_state_that_the_default_restore_refuses_goes_on_with_the_command(veles
     again = typed("Continue", done.stdout, tmp_path)
     assert re.findall("^Epoch ([0-9]+): ", again, re.MULTILINE) == ["2"]
     assert re.findall("^Epoch ([0-9]+): ", typed("Extend", again, tmp_path), re.MULTILINE) == ["3", "4"]
+
+
+HI = "# @package _global_\nlayers: {fc1: {learning_rate: 0.01}}\n"
+"""An option of a group of one's own."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("setup=hi", "layers.fc1.learning_rate=0.3"),
+        ("layers.fc1.learning_rate=0.3", "+setup=hi"),
+        ("loader=small", "loader.minibatch_size=11"),
+        ("~layers", "+layers={a: {type: softmax, learning_rate: 0.1}}"),
+        ("optimizer=adamw", "scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: '${decision.max_epochs}'}"),
+    ],
+)
+def test_what_was_typed_over_an_option_or_a_reference_goes_on_so(
+    words: tuple[str, ...], veles_run: Run, tmp_path: Path
+) -> None:
+    for group, text in (("setup/hi", HI), ("loader/small", "name: table\nminibatch_size: 30\n")):
+        path = tmp_path / "conf" / f"{group}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    again = typed("Extend", veles_run("conf=c", "seed=1", *words).stdout, tmp_path)
+    if "optimizer=adamw" not in words:  # whose scheduler would have another length from the start
+        whole = veles_run("conf=c", "seed=1", *words, "decision.max_epochs=4", "snapshotter.directory=whole").stdout
+        before, after = (re.findall(r"^Epoch 4: (.*), rate", text, re.MULTILINE) for text in (whole, again))
+        assert before == after != []
+    assert re.findall("^Epoch ([0-9]+): ", again, re.MULTILINE) == ["3", "4"]
+
+
+def test_an_option_that_counts_is_not_said_to_be_passed_over(veles_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "setup").mkdir()
+    (tmp_path / "conf" / "setup" / "hi.yaml").write_text(HI)
+    ended = re.findall(r"^Snapshot written: (\S+) ", veles_run("conf=c", "seed=1").stdout, re.MULTILINE)[-1]
+    again = veles_run("conf=c", f"snapshot={ended}", "+setup=hi", "decision.max_epochs=3").stdout
+    assert "which it keeps" not in again
+    assert re.search(r"layers\.fc1\.learning_rate .* 0\.01 ", again)
+
+
+def test_a_layer_may_refer_to_another_section_and_layer(veles_run: Run, tmp_path: Path) -> None:
+    words = ("layers.fc1.output_sample_shape=${loader.minibatch_size}", "layers.fc1.learning_rate=${layers.out.learning_rate}")
+    output = veles_run("conf=c", "seed=1", *words).stdout
+    assert "fc1 all2all_tanh 20," in output
+    assert re.findall("^Epoch ([0-9]+): ", typed("Extend", output, tmp_path), re.MULTILINE) == ["3", "4"]
+    for wrong in ("${nothing.here}", "${loader.name}"):
+        message = veles_run("conf=c", f"layers.fc1.output_sample_shape={wrong}", code=2).stderr
+        assert "layers.fc1" in message
+        assert "output_sample_shape" in message

@@ -15,6 +15,7 @@ from runner.checks import choices, first_line, known, meant
 from runner.config.layers import spellings
 from runner.config.layers.schema import LAYER_CONFIGS, MODULE
 from runner.errors import ConfigError
+from runner.flat import is_reference
 from runner.misfits import MISFITS
 
 log = logging.getLogger(__name__)
@@ -170,7 +171,10 @@ def _checked(where: str, schema: type, values: dict[str, Any]) -> dict[str, Any]
 
 def _typed(where: str, schema: type, values: dict[str, Any]) -> dict[str, Any]:
     node = OmegaConf.structured(schema)
+    elsewhere = {key: value for key, value in values.items() if is_reference(value)}  # checked with what they lead to
     for key, value in values.items():
+        if key in elsewhere:
+            continue
         try:
             OmegaConf.update(node, key, value)
         except MISFITS as error:
@@ -178,11 +182,12 @@ def _typed(where: str, schema: type, values: dict[str, Any]) -> dict[str, Any]:
                 raise ConfigError(f"{where}.{key} needs a value, and null is none") from error
             raise ConfigError(f"{where}.{key}={value!r} is wrong: {first_line(error)}") from error
     try:
-        OmegaConf.to_object(node)
+        if not elsewhere:
+            OmegaConf.to_object(node)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     container: dict[str, Any] = OmegaConf.to_container(node, enum_to_str=True)  # type: ignore[assignment]
-    return container
+    return container | elsewhere
 
 
 def _names(schema: type) -> list[str]:
