@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import enum
 import functools
+import pathlib
 import random
 import types
 from typing import Any
@@ -60,6 +61,8 @@ def parts(value: Any) -> list[Any]:
         return [*sorted(map(repr, value)), *attributes(value)]
     if isinstance(value, list | tuple | collections.deque):
         return [*value, getattr(value, "maxlen", None), *attributes(value)]
+    if isinstance(value, pathlib.PurePath):
+        return [str(value)]  # the rest is what Python remembers of it
     if isinstance(value, functools.partial):
         return [value.func, value.args, value.keywords]
     if isinstance(value, types.MethodType):

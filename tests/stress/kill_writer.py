@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import uuid
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from itertools import count as numbers
@@ -114,7 +115,9 @@ def folder_in_memory() -> tempfile.TemporaryDirectory[str]:
 def killed_writer(store: Store, codec: str, first: int, rng: random.Random, seconds: dict[str, float]) -> int:
     """Kills a writer within a save, after some; returns the last generation that it acknowledged."""
     read, acknowledge = os.pipe()
-    process = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads of libraries, which the writer has no use for
+        process = os.fork()
     if process == 0:
         try:
             write(store, codec, first, acknowledge)

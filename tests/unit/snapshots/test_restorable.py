@@ -72,6 +72,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Pickle, copy, and deepcopy support will be removed from itertools")
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_is_said_with_the_first_snapshot(tmp_path: Path, name: str) -> None:
     _, holder, snapshotter = holding(REFUSED[name](), tmp_path, compression="none")
