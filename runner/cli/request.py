@@ -143,7 +143,7 @@ class Request:
         if not any(is_own_choice(*text.partition("=")[::2]) for text in needed):
             return needed
         # An option of a group counts over the snapshot, and what was typed over the option counts over it again.
-        over = [text.lstrip("+") for text in self.run_overrides if not text.startswith("~") and _key(text) not in apart_from]
+        over = [text.lstrip("+") for text in self.run_overrides if _key(text) not in (*NETWORKS, *apart_from)]
         return [*needed, *(text for text in over if text not in needed)]
 
     def extension(self, location: str, keys: Mapping[str, int], *, whole: bool = False) -> str:

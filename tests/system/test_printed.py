@@ -190,6 +190,8 @@ HI = "# @package _global_\nlayers: {fc1: {learning_rate: 0.01}}\n"
         ("setup=hi", "layers.fc1.learning_rate=0.3"),
         ("layers.fc1.learning_rate=0.3", "+setup=hi"),
         ("loader=small", "loader.minibatch_size=11"),
+        ("setup=hi", "layer_defaults.weights_decay=0.001"),
+        ("setup=hi", "~layers.fc1"),
         ("~layers", "+layers={a: {type: softmax, learning_rate: 0.1}}"),
         ("optimizer=adamw", "scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: '${decision.max_epochs}'}"),
     ],
@@ -207,6 +209,15 @@ def test_what_was_typed_over_an_option_or_a_reference_goes_on_so(
         before, after = (re.findall(r"^Epoch 4: (.*), rate", text, re.MULTILINE) for text in (whole, again))
         assert before == after != []
     assert re.findall("^Epoch ([0-9]+): ", again, re.MULTILINE) == ["3", "4"]
+
+
+@pytest.mark.parametrize("words", [("layer_defaults.weights_decay=0.001",), ("~layers.fc1",), ("setup=hi", "seed=5")])
+def test_what_was_typed_may_be_typed_again(words: tuple[str, ...], veles_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "setup").mkdir()
+    (tmp_path / "conf" / "setup" / "hi.yaml").write_text(HI)
+    veles_run("conf=c", "seed=1", *words)
+    again = veles_run("conf=c", "seed=1", *words, "snapshot=latest", "decision.max_epochs=3").stdout
+    assert re.findall("^Epoch ([0-9]+): ", again, re.MULTILINE) == ["3"]
 
 
 def test_an_option_that_counts_is_not_said_to_be_passed_over(veles_run: Run, tmp_path: Path) -> None:
