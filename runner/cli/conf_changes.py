@@ -79,8 +79,14 @@ def keep_fixed(before: DictConfig, now: DictConfig, restored: Restored, typed: C
             OmegaConf.update(now, key, was, force_add=True)
 
 
-def check(before: DictConfig, now: DictConfig, request: Request) -> None:
+def check(before: DictConfig, now: DictConfig, request: Request, typed_before: Collection[str]) -> None:
     """Checks what was typed over a snapshot's configuration where it would be refused under a key that was not typed.
+
+    Args:
+        before: the snapshot's configuration.
+        now: the same with what was typed.
+        request: what was typed.
+        typed_before: the keys that were typed for the run before.
 
     Raises:
         ConfigError: another optimizer would take the place of what updates the weights, or a default counts for no layer.
@@ -97,7 +103,15 @@ def check(before: DictConfig, now: DictConfig, request: Request) -> None:
             f"model.{next(iter(now.model))} is fixed once the network is built, so it cannot change on resume: leave it out, or"
             " start a fresh run without snapshot="
         )
-    schema.checked_layers(now, request.typed_keys)
+    again = {key for key in request.typed_keys if key in typed_before and _layers_have(now, key)}
+    schema.checked_layers(now, {*request.typed_keys} - again)
+
+
+def _layers_have(now: DictConfig, key: str) -> bool:
+    """Whether `layer_defaults`, or a key of it, is what the layers have by now: the run began with it."""
+    section, _, name = key.partition(".")
+    names = ([name] if name else [*now.layer_defaults]) if section == "layer_defaults" else []
+    return all(layer.get(each) in (None, now.layer_defaults[each]) for each in names for layer in now.layers.values())
 
 
 def tell(run: DictConfig, call: DictConfig, restored: Restored, request: Request) -> None:

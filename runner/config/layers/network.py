@@ -57,9 +57,7 @@ def normalized_layers(
     left = dict(defaults or {})
     result = {str(name): _layer(str(name), settings, defaults or {}, left) for name, settings in layers.items()}
     keys = {key for settings in result.values() for side in LAYER_CONFIGS[settings["type"]] for key in _names(side)}
-    # What each layer has to the same value counts: so a run that goes on, whose layers have what was typed, takes it again.
-    differing = {key for key in left if any(settings.get(key, left[key]) != left[key] for settings in result.values())}
-    if unused := [key for key in left if key not in keys or (key in typed and key in differing)]:
+    if unused := [key for key in left if key in typed or key not in keys]:
         why = f"each layer has its own: layers.NAME.{min(unused)}" if min(unused) in keys else "no layer takes it"
         close = "" if min(unused) in keys else meant(min(unused), keys)
         raise ConfigError(f"layer_defaults.{min(unused)} changes nothing: {f'{why}; {close}'.rstrip('; ')}")
