@@ -282,11 +282,13 @@ def let_optimizer_take_over(node: DictConfig, typed: Collection[str]) -> list[st
     """
     if not isinstance(node.optimizer, Mapping) or not node.optimizer.get("_target_"):
         return []
+    given = {*node.layer_defaults} if "layer_defaults" in typed else set()
     settle_layers(node)
     found = [
         (name, item.name) for name in node.layers for item in fields(MatrixGradientConfig) if item.name in node.layers[name]
     ]
-    removed = [(name, key) for name, key in found if not {f"layers.{name}.{key}", f"layer_defaults.{key}"} & set(typed)]
+    named = {f"layer_defaults.{key}" for key in given} | set(typed)
+    removed = [(name, key) for name, key in found if not {f"layers.{name}.{key}", f"layer_defaults.{key}"} & named]
     for name, key in removed:
         del node.layers[name][key]
     return [f"layers.{name}.{key}" for name, key in removed]
