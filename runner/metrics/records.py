@@ -245,7 +245,8 @@ def rows_so_far(workflow: Workflow) -> list[Row]:
 def _wait(waiting: list[Any], turn: int, left: Iterator[Row]) -> None:
     """Has the next row of those that are left wait for its turn."""
     if (row := next(left, None)) is not None:
-        heapq.heappush(waiting, ((row["epoch"], row.get("minibatch", math.inf)), turn, row, left))
+        minibatch = row.get("minibatch")
+        heapq.heappush(waiting, ((row["epoch"], math.inf if minibatch is None else minibatch), turn, row, left))
 
 
 def _records_in(units: Iterable[Unit]) -> Iterator[Records]:

@@ -112,6 +112,17 @@ def test_rows_of_several_units_are_by_epoch_and_minibatch() -> None:
     ]
 
 
+@pytest.mark.parametrize("place", [{}, {"minibatch": None}])
+def test_a_row_without_a_minibatch_comes_after_those_with_one(place: dict[str, None]) -> None:
+    workflow = LoggedWorkflow()
+    before = workflow.start_point
+    for name, own in (("first", place), ("second", {"minibatch": 4})):
+        before = Recorder(workflow, name).link_from(before)
+        before.records = Records()
+        before.records.epochs = [{"epoch": 1, "split": "train", **own}]
+    assert [row.get("minibatch") for row in rows_so_far(workflow)] == [4, None]
+
+
 def changed(folder: Path, change: Callable[[Records], None]) -> Restored:
     """Restores a snapshot of a run whose records somebody has changed."""
     workflow = network(loader_config={"minibatch_size": 50}, decision_config={"max_epochs": 1})
