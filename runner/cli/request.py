@@ -140,11 +140,16 @@ class Request:
     def _repeated(self, apart_from: Collection[str]) -> list[str]:
         """Returns the overrides that are typed again when the run goes on."""
         needed = self.restore_overrides
-        if not any(is_own_choice(*text.partition("=")[::2]) for text in needed):
-            return needed
-        # An option of a group counts over the snapshot, and what was typed over the option counts over it again.
-        over = [text.lstrip("+") for text in self.run_overrides if _key(text) not in (*NETWORKS, *apart_from)]
-        return [*needed, *(text for text in over if text not in needed)]
+        # What is typed again counts over the snapshot, and what was typed over it counts over it again. An option of a group is
+        # of any keys.
+        everything = any(is_own_choice(*text.partition("=")[::2]) for text in needed)
+        keys = tuple(f"{_key(text)}." for text in needed)
+        over = {
+            text.lstrip("+")
+            for text in self.run_overrides
+            if _key(text) not in (*NETWORKS, *apart_from) and (everything or f"{_key(text)}.".startswith(keys))
+        }
+        return [text for text in (text.lstrip("+") for text in self.typed) if text in needed or text in over]
 
     def extension(self, location: str, keys: Mapping[str, int], *, whole: bool = False) -> str:
         """Returns the command that has a complete run go on, with keys that say how far.
