@@ -16,7 +16,7 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.cli import conf_files
-from runner.cli.overrides import is_choice
+from runner.cli.overrides import is_choice, overrides_of
 from runner.errors import ConfigError
 from runner.flat import flattened
 
@@ -86,9 +86,7 @@ def _place(key: str) -> str | None:
         return None
     hydra = HydraConfig.get()
     found = (
-        GlobalHydra.instance()
-        .config_loader()
-        .compute_defaults_list(hydra.job.config_name, list(hydra.overrides.task), RunMode.RUN)
+        GlobalHydra.instance().config_loader().compute_defaults_list(hydra.job.config_name, overrides_of(hydra), RunMode.RUN)
     )
     best, depth = None, 0
     for item in found.defaults:

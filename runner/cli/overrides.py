@@ -16,6 +16,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, QuotedString
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from runner import passwords
 from runner.checks import choices, known
@@ -300,3 +301,8 @@ def _quoted(value: str) -> str:
     # In Hydra's quoted strings a backslash only has to be doubled in front of a quote, the closing one included.
     text = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
     return f"'{text}'"
+
+
+def overrides_of(config: Any) -> list[str]:
+    """Returns what was typed for a job, by Hydra's own configuration; unresolved, since a reference may lead to a password."""
+    return OmegaConf.to_container(config.overrides.task)  # type: ignore[return-value]

@@ -16,7 +16,7 @@ from runner import shell
 from runner.build import LAUNCH_KEYS
 from runner.cli import conf_files, misconfigured
 from runner.cli.authority import PLACES
-from runner.cli.overrides import as_override, is_own_choice
+from runner.cli.overrides import as_override, is_own_choice, overrides_of
 from runner.config import Config
 from runner.errors import ConfigError
 from runner.snapshots.stores.location import SNAPSHOT_WORDS, TAG
@@ -57,8 +57,7 @@ class Request:
         config = HydraConfig.get()
         return cls(
             conf=config.runtime.choices.get("conf"),
-            # Unresolved, since a reference may lead to a password.
-            typed=OmegaConf.to_container(config.overrides.task),  # type: ignore[arg-type]
+            typed=overrides_of(config),
             output_dir=relative(config.runtime.output_dir),
             run_folders=[_top(section) for section in (config.run, config.sweep)],
             sweep=config.mode is RunMode.MULTIRUN,

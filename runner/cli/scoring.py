@@ -21,7 +21,7 @@ from runner.metrics.plain import for_json
 from runner.nn import StandardWorkflow
 from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.inference.model import Network
-from runner.nn.loading.labels import whole
+from runner.nn.loading.labels import class_names, whole
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.table_loader import TableLoader
 from runner.snapshots.restoring.restore import Restored
@@ -98,10 +98,11 @@ def of_evaluator(workflow: StandardWorkflow, scores: Mapping[str, float]) -> dic
     evaluator = workflow.evaluator
     if not isinstance(evaluator, ClassEvaluator) or evaluator.outputs_are == "values":
         return {}
-    names = workflow.as_model().signature.class_names
     found = {split: evaluator.confusion.get(split) for split in scores}
     return {
-        split: ClassScores.of_confusion(names, counts.cpu().numpy()) for split, counts in found.items() if counts is not None
+        split: ClassScores.of_confusion(tuple(class_names(workflow.loader.label_names, len(counts))), counts.cpu().numpy())
+        for split, counts in found.items()
+        if counts is not None
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
@@ -27,9 +27,10 @@ def sweep(running: Running, arguments: Sequence[str], at_once: int | None) -> Se
     Raises:
         RunnerError, HydraException: a job has failed, or an argument is wrong.
     """
-    overrides = OverridesParser.create(config_loader=running.context.config_loader).parse_overrides(list(arguments))
+    parser = OverridesParser.create(config_loader=running.context.config_loader)
+    overrides = parser.parse_overrides(typed.settled(arguments))
     _check_values(overrides)
-    (combinations,) = BasicSweeper.split_arguments(overrides, None)
+    combinations = [list(texts) for texts in product(*map(_texts, overrides))]
     with running.begun(arguments):
         plan = _plan(running, arguments, combinations)
         sweep_end.plan(len(combinations))
@@ -50,8 +51,15 @@ def _check_values(overrides: Sequence[Override]) -> None:
                 f"{typed}: an interval has no end of values: choice(...) or range(...) has, and"
                 " hydra/sweeper=optuna searches in intervals"
             )
-        if override.is_sweep_override() and next(override.sweep_iterator(), None) is None:
+        if override.is_sweep_override() and not any(True for _ in override.sweep_iterator()):
             raise ConfigError(f"{typed} has no values, so there is no job")
+
+
+def _texts(override: Override) -> list[str]:
+    """Returns what the jobs have of an override: as it was typed, or a text for each of its values."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _plan(running: Running, arguments: Sequence[str], combinations: Sequence[Sequence[str]]) -> Plan:

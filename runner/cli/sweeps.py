@@ -16,6 +16,7 @@ from runner import places
 from runner.cli import parallel, sweep_stop
 from runner.cli.console import OF_SWEEP, show_sweep_alone
 from runner.cli.outcome import Outcome, failure
+from runner.cli.overrides import overrides_of
 from runner.cli.sweeping.record import Record
 from runner.errors import ProcessLostError, RunError, RunInUseError, RunnerError, with_notes
 from runner.loggers.metrics_file import MetricsFile
@@ -86,7 +87,7 @@ def _job_of_a_sweep(config: Any, run: Callable[[], Outcome], processes: Processe
         finish({"status": NOT_BEGUN})
         return None
     name = result.parent.name
-    log.info("Job %s: %s", name, " ".join(_varied(sweep, config.overrides.task)), extra=OF_SWEEP)
+    log.info("Job %s: %s", name, " ".join(_varied(sweep, overrides_of(config))), extra=OF_SWEEP)
     try:
         with sweep_stop.stopped_with_the_sweep(sweep) if elsewhere else nullcontext():
             outcome = run()
@@ -100,7 +101,7 @@ def _job_of_a_sweep(config: Any, run: Callable[[], Outcome], processes: Processe
             raise
         told = failure(error)
         log.error("%s", with_notes(told))
-        note_failure(name, config.overrides.task, told)
+        note_failure(name, overrides_of(config), told)
         if isinstance(told, ProcessLostError) and processes.leads:
             result.unlink(missing_ok=True)  # it was cut short, as a job of one process is that is killed, and can go on
         elif not result.exists():  # it has failed before its run began

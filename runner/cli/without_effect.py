@@ -19,13 +19,17 @@ _OF_RUNS = ("graph", "plotters", "report", "logger", "loggers")
 _NEEDS = {
     "snapshotter.table": ("snapshotter.odbc", "snapshots go to no database"),
     "snapshotter.create_table": ("snapshotter.odbc", "snapshots go to no database"),
+    "lr_adjuster.by_minibatch": ("lr_adjuster.policy", "the learning rates are fixed"),
     "rollback.lr_minus": ("rollback.fail_iterations", "nothing is ever rolled back"),
     "loader.split_seed": ("loader.validation_ratio", "nothing is split"),
+    "snapshotter.max_overhead": ("snapshotter.at_most_lost", "no snapshot is taken for it"),
     "parallel.timeout": ("parallel.shards", "the run is one process"),
     "mcdnnic_parameters": ("mcdnnic_topology", "there are no layers that they are for"),
     "loggers": ("logger", "no tracker is told of the run"),
 }
 """For each key or section the key that it needs, and what is the case without that."""
+_NOTHING: tuple[object, ...] = (None, False, 0, "", {}, "fixed")
+"""Values of a key that do nothing."""
 _DISPLACED = {
     "loader.name": ("loader._target_", "the class is the loader"),
     "snapshotter.directory": ("snapshotter.odbc", "snapshots go to the database"),
@@ -81,7 +85,7 @@ def check(node: DictConfig, typed: Collection[str]) -> None:
         if other and OmegaConf.select(node, other) is not None and OmegaConf.select(node, key) is not None:
             raise ConfigError(f"{key} changes nothing beside {other}: {what}; leave one of them out")
         needed, why = next((need for name, need in _NEEDS.items() if f"{key}.".startswith(f"{name}.")), ("", ""))
-        if needed and not OmegaConf.select(node, needed, throw_on_resolution_failure=False):
+        if needed and OmegaConf.select(node, needed, throw_on_resolution_failure=False) in _NOTHING:
             raise ConfigError(f"{key} changes nothing without {needed}: {why}; set {needed}, too, or leave it out")
         if key.partition(".")[0] == "restore" and not node.snapshot:
             raise ConfigError(

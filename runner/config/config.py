@@ -12,6 +12,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
 from runner.checks import first_line, within
+from runner.config.layers import counting
 from runner.config.layers.mcdnnic import mcdnnic_layers
 from runner.config.layers.network import normalized_layers
 from runner.config.layers.weighted_layers import MatrixGradientConfig
@@ -238,10 +239,10 @@ def checked_layers(config: Any, typed: Collection[str] = ()) -> dict[str, dict[s
 
     Args:
         config: the configuration; `model` is a layer of that name.
-        typed: the keys that were typed; those of `layer_defaults` have to count for a layer.
+        typed: the keys that were typed, which have to count for a layer.
 
     Raises:
-        ConfigError: both describe them, or a layer is wrong.
+        ConfigError: both describe them, a layer is wrong, or what was typed changes nothing.
     """
     layers = config.layers
     if config.model:
@@ -255,7 +256,9 @@ def checked_layers(config: Any, typed: Collection[str] = ()) -> dict[str, dict[s
             raise ConfigError("layers and mcdnnic_topology both describe the network: take one of them away")
         layers = mcdnnic_layers(config.mcdnnic_topology, config.mcdnnic_parameters)
     named = [key for key in config.layer_defaults if {"layer_defaults", f"layer_defaults.{key}"} & set(typed)]
-    return normalized_layers(layers, config.layer_defaults, named)
+    checked = normalized_layers(layers, config.layer_defaults, named)
+    counting.check(checked, typed)
+    return checked
 
 
 def settle_layers(config: Any) -> None:

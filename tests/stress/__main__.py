@@ -47,6 +47,9 @@ TESTS = {
     "stop-training": Test(
         "tests.stress.stop_training", "stop a run by signals in pipelines and shells, and resume it", 600, 50
     ),
+    "type-commands": Test(
+        "tests.stress.type_commands", "type random settings, and go on by what is printed or typed again", 1_000, 50
+    ),
     "share-run": Test(
         "tests.stress.share_run", "stop and kill processes that share a run, and resume it in another number", 200, 20
     ),

@@ -1,7 +1,8 @@
 """Types random settings, goes on with their runs by what is printed or typed again, and compares them with unbroken runs.
 
-`python -m tests.stress.type_commands SEED COUNT` prints what the command lines came to. A run that goes on must have the records
-of metrics, in all digits, of the run that was not stopped. A setting that should matter, and is taken, must change a record.
+`python -m tests.stress.type_commands SEED COUNT` prints what the command lines came to. A run that goes on must have the same
+records of metrics, in all digits, as the run that was not stopped, and a job of a sweep those of a run by itself. A setting
+that should matter, and is taken, must change a record. A snapshot has the score that its name says.
 """
 
 import json
@@ -13,11 +14,12 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+from runner.targets import TARGET
 from tests import forked
 
 NETWORK = """
@@ -76,10 +78,10 @@ class Net(torch.nn.Module):
     "noisy.py": Path("examples/noisy.py").read_text(),
 }
 CHANGES = (
-    *("loader.minibatch_size=7", "loader.shuffle_limit=1", "loader.split_seed=3", "loader.normalization=standardize"),
+    *("loader.minibatch_size=12", "loader.shuffle_limit=1", "loader.split_seed=3", "loader.normalization=standardize"),
     *("loader.train_size=90", "loader.validation_size=20", "loader.validation_ratio=0.4"),
     *("precision=float64", "seed=7", "seed=${loader.minibatch_size}", "ema=0.9", "loader=small", "freeze=['*bias']"),
-    *("metrics.every=3", "metrics={every: 2, gradient_norm: true}", "metrics.gradient_norm=true", "seed=${decision.fail_iterations}"),
+    *("metrics.every=3", "metrics={every: 2, gradient_norm: true}", "metrics.gradient_norm=true", "metrics.every=1"),
 )
 """Settings that change what is recorded, wherever they are taken."""
 SCORES = (
@@ -91,8 +93,13 @@ OPTIMIZERS = (
     "optimizer._target_=torch.optim.NAdam",
 )
 OF_OPTIMIZERS = (
-    *("optimizer.clip_norm=0.1", "optimizer.accumulate=3", "optimizer.clip_value=0.01", "optimizer.groups={'*bias': {lr: 0.2}}"),
-    *("optimizer.weight_decay=0.01", "+optimizer.lr=0.05", "optimizer.lr=${loader.validation_ratio}", "optimizer.clip_norm=1"),
+    *("optimizer.clip_norm=0.1", "optimizer.accumulate=3", "optimizer.clip_value=0.01"),
+    *(
+        "optimizer.groups=[{pattern: '*bias', lr: 0.2}]",
+        "optimizer.weight_decay=0.01",
+        "+optimizer.lr=0.05",
+        "optimizer.lr=${loader.validation_ratio}",
+    ),
     "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: 9}",
     "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: '${decision.max_epochs}'}",
     "scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 2, by_minibatch: true}",
@@ -132,12 +139,30 @@ OF_CONFS = {
         *("loss={_target_: torch.nn.NLLLoss}", "++model.width=${loader.minibatch_size}"),
     ),
 }
+SWEPT = {
+    "network": ("layers.fc1.learning_rate=0.1,0.2", "layers.fc1.type=all2all_tanh,all2all_relu", "setup=low,high"),
+    "listed": ("loader.minibatch_size=9,12",),
+    "coder": ("layers.fc1.output_sample_shape=3,7", "layer_defaults.gradient_momentum=0,0.5"),
+    "own": ("workflow.noise=0.1,0.3", "workflow.name=a,b"),
+    "module": ("model.width=5,6", "optimizer=adamw,sgd", "optimizer.lr=0.1,0.01", "loss.label_smoothing=0,0.2"),
+}
+SWEPT_ANYWHERE = (
+    *("seed=1,2", "precision=float32,float64", "ema=null,0.9", "decision.max_epochs=1,2", "snapshotter.compression=xz,bz2"),
+)
 OF_LENGTH = "${decision.max_epochs}"
+TWICE = " times: "
+"""What is told of a setting that counts for nothing, since its key is typed again."""
+WRONG, STOPPED = 2, 75
+"""Exit codes."""
 QUIET = ("plotters=false", "report=false")
 
 
 class Failure(Exception):
     """A command line that did not hold what the promise says."""
+
+
+class Refused(Exception):
+    """A command line that is refused, as some of those drawn at random must be."""
 
 
 class Place:
@@ -155,13 +180,18 @@ class Place:
         """Returns how a run ends, and its folder."""
         self.count += 1
         out = self.folder / f"runs/{self.count}"
-        words = [*words, *QUIET, f"hydra.run.dir={out}"]
+        words = [*words, *QUIET, f"hydra.{'sweep' if '-m' in words else 'run'}.dir={out}"]
         return forked.run(words, cwd=self.folder, environment=os.environ, timeout=300), out
 
-    def records(self, words: Sequence[str]) -> list[dict[str, Any]] | None:
-        """Returns the records of a run, or None if it is refused."""
+    def records(self, words: Sequence[str]) -> list[dict[str, Any]]:
+        """Returns the records of a run.
+
+        Raises:
+            Refused: it is refused.
+        """
         done, out = self.type(words)
-        return None if done.returncode else records(out)
+        check(done)
+        return records(out)
 
     def stopped(self, words: Sequence[str], rows: int) -> tuple[CompletedProcess[str], Path]:
         """Stops a run as soon as so many records are written, or later."""
@@ -177,7 +207,8 @@ class Place:
 
 def records(folder: Path) -> list[dict[str, Any]]:
     """Returns the metrics of a run without what the clock says."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    path = folder / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return [{name: value for name, value in row.items() if name not in ("seconds", "samples_per_second")} for row in rows]
 
 
@@ -187,48 +218,93 @@ def printed(text: str, what: str) -> list[str] | None:
     return shlex.split(found[1]) if found else None
 
 
-def check(place: Place, rng: random.Random, found: Counter[str]) -> None:
-    """Types one random command line, and goes on in one of the ways, or leaves a setting out."""
-    conf = rng.choice(list(OF_CONFS))
-    words = [conf, *chosen(conf, rng)]
-    way = rng.choice(("extend", "again", "auto", "stop", "stop again", "leave out"))
-    if way == "leave out":
-        return leave_out(place, words, rng, found)
+def check(done: CompletedProcess[str], *codes: int) -> None:
+    """Raises Refused if a command line is refused, and Failure if the run ends with another exit code than 0 and these."""
+    if done.returncode == WRONG or TWICE in done.stderr:
+        raise Refused(done.stderr)
+    if done.returncode not in (0, *codes):
+        raise Failure(f"{shlex.join(done.args)} fails: {done.stderr}")
+
+
+def go_on(place: Place, words: list[str], rng: random.Random, way: str) -> str:
+    """Ends or stops a run, goes on with it, and compares it with one that was not stopped; returns what was done."""
     if way.startswith("stop"):
         whole = [*words, "decision.max_epochs=4"]
-        done, out = place.stopped(whole, rng.randint(1, 40))
+        done, _ = place.stopped(whole, rng.randint(1, 40))
     else:
-        done, out = place.type([*words, "decision.max_epochs=2"])
-    if done.returncode not in (0, 75):
-        found["refused"] += 1
-        if os.environ.get("WHY"): print(words, done.stderr[-300:])
-        return
-    snapshot = printed(done.stdout + done.stderr, "Continue" if done.returncode else "Extend")
-    if snapshot is None:
-        found["nothing to go on with"] += 1
-        return
+        done, _ = place.type([*words, "decision.max_epochs=2"])
+    check(done, STOPPED)
+    command = printed(done.stdout + done.stderr, "Continue" if done.returncode else "Extend")
+    if command is None:
+        return "nothing to go on with"
     if done.returncode == 0:
         if any(OF_LENGTH in word for word in words):
-            found["of another length"] += 1  # which is another run than one that is extended
-            return
-        whole = [*words, next(word for word in snapshot if word.startswith("decision.max_epochs="))]
-    if way in ("extend", "stop"):
-        again = snapshot
+            return "of another length"  # which is another run than one that is extended
+        whole = [*words, next(word for word in command if word.startswith("decision.max_epochs="))]
+    if way.endswith("again"):
+        command = [*whole, next(word for word in command if word.startswith("snapshot="))]
     elif way == "auto":
-        again = [*whole, "snapshot=auto"]
-    else:
-        again = [*whole, next(word for word in snapshot if word.startswith("snapshot="))]
+        command = [*whole, "snapshot=auto"]
     unbroken = place.records(whole)
-    next_done, next_out = place.type(again)
-    if unbroken is None and next_done.returncode:
-        found["no longer run"] += 1
-    elif unbroken is None or next_done.returncode:
-        raise Failure(f"{way}: {words}: one of {whole} and {again} is refused: {next_done.stderr[-600:]}")
-    elif (rows := records(next_out)) != unbroken:
+    again, out = place.type(command)
+    if again.returncode:
+        raise Failure(f"{shlex.join(command)} is refused: {again.stderr}")
+    if (rows := records(out)) != unbroken:
         at = next((pair for pair in zip(rows, unbroken, strict=False) if pair[0] != pair[1]), (len(rows), len(unbroken)))
-        raise Failure(f"{way}: {words}: {again} has other records: {at}")
-    else:
-        found[way] += 1
+        raise Failure(f"{shlex.join(command)} has other records: {at}")
+    return way
+
+
+def leave_out(place: Place, words: list[str], rng: random.Random, way: str) -> str:
+    """Compares a run with one without a setting that should matter."""
+    matter = [word for word in words[1:] if word not in OTHERS]
+    full = place.records([*words, "decision.max_epochs=2"])
+    if not matter:
+        return "nothing to leave out"
+    word = rng.choice(matter)
+    if place.records([*(other for other in words if other != word), "decision.max_epochs=2"]) == full:
+        raise Failure(f"{word} counts for nothing")
+    return way
+
+
+def sweep(place: Place, words: list[str], rng: random.Random, way: str) -> str:
+    """Compares the jobs of a sweep with runs by themselves."""
+    swept = rng.choice((*SWEPT[words[0]], *SWEPT_ANYWHERE))
+    key, _, values = swept.partition("=")
+    whole = [*words, swept] if "max_epochs" in swept else [*words, "decision.max_epochs=2", swept]
+    rng.shuffle(whole)
+    done, out = place.type(["-m", *whole])
+    check(done)
+    for number, value in enumerate(values.split(",")):
+        if place.records([f"{key}={value}" if word == swept else word for word in whole]) != records(out / str(number)):
+            raise Failure(f"job {number} of -m {shlex.join(whole)} has other records than the run by itself")
+    return way
+
+
+def evaluate(place: Place, words: list[str], rng: random.Random, way: str) -> str:
+    """Compares the score of a snapshot with the one in its name."""
+    done, _ = place.type([*words, "decision.max_epochs=2"])
+    check(done)
+    paths = re.findall(r"^Snapshot written: (.+) \([0-9.]+ k?B -> ", done.stdout, re.MULTILINE)
+    path = rng.choice([path for path in paths if (place.folder / path).exists()])
+    needed = [word for word in words if TARGET in word or word.startswith("workflow.name=")]
+    scored, _ = place.type([words[0], *needed, "mode=evaluate", f"snapshot={path}", "output=scores.json"])
+    if scored.returncode:
+        raise Failure(f"to evaluate {path} is refused: {scored.stderr}")
+    scores = json.loads((place.folder / "scores.json").read_text())
+    (told,) = re.findall(r"_validation_([0-9.]+)_", path)
+    if f"{scores['errors']['validation']:.{len(told.partition('.')[2])}f}" != told:
+        raise Failure(f"{path} has the scores {scores}")
+    return way
+
+
+WAYS: dict[str, Callable[[Place, list[str], random.Random, str], str]] = {
+    **dict.fromkeys(("extend", "again", "auto", "stop", "stop again"), go_on),
+    "leave out": leave_out,
+    "sweep": sweep,
+    "evaluate": evaluate,
+}
+"""What is done with a command line, each so often."""
 
 
 def chosen(conf: str, rng: random.Random) -> list[str]:
@@ -243,33 +319,22 @@ def chosen(conf: str, rng: random.Random) -> list[str]:
     return words
 
 
-def leave_out(place: Place, words: list[str], rng: random.Random, found: Counter[str]) -> None:
-    """Compares a run with one without a setting that should matter."""
-    matter = [word for word in words[1:] if word not in OTHERS]
-    full = place.records([*words, "decision.max_epochs=2"])
-    if full is None or not matter:
-        found["refused"] += 1
-        return
-    word = rng.choice(matter)
-    less = place.records([*[other for other in words if other != word], "decision.max_epochs=2"])
-    if less == full:
-        raise Failure(f"{word} of {words} counts for nothing")
-    found["leave out"] += 1
-
-
 def main(seed: int, count: int) -> int:
     rng = random.Random(seed)
     found: Counter[str] = Counter()
-    failures = []
+    failures = 0
     with tempfile.TemporaryDirectory() as name:
         place = Place(Path(name))
         for number in range(count):
+            conf, way = rng.choice(list(OF_CONFS)), rng.choice(list(WAYS))
+            words = [conf, *chosen(conf, rng)]
             try:
-                check(place, rng, found)
+                found[WAYS[way](place, words, rng, way)] += 1
+            except Refused:
+                found["refused"] += 1
             except Failure as failure:
-                failures.append(f"{number}: {failure}")
-    for failure in failures:
-        print(failure, file=sys.stderr)
+                failures += 1
+                print(f"{number}, {way} of {shlex.join(words)}: {failure}", file=sys.stderr)
     print(dict(found))
     return 1 if failures else 0
 

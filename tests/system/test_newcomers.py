@@ -213,6 +213,16 @@ CASES = {
     ("wine", "loader.kind=3"): "'loader.kind' is not a key; a class of your own is given loader.arguments.kind",
     (SMALL, "snapshotter.directory=d", "snapshotter.odbc=DSN=x"): "snapshotter.directory changes nothing beside",
     (SMALL, "rollback.lr_minus=0.5"): "rollback.lr_minus changes nothing without rollback.fail_iterations",
+    (SMALL, "lr_adjuster.by_minibatch=true"): "lr_adjuster.by_minibatch changes nothing without lr_adjuster.policy",
+    (SMALL, "snapshotter.at_most_lost=null", "snapshotter.max_overhead=0.1"): "snapshotter.max_overhead changes nothing",
+    (SMALL, "layers.fc1.l1_vs_l2=0.5"): "layers.fc1.l1_vs_l2 changes nothing: the weights do not decay",
+    (SMALL, "layer_defaults.l1_vs_l2_bias=0.5"): "layer_defaults.l1_vs_l2_bias changes nothing: the bias does not decay",
+    (
+        SMALL,
+        "layers.fc1.include_bias=false",
+        "layers.fc1.bias_stddev=0.1",
+    ): "bias_stddev changes nothing: the layer has no bias",
+    ("wine", "loader.validation_ratio=null", "loader.validation_size=5"): "there is no validation set to take them from",
     (SMALL, "loader.split_seed=1"): "loader.split_seed changes nothing without loader.validation_ratio",
     # optimizers
     (SMALL, "optimizer=adamz"): "optimizer=adamz is not known; did you mean 'adam'",

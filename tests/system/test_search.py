@@ -72,7 +72,7 @@ def test_a_grid_has_all_combinations(veles_run: Run, stub: Path) -> None:
     output = veles_run(*STUBS, "workflow.x=1,2.5", N, "hydra.sweeper.sampler=grid").stdout
     found = [tuple(trial.params.values()) for trial in study(stub / "there").trials]
     assert found == [(n, x) for n in (0, 3, 6, 9) for x in ("1", "2.5")]
-    assert "Best: job 1 (workflow.n=0 workflow.x=2.5)" in output
+    assert "Best: job 1 (workflow.x=2.5 workflow.n=0)" in output
 
 
 def test_trials_that_fail_are_told_and_do_not_end_the_search(veles_run: Run, stub: Path) -> None:
@@ -96,7 +96,7 @@ def test_several_objectives_have_a_front(veles_run: Run, stub: Path) -> None:
 def test_what_is_to_be_high_is_ranked_so(veles_run: Run, stub: Path) -> None:
     high = ("hydra.sweeper.direction=maximize", "hydra.sweeper.sampler=grid")
     output = veles_run(*STUBS, "workflow.x=2,0,1", N, *high).stdout  # (x - 3)^2 + n
-    assert "Best: job 10 (workflow.n=9 workflow.x=0)" in output
+    assert "Best: job 10 (workflow.x=0 workflow.n=9)" in output
     table = pandas.read_csv(stub / "there" / "sweep.csv")
     assert list(table["objective"]) == sorted(table["objective"], reverse=True)
     told = json.loads((stub / "there" / "sweep.json").read_text())

@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from runner.cli.sweeping.typed import settled
 from runner.errors import ConfigError
 
 LOG = "log"
@@ -22,12 +23,12 @@ class Space:
     """What is typed for a search.
 
     Attributes:
-        fixed: the overrides that all jobs have in common.
+        typed: the overrides that all jobs have in common, and the keys of what is varied, in the order in which they are.
         distributions: what is varied, by key as it is typed, with its `+`.
         combinations: the values that a grid has of each key; None for one that has no end.
     """
 
-    fixed: list[str] = field(default_factory=list)
+    typed: list[str] = field(default_factory=list)
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     combinations: dict[str, Sequence[Any] | None] = field(default_factory=dict)
 
@@ -39,16 +40,20 @@ class Space:
             ConfigError: a range is wrong, or nothing is varied.
         """
         space = cls()
-        # By key: the order in which they are typed must not change what is drawn.
-        for override in sorted(parser.parse_overrides(list(arguments)), key=lambda override: override.key_or_group):
+        varied = dict[str, Override]()
+        for override in parser.parse_overrides(settled(arguments)):
             key = override.get_key_element()
             if override.is_sweep_override():
-                try:
-                    space.distributions[key], space.combinations[key] = _distribution(override)
-                except ValueError as error:
-                    raise ConfigError(f"{str(override.input_line).lstrip('+')}: {error}") from error
-            else:
-                space.fixed.append(f"{key}={override.get_value_element_as_str()}" if override.value_type else key)
+                if key in varied:
+                    raise ConfigError(f"{key.lstrip('+')} is varied twice: type all its values once")
+                varied[key] = override
+            space.typed.append(key if key in varied else str(override.input_line))
+        # By key: the order in which they are typed must not change what is drawn.
+        for key, override in sorted(varied.items(), key=lambda item: item[1].key_or_group):
+            try:
+                space.distributions[key], space.combinations[key] = _distribution(override)
+            except ValueError as error:
+                raise ConfigError(f"{str(override.input_line).lstrip('+')}: {error}") from error
         if not space.distributions:
             raise ConfigError("a search needs something to vary: KEY=interval(0.1,1), KEY=range(1,9) or KEY=choice(a,b)")
         return space
@@ -66,7 +71,7 @@ class Space:
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """Returns the overrides of a job."""
-        return [*self.fixed, *(f"{key}={values[key]}" for key in self.distributions)]
+        return [f"{text}={values[text]}" if text in self.distributions else text for text in self.typed]
 
 
 def _ends(interval: IntervalSweep, logarithmic: bool) -> tuple[float, float]:

@@ -24,8 +24,14 @@ def values(overrides: Iterable[str]) -> dict[str, str]:
 
 def swept_values(overrides: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Returns the values of overrides by their keys: several for a key that is swept."""
-    read = (_read(text.lstrip("+")) for text in overrides)
-    return {key: texts for key, texts in read if key.partition(".")[0].partition("/")[0] not in NOT_OF_A_SWEEP}
+    found = dict[str, tuple[str, ...]]()
+    for key, texts in (_read(text.lstrip("+")) for text in overrides):
+        if key.partition(".")[0].partition("/")[0] not in NOT_OF_A_SWEEP:
+            before = found.get(key, ("",))
+            # A mapping is merged into what there is; anything else takes its place.
+            over = (f"{was} {text}".lstrip() if text.startswith("{") else text for was in before for text in texts)
+            found[key] = tuple(dict.fromkeys(over))
+    return found
 
 
 def settled(texts: Iterable[str]) -> list[str]:

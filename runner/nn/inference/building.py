@@ -27,6 +27,7 @@ from runner.nn.layers.normalization import BatchNorm, LocalResponseNorm
 from runner.nn.layers.own_step import OwnStep
 from runner.nn.layers.pooling import AvgPooling, Depooling, MaxAbsPooling, MaxPooling
 from runner.nn.layers.stochastic_pooling import StochasticPooling
+from runner.nn.loading.labels import class_names
 from runner.nn.loading.loader import FullBatchLoader
 from runner.nn.loading.normalizers import Factor
 from runner.nn.loading.table_loader import TableLoader
@@ -116,7 +117,7 @@ def _feature_names(loader: FullBatchLoader) -> list[str]:
 
 def _signature(workflow: str, loader: FullBatchLoader, output_shape: tuple[int, ...], classes: bool) -> Signature:
     outputs = math.prod(output_shape)
-    names = [*loader.label_names[:outputs], *map(str, range(len(loader.label_names), outputs))] if classes else []
+    names = class_names(loader.label_names, outputs) if classes else []
     targets = loader.target_names if isinstance(loader, TableLoader) and not classes else []
     features = _feature_names(loader)
     for what, given in (("classes", names), ("columns", features), ("targets", targets)):

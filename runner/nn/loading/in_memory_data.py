@@ -303,6 +303,11 @@ class InMemoryData(NetworkUnit):
                 "There is no validation set, so the training error decides (loader.validation_ratio=0.2 takes a share of the"
                 " training samples; loader.validation_ratio=0 says that it is meant so)"
             )
+        elif TRAIN in samples and VALIDATION not in samples and self.validation_size:
+            raise ConfigError(
+                f"loader.validation_size={self.validation_size}: there is no validation set to take them from"
+                " (loader.validation_ratio=0.2 takes a share of the training samples)"
+            )
         samples = {key: self._cut(key, value) for key, value in samples.items()}
         return {key: value for key, value in samples.items() if len(value.data)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,11 @@ LABELS_FROM = (
 """Where labels come from, for messages."""
 LARGEST = 10_000_000
 """The largest label: there is an output for each one up to it."""
+
+
+def class_names(names: Sequence[str], count: int) -> list[str]:
+    """Returns what so many classes are called: the names of their labels, and numbers where there are none."""
+    return [*names[:count], *map(str, range(len(names), count))]
 
 
 def known_names(where: str, names: list[str], found: Iterable[str]) -> list[str]:

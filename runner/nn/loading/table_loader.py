@@ -123,6 +123,11 @@ class TableLoader(FullBatchLoader):
         return normalizer
 
     def load_data(self) -> dict[int, Samples]:
+        files = [file for file in (self.data_file, self.validation_file) if file is not None]
+        if self.header is not None and not any(file.lower().endswith(tables.CSV_ENDINGS) for file in files):
+            raise ConfigError(
+                f"loader.header is of {', '.join(tables.CSV_ENDINGS)}, and loader.data_file={self.data_file!r} is none"
+            )
         samples = {TRAIN: self._samples("data_file", self.data_file)} if self.needs_training_set else {}
         if self.validation_file is not None:
             samples[VALIDATION] = self._samples("validation_file", self.validation_file)
