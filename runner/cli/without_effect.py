@@ -28,8 +28,8 @@ _NEEDS = {
     "loggers": ("logger", "no tracker is told of the run"),
 }
 """For each key or section the key that it needs, and what is the case without that."""
-_NOTHING: tuple[object, ...] = (None, False, 0, "", {}, "fixed")
-"""Values of a key that do nothing."""
+_NOTHING: dict[str, object] = {"loader.validation_ratio": 0, "lr_adjuster.policy": "fixed"}
+"""The values of keys that do nothing, besides none and empty ones."""
 _DISPLACED = {
     "loader.name": ("loader._target_", "the class is the loader"),
     "snapshotter.directory": ("snapshotter.odbc", "snapshots go to the database"),
@@ -85,7 +85,7 @@ def check(node: DictConfig, typed: Collection[str]) -> None:
         if other and OmegaConf.select(node, other) is not None and OmegaConf.select(node, key) is not None:
             raise ConfigError(f"{key} changes nothing beside {other}: {what}; leave one of them out")
         needed, why = next((need for name, need in _NEEDS.items() if f"{key}.".startswith(f"{name}.")), ("", ""))
-        if needed and OmegaConf.select(node, needed, throw_on_resolution_failure=False) in _NOTHING:
+        if needed and OmegaConf.select(node, needed, throw_on_resolution_failure=False) in (None, "", {}, _NOTHING.get(needed)):
             raise ConfigError(f"{key} changes nothing without {needed}: {why}; set {needed}, too, or leave it out")
         if key.partition(".")[0] == "restore" and not node.snapshot:
             raise ConfigError(

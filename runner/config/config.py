@@ -26,6 +26,7 @@ from runner.config.training import (
     LearningRateConfig,
     MetricsConfig,
     RollbackConfig,
+    beside_optimizer,
     check_optimizer,
     check_target,
 )
@@ -274,7 +275,7 @@ def settle_layers(config: Any) -> None:
 def let_optimizer_take_over(node: DictConfig, typed: Collection[str]) -> list[str]:
     """Removes the layers' own settings of gradient descent beside an optimizer, which takes their place.
 
-    So an optimizer can be put over any conf file. What was typed stays, and is refused later: it cannot count.
+    So an optimizer can be put over any conf file. What was typed for a layer stays, and is refused later: it cannot count.
 
     Args:
         node: the configuration, which changes.
@@ -282,6 +283,9 @@ def let_optimizer_take_over(node: DictConfig, typed: Collection[str]) -> list[st
 
     Returns:
         the keys that were removed.
+
+    Raises:
+        ConfigError: a default for all layers was typed, or a layer is wrong.
     """
     if not isinstance(node.optimizer, Mapping) or not node.optimizer.get("_target_"):
         return []
@@ -291,7 +295,9 @@ def let_optimizer_take_over(node: DictConfig, typed: Collection[str]) -> list[st
         (name, item.name) for name in node.layers for item in fields(MatrixGradientConfig) if item.name in node.layers[name]
     ]
     named = {f"layer_defaults.{key}" for key in given} | set(typed)
-    removed = [(name, key) for name, key in found if not {f"layers.{name}.{key}", f"layer_defaults.{key}"} & named]
+    if wrong := next((key for _, key in found if f"layer_defaults.{key}" in named), None):
+        raise beside_optimizer("layer_defaults", wrong, node.optimizer)
+    removed = [(name, key) for name, key in found if f"layers.{name}.{key}" not in named]
     for name, key in removed:
         del node.layers[name][key]
     return [f"layers.{name}.{key}" for name, key in removed]

@@ -165,8 +165,13 @@ def check_optimizer(optimizer: Mapping[str, Any], layers: Mapping[str, Mapping[s
     for name, settings in layers.items():
         for item in fields(MatrixGradientConfig):
             if item.name in settings:
-                hint = ", or type optimizer.lr" if item.name == "learning_rate" else ""
-                raise ConfigError(
-                    f"layers.{name}.{item.name} has no meaning beside optimizer._target_={optimizer['_target_']}, which updates"
-                    f" all weights: remove one of them{hint}"
-                )
+                raise beside_optimizer(f"layers.{name}", item.name, optimizer)
+
+
+def beside_optimizer(section: str, name: str, optimizer: Mapping[str, Any]) -> ConfigError:
+    """Returns the error for a setting of gradient descent beside an optimizer."""
+    hint = ", or type optimizer.lr" if name == "learning_rate" else ""
+    return ConfigError(
+        f"{section}.{name} has no meaning beside optimizer._target_={optimizer['_target_']}, which updates all weights: remove"
+        f" one of them{hint}"
+    )

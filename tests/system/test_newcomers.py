@@ -240,7 +240,7 @@ CASES = {
     (SMALL, "optimizer=null"): "optimizer=null takes away what a defaults list has chosen, and none has",
     (SMALL, "seed=1", "seed=-1"): "seed=-1 must be between",
     (SMALL, "~optimizer", "optimizer=adam"): "~optimizer takes away what optimizer=adam sets",
-    (SMALL, "optimizer=adamw", "layer_defaults={gradient_momentum: 0.5}"): "gradient_momentum has no meaning beside optimizer",
+    (SMALL, "optimizer=adamw", "layer_defaults={gradient_momentum: 0.5}"): "veles-run: layer_defaults.gradient_momentum has no",
     (SMALL, "defaults=[mnist]"): "defaults is for conf files",
     (SMALL, "~optimizer"): "~optimizer: optimizer is not set, so there is nothing to take away",
     (SMALL, "+decision.max_epochs=3"): "+decision.max_epochs: decision.max_epochs is set already: decision.max_epochs=VALUE",

@@ -43,6 +43,12 @@ def test_killed_runs_end_as_if_they_had_not_been(rng: random.Random) -> None:
     assert found["kills"] == 2
 
 
+def test_commands_that_are_typed_at_random_do_what_they_say(rng: random.Random) -> None:
+    code, found = run("tests.stress.type_commands", 12, rng)
+    assert code == 0, found
+    assert sum(found.values()) == 12
+
+
 def test_shared_runs_end_as_if_they_had_been_one_process(rng: random.Random) -> None:
     # To find a stopped one takes a quarter of a minute.
     code, found = run("tests.stress.share_run", 2, rng, "SIGTERM", "SIGKILL")
