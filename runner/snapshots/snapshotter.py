@@ -62,6 +62,7 @@ class Snapshotter(Unit):
         mode: permissions of the files; the umask's if None. A restore never makes them wider than the umask allows.
         signed: whether the snapshots were signed.
         passive_: whether another process of the run takes the snapshots; this one only stops when that one does.
+        completed_: whether the run was said to be complete before, and went on: so a unit's mistake ends no run, and a stop does.
 
     Args:
         store: where the snapshots go.
@@ -104,6 +105,7 @@ class Snapshotter(Unit):
     key_: Key | None
     code_: RunCode
     passive_: bool
+    completed_: bool
 
     def __init__(
         self, workflow: Workflow, name: str | None = None, *, store: Store, key: str | None = None, **settings: Any
@@ -138,6 +140,7 @@ class Snapshotter(Unit):
         self.key_ = None
         self.code_ = RunCode()
         self.passive_ = False
+        self.completed_ = False
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
         """Changes settings, or the store together with its signing key. Settings that are not given stay as they are.
@@ -197,8 +200,9 @@ class Snapshotter(Unit):
         stopping = launcher is not None and launcher.stop_requested
         if not self.passive_:
             self._take_if_due(stopping)
-        if stopping and not self.complete:
+        if stopping and (not self.complete or self.completed_):
             launcher.stop()
+        self.completed_ = bool(self.complete)
 
     def _take_if_due(self, stopping: bool) -> None:
         assert self.workflow is not None

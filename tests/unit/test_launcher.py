@@ -176,6 +176,16 @@ def test_an_earlier_handler_is_called_when_the_snapshot_is_durable(tmp_path: Pat
     assert [sorted(path.name for path in paths) for paths in found] == [["main.5.pickle.gz", "main_current.5.pickle.gz"]]
 
 
+def test_a_signal_stops_a_run_that_is_said_to_be_complete_and_goes_on(tmp_path: Path) -> None:
+    workflow = signalled(signal.SIGTERM, folder=tmp_path)
+    workflow["count"].wrong = True
+    workflow["snapshotter"].link_attrs(workflow["count"], ("complete", "wrong"))
+    launcher = Launcher(device="cpu")
+    launcher.run(workflow)
+    assert launcher.stop_signal is signal.SIGTERM
+    assert workflow.log.count("count") == 3
+
+
 def test_a_signal_can_ask_for_a_snapshot_without_a_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     launcher = Launcher(device="cpu")
     workflow = signalled(signal.SIGUSR1, folder=tmp_path, on_signal={"USR1": "continue"})
