@@ -62,7 +62,7 @@ class Snapshotter(Unit):
         mode: permissions of the files; the umask's if None. A restore never makes them wider than the umask allows.
         signed: whether the snapshots were signed.
         passive_: whether another process of the run takes the snapshots; this one only stops when that one does.
-        completed_: whether the run was said to be complete before, and went on: so a unit's mistake ends no run, and a stop does.
+        completed_: whether the run was said to be complete before, and went on, as by a mistake of a unit: a stop ends it.
 
     Args:
         store: where the snapshots go.
