@@ -68,14 +68,17 @@ def keep(before: DictConfig, restored: Restored) -> None:
             OmegaConf.update(before, key, had[key])
 
 
-def keep_fixed(before: DictConfig, now: DictConfig, restored: Restored, typed: Collection[str]) -> None:
+def keep_fixed(before: DictConfig, now: DictConfig, restored: Restored) -> None:
     """Puts what the run has in place of references to what was typed, in keys that cannot change when a run goes on.
 
     `T_max: ${decision.max_epochs}` stays what it was, and is no reason to refuse `decision.max_epochs=8`.
     """
-    for key in _references(before):
+    written = authority.flat(now)
+    for key, reference in authority.flat(before).items():
+        if not is_reference(reference) or written.get(key) != reference:
+            continue
         was, value = (OmegaConf.select(node, key) for node in (before, now))
-        if was != value and key not in typed and not _can_change(restored.workflow, key):
+        if was != value and not _can_change(restored.workflow, key):
             OmegaConf.update(now, key, was, force_add=True)
 
 
@@ -103,14 +106,19 @@ def check(before: DictConfig, now: DictConfig, request: Request, typed_before: C
             f"model.{next(iter(now.model))} is fixed once the network is built, so it cannot change on resume: leave it out, or"
             " start a fresh run without snapshot="
         )
-    again = {key for key in request.typed_keys if key in typed_before and _layers_have(now, key)}
+    again = {key for key in request.typed_keys if _is_among(key, typed_before) and _layers_have(now, key)}
     schema.checked_layers(now, {*request.typed_keys} - again)
 
 
+def _is_among(key: str, typed: Collection[str]) -> bool:
+    """Whether a key was typed, by itself or in a mapping."""
+    return any(f"{key}.".startswith(f"{other}.") for other in typed)
+
+
 def _layers_have(now: DictConfig, key: str) -> bool:
-    """Whether `layer_defaults`, or a key of it, is what the layers have by now: the run began with it."""
+    """Whether a key of `layer_defaults` is what the layers have by now: the run began with it."""
     section, _, name = key.partition(".")
-    names = ([name] if name else [*now.layer_defaults]) if section == "layer_defaults" else []
+    names = [name] if section == "layer_defaults" and name else []
     return all(layer.get(each) in (None, now.layer_defaults[each]) for each in names for layer in now.layers.values())
 
 
@@ -163,7 +171,7 @@ def _is_expected(key: str, said: dict[str, Any], typed: set[str]) -> bool:
     section, _, name = key.rpartition(".")
     if section.startswith("layers.") and ({"layer_defaults", f"layer_defaults.{name}"} & typed or OPTIMIZERS & typed):
         return True  # it follows from what was typed
-    return any(f"{key}.".startswith(f"{other}.") for other in typed)
+    return _is_among(key, typed)
 
 
 def _text(key: str, values: dict[str, Any], written: dict[str, Any]) -> str:

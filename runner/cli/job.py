@@ -166,7 +166,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     before = source.snapshot_config(restored, node, request)
     conf_changes.keep(before, restored)
     now = source.overridden(before, request.run_overrides, node)
-    conf_changes.keep_fixed(before, now, restored, request.typed_keys)
+    conf_changes.keep_fixed(before, now, restored)
     conf_changes.check(before, now, request, restored.header.typed)
     conf_changes.tell(now, node, restored, request)
     now.mode, now.snapshot, now.restore = node.mode, node.snapshot, node.restore

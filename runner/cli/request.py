@@ -19,6 +19,7 @@ from runner.cli.authority import PLACES
 from runner.cli.overrides import as_override, is_own_choice, overrides_of
 from runner.config import Config
 from runner.errors import ConfigError
+from runner.flat import flattened
 from runner.snapshots.stores.location import SNAPSHOT_WORDS, TAG
 from runner.targets import TARGET
 
@@ -166,8 +167,14 @@ class Request:
 
 
 def keys_of(overrides: Sequence[str]) -> list[str]:
-    """Returns the keys of overrides."""
-    return [_key(text).lstrip("~") for text in overrides]
+    """Returns the keys of overrides, and of what is in the mappings that they give."""
+    return [key for text in overrides for key in (_key(text).lstrip("~"), *_keys_within(text))]
+
+
+def _keys_within(override: str) -> list[str]:
+    key, _, value = override.lstrip("+").partition("=")
+    found = OverridesParser.create().parse_override(f"{key}={value}").value() if value.startswith("{") else None
+    return [f"{key}.{name}" for name in flattened(found)] if isinstance(found, dict) else []
 
 
 def job_part(node: DictConfig) -> DictConfig:

@@ -256,7 +256,7 @@ def checked_layers(config: Any, typed: Collection[str] = ()) -> dict[str, dict[s
         if layers:
             raise ConfigError("layers and mcdnnic_topology both describe the network: take one of them away")
         layers = mcdnnic_layers(config.mcdnnic_topology, config.mcdnnic_parameters)
-    named = [key for key in config.layer_defaults if {"layer_defaults", f"layer_defaults.{key}"} & set(typed)]
+    named = [key for key in config.layer_defaults if f"layer_defaults.{key}" in typed]
     checked = normalized_layers(layers, config.layer_defaults, named)
     counting.check(checked, typed)
     return checked
@@ -289,15 +289,13 @@ def let_optimizer_take_over(node: DictConfig, typed: Collection[str]) -> list[st
     """
     if not isinstance(node.optimizer, Mapping) or not node.optimizer.get("_target_"):
         return []
-    given = {*node.layer_defaults} if "layer_defaults" in typed else set()
     settle_layers(node)
     found = [
         (name, item.name) for name in node.layers for item in fields(MatrixGradientConfig) if item.name in node.layers[name]
     ]
-    named = {f"layer_defaults.{key}" for key in given} | set(typed)
-    if wrong := next((key for _, key in found if f"layer_defaults.{key}" in named), None):
+    if wrong := next((key for _, key in found if f"layer_defaults.{key}" in typed), None):
         raise beside_optimizer("layer_defaults", wrong, node.optimizer)
-    removed = [(name, key) for name, key in found if f"layers.{name}.{key}" not in named]
+    removed = [(name, key) for name, key in found if f"layers.{name}.{key}" not in typed]
     for name, key in removed:
         del node.layers[name][key]
     return [f"layers.{name}.{key}" for name, key in removed]

@@ -196,6 +196,11 @@ HI = "# @package _global_\nlayers: {fc1: {learning_rate: 0.01}}\n"
         ("optimizer={_target_: torch.optim.SGD, lr: 0.1}", "optimizer.lr=0.3", "optimizer.lr=0.01"),
         ("loader.minibatch_size=9", "seed=${loader.minibatch_size}", "seed=3"),
         ("layers.fc1={type: all2all_tanh, output_sample_shape: '${seed}'}", "layers.fc1.output_sample_shape=6"),
+        (
+            "optimizer=adamw",
+            "+scheduler._target_=torch.optim.lr_scheduler.StepLR",
+            "+scheduler.step_size=${decision.max_epochs}",
+        ),
         ("optimizer=adamw", "scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: '${decision.max_epochs}'}"),
     ],
 )
