@@ -198,6 +198,7 @@ class ValueScores:
         self._own, self._is_of_squares, self._further = own, squares, further
         self.count = 0
         self._squares, self._distances, self._sums, self._of_squares = (np.zeros(len(names)) for _ in range(4))
+        self._about: npt.NDArray[np.float64] | None = None
 
     def add(self, outputs: Array, targets: Array) -> None:
         """Counts some more samples.
@@ -218,8 +219,10 @@ class ValueScores:
         self.count += len(given)
         self._squares += np.square(given - wanted).sum(0)
         self._distances += np.abs(given - wanted).sum(0)
-        self._sums += wanted.sum(0)
-        self._of_squares += np.square(wanted).sum(0)
+        if self._about is None:
+            self._about = wanted.mean(0)  # values that are large and close together would leave no digits of their variance
+        self._sums += (wanted - self._about).sum(0)
+        self._of_squares += np.square(wanted - self._about).sum(0)
 
     @property
     def metric(self) -> Metric:
@@ -241,17 +244,22 @@ class ValueScores:
             return self._own.mean(self.count)
         return share(self._squares.sum() / 2, self.count) if self._is_of_squares else None
 
+    @property
+    def _spread(self) -> npt.NDArray[np.float64]:
+        """The sum of the squared distances of each value from its mean."""
+        spread: npt.NDArray[np.float64] = self._of_squares - np.square(self._sums) / max(1, self.count)
+        return spread
+
     def classes(self) -> list[Told]:
         """Returns what is told of each value."""
-        spread = self._of_squares - np.square(self._sums) / max(1, self.count)
         return [
             {
                 "name": name,
                 "rmse": math.sqrt(square / self.count) if self.count else None,
                 "mae": share(distance, self.count),
-                "r2": 1 - float(square / around) if around > 0 else None,
+                "r2": _explained(square, around),
             }
-            for name, square, distance, around in zip(self.names, self._squares, self._distances, spread, strict=True)
+            for name, square, distance, around in zip(self.names, self._squares, self._distances, self._spread, strict=True)
         ]
 
     def told(self) -> Told:
@@ -261,6 +269,7 @@ class ValueScores:
             "samples": self.count,
             "rmse": self._rmse if self.count else None,
             "mae": share(self._distances.sum(), values),
+            "r2": _explained(self._squares.sum(), self._spread.sum()),
             "loss": self._loss(),
             **({} if self._further is None else {"scores": self._further.told()}),
             "values": self.classes(),
@@ -268,6 +277,11 @@ class ValueScores:
 
 
 Scores = ClassScores | ValueScores
+
+
+def _explained(error: float, spread: float) -> float | None:
+    """Returns the share of a variance that is explained; None if there is none."""
+    return float(1 - error / spread) if spread > 0 else None
 
 
 def _mean(values: list[float | None]) -> float | None:

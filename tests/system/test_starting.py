@@ -389,6 +389,45 @@ def test_what_only_python_could_tell_is_named_with_its_line_and_stops_the_run(
     assert "image_saver" not in made
 
 
+@pytest.mark.parametrize(
+    ("statement", "unknown"),
+    [
+        ("root.w.decision.max_epochs += 5", "decision.max_epochs"),
+        ("root.w.layers[0]['<-']['learning_rate'] = 0.9", "layers.0.<-.learning_rate"),
+        ("root.w.layers[-1] = {'type': 'softmax'}", "layers"),
+        ("root.w.layers.append({'type': 'softmax'})", "layers"),
+        ("if big:\n    root.w.decision.max_epochs = 8", "decision.max_epochs"),
+        ("for layer in root.w.layers:\n    layer['<-']['learning_rate'] = 0.9", "layers"),
+        ("d = root.w.decision\nd.max_epochs = 9", "decision.max_epochs"),
+        ("d = root.w.layers\ne = d[0]\ne['type'] = 'softmax'", "layers.0.type"),
+        ("def tuned():\n    root.w.decision.max_epochs = 9\ntuned()", "decision.max_epochs"),
+        ("setattr(root.w.decision, 'max_epochs', 9)", "decision"),
+        ("root.w.decision.max_epochs, n = 9, 1", "decision.max_epochs"),
+        ("try:\n    root.w.decision.max_epochs = 9\nexcept KeyError:\n    pass", "decision.max_epochs"),
+        ("del root.w.decision.max_epochs", "decision.max_epochs"),
+        ("tuned(root.w)", "loader_name"),
+        ("tuned()", "loader_name"),
+        ("with tuned() as t:\n    root.w.loader.minibatch_size = 5", "loader.minibatch_size"),
+        ("root.w.decision |= {'max_epochs': 9}", "decision"),
+        ("[layer.update(x) for layer in root.w.layers]", "layers"),
+        ("while root.w.decision.pop('x'):\n    pass", "decision"),
+    ],
+)
+def test_what_a_statement_may_change_stops_the_run(
+    statement: str, unknown: str, folder: Path, veles_run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = "[{'type': 'all2all_tanh', '<-': {'learning_rate': 0.3}}, {'type': 'softmax'}]"
+    plain = "'loader_name': 'wine_loader', 'loader': {'minibatch_size': 10}, 'decision': {'max_epochs': 3}"
+    Path("w_config.py").write_text(f"root.w.update({{{plain}, 'layers': {layers}}})\n{statement}\n")
+    assert starters.run(["import", "w_config.py"]) == 1
+    assert "w_config.py:" in capsys.readouterr().err
+    found = conf("w")
+    for key in unknown.split("."):
+        found = found[int(key) if isinstance(found, list) else key]
+    assert found == "???"
+    assert "???" in veles_run("w", code=2).stderr
+
+
 def test_a_key_without_a_counterpart_is_told_when_it_is_imported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a_config.py").write_text("root.a.update({'loader_name': 'mnist_loader', 'loader': {'mirror': True}, 'layers': []})\n")
     assert starters.run(["import", "a_config.py"]) == 1

@@ -16,16 +16,13 @@ from runner.cli import conf_files
 from runner.cli.first_words import COMMANDS
 from runner.cli.overrides import as_override
 from runner.cli.starting.new_files import literal, write_new
+from runner.cli.starting.veles_changes import COMMON, LOADER
 from runner.cli.starting.veles_source import Left, VelesSource, read
 from runner.config.veles import translated
 from runner.config.veles.keys import DROPPED
 from runner.config.veles.translation import UNKNOWN
 from runner.errors import ConfigError
 from runner.text import shown
-
-COMMON = "common"
-LOADER = "loader_name"
-"""The key that marks a conf file as a dictionary of VELES."""
 
 
 def import_(file: str, *, to: str | None, datasets: str | None, root: str | None) -> int:

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from runner.cli.starting import veles_changes
+from runner.cli.starting.veles_changes import ROOT
 from runner.config.veles.translation import UNKNOWN
 from runner.errors import ConfigError
 from runner.text import shown
 
-ROOT = "root"
 DATASETS = ("root.common.dirs.datasets", "root.common.datasets_root", "root.common.test_dataset_root")
 """What VELES calls the folder of all data."""
 TUNED = ("Range", "Tune")
@@ -106,21 +107,32 @@ class _Reader:
     def __init__(self, datasets: str | None) -> None:
         self.found = VelesSource()
         self._names: dict[str, Any] = {}  # the values of variables; an _UnknownError where only Python could tell
+        self._aliases: dict[str, veles_changes.Path] = {}
         self._datasets = datasets
         self._copies = 0
 
     def take(self, tree: ast.Module) -> None:
+        unknown = []
         for statement in tree.body:
             if not self._is_taken(statement):
+                unknown += veles_changes.changed(statement, self._aliases)
                 self._forget(statement)
                 self.found.left.append(Left(statement.lineno, "", f"{_piece(statement)}: only Python runs such a statement"))
+        for path in unknown:  # at the end: what comes later may be below it
+            veles_changes.forget(self.found.sections, path)
 
     def _is_taken(self, statement: ast.stmt) -> bool:
         match statement:
             case ast.Import() | ast.ImportFrom() | ast.Pass() | ast.Expr(value=ast.Constant()):
                 return True
+            case ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
+                return True
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 self._names[name] = self._value_or_error(value)
+                self._aliases.pop(name, None)
+                path = veles_changes.path_of(value, self._aliases)
+                if path is not None and isinstance(self._names[name], _UnknownError | list):
+                    self._aliases[name] = path
                 return True
             case ast.Assign(targets=[ast.Attribute() as target], value=value) if keys := _keys(target):
                 self._put(keys, self._value(".".join(keys), value), merge=False)
