@@ -45,11 +45,13 @@ class Made:
     def all(self) -> list[Entry]:
         return list(whole_store(self.folder / "outputs").list() if self.database is None else self.store("").list())
 
-    def add(self, header: Header, data: bytes = b"\x80\x05N.") -> str:
+    def add(self, header: Header, data: bytes = b"\x80\x05N.", *, damaged: bool = False) -> str:
         digest = Digest()
         parts = [header_bytes(header), data]
         for part in parts:
             digest.update(part)
+        if damaged:
+            parts[1] = bytes(reversed(data))
         self.headers.append(header)
         return self.store(header.log_id).put(header, GZ, [GZ.encode(b"".join([*parts, digest.trailer()]), 1)])
 

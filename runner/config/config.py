@@ -258,7 +258,7 @@ def checked_layers(config: Any, typed: Collection[str] = ()) -> dict[str, dict[s
         layers = mcdnnic_layers(config.mcdnnic_topology, config.mcdnnic_parameters)
     named = [key for key in config.layer_defaults if f"layer_defaults.{key}" in typed]
     checked = normalized_layers(layers, config.layer_defaults, named)
-    counting.check(checked, typed)
+    counting.check(checked, typed, config.freeze)
     return checked
 
 

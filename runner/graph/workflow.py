@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -282,6 +283,15 @@ class Workflow(Unit):
             for unit in units:
                 unit.initialize()
         self.restored_ = False
+        self._check_limit()
+
+    def _check_limit(self) -> None:
+        match self.limit:
+            case None | (str(), Real()):
+                pass
+            case limit:
+                name = type(self).__name__
+                raise GraphError(f"{name}.limit gives {limit!r}: it is a key and its value, ('workflow.steps', 10), or None")
 
     @goes_on
     def run(self) -> None:

@@ -217,6 +217,8 @@ CASES = {
     (SMALL, "snapshotter.at_most_lost=null", "snapshotter.max_overhead=0.1"): "snapshotter.max_overhead changes nothing",
     (SMALL, "lr_adjuster={by_minibatch: true}"): "lr_adjuster.by_minibatch changes nothing without lr_adjuster.policy",
     (SMALL, "optimizer=adamw", "layers.fc1={learning_rate: 0.1}"): "layers.fc1.learning_rate has no meaning beside",
+    (SMALL, "freeze=[fc1.*]", "layers.fc1.weights_decay=0.1"): "layers.fc1.weights_decay changes nothing: freeze keeps",
+    (SMALL, "freeze=['*.bias']", "layer_defaults.learning_rate_bias=0.1"): "learning_rate_bias changes nothing: freeze keeps",
     (SMALL, "layers.fc1.l1_vs_l2=0.5"): "layers.fc1.l1_vs_l2 changes nothing: the weights do not decay",
     (SMALL, "layer_defaults.l1_vs_l2_bias=0.5"): "layer_defaults.l1_vs_l2_bias changes nothing: the bias does not decay",
     (

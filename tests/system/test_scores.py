@@ -1,12 +1,14 @@
 """`mode=evaluate data=...`: scores of new data are those of sklearn, in tables and as JSON."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sklearn import metrics
 
-from runner.use.scores import ClassScores
+from runner.use.scores import ClassScores, ValueScores
 from tests.conftest import Run
 from tests.data import write_images
 from tests.system.test_predict import CONF, PICTURES, VALUES, read, trained, write
@@ -60,13 +62,26 @@ def test_values(veles_run: Run, tmp_path: Path) -> None:
     snapshot = f"snapshot={trained(veles_run, tmp_path, VALUES)}"
     rows = write(tmp_path / "new.csv", 40)
     veles_run(snapshot, "mode=predict", "data=new.csv", "output=p.csv")
-    veles_run(snapshot, "mode=evaluate", "data=new.csv", "output=out.json")
+    assert re.search(r"\br2 .* [0-9.-]+", veles_run(snapshot, "mode=evaluate", "data=new.csv", "output=out.json").stdout)
     told = json.loads((tmp_path / "out.json").read_text())["splits"]["data"]
+    names = [item["name"] for item in told["values"]]
+    right, given = ([[float(row[name]) for name in names] for row in table] for table in (rows, read(tmp_path / "p.csv")))
+    assert abs(told["r2"] - metrics.r2_score(right, given, multioutput="variance_weighted")) < 1e-6
     for item in told["values"]:
         right, given = ([float(row[item["name"]]) for row in table] for table in (rows, read(tmp_path / "p.csv")))
         assert abs(item["r2"] - metrics.r2_score(right, given)) < 1e-6
         assert abs(item["mae"] - metrics.mean_absolute_error(right, given)) < 1e-6
         assert abs(item["rmse"] - metrics.mean_squared_error(right, given) ** 0.5) < 1e-6
+
+
+def test_values_that_are_large_and_close_together_have_their_r2() -> None:
+    rng = np.random.default_rng(0)
+    right = 1.7e9 + rng.normal(size=(500, 1))
+    given = right + 0.1 * rng.normal(size=right.shape)
+    scores = ValueScores(["time"])
+    for begin in range(0, len(right), 64):
+        scores.add(given[begin : begin + 64], right[begin : begin + 64])
+    assert scores.told()["r2"] == pytest.approx(metrics.r2_score(right, given), abs=1e-9)
 
 
 def test_a_loss_of_ones_own_is_the_one_that_the_run_has_told(veles_run: Run, tmp_path: Path) -> None:

@@ -39,6 +39,16 @@ def test_prune_keeps_what_is_needed(made: Made, shelf: Shelf) -> None:
     shelf("prune", *made.place, "--keep-best", "0", "--yes", code=2)
 
 
+def test_prune_keeps_a_whole_snapshot_where_one_that_a_rule_keeps_is_damaged(made: Made, shelf: Shelf) -> None:
+    run = [header(number, "d", "d1", score=10.0 - number) for number in range(6, 10)]
+    for one in run:
+        made.add(one, damaged=one in run[2:])
+    done = shelf("prune", *made.place, "--keep-last", "1", "--run", run[0].log_id, "--yes")
+    assert done.stderr.count("counted as none that is kept") == 2
+    left = {entry.header.uuid for entry in made.all() if entry.header.log_id == run[0].log_id}
+    assert left == {one.uuid for one in run[1:]}
+
+
 def test_rm_leaves_what_is_needed_or_in_use(made: Made, shelf: Shelf) -> None:
     first, second, resumed, branch, other = made.headers
     assert "began" in shelf("rm", first.uuid[:8], *made.looked_in, code=2).stderr

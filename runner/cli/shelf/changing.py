@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from runner import passwords
 from runner.cli.shelf import options
 from runner.cli.shelf.looking import rows_of
 from runner.cli.shelf.printing import ENTRIES, dump, dump_rows, say, short, table, warn
-from runner.errors import ConfigError, RunInUseError, SnapshotError, SnapshotNotFoundError
+from runner.errors import ConfigError, RunInUseError, SnapshotDamagedError, SnapshotError, SnapshotNotFoundError
 from runner.snapshots import codecs
 from runner.snapshots.claims import Claims
 from runner.snapshots.format.reader import verify
@@ -217,7 +218,7 @@ def prune(
     entries = list(shelf.entries())
     rules = Rules(keep_best, keep_last, None if older_than is None else moment(older_than))
     among = {entry.header.uuid for entry in entries if wanted.admits(entry.header)}
-    found = prunable(entries, shelf.marks, rules, among)
+    found = prunable(entries, shelf.marks, rules, among, cache(partial(_is_whole, shelf)))
     if not yes:
         if as_json:
             dump_rows(rows_of(found, shelf.marks))
@@ -237,6 +238,16 @@ def prune(
         except SnapshotNotFoundError as error:
             warn(f"left, since something else is deleting there: {error}")
     _tell_deleted(done, as_json)
+
+
+def _is_whole(shelf: Shelf, location: str) -> bool:
+    """Whether a snapshot is undamaged; says so if not."""
+    try:
+        verify(shelf.store.open(location))
+    except SnapshotDamagedError as error:
+        warn(f"left, and counted as none that is kept: {error}")
+        return False
+    return True
 
 
 def _delete(entries: list[Entry], stores: dict[str, Store]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
+from fnmatch import fnmatchcase
 from typing import Any
 
+from runner.config.layers.weighted_layers import MatrixGradientConfig
 from runner.errors import ConfigError
 
 _OF_BIAS = {
@@ -16,13 +19,16 @@ _OF_BIAS = {
     "l1_vs_l2_bias",
 }
 
+_OF_LEARNING = {item.name for item in fields(MatrixGradientConfig)}
 
-def check(layers: Mapping[str, Mapping[str, Any]], typed: Collection[str]) -> None:
+
+def check(layers: Mapping[str, Mapping[str, Any]], typed: Collection[str], frozen: Collection[str]) -> None:
     """Checks the settings of layers that were typed, alone or as a default for all that take them.
 
     Args:
         layers: normalized ones.
         typed: all keys that were typed.
+        frozen: patterns for the names of parameters that do not learn.
 
     Raises:
         ConfigError: one counts for no layer.
@@ -31,14 +37,25 @@ def check(layers: Mapping[str, Mapping[str, Any]], typed: Collection[str]) -> No
         section, _, rest = key.partition(".")
         name, _, setting = rest.rpartition(".")
         if section == "layers" and name in layers:
-            having = [layers[name]]
+            among = [name]
         elif section == "layer_defaults" and not name:
-            having = [settings for settings in layers.values() if settings.get(setting)]
+            among = list(layers)
         else:
             continue
-        reasons = [_reason(setting, settings) for settings in having if settings.get(setting)]
+        having = [name for name in among if layers[name].get(setting)]
+        reasons = [_frozen(f"{name}.", setting, frozen) or _reason(setting, layers[name]) for name in having]
         if reasons and all(reasons):
             raise ConfigError(f"{key} changes nothing: {reasons[0]}; leave it out")
+
+
+def _frozen(prefix: str, setting: str, patterns: Collection[str]) -> str | None:
+    """Returns why a setting of how parameters learn changes nothing, if they do not learn."""
+    if setting not in _OF_LEARNING:
+        return None
+    names = ["bias"] if setting.endswith("_bias") else ["weights", "bias"]
+    if all(any(fnmatchcase(prefix + name, pattern) for pattern in patterns) for name in names):
+        return "freeze keeps the parameters as they are"
+    return None
 
 
 def _reason(setting: str, settings: Mapping[str, Any]) -> str | None:

@@ -142,13 +142,18 @@ def restore_latest(
         workflow: the name of its workflow, by which stores look. Default: any.
         apart_from: processes that have not written it, as for `Store.list`.
     """
+    passed_over = None
     for entry, store in newest_first(stores, tell_unreadable, workflow=workflow, apart_from=apart_from):
         if not wanted(entry.header):
             continue
+        if passed_over is not None:
+            log.warning("%s; taking the one before", passed_over)
         try:
             return _restore(store, entry.location, policy, listed=True)
         except (SnapshotDamagedError, SnapshotNotFoundError) as error:  # not found: it has just been deleted
-            log.warning("%s; taking the one before", str(error))  # the error holds what was open
+            passed_over = str(error)  # the error holds what was open
+    if passed_over is not None:
+        log.warning("%s; there is none before", passed_over)
     return None
 
 

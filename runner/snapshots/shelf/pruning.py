@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.snapshots.retention import Kept, expired
@@ -26,7 +26,13 @@ class Rules:
     older_than: str | None = None
 
 
-def prunable(entries: Sequence[Entry], marks: Mapping[str, Mark], rules: Rules, among: Collection[str]) -> list[Entry]:
+def prunable(
+    entries: Sequence[Entry],
+    marks: Mapping[str, Mark],
+    rules: Rules,
+    among: Collection[str],
+    is_whole: Callable[[str], bool],
+) -> list[Entry]:
     """Returns the snapshots that can go, oldest first.
 
     Args:
@@ -34,11 +40,12 @@ def prunable(entries: Sequence[Entry], marks: Mapping[str, Mark], rules: Rules, 
         marks: what is written on them.
         rules: what is kept.
         among: the UUIDs of those that may go at all.
+        is_whole: whether the snapshot at a location is undamaged. One that is not stays, and counts as none that is kept.
     """
     begun = begun_from(entries)
     found: list[Entry] = []
     for run in _runs(entries):
-        old = set(expired([Kept.of(entry) for entry in run], keep_best=rules.keep_best, keep_last=rules.keep_last or 0))
+        old = _old(run, rules, is_whole)
         found += (
             entry
             for entry in run
@@ -49,6 +56,17 @@ def prunable(entries: Sequence[Entry], marks: Mapping[str, Mark], rules: Rules, 
             and (rules.older_than is None or entry.header.time < rules.older_than)
         )
     return sorted(found, key=lambda entry: entry.newest_last)
+
+
+def _old(run: Sequence[Entry], rules: Rules, is_whole: Callable[[str], bool]) -> set[str]:
+    """Returns where the snapshots of a run are that no rule keeps, while those that are kept are whole."""
+    counted = list(run)
+    while True:
+        old = set(expired([Kept.of(entry) for entry in counted], keep_best=rules.keep_best, keep_last=rules.keep_last or 0))
+        damaged = [entry for entry in counted if entry.location not in old and not is_whole(entry.location)] if old else []
+        if not damaged:
+            return old
+        counted = [entry for entry in counted if entry not in damaged]
 
 
 def run_of(entry: Entry) -> tuple[str, str | None]:

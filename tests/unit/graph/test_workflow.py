@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from runner.errors import ConfigError, CycleError
+from runner.errors import ConfigError, CycleError, GraphError
 from runner.graph import Bool, Repeater, Unit, Workflow, random_state
 from tests.units import Counter, LoggedWorkflow, Pickler, Recorder, chain, loop, ran
 
@@ -160,6 +160,14 @@ def test_drawn_seeds_fit_every_generator() -> None:
     seeds = {random_state.draw_seed() for _ in range(20)}
     assert len(seeds) == 20
     assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+@pytest.mark.parametrize("limit", ["workflow.steps", ("workflow.steps", "10"), (10, "workflow.steps"), 10])
+def test_a_limit_that_is_no_key_with_a_value_is_refused(limit: object) -> None:
+    workflow = type("Endless", (Workflow,), {"limit": limit})()
+    chain(workflow, Unit(workflow, "unit"))
+    with pytest.raises(GraphError, match=r"Endless.limit gives .*: it is a key and its value"):
+        workflow.initialize()
 
 
 def test_a_workflow_without_settings_refuses_overrides(workflow) -> None:
