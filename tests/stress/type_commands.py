@@ -103,7 +103,7 @@ OF_OPTIMIZERS = (
     "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: 9}",
     "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: '${decision.max_epochs}'}",
     "scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 2, by_minibatch: true}",
-    "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.1, total_steps: 90, by_minibatch: true}",
+    "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.1, total_steps: 900, by_minibatch: true}",
 )
 LAYERS = (
     *("setup=low", "+setup=low", "recipe=a", "+recipe=a", "~layers.fc1.learning_rate", "layers.fc1.learning_rate=0.2"),
@@ -112,7 +112,7 @@ LAYERS = (
     *("layer_defaults.weights_decay=0.001", "layer_defaults={gradient_momentum: 0.5}", "+layer_defaults.gradient_momentum=0.3"),
     "layers.fc1={type: all2all_relu, output_sample_shape: 6, learning_rate: 0.1}",
     *("+layers.fc1.factor_ortho=0.01", "++layers.fc1.learning_rate=0.15", "layers.fc1.learning_rate_bias=0.01"),
-    *("lr_adjuster.policy=exp", "lr_adjuster={policy: inv, gamma: 0.1}", "lr_adjuster={policy: step_exp, gamma: 0.5, step: 2}"),
+    *("lr_adjuster.policy=exp", "lr_adjuster={policy: inv, gamma: 0.1}", "lr_adjuster={policy: step_exp, gamma: 0.5, step: 1}"),
     *("lr_adjuster={policy: cosine, period: '${decision.max_epochs}'}", "lr_adjuster.by_minibatch=true"),
     *("layers.fc1.type=all2all_sigmoid", "layers.fc1.include_bias=false", "layers.fc1.weights_filling=gaussian"),
     *("layers.fc1.weights_decay_bias=0.1", "layers.fc1.l1_vs_l2=0.5", "layers.fc1.gradient_momentum_bias=0.4"),
@@ -255,9 +255,21 @@ def go_on(place: Place, words: list[str], rng: random.Random, way: str) -> str:
     return way
 
 
+def stands_alone(word: str, words: Sequence[str]) -> bool:
+    """Whether no other word may say all that a word says: an option, or a mapping, of the same section."""
+    same = [other for other in words if section(other) == section(word)]
+    return len(same) == 1 or all("." in other.partition("=")[0] and "={" not in other for other in same)
+
+
+def section(word: str) -> str:
+    """Returns the section of the configuration that a word sets."""
+    first = word.lstrip("+~").partition("=")[0].partition(".")[0]
+    return "layers" if first in ("setup", "recipe", "layer_defaults") else first
+
+
 def leave_out(place: Place, words: list[str], rng: random.Random, way: str) -> str:
     """Compares a run with one without a setting that should matter."""
-    matter = [word for word in words[1:] if word not in OTHERS]
+    matter = [word for word in words[1:] if word not in OTHERS and stands_alone(word, words[1:])]
     full = place.records([*words, "decision.max_epochs=2"])
     if not matter:
         return "nothing to leave out"
