@@ -10,10 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -241,6 +244,7 @@ def register() -> None:
     store_schema()
     JobReturn.return_value = JobReturn.return_value.getter(_return_value)  # type: ignore[attr-defined,method-assign]
     hydra_mode.register()
+    config_loader_impl.get_overrides_dirname = _overrides_dirname  # type: ignore[assignment]
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)
     # Resolvers reach the processes in which a launcher runs jobs, with what they hold.
@@ -248,6 +252,11 @@ def register() -> None:
     OmegaConf.register_new_resolver("quiet_level", lambda: "WARNING" if os.environ.get(output.QUIET) else "INFO", replace=True)
     seed.use(seed.drawn())
     sweep_stop.hold()
+
+
+def _overrides_dirname(overrides: list[Override], **how: Any) -> str:
+    """Returns the name of folders called after what was typed. A reference, which may lead to a password, is a text there."""
+    return get_overrides_dirname(overrides, **how).replace("${", "{")
 
 
 def _return_value(returned: JobReturn) -> Any:

@@ -14,6 +14,7 @@ from runner.cli.sweep_running import Running, check
 from runner.cli.sweeping import typed
 from runner.cli.sweeping.jobs import Folders, Job, Plan
 from runner.errors import ConfigError
+from runner.flat import is_reference
 
 
 def sweep(running: Running, arguments: Sequence[str], at_once: int | None) -> Sequence[Sequence[JobReturn]]:
@@ -59,7 +60,10 @@ def _texts(override: Override) -> list[str]:
     """Returns what the jobs have of an override: as it was typed, or a text for each of its values."""
     if not override.is_sweep_override():
         return [str(override.input_line)]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    values = zip(override.sweep_iterator(), override.sweep_string_iterator(), strict=True)
+    # Hydra escapes references, which would be none to those who look for them.
+    texts = (str(value) if isinstance(value, str) and is_reference(value) else text for value, text in values)
+    return [f"{override.get_key_element()}={text}" for text in texts]
 
 
 def _plan(running: Running, arguments: Sequence[str], combinations: Sequence[Sequence[str]]) -> Plan:

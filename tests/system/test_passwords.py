@@ -99,6 +99,19 @@ def test_in_a_sweep_with_folders_named_after_overrides(server: Server, veles_run
     assert any("PWD=***" in str(path) for path in tmp_path.rglob("*"))
 
 
+@pytest.mark.parametrize("sweep", [True, False])
+def test_in_folders_named_after_overrides_that_refer_to_it(
+    sweep: bool, server: Server, veles_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OWN_ODBC", server.odbc)
+    name = "${hydra.job.override_dirname}"
+    folders = ["-m", "seed=1,2", f"hydra.sweep.subdir={name}"] if sweep else [f"hydra.run.dir=runs/{name}"]
+    done = veles_run(*BASE, "snapshotter.odbc=${oc.env:OWN_ODBC}", *folders)
+    assert len(list(OdbcStore(server.odbc).list())) == 1 + sweep
+    assert traces(tmp_path, done.stdout, done.stderr) == []
+    assert any("{oc.env:OWN_ODBC}" in str(path) for path in tmp_path.rglob("*"))
+
+
 @pytest.mark.parametrize("full_error", ["0", "1"])
 def test_when_things_go_wrong(full_error: str, veles_run: Run, tmp_path: Path, servers: Servers, monkeypatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", full_error)
