@@ -191,6 +191,8 @@ class StandardWorkflow(NetworkUnits):
     @property
     @goes_on
     def extension_note(self) -> str | None:
+        if self.scheduler is not None:
+            return self.scheduler.note_after(self.loader.epoch_number, self._further_epochs)
         if self.lr_adjuster.extension(self._further_epochs) or self.lr_adjuster.factor_after(0):
             return None
         return f"lr_adjuster.policy={self.lr_adjuster.policy} gives the learning rate 0 from here on: change it, too"

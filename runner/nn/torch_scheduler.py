@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ FUNCTION, HELD, CHAINED = "lr_lambda", "lr_lambdas", "_schedulers"
 """The argument of schedulers that is a function, the attribute that holds it, and that which holds other schedulers."""
 PARTIAL = "_partial_"
 """As for `hydra.utils.instantiate`: the target is the function itself, with further arguments, and does not make one."""
+MOST_STEPS = 10_000
+"""How far ahead of a complete run its scheduler is looked at."""
 
 
 class Scheduler(Unit):
@@ -138,6 +141,26 @@ class Scheduler(Unit):
                 name = type(self.scheduler).__name__
                 raise RunError(f"scheduler: {name} fails: {places.told(error)}{_advice(self.scheduler)}") from error
 
+    def note_after(self, epochs: int, further: int) -> str | None:
+        """Returns what is to be said of more epochs, if anything: that there are no more steps, or that nothing learns in them.
+
+        Args:
+            epochs: how many the run has had.
+            further: how many more there would be.
+        """
+        assert self.scheduler is not None
+        name, rates = type(self.scheduler).__name__, []
+        try:
+            ahead, groups = _copied(self.scheduler)
+            for _ in range(min(MOST_STEPS, math.ceil(ahead.last_epoch / max(1, epochs) * further))):
+                _take_step(ahead, lambda: 1.0)
+                rates.append(max(float(group["lr"]) for group in groups))
+        except Exception as error:  # the user's own class may fail in any way
+            return f"scheduler: {name} takes no more such steps ({places.told(error)}): only a fresh run can be longer"
+        if rates and not any(rates):
+            return f"scheduler: {name} gives the learning rate 0 from here on: only a fresh run can be longer"
+        return None
+
     def _made(self, where: str, settings: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> LRScheduler:
         own = {key: self._argument(f"{where}.{key}", value, optimizer) for key, value in settings.items() if key != TARGET}
         target = settings.get(TARGET)
@@ -233,6 +256,14 @@ def _take_step(scheduler: LRScheduler, error: Callable[[], float]) -> None:
         scheduler.step(error())
     else:
         scheduler.step()
+
+
+def _copied(scheduler: LRScheduler) -> tuple[LRScheduler, list[dict[str, Any]]]:
+    """Returns a copy of a scheduler that takes steps without an optimizer, and the groups whose rates it sets."""
+    own = scheduler.optimizer
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in own.param_groups]
+    stand_in = SimpleNamespace(param_groups=copy.deepcopy(groups), defaults=own.defaults, step=None)
+    return copy.deepcopy(scheduler, {id(own): stand_in}), stand_in.param_groups
 
 
 def _advice(scheduler: LRScheduler) -> str:

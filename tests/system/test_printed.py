@@ -162,6 +162,23 @@ def test_a_policy_that_no_key_extends_is_told(veles_run: Run) -> None:
     assert "learning rate 0" not in veles_run("conf=c", "lr_adjuster.policy=exp", "lr_adjuster.gamma=0.5").stdout
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "told"),
+    [
+        ("OneCycleLR, max_lr: 0.1, total_steps: 2", "OneCycleLR takes no more such steps"),
+        ("PolynomialLR, total_iters: 2", "PolynomialLR gives the learning rate 0 from here on"),
+        ("CosineAnnealingLR, T_max: 2", None),
+        ("ReduceLROnPlateau, patience: 0", None),
+    ],
+)
+def test_a_scheduler_that_is_over_is_told(scheduler: str, told: str | None, veles_run: Run, tmp_path: Path) -> None:
+    words = ("optimizer=adamw", f"scheduler={{_target_: torch.optim.lr_scheduler.{scheduler}}}")
+    output = veles_run("conf=c", "seed=1", *words).stdout
+    assert re.findall("^scheduler: (.*?)(?: \\(|:)", output, re.MULTILINE) == ([] if told is None else [told])
+    if told is None:
+        assert re.findall("^Epoch ([0-9]+): ", typed("Extend", output, tmp_path), re.MULTILINE) == ["3", "4"]
+
+
 def test_a_state_that_the_default_restore_refuses_goes_on_with_the_command(veles_run: Run, tmp_path: Path) -> None:
     (tmp_path / "nets.py").write_text(
         "import itertools\n"
