@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -135,7 +135,7 @@ def _job(folder: Path, goal: Goal) -> Job:
     return Job(
         name=folder.name,
         folder=folder,
-        typed=dict(text.partition("=")[::2] for text in files.typed_overrides(folder) if not text.startswith("sweep.")),
+        typed=_by_key(text for text in files.typed_overrides(folder) if not text.startswith("sweep.")),
         status=str(status),
         objective=objective,
         best_epoch=best if type(best) is int else None,
@@ -145,6 +145,14 @@ def _job(folder: Path, goal: Goal) -> Job:
         snapshot=str(named) if named else entries[-1].location if entries else None,
         costs=_costs(entries, result.get("snapshot_cost")),
     )
+
+
+def _by_key(overrides: Iterable[str]) -> dict[str, str]:
+    """Returns the values of overrides by their keys: of mappings that were merged, all."""
+    values: dict[str, str] = {}
+    for key, _, value in (text.partition("=") for text in overrides):
+        values[key] = f"{values[key]} {value}" if key in values else value
+    return values
 
 
 def _costs(entries: Sequence[Entry], last: Any) -> Costs:

@@ -58,3 +58,25 @@ def test_each_job_predicts_into_a_file_of_its_own(veles_run: Run, tables: Path) 
     assert list(pandas.read_csv(tables / "there" / "sweep.csv")["status"]) == ["finished", "finished", "failed"]
     for again in (*PREDICT, "output=${nothing}"), (*PREDICT, "output=${seed"):
         assert "output" in veles_run(*again, "data=va.csv,other.csv", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("swept", "values", "others"),
+    [
+        ("layers.fc1", ["{learning_rate: 0.1}", "{learning_rate: 0.2}"], ["layers.fc1={weights_decay: 0.01}"]),
+        ("layers.fc1", ["{learning_rate: 0.1}", "{gradient_momentum: 0.5}"], ["layers.fc1.learning_rate=0.05"]),
+        ("ema", ["null", "0.9"], ["~layers.out.learning_rate"]),
+        ("seed", ["${loader.minibatch_size}", "3"], ["loader.minibatch_size=7"]),
+    ],
+)
+def test_a_job_is_the_run_that_the_same_words_are(
+    swept: str, values: list[str], others: list[str], veles_run: Run, tables: Path
+) -> None:
+    words = ["conf=c", "seed=1", "decision.max_epochs=2", "report=false", "plotters=false"]
+    words = [word for word in words if not word.startswith(f"{swept}=")]
+    veles_run("-m", *words, f"{swept}={','.join(values)}", *others, "hydra.sweep.dir=sweep")
+    for number, value in enumerate(values):
+        veles_run(*words, f"{swept}={value}", *others, f"hydra.run.dir=alone/{number}")
+        job, alone = (pandas.read_json(tables / top / str(number) / "metrics.jsonl", lines=True) for top in ("sweep", "alone"))
+        assert job["loss"].tolist() == alone["loss"].tolist()
+    assert pandas.read_csv(tables / "sweep" / "sweep.csv", keep_default_na=False)[swept].nunique() == 2
