@@ -43,11 +43,13 @@ class Space:
         varied = dict[str, Override]()
         for override in parser.parse_overrides(settled(arguments)):
             key = override.get_key_element()
-            if override.is_sweep_override():
-                if key in varied:
-                    raise ConfigError(f"{key.lstrip('+')} is varied twice: type all its values once")
-                varied[key] = override
-            space.typed.append(key if key in varied else str(override.input_line))
+            if not override.is_sweep_override():
+                space.typed.append(str(override.input_line))
+                continue
+            if key in varied:
+                raise ConfigError(f"{key.lstrip('+')} is varied twice: type all its values once")
+            varied[key] = override
+            space.typed.append(key)
         # By key: the order in which they are typed must not change what is drawn.
         for key, override in sorted(varied.items(), key=lambda item: item[1].key_or_group):
             try:
