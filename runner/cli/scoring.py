@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from runner.cli import console, using
 from runner.cli.request import Request
+from runner.datasets import array_files
 from runner.errors import ConfigError
 from runner.metrics.plain import for_json
 from runner.nn import StandardWorkflow
@@ -49,7 +51,7 @@ def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[fl
         writers.check_output(node.output, (".json",))
     workflow, model = using.network_of(restored, node, request)
     loader, signature = workflow.loader, model.signature
-    is_own_target = not signature.class_names and not _has_targets(loader, model)
+    is_own_target = not signature.class_names and not _has_targets(loader, model, node.data)
     scores, tally = scores_for(workflow, signature, writers.value_names(signature)), Tally(told=using.Teller())
     with (
         using.stoppable() as stopping,
@@ -68,12 +70,17 @@ def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[fl
     return scores.objective, using.told_failures(tally)
 
 
-def _has_targets(loader: FullBatchLoader, model: Network) -> bool:
-    """Whether the network gives other values than those of its input."""
+def _has_targets(loader: FullBatchLoader, model: Network, data: str) -> bool:
+    """Whether the network is to give other values than those of its input; says so where only the data can tell."""
     if isinstance(loader, TableLoader):
         return bool(loader.target_names)
     signature = model.signature
-    return bool(np.prod(signature.output_shape) != np.prod(signature.input_shape))
+    if np.prod(signature.output_shape) != np.prod(signature.input_shape) or loader.target_shape != loader.sample_shape:
+        return True
+    if array_files.has_targets(Path(data)):
+        return True
+    log.info("data=%s has no targets: what the network gives is compared with the samples themselves", data)
+    return False
 
 
 def _answers(block: Block, model: Network, is_own_target: bool) -> npt.NDArray[Any]:

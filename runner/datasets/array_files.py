@@ -35,10 +35,20 @@ def idx_files(folder: Path) -> list[Path]:
 
 def sample_arrays(path: Path) -> set[str]:
     """Returns the names of those arrays of a .npz file that are called as samples are; none of another file."""
+    return _names(path) & {*DATA}
+
+
+def has_targets(path: Path) -> bool:
+    """Whether a file is a .npz file with an array that is called as targets are."""
+    return not {*TARGETS}.isdisjoint(map(str.lower, _names(path)))
+
+
+def _names(path: Path) -> set[str]:
+    """Returns the names of the arrays of a .npz file; none of another file."""
     if not zipfile.is_zipfile(path) or path.suffix.lower() != ".npz":
         return set()
     with zipfile.ZipFile(path) as file:
-        return {name.removesuffix(".npy") for name in file.namelist()} & {*DATA}
+        return {name.removesuffix(".npy") for name in file.namelist()}
 
 
 def load(origin: str, path: Path, labeled: bool) -> tuple[Array, Array | None]:
@@ -90,7 +100,7 @@ def _checked(origin: str, arrays: Sequence[Array], labels: Array | None, labeled
     if (wrong := next((array.dtype for array in arrays if array.dtype.kind not in "biuf"), None)) is not None:
         raise ConfigError(f"{origin} has values of type {wrong}, and not numbers")
     if labeled and labels is None:
-        raise ConfigError(f"{origin} has no labels: name a .npz file with the arrays 'data' and 'labels'")
+        raise ConfigError(f"{origin} has no labels: name a .npz file with the arrays 'data' and 'labels' (or 'targets')")
     return labels if labeled else None
 
 

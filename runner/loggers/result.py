@@ -9,10 +9,12 @@ from typing import Any
 
 from runner import passwords
 from runner.checks import first_line
-from runner.errors import RunnerError, with_notes
+from runner.errors import RunnerError, SnapshotNotFoundError, with_notes
 from runner.graph import Workflow
 from runner.metrics import Row, history_of
 from runner.snapshots.snapshotter import Snapshotter, snapshotters
+from runner.snapshots.stores import store_of
+from runner.snapshots.stores.store import Entry
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +92,25 @@ def _best_epoch(workflow: Workflow) -> int | None:
 
 
 def _best_snapshot(written: list[Snapshotter]) -> str | None:
-    """Returns the snapshot of the run with the lowest score, of those that are still there."""
-    found: list[tuple[float, int, str]] = []
-    for unit in written:
-        if unit.last_location is None:
-            continue
-        for entry in unit.store.list(runs=set(unit.runs)):
-            score = entry.header.score
-            if score is not None and math.isfinite(score) and not entry.header.autosave:
-                found.append((score, entry.header.epoch, entry.location))
+    """Returns the snapshot of the run with the lowest score, of those that are still there, or where it went on from."""
+    units = [unit for unit in written if unit.last_location is not None]
+    entries = [entry for unit in units for entry in (*unit.store.list(runs=set(unit.runs)), *_before(unit))]
+    found = [
+        (score, entry.header.epoch, entry.location)
+        for entry in entries
+        if (score := entry.header.score) is not None and math.isfinite(score) and not entry.header.autosave
+    ]
     return passwords.redact(min(found)[2]) if found else None
+
+
+def _before(unit: Snapshotter) -> list[Entry]:
+    """Returns the snapshots of the run that this process went on from, up to that one."""
+    if unit.origin_ is None or unit.workflow is None:
+        return []
+    try:
+        store, location = store_of(unit.origin_)
+    except SnapshotNotFoundError:  # a newer one has taken its place
+        return []
+    there = list(store.list(workflow=unit.workflow.name))
+    origin = next((entry.header for entry in there if entry.location == location), None)
+    return [entry for entry in there if origin and entry.header.log_id == origin.log_id and entry.header.epoch <= origin.epoch]

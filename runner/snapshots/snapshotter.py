@@ -63,6 +63,7 @@ class Snapshotter(Unit):
         signed: whether the snapshots were signed.
         passive_: whether another process of the run takes the snapshots; this one only stops when that one does.
         completed_: whether the run was said to be complete before, and went on, as by a mistake of a unit: a stop ends it.
+        origin_: the snapshot that this process went on from.
 
     Args:
         store: where the snapshots go.
@@ -106,6 +107,7 @@ class Snapshotter(Unit):
     code_: RunCode
     passive_: bool
     completed_: bool
+    origin_: str | None
 
     def __init__(
         self, workflow: Workflow, name: str | None = None, *, store: Store, key: str | None = None, **settings: Any
@@ -141,6 +143,7 @@ class Snapshotter(Unit):
         self.code_ = RunCode()
         self.passive_ = False
         self.completed_ = False
+        self.origin_ = None
 
     def configure(self, *, store: Store | None = None, key: str | None = None, **settings: Any) -> None:
         """Changes settings, or the store together with its signing key. Settings that are not given stay as they are.
@@ -364,7 +367,7 @@ class Snapshotter(Unit):
 
         The restored state itself only knows the snapshot before that, and its location at that time.
         """
-        self.last_location = location
+        self.last_location = self.origin_ = location
         self.store_ = store
 
     def branch(self) -> None:

@@ -16,6 +16,7 @@ from runner.datasets import array_files, image_files
 from runner.datasets.files import seen_from
 from runner.datasets.table_blocks import TableBlock, TableBlocks
 from runner.datasets.tables import CSV_ENDINGS, Table
+from runner.datasets.texts import check_apart
 from runner.errors import ConfigError
 from runner.nn.core.parts import told as parts_told
 from runner.nn.loading.image_loader import ImagesLoader
@@ -29,6 +30,8 @@ STANDARD = "-"
 BLOCK_BYTES = 64 << 20
 """Bytes of samples that are in memory at once, about."""
 MOST_SAMPLES = 8192
+UNKNOWN = -1
+"""The number of a class which the training set has not."""
 TABLES = (*CSV_ENDINGS, ".parquet")
 LABEL = "label"
 """A column that is left out beside those of a sample's values."""
@@ -239,6 +242,9 @@ def _images(origin: str, path: Path, loader: FullBatchLoader, labeled: bool) -> 
             paths = files[begin : begin + step]
             good, places, wrong = [], [], []
             for place, file in enumerate(paths):
+                if labels is not None and labels[begin + place] == UNKNOWN:
+                    wrong.append(f"{file!r} is of a class which the training set has not")
+                    continue
                 try:
                     good.append(_fitting(file, read(file), shape, loader.data_dtype))
                     places.append(place)
@@ -254,14 +260,16 @@ def _images(origin: str, path: Path, loader: FullBatchLoader, labeled: bool) -> 
 
 
 def _labeled_images(origin: str, path: Path, loader: FullBatchLoader) -> tuple[list[str], Array]:
-    """Returns the images below the folders of classes, and the number of the class of each."""
+    """Returns the images below the folders of classes, and the number of the class of each, UNKNOWN of others."""
     if not path.is_dir():
         raise ConfigError(f"{origin} is a file: images with labels are in a folder for each class")
     by_class = image_files.find("data", str(path))
     known = loader.label_names or [str(number) for number in range(loader.label_count)]
-    image_files.check_classes(origin, by_class, known)
-    files = [file for name in known for file in by_class.get(name, ())]
-    return files, np.repeat(np.arange(len(known)), [len(by_class.get(name, ())) for name in known])
+    check_apart(origin, known, sorted(set(by_class) - set(known)))
+    labels = {name: number for number, name in enumerate(known)}
+    names = sorted(by_class, key=lambda name: labels.get(name, len(known)))
+    files = [file for name in names for file in by_class[name]]
+    return files, np.repeat([labels.get(name, UNKNOWN) for name in names], [len(by_class[name]) for name in names])
 
 
 def _fitting(file: str, pixels: Array, shape: tuple[int, ...], dtype: str | None) -> Array:

@@ -28,3 +28,14 @@ def test_of_equal_epochs_it_is_the_first_everywhere(veles_run: Run, tmp_path: Pa
         (best,) = json.loads(shelf("best", folder, "--json"))
         assert best["epoch"] == 1
         assert (tmp_path / best["location"]).samefile(tmp_path / result["best_snapshot"])
+
+
+def test_of_a_run_that_went_on_in_another_folder_it_may_be_in_the_first(veles_run: Run, tmp_path: Path) -> None:
+    small = TIED[:-3]
+    veles_run(*small, "decision.max_epochs=2", "decision.fail_iterations=50", "hydra.run.dir=first")
+    first = json.loads((tmp_path / "first" / "result.json").read_text())
+    worse = ("layers.fc1.learning_rate=30", "layers.out.learning_rate=30", "decision.on_nan=ignore")
+    veles_run(*small, *worse, f"snapshot={first['last_snapshot']}", "decision.max_epochs=4", "hydra.run.dir=second")
+    second = json.loads((tmp_path / "second" / "result.json").read_text())
+    assert second["best_epoch"] == first["best_epoch"]
+    assert second["best_snapshot"] == first["best_snapshot"]

@@ -118,8 +118,10 @@ def test_images_and_autoencoders(veles_run: Run, tmp_path: Path) -> None:
             assert [item["samples"] for item in told["classes"]] == [8, 8]
             assert told["confusion"]["names"] == ["cat", "dog"]
     (tmp_path / "pics" / "dog").rename(tmp_path / "pics" / "emu")
-    named = veles_run(f"snapshot={next((tmp_path / 'classes').glob('*current*'))}", "mode=evaluate", "data=pics", code=2)
-    assert "emu" in named.stderr
+    snapshot = f"snapshot={next((tmp_path / 'classes').glob('*current*'))}"
+    named = veles_run(snapshot, "mode=evaluate", "data=pics", "output=out.json", code=1).stdout
+    assert len(re.findall(r"emu/.*png' is of a class which the training set has not", named)) == 8
+    assert json.loads((tmp_path / "out.json").read_text())["splits"]["data"]["samples"] == 8
 
 
 def test_further_metrics_of_the_run(veles_run: Run, tmp_path: Path) -> None:
@@ -157,3 +159,35 @@ def test_the_means_are_those_of_sklearn_where_classes_are_missing() -> None:
     told = scores.told()
     assert abs(told["macro_f1"] - metrics.f1_score(labels, answers, average="macro")) < 1e-12
     assert abs(told["balanced_accuracy"] - metrics.recall_score(labels, answers, labels=[0, 1], average="macro")) < 1e-12
+
+
+PAIRS = """
+from torch.utils.data import Dataset
+import numpy as np
+
+class Pairs(Dataset):
+    def __init__(self, n=40, seed=0):
+        self.x = np.random.default_rng(seed).normal(size=(n, 2)).astype("f4")
+    def __len__(self):
+        return len(self.x)
+    def __getitem__(self, index):
+        return self.x[index], 3 * self.x[index] + 2
+"""
+
+
+def test_targets_of_the_size_of_a_sample_are_those_of_the_data(veles_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "pairs.py").write_text(PAIRS)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "pairs.yaml").write_text(
+        "loader: {name: dataset, train: {_target_: pairs.Pairs}, validation: {_target_: pairs.Pairs, n: 20, seed: 1}}\n"
+        "loss_function: mse\nlayers: {out: {type: all2all, output_sample_shape: 2, learning_rate: 0.05}}\n"
+    )
+    veles_run("pairs", "seed=1", "decision.max_epochs=3", "hydra.run.dir=run")
+    data = np.random.default_rng(1).normal(size=(20, 2)).astype("f4")
+    np.savez(tmp_path / "both.npz", data=data, targets=3 * data + 2)
+    np.savez(tmp_path / "alone.npz", data=data)
+    right = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["RMSE"]
+    evaluate = ("pairs", "snapshot=run/pairs_current.5.pickle.gz", "mode=evaluate", "output=out.json")
+    veles_run(*evaluate, "data=both.npz")
+    assert json.loads((tmp_path / "out.json").read_text())["splits"]["data"]["rmse"] == pytest.approx(right, abs=1e-6)
+    assert "compared with the samples themselves" in veles_run(*evaluate, "data=alone.npz").stdout
