@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from enum import Enum
 from typing import Any
 
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
 from runner.checks import first_line, within
+from runner.config.choice import Choice
 from runner.config.layers import counting
 from runner.config.layers.mcdnnic import mcdnnic_layers
 from runner.config.layers.network import normalized_layers
@@ -41,7 +41,7 @@ MODEL = "model"
 """The key, and the name of the layer, of a network that is one module."""
 
 
-class Mode(Enum):
+class Mode(Choice):
     """What to do."""
 
     train = "train"
@@ -49,14 +49,14 @@ class Mode(Enum):
     predict = "predict"
 
 
-class Precision(Enum):
+class Precision(Choice):
     """Floating-point type of data and weights."""
 
     float32 = "float32"
     float64 = "float64"
 
 
-class LossFunction(Enum):
+class LossFunction(Choice):
     """What is minimized."""
 
     softmax = "softmax"
@@ -314,4 +314,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value.name if isinstance(value, Enum) else value
+    return value.name if isinstance(value, Choice) else value

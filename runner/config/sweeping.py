@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+
+from runner.config.choice import Choice
 
 
-class Retry(Enum):
+class Retry(Choice):
     """Which jobs of a sweep that goes on are repeated."""
 
     none = "none"
     failed = "failed"
 
 
-class SweepSeed(Enum):
+class SweepSeed(Choice):
     """Whose the drawn seed is."""
 
     shared = "shared"

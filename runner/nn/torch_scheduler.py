@@ -152,6 +152,9 @@ class Scheduler(Unit):
         name, rates = type(self.scheduler).__name__, []
         try:
             ahead, groups = _copied(self.scheduler)
+        except Exception:  # the user's own class may be one that cannot be copied: then nobody knows
+            return None
+        try:
             for _ in range(min(MOST_STEPS, math.ceil(ahead.last_epoch / max(1, epochs) * further))):
                 _take_step(ahead, lambda: 1.0)
                 rates.append(max(float(group["lr"]) for group in groups))

@@ -36,7 +36,8 @@ def write_files(sweep: Sweep, restore_seconds: Mapping[str, float]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = list(rows[0]) if rows else []
-    writer.writerow([names[0], *sweep.varied, *names[1:]] if names else [])
+    varied = [f"typed.{key}" if key in names else key for key in sweep.varied]  # such as `snapshot`, where that is swept
+    writer.writerow([names[0], *varied, *names[1:]] if names else [])
     for job, row in zip(sweep.ranked, rows, strict=True):
         name, *values = row.values()
         writer.writerow([name, *(job.typed.get(key, "") for key in sweep.varied), *values])

@@ -151,7 +151,7 @@ def _by_key(overrides: Iterable[str]) -> dict[str, str]:
     """Returns the values of overrides by their keys: of mappings that were merged, all."""
     values: dict[str, str] = {}
     for key, _, value in (text.partition("=") for text in overrides):
-        values[key] = f"{values[key]} {value}" if key in values else value
+        values[key] = f"{values[key]} {value}" if key in values and value.startswith("{") else value
     return values
 
 

@@ -80,3 +80,21 @@ def test_a_job_is_the_run_that_the_same_words_are(
         job, alone = (pandas.read_json(tables / top / str(number) / "metrics.jsonl", lines=True) for top in ("sweep", "alone"))
         assert job["loss"].tolist() == alone["loss"].tolist()
     assert pandas.read_csv(tables / "sweep" / "sweep.csv", keep_default_na=False)[swept].nunique() == 2
+
+
+def test_each_column_of_the_table_has_a_name_of_its_own(veles_run: Run, tables: Path) -> None:
+    veles_run(
+        "-m",
+        "conf=c",
+        "seed=1,2",
+        "report=false",
+        "snapshotter.prefix=${mode}",
+        "snapshotter.directory=null",
+        "hydra.sweep.dir=first",
+    )
+    snapshots = [str(next((tables / "first" / name).glob("train_current*")).relative_to(tables)) for name in "01"]
+    veles_run("-m", "mode=evaluate", f"snapshot={','.join(snapshots)}", "hydra.sweep.dir=second")
+    table = (tables / "second" / "sweep.csv").read_text().splitlines()
+    columns = table[0].split(",")
+    assert len(set(columns)) == len(columns)
+    assert sorted(line.split(",")[columns.index("typed.snapshot")] for line in table[1:]) == snapshots

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from runner.snapshots.retention import Kept, expired
@@ -30,7 +30,7 @@ def prunable(
     entries: Sequence[Entry],
     marks: Mapping[str, Mark],
     rules: Rules,
-    among: Collection[str],
+    among: Set[str],
     is_whole: Callable[[str], bool],
 ) -> list[Entry]:
     """Returns the snapshots that can go, oldest first.
@@ -45,6 +45,8 @@ def prunable(
     begun = begun_from(entries)
     found: list[Entry] = []
     for run in _runs(entries):
+        if among.isdisjoint(entry.header.uuid for entry in run):
+            continue  # and needs no reading
         old = _old(run, rules, is_whole)
         found += (
             entry
