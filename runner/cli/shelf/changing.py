@@ -245,7 +245,7 @@ def _is_whole(shelf: Shelf, location: str) -> bool:
     try:
         verify(shelf.store.open(location))
     except SnapshotDamagedError as error:
-        warn(f"left, and counted as none that is kept: {error}")
+        warn(f"{location} is left, and counted as none that is kept: {error}")
         return False
     return True
 
