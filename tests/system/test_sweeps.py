@@ -71,7 +71,7 @@ def test_snapshots_are_compared_on_other_data(veles_run: Run, tmp_path: Path) ->
     output = veles_run(*scored).stdout
     told = {path: float(error) for path, error in re.findall(r"^(\S+): validation ([\d.]+) %$", output, re.MULTILINE)}
     table = pandas.read_csv(tmp_path / "scored" / "sweep.csv")
-    assert dict(zip(table["snapshot"], table["objective"].round(2), strict=True)) == told
+    assert dict(zip(table["typed.snapshot"], table["objective"].round(2), strict=True)) == told
     assert sorted(told) == snapshots
     assert list(table["objective"]) == sorted(told.values())
 
