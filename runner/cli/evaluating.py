@@ -20,6 +20,7 @@ from runner.nn import StandardWorkflow
 from runner.snapshots.restoring.restore import Restored
 from runner.snapshots.stores.file_system import read_mode
 from runner.use import writers
+from runner.use.scores import Told
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,10 @@ def _keep_scores(restored: Restored, node: DictConfig, request: Request, scores:
 def _tell_scores(restored: Restored, output: str | None, scores: Mapping[str, float]) -> None:
     workflow = restored.workflow
     if output is not None:
-        details = scoring.of_evaluator(workflow, scores) if isinstance(workflow, StandardWorkflow) else {}
-        scoring.tell(details)
-        scoring.write(output, restored, details, None, errors=dict(scores))
+        told: dict[str, Told] = {}
+        if isinstance(workflow, StandardWorkflow):
+            details = scoring.of_evaluator(workflow, scores)
+            scoring.tell(details)
+            told = scoring.measured_told(workflow, details)
+        scoring.write(output, restored, told, None, errors=dict(scores))
     log.info("%s: %s", restored.location, workflow.scores_text(scores))

@@ -25,12 +25,13 @@ from runner.nn.evaluators.class_evaluator import ClassEvaluator
 from runner.nn.inference.model import Network
 from runner.nn.loading.labels import class_names, whole
 from runner.nn.loading.loader import FullBatchLoader
+from runner.nn.loading.samples import SPLIT_NAMES
 from runner.nn.loading.table_loader import TableLoader
 from runner.snapshots.restoring.restore import Restored
 from runner.text import shown
 from runner.use import sources, writers
 from runner.use.predicting import Tally, predictions
-from runner.use.scores import ClassScores, Scores, scores_for
+from runner.use.scores import ClassScores, Scores, Told, scores_for
 from runner.use.sources import Block
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[fl
     if not tally.made:
         raise ConfigError(f"data={node.data!r}: there is nothing to score, since no sample could be read")
     tell({"data": scores})
-    write(node.output, restored, {"data": scores}, node.data, {"data": scores.objective})
+    write(node.output, restored, {"data": scores.told()}, node.data, {"data": scores.objective})
     metric = scores.metric
     log.info("%s: %s %s %s", restored.location, node.data, metric.name, metric.text(scores.objective))
     return scores.objective, using.told_failures(tally)
@@ -113,15 +114,27 @@ def of_evaluator(workflow: StandardWorkflow, scores: Mapping[str, float]) -> dic
     }
 
 
+def measured_told(workflow: StandardWorkflow, scores: Mapping[str, Scores]) -> dict[str, Told]:
+    """Returns what an evaluation of a workflow's own sets has measured, by split, with what its scores tell besides."""
+    found: dict[str, Told] = {}
+    for split, measured in workflow.measured_.items():
+        metric = workflow.evaluator.metric.name
+        plain = {"samples": workflow.loader.split_lengths[SPLIT_NAMES.index(split)], metric.lower(): measured[metric]}
+        further = {name: value for name, value in measured.items() if name not in ("loss", metric)}
+        known = plain | {"loss": measured["loss"]} | ({"scores": further} if further else {})
+        found[split] = known | (scores[split].told() if split in scores else {})
+    return found
+
+
 def write(
-    output: str | None, restored: Restored, scores: Mapping[str, Scores], data: str | None, errors: Mapping[str, float]
+    output: str | None, restored: Restored, splits: Mapping[str, Told], data: str | None, errors: Mapping[str, float]
 ) -> None:
     """Writes scores as JSON, if an output is asked for.
 
     Args:
         output: the file, or `-`.
         restored: what was scored.
-        scores: by split; that of `data` is called so.
+        splits: all scores by split; that of `data` is called so.
         data: what was typed, if anything.
         errors: the error of each split, as log lines have it.
     """
@@ -130,7 +143,7 @@ def write(
     header = restored.header
     about = {"snapshot": restored.location, "uuid": header.uuid, "workflow": header.workflow, "epoch": header.epoch}
     known = {split: error if math.isfinite(error) else None for split, error in errors.items()}
-    told = about | {"data": data, "errors": known, "splits": {split: found.told() for split, found in scores.items()}}
+    told = about | {"data": data, "errors": known, "splits": dict(splits)}
     with writers.written(output) as file:
         file.write(json.dumps(for_json(told), indent=2, allow_nan=False).encode() + b"\n")
 

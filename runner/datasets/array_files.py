@@ -38,6 +38,11 @@ def sample_arrays(path: Path) -> set[str]:
     return _names(path) & {*DATA}
 
 
+def is_plain(path: Path) -> bool:
+    """Whether a file is a .npy file with an array without fields, which is more than a table."""
+    return path.suffix.lower() == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).dtype.names is None
+
+
 def has_targets(path: Path) -> bool:
     """Whether a file is a .npz file with an array that is called as targets are."""
     return not {*TARGETS}.isdisjoint(map(str.lower, _names(path)))

@@ -29,7 +29,7 @@ WIDE = 1_000
 
 
 def read(
-    path: Path, texts: Collection[str | int], header: bool | None
+    path: Path, texts: Collection[str | int], header: bool | None, expected: Collection[str] = ()
 ) -> tuple[Columns, Callable[[int], str], Callable[[str], Iterator[str]]]:
     """Reads a CSV file.
 
@@ -37,6 +37,7 @@ def read(
         path: the file, with or without gzip.
         texts: columns to take as text even if all their cells are numbers, by name or number.
         header: whether the first line has the names of the columns, or None to find out.
+        expected: names by which a first line is known to have names, if it has all of them.
 
     Returns:
         The columns by name, what tells the line of a row, and what yields the cells of a column as they are written.
@@ -44,7 +45,7 @@ def read(
     Raises:
         ValueError: it is not CSV, or not UTF-8.
     """
-    found = layout(path, header)
+    found = layout(path, header, expected)
     if not found.header and header is None:
         _say_no_header(path, found)
     textual = found.textual() | {name for text in texts if (name := column_named(found.names, text)) is not None}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -132,12 +132,13 @@ def _values(count: int) -> str:
     return "1 value" if count == 1 else f"{count} values"
 
 
-def layout(path: Path, header: bool | None, *, damaged: bool = False) -> Layout:
+def layout(path: Path, header: bool | None, expected: Collection[str] = (), *, damaged: bool = False) -> Layout:
     """Returns the layout of a CSV file.
 
     Args:
         path: the file.
         header: whether the first line has names, or None to find out.
+        expected: names by which a first line is known to have names, if it has all of them.
         damaged: whether rows may be, which are passed over then.
 
     Raises:
@@ -158,7 +159,7 @@ def layout(path: Path, header: bool | None, *, damaged: bool = False) -> Layout:
         raise ValueError("it has no rows")
     found[0] = [trimmed(cell) for cell in found[0]]
     if header is None:
-        header = has_header(found)
+        header = (bool(expected) and {*expected} <= {*found[0]}) or has_header(found)
     size = sum(len(row) + sum(map(len, row)) for row in found)
     names = found[0] if header else [str(number) for number in range(len(found[0]))]
     trailing = len(names) > 1 and all(not row[-1].strip() for row in found)
@@ -184,10 +185,21 @@ def _delimiter(path: Path) -> str:
     first = sample[0] if sample else ""
     candidates = [delimiter for delimiter in DELIMITERS if delimiter in first] or [","]
     if len(candidates) > 1:
-        for delimiter in candidates:
-            if len({len(row) for row in csv.reader(sample, delimiter=delimiter) if row}) == 1:
+        widths = {delimiter: _widths(sample, delimiter) for delimiter in candidates}
+        for delimiter, found in widths.items():
+            if len(set(found)) == 1 and found[0] > 1:
                 return delimiter
-    return max(reversed(candidates), key=first.count)
+        return max(reversed(candidates), key=lambda delimiter: widths[delimiter][:1])
+    return candidates[0]
+
+
+def _widths(lines: list[str], delimiter: str) -> list[int]:
+    """Returns how many cells the rows in some lines have, up to one that is not CSV with this delimiter."""
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
+    found: list[int] = []
+    with suppress(csv.Error):
+        found.extend(len(row) for row in reader if row)
+    return found
 
 
 def has_header(found: list[Row]) -> bool:

@@ -48,6 +48,7 @@ class TableBlocks:
         origin: the key and the file, for messages.
         path: the file; its ending says its format.
         header: whether the first line of a CSV file has names, or None to find out.
+        expected: names by which a first line is known to have names, if it has all of them.
 
     Attributes:
         names: the names of its columns.
@@ -57,7 +58,7 @@ class TableBlocks:
         ConfigError: it is no file, of an unknown format, or cannot be read at all.
     """
 
-    def __init__(self, origin: str, path: Path, header: bool | None = None) -> None:
+    def __init__(self, origin: str, path: Path, header: bool | None = None, expected: Collection[str] = ()) -> None:
         self.origin = origin
         self._path = path
         self._layout: Layout | None = None
@@ -66,7 +67,7 @@ class TableBlocks:
             raise ConfigError(f"{origin} is not a file{seen_from(path)}")
         with _readable(origin):
             if path.name.lower().endswith(CSV_ENDINGS):
-                self._layout = layout(path, header, damaged=True)
+                self._layout = layout(path, header, expected, damaged=True)
                 self.names = self._layout.names[: len(self._layout.names) - self._layout.trailing]
                 self.headless = not self._layout.header
             elif path.name.lower().endswith(".parquet"):

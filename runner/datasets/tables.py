@@ -113,7 +113,9 @@ def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool | None = None) -> Table:
+def load(
+    key: str, file: str, texts: Collection[Reference] = (), *, header: bool | None = None, expected: Collection[str] = ()
+) -> Table:
     """Reads a table.
 
     Args:
@@ -121,6 +123,7 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
         file: the file; its ending says its format.
         texts: columns of a CSV file to take as text even if all their cells are numbers.
         header: whether the first line of a CSV file has names, or None to find out.
+        expected: names by which a first line is known to have names, if it has all of them.
 
     Raises:
         ConfigError: the file is missing, is of an unknown or another format, or its columns are not of one length.
@@ -135,7 +138,7 @@ def load(key: str, file: str, texts: Collection[Reference] = (), *, header: bool
     written: Callable[[str], Iterator[str]] | None
     try:
         if ending in CSV_ENDINGS:
-            columns, row_name, written = csv_files.read(path, texts, header)
+            columns, row_name, written = csv_files.read(path, texts, header, expected)
         else:
             columns, row_name, written = READERS[ending](path), numbered, None
             if ending == ".parquet":

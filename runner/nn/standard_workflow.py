@@ -72,6 +72,7 @@ class StandardWorkflow(NetworkUnits):
         super().init_unpickled()
         self.device_ = torch.device("cpu")
         self.init_from_ = None
+        self.measured_: dict[str, dict[str, float]] = {}
 
     @goes_on
     def initialize(self) -> None:
@@ -230,8 +231,8 @@ class StandardWorkflow(NetworkUnits):
 
     @goes_on
     def evaluate(self) -> dict[str, float]:
-        """Scores the weights on the validation and the test set; returns the error of each split."""
-        errors: dict[str, float] = {}
+        """Scores the weights on the validation and the test set; returns the error of each split, and keeps the rest, too."""
+        self.measured_ = {}
         layers = self.network_units
         for step in self.loader.evaluation():
             if step.begin == 0:
@@ -246,12 +247,12 @@ class StandardWorkflow(NetworkUnits):
             if self.scores is not None:
                 self.scores.run()
             if step.last:
-                measured = self.decision.measured(step.split)
-                errors[SPLIT_NAMES[step.split]] = measured[self.decision.metric.name]
+                name, measured = SPLIT_NAMES[step.split], self.decision.measured(step.split)
+                self.measured_[name] = measured
                 if self.scores is not None:
-                    log.info("%s: %s", SPLIT_NAMES[step.split], ", ".join(f"{name} {measured[name]:.4f}" for name in measured))
+                    log.info("%s: %s", name, ", ".join(f"{key} {value:.4f}" for key, value in measured.items()))
                 self._reset(step.split)
-        return errors
+        return {name: measured[self.decision.metric.name] for name, measured in self.measured_.items()}
 
     def _reset(self, split: int) -> None:
         self.evaluator.reset(split)

@@ -99,8 +99,7 @@ def opened(data: str, loader: FullBatchLoader, *, labeled: bool = False) -> Iter
 
 
 def _source(origin: str, path: Path, loader: FullBatchLoader, labeled: bool) -> Source:
-    is_array = array_files.sample_arrays(path) - {*loader.feature_names}
-    if isinstance(loader, TableLoader) and not is_array:
+    if isinstance(loader, TableLoader) and not _is_of_values(path, loader):
         return _table(origin, path, loader, labeled)
     if (path.is_dir() and not array_files.idx_files(path)) or path.suffix.lower() in image_files.ENDINGS:
         return _images(origin, path, loader, labeled)
@@ -113,8 +112,15 @@ def _source(origin: str, path: Path, loader: FullBatchLoader, labeled: bool) -> 
     return _arrays(origin, loader, *array_files.load(origin, path, labeled))
 
 
+def _is_of_values(path: Path, loader: TableLoader) -> bool:
+    """Whether a file has the values of samples without the columns of the table that the network was trained on."""
+    if array_files.sample_arrays(path) - {*loader.feature_names}:
+        return True
+    return loader.is_of_one_array and (path.name.lower().endswith(TABLES) or array_files.is_plain(path))
+
+
 def _table(origin: str, path: Path, loader: TableLoader, labeled: bool) -> Source:
-    blocks = TableBlocks(origin, path, loader.header)
+    blocks = TableBlocks(origin, path, loader.header, loader.expected(loader.feature_names))
     answers = loader.answer_names() if labeled else []
     given = _by_position(blocks, loader.feature_names, answers)
     loader.check_columns(origin, given.values(), labeled=labeled)

@@ -50,6 +50,7 @@ TESTS = {
     "type-commands": Test(
         "tests.stress.type_commands", "type random settings, and go on by what is printed or typed again", 1_000, 50
     ),
+    "use-data": Test("tests.stress.use_data", "predict and score random data, and compare with numpy and others", 1_000, 50),
     "share-run": Test(
         "tests.stress.share_run", "stop and kill processes that share a run, and resume it in another number", 200, 20
     ),

@@ -230,6 +230,22 @@ def test_images(veles_run: Run, tmp_path: Path) -> None:
     assert "images" in veles_run(f"snapshot={snapshot}", "mode=predict", "data=conf", "output=o.csv", code=2).stderr
 
 
+def test_a_network_of_one_array_takes_it_in_all_forms(veles_run: Run, tmp_path: Path) -> None:
+    data = numbers().normal(size=(20, 2, 3))
+    np.savez(tmp_path / "train.npz", data=data, labels=np.arange(20) % 2)
+    keys = "name: table, data_file: train.npz, label: labels, validation_ratio: 0.25"
+    snapshot = trained(veles_run, tmp_path, PICTURES.replace("name: images, data_dir: pics, validation_ratio: 0.25", keys))
+    np.save(tmp_path / "a.npy", data)
+    np.savez(tmp_path / "a.npz", data=data)
+    np.savetxt(tmp_path / "a.csv", data.reshape(20, -1), "%.17g", ",")
+    written = []
+    for name in ("train.npz", "a.npy", "a.npz", "a.csv"):
+        veles_run(f"snapshot={snapshot}", "mode=predict", f"data={name}", "output=out.csv")
+        written.append((tmp_path / "out.csv").read_text())
+    assert len(written[0].splitlines()) == 21
+    assert written == [written[0]] * 4
+
+
 def test_arrays(veles_run: Run, tmp_path: Path) -> None:
     """A network that was trained on IDX files takes them, arrays, images and tables of as many values."""
     (tmp_path / "idx").mkdir()

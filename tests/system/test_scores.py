@@ -148,6 +148,13 @@ decision: {max_epochs: 2}
     assert abs(told["auroc"] - metrics.roc_auc_score(right, given)) < 1e-6
     assert abs(told["brier"] - metrics.brier_score_loss(right, given)) < 1e-6
     assert f"{told['auroc']:.4f}" in next(line for line in done.splitlines() if "scores.auroc" in line)
+    # Of the run's own sets, it is what the log of the run has.
+    veles_run("./two.yaml", snapshot, "mode=evaluate", "output=own.json")
+    told = json.loads((tmp_path / "own.json").read_text())["splits"]["validation"]
+    row = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (row["split"], row["epoch"], told["samples"]) == ("validation", 2, 10)
+    assert {"auroc": row["auroc"], "brier": row["brier"]} == told["scores"]
+    assert (told["loss"], told["error"]) == (row["loss"], row["error"])
     # A metric whose class nobody names now is left out, and told of.
     assert "scores.auroc is left out" in veles_run(snapshot, "mode=evaluate", "data=new.csv").stdout
 
@@ -188,6 +195,8 @@ def test_targets_of_the_size_of_a_sample_are_those_of_the_data(veles_run: Run, t
     np.savez(tmp_path / "alone.npz", data=data)
     right = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["RMSE"]
     evaluate = ("pairs", "snapshot=run/pairs_current.5.pickle.gz", "mode=evaluate", "output=out.json")
+    veles_run(*evaluate)
+    assert json.loads((tmp_path / "out.json").read_text())["splits"]["validation"]["rmse"] == right
     veles_run(*evaluate, "data=both.npz")
     assert json.loads((tmp_path / "out.json").read_text())["splits"]["data"]["rmse"] == pytest.approx(right, abs=1e-6)
     assert "compared with the samples themselves" in veles_run(*evaluate, "data=alone.npz").stdout

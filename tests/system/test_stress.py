@@ -49,6 +49,12 @@ def test_commands_that_are_typed_at_random_do_what_they_say(rng: random.Random) 
     assert sum(found.values()) == 6
 
 
+def test_random_data_have_the_predictions_and_scores_that_numpy_gives(rng: random.Random) -> None:
+    code, found = run("tests.stress.use_data", 4, rng)
+    assert code == 0, found
+    assert sum(found.values()) == 4
+
+
 def test_shared_runs_end_as_if_they_had_been_one_process(rng: random.Random) -> None:
     # To find a stopped one takes a quarter of a minute.
     code, found = run("tests.stress.share_run", 2, rng, "SIGTERM", "SIGKILL")

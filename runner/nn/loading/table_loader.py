@@ -22,7 +22,7 @@ from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.nn.loading.labels import LARGEST, known_names
 from runner.nn.loading.loader import FullBatchLoader
-from runner.nn.loading.normalizers import Normalizer
+from runner.nn.loading.normalizers import UNCHANGED, Factor, Normalizer
 from runner.nn.loading.samples import TRAIN, VALIDATION, Array, Samples, first_not_finite
 
 log = logging.getLogger(__name__)
@@ -108,19 +108,29 @@ class TableLoader(FullBatchLoader):
         self.begins_: dict[str, int] = {}
         self.target_begins_: dict[str, int] = {}
 
+    @property
+    def is_of_one_array(self) -> bool:
+        """Whether a sample is a row of a single column, which has several values in each."""
+        return len(self.feature_names) == 1 and not self.category_names and self.sample_shape != (1,)
+
     def default_normalization(self, train: Array) -> str:
         # Columns have units of their own. A range would let one outlier flatten all other values of its column.
         return "standardize" if train.ndim == 2 else super().default_normalization(train)
 
     def fitted(self, train: Array) -> Normalizer:
-        """Returns the normaliser; the features of categories stay 0 and 1, however rare a category is."""
-        normalizer = super().fitted(train)
-        for factor, neutral in zip(normalizer, (1.0, 0.0), strict=False):
-            if isinstance(factor, torch.Tensor):
-                for name, texts in self.category_names.items():
-                    begin = self.begins_[name]
-                    factor[begin : begin + len(texts)] = neutral
-        return normalizer
+        """Returns the normalizer of the columns of numbers; the features of categories stay 0 and 1, and count for no range."""
+        if not self.category_names:
+            return super().fitted(train)
+        numbers = np.ones(train.shape[1], bool)
+        for name, texts in self.category_names.items():
+            numbers[self.begins_[name] : self.begins_[name] + len(texts)] = False
+        factors = super().fitted(train[:, numbers]) if numbers.any() else UNCHANGED
+        if not factors:
+            raise ConfigError(
+                f"loader.normalization={self.normalization!r} is not for tables with loader.categories, which are not numbers"
+            )
+        scale, centre = (_spread(factor, numbers, neutral) for factor, neutral in zip(factors, UNCHANGED, strict=True))
+        return scale, centre
 
     def load_data(self) -> dict[int, Samples]:
         files = [file for file in (self.data_file, self.validation_file) if file is not None]
@@ -136,7 +146,10 @@ class TableLoader(FullBatchLoader):
     def _samples(self, key: str, file: str) -> Samples:
         names: list[Reference] = [*self.category_names, *([] if self.label_name is None else [self.label_name])]
         texts = names or [*self.categories, *([] if self.label is None else [self.label])]
-        table = tables.load(f"loader.{key}", file, texts, header=self.header)
+        known = [*self.feature_names, *self.answer_names()] or [
+            name for name in (self.label, *self.targets, *self.columns, *self.categories) if isinstance(name, str)
+        ]
+        table = tables.load(f"loader.{key}", file, texts, header=self.header, expected=self.expected(known))
         if not self.feature_names:
             self._choose(table)
         self.check_columns(table.origin, table.columns, index=table.index)
@@ -190,6 +203,11 @@ class TableLoader(FullBatchLoader):
         self.category_names = {name: sorted(table.texts(name).names) for name in categories}
         for name, texts in self.category_names.items():
             check_apart(f"{table.origin}, column {name!r}", (), texts)
+
+    def expected(self, names: list[str]) -> list[str]:
+        """Returns the names by which the first line of a CSV file is known to be a header: none where columns have numbers."""
+        known = [*names, *self.feature_names, *self.answer_names()]
+        return [] if all(name.isdigit() for name in known) else names
 
     def answer_names(self) -> list[str]:
         """Returns the names of the columns that have what the output should be."""
@@ -289,6 +307,15 @@ class TableLoader(FullBatchLoader):
 def _column_at(begins: Mapping[str, int], place: int) -> str:
     """Returns the name of the column that a place in a joined row comes from; of a single one that keeps its shape, its own."""
     return list(begins)[-1] if len(begins) == 1 else max((begin, name) for name, begin in begins.items() if begin <= place)[1]
+
+
+def _spread(factor: Factor, where: npt.NDArray[np.bool_], neutral: Factor) -> Factor:
+    """Returns a factor of some features as one of all: neutral of the others."""
+    if not isinstance(factor, torch.Tensor) and factor == neutral:
+        return factor
+    found = torch.full(where.shape, float(neutral), dtype=torch.float64)
+    found[torch.from_numpy(where)] = torch.as_tensor(factor, dtype=torch.float64)
+    return found
 
 
 def _numbers(table: Table, name: str, column: Texts, *, fixed: bool) -> Array:

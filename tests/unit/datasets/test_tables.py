@@ -1,4 +1,5 @@
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -184,6 +185,22 @@ def test_a_header_is_recognized(content: bytes, header: bool | None, names: list
     assert list(table) == names
     lines = len(content.splitlines())
     assert len(table[names[0]]) == lines - (content.startswith(",".join(names).encode()))
+
+
+@pytest.mark.parametrize(
+    ("expected", "names"), [(["2019"], ["name", "2019"]), (["2019", "name"], ["name", "2019"]), (["2019", "x"], ["0", "1"])]
+)
+def test_a_line_with_all_names_is_a_header(expected: list[str], names: list[str], by: str, tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_bytes(b"name,2019\nx,5\n")
+    assert list(tables.load(KEY, str(path), expected=expected).columns) == names
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC])
+def test_delimiters_in_quoted_names_are_none(delimiter: str, quoting: int, by: str, tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"a;": [1.5, 2], "b,c": ['q"', "x|y"], "d|": [3.0, 4], "e\tf": [5.0, 6]})
+    frame.to_csv(path := tmp_path / "t.csv", index=False, sep=delimiter, quoting=quoting)
+    assert read(path) == {name: frame[name].tolist() for name in frame}
 
 
 def test_a_table_without_a_header_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

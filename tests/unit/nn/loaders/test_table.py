@@ -245,6 +245,45 @@ def test_categories_are_one_feature_each(written) -> None:
 
 
 @pytest.mark.parametrize(
+    ("normalization", "sizes"),
+    [
+        ("linear", [-1, -0.6, 1]),
+        ("range", [0, 0.2, 1]),
+        ("pointwise", [-1, -0.6, 1]),
+        ("internal_mean", [-20, -10, 30]),
+        ("none", [10, 20, 60]),
+    ],
+)
+def test_categories_are_not_normalized_and_count_for_no_range(normalization: str, sizes: list[float], written) -> None:
+    train = written("color,size,label\nred,10,0\nblue,20,1\nred,60,1\n", "train.csv")
+    made = loader(train, label="label", categories=["color"], normalization=normalization, validation_ratio=0)
+    made.initialize()
+    assert made.data_[TRAIN][:, :2].tolist() == [[0, 1], [1, 0], [0, 1]]
+    torch.testing.assert_close(made.data_[TRAIN][:, 2], torch.tensor(sizes, dtype=torch.float32))
+
+
+def test_categories_alone_are_not_normalized(written) -> None:
+    train = written("color,label\nred,0\nblue,1\nred,1\n", "train.csv")
+    made = loader(train, label="label", categories=["color"], normalization="linear", validation_ratio=0)
+    made.initialize()
+    assert made.data_[TRAIN].tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
+def test_samples_with_categories_have_no_range_of_their_own(written) -> None:
+    train = written("color,size,label\nred,10,0\nblue,20,1\n", "train.csv")
+    made = loader(train, label="label", categories=["color"], normalization="samplewise", validation_ratio=0)
+    with pytest.raises(ConfigError, match=r"loader\.normalization='samplewise' is not for tables with loader.categories"):
+        made.initialize()
+
+
+def test_other_tables_have_a_header_if_they_have_the_names_of_the_first(written) -> None:
+    train = written("2019,kind,label\n1,x,no\n2,y,yes\n3,z,no\n", "train.csv")
+    validation = written("2019,label,kind\n1,no,x\n", "validation.csv")
+    made = loader(train, label="label", categories=["kind"], validation_file=validation)
+    assert made.load_data()[VALIDATION].data.tolist() == [[1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize(
     ("cell", "message"),
     [
         ("green", "line 2, column 'color': 'green' is not a category of the training set; known: 'blue', 'red'"),
