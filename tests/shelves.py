@@ -68,7 +68,7 @@ def header(number: int, log: str, run: str, parent: Header | None = None, **valu
         "epoch": number,
         "time": f"2026-11-{10 + number:02}T10:00:00.000000+00:00",
         "score": 10.0 - number,
-        "metrics": {"validation": 10.0 - number, "train": {"loss": 0.5}},
+        "metrics": {"validation": values.get("score") or 10.0 - number, "train": {"loss": 0.5}},
         "parent": parent and parent.uuid,
         "identity": log,
     }

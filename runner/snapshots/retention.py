@@ -16,17 +16,22 @@ NEWEST = 10
 
 @dataclass(frozen=True)
 class Kept:
-    """What retention knows of a snapshot: where it is, when it was taken, how good it is, and whether it is an autosave."""
+    """What retention knows of a snapshot: where it is, when it was taken, how good it is, and whether it is an autosave.
+
+    Scores are compared with those of the same kind alone: of the same split and metric.
+    """
 
     location: str
     time: str
     score: float | None
     autosave: bool = False
+    kind: tuple[str | None, str] = (None, "")
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
         """Keeps the few values that retention needs, not the whole header."""
-        return cls(entry.location, entry.header.time, entry.header.score, entry.header.autosave)
+        header = entry.header
+        return cls(entry.location, header.time, header.score, header.autosave, (header.split, header.measure))
 
 
 class Retention:
@@ -41,8 +46,8 @@ class Retention:
     Args:
         store: where the snapshots are.
         earlier: the earlier processes that wrote snapshots of this run (`Header.run_id`).
-        keep_best: how many snapshots with the lowest scores to keep; of equal ones, the older, as a run counts its
-            best epoch.
+        keep_best: how many snapshots with the lowest scores to keep, of each kind of them; of equal ones, the older, as a run
+            counts its best epoch.
         keep_last: how many of the newest snapshots to keep.
     """
 
@@ -107,7 +112,8 @@ def expired(known: Sequence[Kept], *, keep_best: int | None, keep_last: int | No
     if keep_best is None and keep_last is None:
         kept.update(lasting)
     else:
-        scored = [one for one in lasting if one.score is not None]
         kept.update(lasting[: keep_last or 1])
-        kept.update(sorted(scored, key=lambda one: (one.score or 0.0, one.time))[: keep_best or 0])
+        scored = sorted((one for one in lasting if one.score is not None), key=lambda one: (one.score or 0.0, one.time))
+        for kind in {one.kind for one in scored}:
+            kept.update([one for one in scored if one.kind == kind][: keep_best or 0])
     return [one.location for one in known if one not in kept]

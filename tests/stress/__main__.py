@@ -51,6 +51,9 @@ TESTS = {
         "tests.stress.type_commands", "type random settings, and go on by what is printed or typed again", 1_000, 50
     ),
     "use-data": Test("tests.stress.use_data", "predict and score random data, and compare with numpy and others", 1_000, 50),
+    "manage-snapshots": Test(
+        "tests.stress.manage_snapshots", "type commands of veles-snapshots, and compare with a model", 500, 25
+    ),
     "share-run": Test(
         "tests.stress.share_run", "stop and kill processes that share a run, and resume it in another number", 200, 20
     ),

@@ -44,7 +44,7 @@ def test_prune_keeps_a_whole_snapshot_where_one_that_a_rule_keeps_is_damaged(mad
     run = [header(number, "d", "d1", score=10.0 - number) for number in range(6, 10)]
     for one in run:
         made.add(one, damaged=one in run[2:])
-    done = shelf("prune", *made.place, "--keep-last", "1", "--run", run[0].log_id, "--yes")
+    done = shelf("prune", *made.place, "--keep-last", "1", "--run", run[0].log_id, "--yes", code=1)
     told = re.findall(r"(\S+) is left, and counted as none that is kept: ", done.stderr)
     damaged = [entry.location for entry in made.all() if entry.header.uuid in {one.uuid for one in run[2:]}]
     assert sorted(text.rpartition("/")[2] for text in told) == sorted(text.rpartition("/")[2] for text in damaged)

@@ -52,7 +52,7 @@ def test_a_damaged_copy_is_no_copy(tmp_path: Path, shelf: Shelf) -> None:
     assert shelf("cp", "outputs", "--to", "backup", "--verify").stdout.count("is there already") == 5
     (copy, *_) = (Path(row["location"]) for row in json.loads(shelf("ls", "backup", "--json").stdout))
     os.truncate(tmp_path / copy, (tmp_path / copy).stat().st_size - 3)
-    (line,) = shelf("cp", "outputs", "--to", "backup", "--verify", code=2).stderr.splitlines()
+    (line,) = shelf("cp", "outputs", "--to", "backup", "--verify", code=1).stderr.splitlines()
     assert str(copy) in line
     assert "truncated" in line
     (tmp_path / copy).unlink()
@@ -61,6 +61,19 @@ def test_a_damaged_copy_is_no_copy(tmp_path: Path, shelf: Shelf) -> None:
     broken = next((tmp_path / "outputs").rglob("mnist_validation*.pickle.gz"))
     broken.write_bytes(b"x")
     assert f"{broken.relative_to(tmp_path)} is passed over" in shelf("cp", "outputs", "--to", "other", code=1).stderr
+
+
+@pytest.mark.parametrize("settings", [["--verify"], ["--compression", "xz"]])
+def test_what_is_damaged_is_named_and_the_rest_is_copied(settings: list[str], tmp_path: Path, shelf: Shelf) -> None:
+    made = with_history(Made("file", None, tmp_path))
+    bad = header(0, "d", "d1")  # the oldest
+    path = made.add(bad, damaged=True)
+    done = shelf("cp", "outputs", "--to", "backup", *settings, "--json", code=1)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{Path(path).relative_to(tmp_path)} is passed over: it is damaged")
+    assert {row["uuid"] for row in json.loads(done.stdout)} == {one.uuid for one in made.headers} - {bad.uuid}
+    assert len(listed(shelf("ls", "backup", "--json"))) == 5
+    shelf("verify", "backup")
 
 
 def _zeros(kind: str) -> str:

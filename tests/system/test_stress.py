@@ -55,6 +55,11 @@ def test_random_data_have_the_predictions_and_scores_that_numpy_gives(rng: rando
     assert sum(found.values()) == 4
 
 
+def test_commands_of_snapshots_do_what_is_promised(rng: random.Random) -> None:
+    code, found = run("tests.stress.manage_snapshots", 2, rng)
+    assert code == 0, found
+
+
 def test_shared_runs_end_as_if_they_had_been_one_process(rng: random.Random) -> None:
     # To find a stopped one takes a quarter of a minute.
     code, found = run("tests.stress.share_run", 2, rng, "SIGTERM", "SIGKILL")

@@ -78,24 +78,27 @@ def cp(
     with_code: set[str | None] = {None}
     passed_over: list[str] = []
 
-    def unreadable(location: str, error: SnapshotError) -> None:
+    def pass_over(location: str, error: SnapshotError) -> None:
         passed_over.append(location)
         warn(f"{location} is passed over: {error}")
 
-    for entry, source, mark in _named(snapshots, place, odbc, table_name, unreadable):
+    for entry, source, mark in _named(snapshots, place, odbc, table_name, pass_over):
         uuid, known = entry.header.uuid, there.get(entry.header.uuid)
         told = f"{short(uuid)} is there already: {known}"
-        if check:
-            with options.about(known or entry.location):
+        try:
+            if check:
                 verify((source if known is None else target).open(known or entry.location))
-        if known is None:
-            like = _like(target, entry, source)
-            if entry.header.kept_code not in with_code:
-                with_code.add(entry.header.kept_code)
-                _copy_code(entry.header.kept_code or "", source, like)
-            known = there[uuid] = copy(entry, source, like, codec, level)
-            copied.append({"uuid": uuid, "from": entry.location, "to": known})
-            told = f"{short(uuid)} -> {known}"
+            if known is None:
+                like = _like(target, entry, source)
+                if entry.header.kept_code not in with_code:
+                    with_code.add(entry.header.kept_code)
+                    _copy_code(entry.header.kept_code or "", source, like)
+                known = there[uuid] = copy(entry, source, like, codec, level)
+                copied.append({"uuid": uuid, "from": entry.location, "to": known})
+                told = f"{short(uuid)} -> {known}"
+        except SnapshotDamagedError as error:
+            pass_over(known or entry.location, error)
+            continue
         if mark is not None and uuid not in written:
             target.mark(known, mark)
         if not as_json:
@@ -218,15 +221,22 @@ def prune(
     entries = list(shelf.entries())
     rules = Rules(keep_best, keep_last, None if older_than is None else moment(older_than))
     among = {entry.header.uuid for entry in entries if wanted.admits(entry.header)}
-    found = prunable(entries, shelf.marks, rules, among, cache(partial(_is_whole, shelf)))
-    if not yes:
-        if as_json:
-            dump_rows(rows_of(found, shelf.marks))
-        elif table(rows_of(found, shelf.marks), ENTRIES):
-            say(f"These {len(found)} of {len(entries)} would be deleted: add --yes to do it")
-        else:
-            say(f"None of {len(entries)} would be deleted")
-        return
+    damaged: list[str] = []
+    found = prunable(entries, shelf.marks, rules, among, cache(partial(_is_whole, shelf, damaged)))
+    if yes:
+        _tell_deleted(_delete_by_run(found, shelf), as_json)
+    elif as_json:
+        dump_rows(rows_of(found, shelf.marks))
+    elif table(rows_of(found, shelf.marks), ENTRIES):
+        say(f"These {len(found)} of {len(entries)} would be deleted: add --yes to do it")
+    else:
+        say(f"None of {len(entries)} would be deleted")
+    if damaged:
+        raise typer.Exit(1)
+
+
+def _delete_by_run(found: list[Entry], shelf: Shelf) -> list[Entry]:
+    """Deletes snapshots, but for those of runs that are going on; returns those that are gone."""
     done: list[Entry] = []
     for one in dict.fromkeys(map(run_of, found)):
         batch = [entry for entry in found if run_of(entry) == one]
@@ -237,14 +247,15 @@ def prune(
             warn(f"left: {error}")
         except SnapshotNotFoundError as error:
             warn(f"left, since something else is deleting there: {error}")
-    _tell_deleted(done, as_json)
+    return done
 
 
-def _is_whole(shelf: Shelf, location: str) -> bool:
-    """Whether a snapshot is undamaged; says so if not."""
+def _is_whole(shelf: Shelf, damaged: list[str], location: str) -> bool:
+    """Whether a snapshot is undamaged; if not, says so and adds it to those that are damaged."""
     try:
         verify(shelf.store.open(location))
     except SnapshotDamagedError as error:
+        damaged.append(location)
         warn(f"{location} is left, and counted as none that is kept: {error}")
         return False
     return True

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,20 @@ def entries(scores: list[float | None]) -> list[Kept]:
 def test_retention(keep_best: int | None, keep_last: int | None, gone: str) -> None:
     found = expired(entries([5.0, 4.0, 3.0, 1.0, None, 3.0]), keep_best=keep_best, keep_last=keep_last)
     assert "".join(found) == gone
+
+
+def test_retention_compares_no_errors_of_different_kinds() -> None:
+    kinds = [
+        ("validation", "f1"),
+        ("validation", "f1"),
+        ("train", "f1"),
+        ("validation", ""),
+        ("validation", ""),
+        ("train", "f1"),
+    ]
+    scores = zip(entries([-0.5, -0.9, 9.0, 3.0, 2.0, 8.0]), kinds, strict=True)
+    found = expired([replace(one, kind=kind) for one, kind in scores], keep_best=1, keep_last=None)
+    assert "".join(found) == "23"
 
 
 def test_retention_never_touches_another_run(tmp_path: Path) -> None:
