@@ -15,9 +15,10 @@ from tests.stress.drawn.arrays import use_arrays
 from tests.stress.drawn.by_numpy import Failure, Place, Refused
 from tests.stress.drawn.images import use_images
 from tests.stress.drawn.modules import use_module
+from tests.stress.drawn.starting import use_new
 from tests.stress.drawn.tables import use_table
 
-KINDS = (use_table, use_table, use_arrays, use_images, use_module)
+KINDS = (use_table, use_table, use_arrays, use_images, use_module, use_new)
 
 
 def main(seed: int, count: int) -> int:

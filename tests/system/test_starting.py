@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 import yaml
 from PIL import Image
+from pyarrow import parquet
 from sklearn.datasets import load_digits, load_iris
 
 from runner import restore
@@ -155,6 +157,13 @@ def test_a_column_that_counts_is_learned_from_if_there_is_no_other(folder: Path)
     write_table(folder / "line.csv", ["x", "y"], [[x, 3 * x + 0.5] for x in range(20)])
     starters.run(["new", "line", "--from", "line.csv"])
     assert "columns" not in conf("line")["loader"]
+
+
+def test_labels_that_are_texts_of_numbers_are_numbers(folder: Path) -> None:
+    columns = {"x": np.arange(20.0) % 7, "y": [str(1 + 2 * (number % 2)) for number in range(20)]}
+    parquet.write_table(pyarrow.table(columns), folder / "odd.parquet")
+    starters.run(["new", "odd", "--from", "odd.parquet"])
+    assert conf("odd")["layers"]["out"]["output_sample_shape"] == 4  # from 0 to 3, as a loader has them
 
 
 def test_images_without_colors_are_read_as_they_are(folder: Path) -> None:

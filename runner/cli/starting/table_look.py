@@ -11,7 +11,7 @@ import numpy as np
 
 from runner.cli.starting.look import Look, Spread, counted
 from runner.datasets import tables
-from runner.datasets.cell_numbers import is_number
+from runner.datasets.cell_numbers import is_number, parsed
 from runner.datasets.files import some
 from runner.datasets.tables import Array, Column, Table
 from runner.datasets.texts import Texts
@@ -82,6 +82,8 @@ def _answer(table: Table, names: list[str], label: str | None) -> str:
 def _learned(table: Table, answer: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
     """Returns what a Look has of the column that is learned, the task in words, and the key of the loader."""
     column = table.columns[answer]
+    if isinstance(column, Texts) and (numbers := parsed(column.names)) is not None:
+        column = numbers[column.codes]  # as a loader has it
     if isinstance(column, Texts):
         _check_names(table, answer, column)
         count = len(column.names)
