@@ -31,7 +31,9 @@ This is `conf/mnist.yaml`, then `conf/optimizer/adamw.yaml` below `optimizer`, t
 on the command line with `optimizer=adamw`, whether or not the conf has it in its defaults. `adam`, `adamw` and `sgd` are in the
 package, and `none`, for sweeps that try a network without one, too (`-m optimizer=none,adamw`); a folder in your `conf/` with
 YAML files is a group, too: `conf/loader/fashion.yaml` is `loader=fashion`. Its files are below the key of the folder's name;
-with `# @package _global_` as their first line, they are at the top.
+with `# @package _global_` as their first line, they are at the top. An option is merged into what the conf itself has at its
+key; one with another `_target_`, and an empty one such as `none`, take its place. A mapping that is typed is merged, too:
+`~scores` takes a section away.
 
 `eval "$(veles-run -sc install=bash)"` has the shell complete confs, keys, values and paths (also in zsh; `install=fish`).
 

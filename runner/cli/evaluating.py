@@ -12,6 +12,7 @@ from runner import build, passwords
 from runner import config as schema
 from runner.cli import console, run_folder, scoring, source
 from runner.cli.request import Request
+from runner.cli.scoring import Evaluation
 from runner.errors import ConfigError
 from runner.graph import Workflow
 from runner.launcher import Launcher
@@ -32,17 +33,13 @@ def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[fl
         ConfigError: a key that has nothing to do with it was typed, or there is nothing to score it on.
         RunError: the output cannot be written.
     """
-    if node.data:
-        error, exit_code = scoring.evaluate(restored, node, request)
-        scores: Mapping[str, float] = {"data": error}
-    else:
-        scores, exit_code = _own_scores(restored, node, request), 0
-    _keep_scores(restored, node, request, scores, exit_code)
-    return next(iter(scores.values())), exit_code
+    found = (scoring.evaluate if node.data else _own_scores)(restored, node, request)
+    _keep_scores(restored, node, request, found)
+    return found.objective, found.exit_code
 
 
-def _own_scores(restored: Restored, node: DictConfig, request: Request) -> Mapping[str, float]:
-    """Returns the errors of a snapshot on the sets of its own run, with what was typed for the loader."""
+def _own_scores(restored: Restored, node: DictConfig, request: Request) -> Evaluation:
+    """Scores a snapshot on the sets of its own run, with what was typed for the loader."""
     workflow = restored.workflow
     run_folder.permit(request.output_dir, read_mode(node.snapshotter.mode))
     if node.output:
@@ -63,7 +60,11 @@ def _own_scores(restored: Restored, node: DictConfig, request: Request) -> Mappi
             " loader.validation_dir or loader.validation_ratio gives one)"
         )
     _tell_scores(restored, node.output, scores)
-    return scores
+    split, objective = next(iter(scores.items()))
+    if not isinstance(workflow, StandardWorkflow):
+        return Evaluation(objective, workflow.measure, scores)
+    decision = workflow.decision
+    return Evaluation(-objective if decision.metric.higher else objective, workflow.measure_of(split, decision.metric), scores)
 
 
 def _check_counted(workflow: Workflow, changes: Iterable[str]) -> None:
@@ -83,16 +84,17 @@ def _check_counted(workflow: Workflow, changes: Iterable[str]) -> None:
                 )
 
 
-def _keep_scores(restored: Restored, node: DictConfig, request: Request, scores: Mapping[str, float], exit_code: int) -> None:
+def _keep_scores(restored: Restored, node: DictConfig, request: Request, found: Evaluation) -> None:
     """Writes the result of an evaluation where its folder stays, as that of a job of a sweep does."""
     if run_folder.is_passing(HydraConfig.get().runtime.output_dir):
         return
     result = {
         "status": "finished",
-        "exit_code": exit_code,
+        "exit_code": found.exit_code,
         "mode": "evaluate",
-        "objective": next(iter(scores.values())),
-        "scores": scores,
+        "objective": found.objective,
+        "measure": found.measure,
+        "scores": found.scores,
         "snapshot": passwords.redact(restored.location),
     }
     MetricsFile(request.output_dir, read_mode(node.snapshotter.mode)).finish(result)

@@ -27,7 +27,7 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from runner import passwords
 from runner.checks import first_line
-from runner.cli import conf_files, hydra_mode, output, overrides, run_folder, sweep_stop
+from runner.cli import conf_files, group_options, hydra_mode, output, overrides, run_folder, sweep_stop
 from runner.cli.sweeping import seed
 from runner.config import Config
 from runner.config.veles import translated
@@ -244,6 +244,7 @@ def register() -> None:
     store_schema()
     JobReturn.return_value = JobReturn.return_value.getter(_return_value)  # type: ignore[attr-defined,method-assign]
     hydra_mode.register()
+    group_options.register()
     config_loader_impl.get_overrides_dirname = _overrides_dirname  # type: ignore[assignment]
     Plugins.instance().register(ConfFolder)
     Plugins.instance().register(ConfSearchPath)

@@ -73,6 +73,7 @@ def _job(node: DictConfig, request: Request) -> Outcome:
     schema.check_use(node.mode, node.snapshot, node.data, node.output)
     if not request.sweep and (named := [key for key in request.typed_keys if key.startswith("sweep.")]):
         raise ConfigError(f"{named[0]} is for sweeps: veles-run -m")
+    without_effect.check_empty(node, request.emptied)
     if node.mode is not Mode.train:
         without_effect.check_mode(node, request.typed_keys)
     if node.output == STANDARD:
@@ -173,6 +174,7 @@ def _resume(restored: Restored, node: DictConfig, request: Request, claims: Clai
     now.logger, now.loggers = node.logger, node.loggers
     now.seed = before.seed if now.seed is None else now.seed  # any will do
     now.workflow.name = before.workflow.name if now.workflow.name == workflow.name else now.workflow.name
+    without_effect.check_empty(now, request.emptied)
     without_effect.check(now, request.typed_keys)
     authority.check_places(now, node, source.as_named(restored, request))
     config, was = schema.from_hydra(now), schema.from_hydra(before)

@@ -102,6 +102,11 @@ class Request:
         return keys_of(self.typed)
 
     @property
+    def emptied(self) -> list[str]:
+        """The keys for which an empty mapping was typed."""
+        return [key for text in self.typed for key in _empty_within(_key(text), _mapping(text))]
+
+    @property
     def typed_keys_of_run(self) -> list[str]:
         """The keys that were typed, of those that describe the run itself."""
         return keys_of(self.run_overrides)
@@ -172,9 +177,20 @@ def keys_of(overrides: Sequence[str]) -> list[str]:
 
 
 def _keys_within(override: str) -> list[str]:
+    found = _mapping(override)
+    return [f"{_key(override)}.{name}" for name in flattened(found)] if isinstance(found, dict) else []
+
+
+def _mapping(override: str) -> Any:
+    """Returns the mapping that an override gives; None if it is another value."""
     key, _, value = override.lstrip("+").partition("=")
-    found = OverridesParser.create().parse_override(f"{key}={value}").value() if value.startswith("{") else None
-    return [f"{key}.{name}" for name in flattened(found)] if isinstance(found, dict) else []
+    return OverridesParser.create().parse_override(f"{key}={value}").value() if value.startswith("{") else None
+
+
+def _empty_within(key: str, value: Any) -> list[str]:
+    if not isinstance(value, dict):
+        return []
+    return [found for name, item in value.items() for found in _empty_within(f"{key}.{name}", item)] if value else [key]
 
 
 def job_part(node: DictConfig) -> DictConfig:

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,24 @@ WIDEST = 12
 DIGITS = 4
 
 
-def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[float, int]:
-    """Scores a snapshot on `data`; returns its error, and the exit code, 1 if some of the data could not be read.
+class Evaluation(NamedTuple):
+    """What an evaluation has come to.
+
+    Attributes:
+        objective: what is to be low.
+        measure: what it measures, if anybody can tell.
+        scores: by split, as log lines have them.
+        exit_code: 1 if some of the data could not be read.
+    """
+
+    objective: float
+    measure: str | None
+    scores: Mapping[str, float]
+    exit_code: int = 0
+
+
+def evaluate(restored: Restored, node: DictConfig, request: Request) -> Evaluation:
+    """Scores a snapshot on `data`.
 
     Raises:
         ConfigError: a key that has nothing to do with it was typed, or the data are not what the network takes.
@@ -68,7 +84,8 @@ def evaluate(restored: Restored, node: DictConfig, request: Request) -> tuple[fl
     write(node.output, restored, {"data": scores.told()}, node.data, {"data": scores.objective})
     metric = scores.metric
     log.info("%s: %s %s %s", restored.location, node.data, metric.name, metric.text(scores.objective))
-    return scores.objective, using.told_failures(tally)
+    error = scores.objective
+    return Evaluation(error, workflow.measure_of("data", metric), {"data": error}, using.told_failures(tally))
 
 
 def _has_targets(loader: FullBatchLoader, model: Network, data: str) -> bool:

@@ -123,6 +123,11 @@ def _tell(begun: Begun) -> None:
         table(sweep.ranked, _columns(sweep, restoring))
         if (best := sweep.best) is not None:
             say(_best(sweep, best))
+        elif len(sweep.measures) > 1:
+            log.warning(
+                "None of the jobs is the best, since they are measured by different things: %s",
+                shown(", ".join(sweep.measures)),
+            )
         elif any(job.status == "finished" for job in sweep.jobs) and sweep.goal != Goal():
             log.warning(
                 "No job has %s in its result.json, so none is the best (hydra.sweeper.objectives)", shown(sweep.goal.name)

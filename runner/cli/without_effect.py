@@ -74,6 +74,17 @@ def check_mode(node: DictConfig, typed: Collection[str]) -> None:
             raise ConfigError(f"{key}={text} is for a run, and with mode={node.mode.value} there is none: leave it out")
 
 
+def check_empty(node: DictConfig, emptied: Collection[str]) -> None:
+    """Checks the keys for which an empty mapping was typed.
+
+    Raises:
+        ConfigError: one has a mapping, into which nothing is merged.
+    """
+    for key in emptied:
+        if OmegaConf.select(node, key, throw_on_resolution_failure=False):
+            raise ConfigError(f"{key}={{}} changes nothing, since it is merged into what is there: ~{key} takes that away")
+
+
 def check(node: DictConfig, typed: Collection[str]) -> None:
     """Checks the keys that were typed for a run.
 

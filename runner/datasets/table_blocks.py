@@ -62,7 +62,7 @@ class TableBlocks:
         self.origin = origin
         self._path = path
         self._layout: Layout | None = None
-        self._columns: dict[str, Column] = {}
+        self._table: Table | None = None
         if not path.is_file():
             raise ConfigError(f"{origin} is not a file{seen_from(path)}")
         with _readable(origin):
@@ -73,8 +73,8 @@ class TableBlocks:
             elif path.name.lower().endswith(".parquet"):
                 self.names, self.headless = tables.parquet_names(path), False
             else:
-                self._columns = tables.load(origin.partition("=")[0], str(path)).columns
-                self.names = [*self._columns]
+                self._table = tables.load(origin.partition("=")[0], str(path))
+                self.names = self._table.names
                 self.headless = self.names == [str(number) for number in range(len(self.names))]
 
     def read(self, wanted: Collection[str], texts: Collection[str]) -> Iterator[TableBlock]:
@@ -91,13 +91,13 @@ class TableBlocks:
         with _readable(self.origin):
             if self._layout is not None:
                 yield from self._of_csv(self._layout, names, texts)
-            elif self._columns:
-                yield from self._of_columns(names)
+            elif self._table is not None:
+                yield from self._of_columns(self._table, names)
             else:
                 yield from self._of_parquet(names)
 
-    def _of_columns(self, names: list[str]) -> Iterator[TableBlock]:
-        whole = Table(self.origin, {name: self._columns[name] for name in names}, numbered)
+    def _of_columns(self, table: Table, names: list[str]) -> Iterator[TableBlock]:
+        whole = Table(self.origin, {name: table.column(name) for name in names}, numbered)
         step = _rows_for(len(names))
         for begin in range(0, whole.rows, step):
             block = whole.taken(begin, min(begin + step, whole.rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -30,6 +30,10 @@ Reference = str | int
 """A column, by its name or its number from 0."""
 
 
+class Unusable(str):
+    """Why a column can be used for nothing: what is not asked for does no harm."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Columns of one length.
@@ -40,6 +44,7 @@ class Table:
         row_name: tells how a person finds a row, such as `line 5`.
         written: yields the cells of a column of numbers as they are written, in files that have them as text.
         index: the columns that number or name the rows, as pandas has noted in the file.
+        found: all columns of the file, in their order, with those that can be used for nothing; if not given, `columns`.
     """
 
     origin: str
@@ -47,6 +52,22 @@ class Table:
     row_name: Callable[[int], str]
     written: Callable[[str], Iterator[str]] | None = None
     index: frozenset[str] = frozenset()
+    found: Mapping[str, Column | Unusable] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns of the file."""
+        return list(self.columns if self.found is None else self.found)
+
+    def column(self, name: str) -> Column:
+        """Returns a column.
+
+        Raises:
+            ConfigError: it can be used for nothing.
+        """
+        if self.found is not None and isinstance(reason := self.found[name], Unusable):
+            raise ConfigError(f"{self.origin} cannot be read: its column {name!r} {reason}")
+        return self.columns[name]
 
     def cell(self, row: int, column: str) -> str:
         """Returns where a cell is, for messages."""
@@ -67,7 +88,7 @@ class Table:
 
     def first_inexact(self, name: str) -> tuple[int, object] | None:
         """Returns the row and the value of the first number in a column of whole ones that float64 cannot hold, or None."""
-        column = self.columns[name]
+        column = self.column(name)
         if isinstance(column, Texts):
             return None
         if (index := inexact(column)) is not None:
@@ -85,7 +106,7 @@ class Table:
         Raises:
             ConfigError: there is no such column.
         """
-        names = list(self.columns)
+        names = self.names
         if (name := csv_files.column_named(names, reference)) is not None:
             return name
         meant = "".join(f"did you mean {close!r}? " for close in get_close_matches(str(reference), names, 1))
@@ -95,7 +116,7 @@ class Table:
 
     def texts(self, name: str) -> Texts:
         """Returns a column as text; a whole number is written without a decimal point."""
-        column = self.columns[name]
+        column = self.column(name)
         if isinstance(column, Texts):
             return column
         values, codes = np.unique(column, return_inverse=True)
@@ -136,23 +157,28 @@ def load(
     if not path.is_file():
         raise ConfigError(f"{origin} is not a file{seen_from(path)}")
     written: Callable[[str], Iterator[str]] | None
+    found: Mapping[str, Column | Unusable]
     try:
         if ending in CSV_ENDINGS:
-            columns, row_name, written = csv_files.read(path, texts, header, expected)
+            found, row_name, written = csv_files.read(path, texts, header, expected)
         else:
-            columns, row_name, written = READERS[ending](path), numbered, None
+            found, row_name, written = READERS[ending](path), numbered, None
             if ending == ".parquet":
                 written = partial(_parquet_texts, path)
     except ConfigError:
         raise
     except (*GZIP_ERRORS, ValueError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{origin} cannot be read: {_instead(path, ending) or first_line(error)}") from error
+    columns = {name: column for name, column in found.items() if not isinstance(column, Unusable)}
+    if not columns and found:
+        name, reason = next(iter(found.items()))
+        raise ConfigError(f"{origin} cannot be read: its column {name!r} {reason}")
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"{origin} has columns of different lengths: {dict(list(lengths.items())[:10])}")
     if not any(lengths.values()):
         raise ConfigError(f"{origin} has no rows")
-    return Table(origin, columns, row_name, written, _index(path) if ending == ".parquet" else frozenset())
+    return Table(origin, columns, row_name, written, _index(path) if ending == ".parquet" else frozenset(), found)
 
 
 def _instead(path: Path, ending: str) -> str | None:
@@ -165,10 +191,10 @@ def _instead(path: Path, ending: str) -> str | None:
     return None if head.startswith(own) else foreign(head)
 
 
-def _parquet(path: Path) -> dict[str, Column]:
+def _parquet(path: Path) -> dict[str, Column | Unusable]:
     with _opened_parquet(path) as file:
         table = file.read()
-    return {trimmed(name): _from_arrow(name, table[name]) for name in table.column_names}
+    return {trimmed(name): _from_arrow(table[name]) for name in table.column_names}
 
 
 @contextmanager
@@ -220,8 +246,14 @@ def parquet_batches(path: Path, names: Collection[str], size: int) -> Iterator[t
         wanted = [name for name in file.schema_arrow.names if trimmed(name) in names]
         for batch in file.iter_batches(batch_size=size, columns=wanted):
             table = pyarrow.Table.from_batches([batch])
-            columns = {trimmed(name): _from_arrow(name, _filled(table[name])) for name in wanted}
+            columns = {trimmed(name): _usable(name, _from_arrow(_filled(table[name]))) for name in wanted}
             yield columns, file.metadata.num_rows
+
+
+def _usable(name: str, column: Column | Unusable) -> Column:
+    if isinstance(column, Unusable):
+        raise ValueError(f"its column {name!r} {column}")
+    return column
 
 
 def _filled(column: Any) -> Any:
@@ -253,12 +285,12 @@ def _index(path: Path) -> frozenset[str]:
     return frozenset(trimmed(name) for name in about.get("index_columns", ()) if isinstance(name, str))
 
 
-def _from_arrow(name: str, column: Any) -> Column:
+def _from_arrow(column: Any) -> Column | Unusable:
     from pyarrow import types
 
     if column.null_count:
         row = column.is_null().to_numpy().argmax()
-        raise ValueError(f"its column {name!r} has {column.null_count} empty cells, the first in row {row} (counted from 0)")
+        return Unusable(f"has {column.null_count} empty cells, the first in row {row} (counted from 0)")
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
     if types.is_dictionary(column.type):
         column = column.cast(kind)
@@ -271,29 +303,29 @@ def _from_arrow(name: str, column: Any) -> Column:
     if types.is_decimal(kind):
         column = _without_decimals(column)
     elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-        raise ValueError(f"its column {name!r} is of type {kind}, and neither numbers nor text")
+        return Unusable(f"is of type {kind}, and neither numbers nor text")
     array: Array = column.to_numpy()
     return array
 
 
-def _npy(path: Path) -> dict[str, Column]:
+def _npy(path: Path) -> dict[str, Column | Unusable]:
     with _loaded(path, np.ndarray) as array:
         return _matrix(array)
 
 
-def _matrix(array: Array) -> dict[str, Column]:
+def _matrix(array: Array) -> dict[str, Column | Unusable]:
     if array.dtype.names:
-        return {name: _from_numpy(name, array[name]) for name in array.dtype.names}
+        return {name: _from_numpy(array[name]) for name in array.dtype.names}
     if array.ndim != 2:
         raise ValueError(f"it has {array.ndim} dimensions instead of 2, rows and columns")
-    return {str(number): _from_numpy(str(number), column) for number, column in enumerate(array.T)}
+    return {str(number): _from_numpy(column) for number, column in enumerate(array.T)}
 
 
-def _npz(path: Path) -> dict[str, Column]:
+def _npz(path: Path) -> dict[str, Column | Unusable]:
     with _loaded(path, np.lib.npyio.NpzFile) as arrays:
         if others := [name for name in arrays.zip.namelist() if not name.endswith(".npy")]:
             raise ValueError(f"it has {some(others)} beside arrays")
-        return {name: _from_numpy(name, array) for name, array in arrays.items()}
+        return {name: _from_numpy(array) for name, array in arrays.items()}
 
 
 @contextmanager
@@ -309,22 +341,22 @@ def _loaded(path: Path, kind: type) -> Iterator[Any]:
         yield content
 
 
-def _from_numpy(name: str, array: Array) -> Column:
+def _from_numpy(array: Array) -> Column | Unusable:
     if array.ndim == 0:
-        raise ValueError(f"its array {name!r} is a single value")
+        return Unusable("is a single value")
     if array.dtype.kind in "US" and array.ndim == 1:
         try:
             return Texts(array.astype(str).tolist())
-        except UnicodeDecodeError as error:
-            raise ValueError(f"its array {name!r} has bytes that are not ASCII: save it as text") from error
+        except UnicodeDecodeError:
+            return Unusable("has bytes that are not ASCII: save it as text")
     if array.dtype.kind not in "biuf":
         shape = f" and has {array.ndim} dimensions" if array.ndim > 1 else ""
-        raise ValueError(f"its array {name!r} is of type {array.dtype}{shape}, and neither numbers nor a column of text")
+        return Unusable(f"is of type {array.dtype}{shape}, and neither numbers nor a column of text")
     with np.errstate(over="ignore"):  # what is too large is told with its place, as infinite
         return array.astype(np.float64) if array.dtype.itemsize > 8 else array
 
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
-READERS: dict[str, Callable[[Path], dict[str, Column]]] = {".parquet": _parquet, ".npy": _npy, ".npz": _npz}
+READERS: dict[str, Callable[[Path], dict[str, Column | Unusable]]] = {".parquet": _parquet, ".npy": _npy, ".npz": _npz}
 """For each other ending of a file's name what reads it."""

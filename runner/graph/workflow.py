@@ -216,6 +216,11 @@ class Workflow(Unit):
         return None
 
     @property
+    def measure(self) -> str | None:
+        """What the objective measures: those of different measures are not compared. None if nobody can tell."""
+        return None
+
+    @property
     def summary(self) -> str | None:
         """What is said of the result when a run ends."""
         return None

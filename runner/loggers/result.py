@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from runner.checks import first_line
 from runner.errors import RunnerError, SnapshotNotFoundError, with_notes
 from runner.graph import Workflow
 from runner.metrics import Row, history_of
+from runner.snapshots.shelf.wanted import best_of
 from runner.snapshots.snapshotter import Snapshotter, snapshotters
 from runner.snapshots.stores import store_of
 from runner.snapshots.stores.store import Entry
@@ -42,6 +42,7 @@ def result_of(
         "status": "failed" if error is not None else "finished" if complete else "stopped",
         "exit_code": 1 if code is None else code,
         "objective": _asked("objective", lambda: workflow.objective),
+        "measure": _asked("measure", lambda: workflow.measure),
         "epochs": _asked("epochs", lambda: workflow.progress().get("epoch")),
         "best_epoch": _asked("best_epoch", lambda: _best_epoch(workflow)),
         "best": _asked("best", lambda: _best(workflow)),
@@ -92,15 +93,12 @@ def _best_epoch(workflow: Workflow) -> int | None:
 
 
 def _best_snapshot(written: list[Snapshotter]) -> str | None:
-    """Returns the snapshot of the run with the lowest score, of those that are still there, or where it went on from."""
+    """Returns the best snapshot of the run, of those that are still there, or where it went on from."""
     units = [unit for unit in written if unit.last_location is not None]
     entries = [entry for unit in units for entry in (*unit.store.list(runs=set(unit.runs)), *_before(unit))]
-    found = [
-        (score, entry.header.epoch, entry.location)
-        for entry in entries
-        if (score := entry.header.score) is not None and math.isfinite(score) and not entry.header.autosave
-    ]
-    return passwords.redact(min(found)[2]) if found else None
+    newest_first = sorted(entries, key=lambda entry: entry.newest_last, reverse=True)
+    best = best_of(entry for entry in newest_first if not entry.header.autosave)
+    return passwords.redact(best.location) if best else None
 
 
 def _before(unit: Snapshotter) -> list[Entry]:

@@ -53,6 +53,8 @@ class MovingAverage(Unit):
 
     def reconfigure(self, **changes: object) -> None:
         decay = changes.get("decay")
+        if decay is None:
+            raise ConfigError("ema=null takes away the averages of a run that has them: it goes on with them, so leave it out")
         if not isinstance(decay, float | int) or isinstance(decay, bool) or not 0 < decay < 1:
             raise ConfigError(f"ema={decay!r} must be a number above 0 and below 1")
         super().reconfigure(decay=float(decay))

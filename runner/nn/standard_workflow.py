@@ -17,6 +17,7 @@ from runner.graph.pickleable import Offered
 from runner.graph.restored_state import goes_on
 from runner.metrics import Rows, history_of
 from runner.nn import overriding
+from runner.nn.evaluators.evaluator import Metric
 from runner.nn.inference.building import network_of
 from runner.nn.inference.initial_weights import begin_with
 from runner.nn.inference.model import Network
@@ -167,6 +168,14 @@ class StandardWorkflow(NetworkUnits):
     @goes_on
     def objective(self) -> float | None:
         return self.decision.objective
+
+    @property
+    def measure(self) -> str | None:
+        return self.measure_of(self.decision.monitor, self.decision.metric)
+
+    def measure_of(self, split: str, metric: Metric) -> str:
+        """Returns what a number of a split measures."""
+        return f"{split} {metric.name}{self.evaluator.scale(metric.name)}"
 
     @property
     @goes_on

@@ -52,6 +52,7 @@ def _row(job: Job, restore_seconds: float | None) -> dict[str, Any]:
         "job": job.name,
         "status": job.status,
         "objective": job.objective,
+        "measure": job.measure,
         "best_epoch": job.best_epoch,
         "epochs": job.epochs,
         "seconds": job.seconds,

@@ -46,6 +46,7 @@ class Job:
         typed: its overrides, by key.
         status: `finished`, `stopped`, `failed`, `not begun`, or `no snapshot` where nothing says more.
         objective: the number that the sweep is about; None if the job has none.
+        measure: what that measures; None if it is not known.
         best_epoch, epochs: numbers of epochs; None if not known.
         seconds: how long its last process has run; None if not known.
         error: what it has failed with.
@@ -58,6 +59,7 @@ class Job:
     typed: Mapping[str, str]
     status: str
     objective: float | None
+    measure: str | None
     best_epoch: int | None
     epochs: int | None
     seconds: float | None
@@ -93,13 +95,25 @@ class Sweep:
         return {key: value for job in self.jobs[:1] for key, value in job.typed.items() if key not in varied}
 
     @property
+    def measures(self) -> list[str]:
+        """What the objectives of the jobs measure, where that is known."""
+        return list(dict.fromkeys(job.measure for job in self.jobs if job.objective is not None and job.measure))
+
+    @property
     def ranked(self) -> list[Job]:
-        """The jobs by their objectives, the best one first; those without one last."""
-        return sorted(self.jobs, key=lambda job: self.goal.rank(job.objective))
+        """The jobs by their objectives, the best one first, within each measure; those without one last."""
+        order = {measure: number for number, measure in enumerate(self.measures)}
+
+        def place(job: Job) -> tuple[bool, int, float]:
+            return job.objective is None, order.get(str(job.measure), 0), self.goal.rank(job.objective)
+
+        return sorted(self.jobs, key=place)
 
     @property
     def best(self) -> Job | None:
-        """The first of the jobs whose objective is the best."""
+        """The first of the jobs whose objective is the best; None where objectives measure different things."""
+        if len(self.measures) > 1:
+            return None
         return next((job for job in self.ranked if job.objective is not None), None)
 
 
@@ -125,8 +139,8 @@ def _job(folder: Path, goal: Goal) -> Job:
     header = entries[-1].header if entries else None
     metrics = header.metrics if header else {}
     objective = goal.value(result)
-    if objective is None and goal == Goal():  # a run that was killed has left no result
-        objective = files.number(metrics.get("best"))
+    if objective is None and goal == Goal() and header:  # a run that was killed has left no result
+        objective = header.best
     error, best = result.get("error"), result.get("best_epoch", metrics.get("best_epoch"))
     status, epochs = result.get("status"), result.get("epochs")
     if not status or (status == NOT_BEGUN and header):  # it may have begun before the sweep went on
@@ -138,6 +152,7 @@ def _job(folder: Path, goal: Goal) -> Job:
         typed=_by_key(text for text in files.typed_overrides(folder) if not text.startswith("sweep.")),
         status=str(status),
         objective=objective,
+        measure=str(measure) if goal == Goal() and (measure := result.get("measure")) else None,
         best_epoch=best if type(best) is int else None,
         epochs=header.epoch if header else epochs if type(epochs) is int else None,
         seconds=files.number(result.get("seconds")),

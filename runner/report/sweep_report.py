@@ -43,6 +43,7 @@ def sweep_report(folder: Path) -> dict[str, Any]:
                 "axes": [*varied, sweep.goal.name],
                 "lines": [[*(job.typed.get(key) for key in varied), job.objective] for job in done],
                 "names": [job.name for job in done],
+                "best": best.name if best else None,
             }
         },
     }

@@ -159,6 +159,17 @@ def test_a_column_that_counts_is_learned_from_if_there_is_no_other(folder: Path)
     assert "columns" not in conf("line")["loader"]
 
 
+def test_a_column_that_cannot_be_used_is_left_out_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {"x": np.arange(20.0) % 7, "when": np.arange(20).astype("M8[D]"), "y": np.arange(20) % 2}
+    columns["z"] = pyarrow.array([None, *range(19)])
+    parquet.write_table(pyarrow.table(columns), folder / "odd.parquet")
+    starters.run(["new", "odd", "--from", "odd.parquet", "--label", "y"])
+    assert conf("odd")["loader"]["columns"] == ["x"]
+    told = capsys.readouterr().out
+    assert "'z' (has 1 empty cells" in told
+    assert "'when' (is of type" in told
+
+
 def test_labels_that_are_texts_of_numbers_are_numbers(folder: Path) -> None:
     columns = {"x": np.arange(20.0) % 7, "y": [str(1 + 2 * (number % 2)) for number in range(20)]}
     parquet.write_table(pyarrow.table(columns), folder / "odd.parquet")

@@ -13,7 +13,7 @@ from runner.cli.starting.look import Look, Spread, counted
 from runner.datasets import tables
 from runner.datasets.cell_numbers import is_number, parsed
 from runner.datasets.files import some
-from runner.datasets.tables import Array, Column, Table
+from runner.datasets.tables import Array, Column, Table, Unusable
 from runner.datasets.texts import Texts
 from runner.errors import ConfigError
 from runner.nn.loading.table_loader import INDEX
@@ -66,8 +66,8 @@ def table_look(file: str, label: str | None) -> Look:
 
 def _without_index(table: Table) -> list[str]:
     """Returns the columns without those that number the rows, which a loader leaves out, too."""
-    leading = set(takewhile(INDEX.fullmatch, table.columns))
-    return [name for name in table.columns if name not in leading and name not in table.index]
+    leading = set(takewhile(INDEX.fullmatch, table.names))
+    return [name for name in table.names if name not in leading and name not in table.index]
 
 
 def _answer(table: Table, names: list[str], label: str | None) -> str:
@@ -81,7 +81,7 @@ def _answer(table: Table, names: list[str], label: str | None) -> str:
 
 def _learned(table: Table, answer: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
     """Returns what a Look has of the column that is learned, the task in words, and the key of the loader."""
-    column = table.columns[answer]
+    column = table.column(answer)
     if isinstance(column, Texts) and (numbers := parsed(column.names)) is not None:
         column = numbers[column.codes]  # as a loader has it
     if isinstance(column, Texts):
@@ -103,6 +103,8 @@ def _learned(table: Table, answer: str) -> tuple[dict[str, Any], str, dict[str, 
     if whole and len(distinct) <= CLASSES and 2 * len(distinct) <= max(len(values), 4):
         found = {"classes": int(values.max()) + 1}
         return found, f"tells the {len(distinct)} classes of {answer!r}", {"label": answer}
+    if np.abs(values).max() > EXACT:
+        raise ConfigError(f"{table.origin}: {answer!r} has numbers beyond 2^53: scale them, or {_OTHER}")
     return {"targets": Spread.of(values[:, None])}, f"predicts the number {answer!r}", {"targets": [answer]}
 
 
@@ -121,13 +123,16 @@ def _check_names(table: Table, answer: str, column: Texts) -> None:
 
 def _features(table: Table, names: list[str]) -> tuple[list[str], dict[str, str]]:
     """Returns the columns that a network can use as they are, and why others are left out."""
-    faults = {name: _fault(name, table.columns[name], table.rows) for name in names}
+    found = table.columns if table.found is None else table.found
+    faults = {name: _fault(name, found[name], table.rows) for name in names}
     if all(faults.values()):  # then it is not a number of the row, but all that there is
         faults = {name: "" if fault == NUMBERING else fault for name, fault in faults.items()}
     return [name for name in names if not faults[name]], {name: fault for name, fault in faults.items() if fault}
 
 
-def _fault(name: str, column: Column, rows: int) -> str:
+def _fault(name: str, column: Column | Unusable, rows: int) -> str:
+    if isinstance(column, Unusable):
+        return column
     if isinstance(column, Texts):
         return _fault_of_texts(column, rows)
     values = column.astype(np.float64)

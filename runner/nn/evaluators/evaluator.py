@@ -152,6 +152,10 @@ class Evaluator(NetworkUnit):
         """The names of what is measured besides loss and metric."""
         return []
 
+    def scale(self, name: str) -> str:
+        """Returns what a number by this name is of, for people: those of different scales cannot be compared."""
+        return ""
+
     def extras(self, split: int) -> dict[str, float]:
         """Returns what was measured of a split besides loss and metric, by name."""
         return {}

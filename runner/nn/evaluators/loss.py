@@ -102,6 +102,13 @@ class LossEvaluator(ClassEvaluator):
             return "probability" if isinstance(self.loss_module, OF_PROBABILITIES) else "logit"
         return "log_probabilities" if isinstance(self.loss_module, torch.nn.NLLLoss) else "logits"
 
+    def scale(self, name: str) -> str:
+        if name != "loss":
+            return ""
+        settings = {key: value for key, value in vars(self.loss_module).items() if isinstance(value, bool | int | float | str)}
+        told = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "training" and not key.startswith("_"))
+        return f" of {type(self.loss_module).__name__}({told})"
+
     def class_count(self) -> int:
         if self.of_targets or not self.label_count:
             return 0
@@ -282,6 +289,8 @@ def _made(seed: int, settings: dict[str, Any]) -> torch.nn.Module:
         if isinstance(value, str):
             hint = choices(value, [BALANCED]) if name == "weight" else f"such as loss.{name}=[3]"
             raise ConfigError(f"loss.{name}={value!r} must be a list of numbers; {hint}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = [value]
         if isinstance(value, list | tuple):
             settings[name] = _tensor(f"loss.{name}", value)
     return made("loss", settings, Stream(seed, "loss"))

@@ -152,7 +152,7 @@ class TableLoader(FullBatchLoader):
         table = tables.load(f"loader.{key}", file, texts, header=self.header, expected=self.expected(known))
         if not self.feature_names:
             self._choose(table)
-        self.check_columns(table.origin, table.columns, index=table.index)
+        self.check_columns(table.origin, table.names, index=table.index)
         return self.read(table, first=key == "data_file")
 
     def read(self, table: Table, *, first: bool = False, labeled: bool = True) -> Samples:
@@ -181,9 +181,9 @@ class TableLoader(FullBatchLoader):
         targets = [table.name("loader.targets", column) for column in self.targets]
         features = [table.name("loader.columns", column) for column in self.columns]
         if not features:
-            features = [name for name in table.columns if name != label and name not in targets]
-            leading = takewhile(INDEX.fullmatch, table.columns)
-            index = [*leading, *(name for name in table.columns if name in table.index)]
+            features = [name for name in table.names if name != label and name not in targets]
+            leading = takewhile(INDEX.fullmatch, table.names)
+            index = [*leading, *(name for name in table.names if name in table.index)]
             for name in [name for name in index if name in features]:
                 log.warning("%s: the column %r is an index, so it is left out (loader.columns can name it)", table.origin, name)
                 features.remove(name)
@@ -248,7 +248,7 @@ class TableLoader(FullBatchLoader):
 
         The training set decides which of both, and which names there are; on resume, the snapshot does.
         """
-        column = table.columns[name]
+        column = table.column(name)
         if not self.label_names and not isinstance(column, Texts):
             return _whole_numbers(table, name, column)
         texts = table.texts(name)
@@ -290,7 +290,7 @@ class TableLoader(FullBatchLoader):
         return f" in column {_column_at(self.target_begins_ if targets else self.begins_, place[0])!r}"
 
     def _features(self, table: Table, name: str) -> Array:
-        column = table.columns[name]
+        column = table.column(name)
         if name in self.category_names:
             codes = table.texts(name).renumbered(self.category_names[name])
             features = np.zeros((len(codes), len(self.category_names[name])))

@@ -160,9 +160,10 @@
       kinds.slice(0, 12).forEach((kind) => label(brief(kind === "null" ? "–" : kind), x + 5, share(kind) + 4, "start"));
       return share;
     });
-    const reading = make("p", box, "The best job is green. Point at a line to see its job.", "reading");
-    const results = content.lines.map((line) => line[count - 1]), best = results.indexOf(Math.min(...results));
-    const order = content.lines.map((_, number) => number).filter((number) => number !== best).concat([best]);
+    const green = content.best === null ? "" : "The best job is green. ";
+    const reading = make("p", box, `${green}Point at a line to see its job.`, "reading");
+    const best = content.names.indexOf(content.best);
+    const order = content.lines.map((_, number) => number).filter((number) => number !== best).concat(best < 0 ? [] : [best]);
     order.forEach((number) => {
       const line = content.lines[number];
       const path = svg("path", picture, { d: line.map((value, i) => `${i ? "L" : "M"}${at(i)} ${scales[i](value)}`).join("") });

@@ -107,6 +107,14 @@ class Header:
         return next((name for name in SPLITS if score is not None and self.metrics.get(name) in (score, -score)), None)
 
     @property
+    def best(self) -> float | None:
+        """The best score of the run until then, as what is to be low; None if it is not known."""
+        best, score, split = self.metrics.get("best"), self.score, self.split
+        if isinstance(best, bool) or not isinstance(best, int | float):
+            return None
+        return -float(best) if split is not None and score and self.metrics[split] == -score else float(best)
+
+    @property
     def measure(self) -> str:
         """What the score measures, as far as the configuration says it: scores of different ones cannot be compared."""
         decision = self.config.get("decision")

@@ -233,6 +233,20 @@ def test_white_space_around_texts_does_not_count(by: str, tmp_path: Path) -> Non
     assert tables.load(KEY, str(path)).columns["b"].names == ["cat"]
 
 
+def test_columns_that_nobody_uses_may_be_of_any_kind(tmp_path: Path) -> None:
+    columns = {"when": np.arange(4).astype("M8[D]"), "a": np.arange(4.0), "z": [None, 1.0, 2.0, 3.0], "b": np.arange(4)}
+    pandas.DataFrame(columns).to_parquet(tmp_path / "t.parquet")
+    np.savez(tmp_path / "t.npz", when=columns["when"], a=columns["a"], z=1j * columns["a"], b=columns["b"])
+    for name in ("t.parquet", "t.npz"):
+        table = tables.load(KEY, str(tmp_path / name))
+        assert table.names == ["when", "a", "z", "b"]
+        assert [table.name("key", number) for number in (1, 3)] == ["a", "b"]
+        assert table.column("b").tolist() == [0, 1, 2, 3]
+        for unusable in ("when", "z"):
+            with pytest.raises(ConfigError, match=rf"{name}' cannot be read: its column '{unusable}' (is of type|has 1 empty)"):
+                table.column(unusable)
+
+
 HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (%s)}".ljust(117) + b"\n"
 
 
@@ -344,7 +358,7 @@ def test_wrong_arrays_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.npz"
     for arrays, message in (
         ({"x": np.zeros(3), "y": np.zeros(2)}, r"columns of different lengths: {'x': 3, 'y': 2}"),
-        ({"x": np.float64(1)}, "its array 'x' is a single value"),
+        ({"x": np.float64(1)}, "its column 'x' is a single value"),
         ({"x": np.array([{}], object)}, "cannot be read: Object arrays cannot be loaded"),
         ({"x": np.zeros(3, complex)}, "'x' is of type complex128"),
         ({"x": np.array(["2024-01-02"], "M8[D]")}, "'x' is of type datetime64"),

@@ -230,6 +230,16 @@ def test_columns_keep_their_places_when_the_data_change(written) -> None:
     assert torch.equal(restored.data_[TRAIN], made.data_[TRAIN])
 
 
+def test_columns_that_are_left_out_do_no_harm(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"a": [1.0, 2, 3], "y": [0, 1, 0]})
+    frame.assign(when=pandas.date_range("2020", periods=3)).to_parquet(train := tmp_path / "t.parquet")
+    frame.assign(z=[None, 1, 2]).to_parquet(validation := tmp_path / "v.parquet")
+    samples = loader(str(train), label="y", columns=["a"], validation_file=str(validation)).load_data()
+    assert samples[TRAIN].data.tolist() == samples[VALIDATION].data.tolist() == [[1], [2], [3]]
+    with pytest.raises(ConfigError, match="its column 'when' is of type timestamp"):
+        loader(str(train), label="y").load_data()
+
+
 def test_categories_are_one_feature_each(written) -> None:
     train = written("size,color,zip,label\n10,red,01,0\n20,blue,02,1\n60,red,1,1\n", "train.csv")
     validation = written("color,zip,size,label\nblue,1,30,0\n", "validation.csv")
