@@ -128,6 +128,10 @@ def test_a_sweep(browser: Chrome, trained: Path, veles_run: Run) -> None:
     for width, dark in ((1280, True), (390, False)):
         opened(browser, trained / "sweep" / "report.html", width, dark)
         assert len(browser.find_elements(By.CSS_SELECTOR, "#parallel path")) == 8
+    # The best job is in green, and says which it is.
+    best = json.loads((trained / "sweep" / "sweep.json").read_text())["best"]
+    browser.execute_script("document.querySelector('#parallel path.best').dispatchEvent(new Event('pointerenter'))")
+    assert browser.find_element(By.CSS_SELECTOR, "#parallel .reading").text.startswith(f"job {best}: ")
     column = lambda number: [row.text for row in browser.find_elements(By.CSS_SELECTOR, f"tbody td:nth-child({number})")][:8]  # noqa: E731
     assert column(1) == list("01234567")
     head = browser.find_element(By.CSS_SELECTOR, "thead th:nth-child(3) button")

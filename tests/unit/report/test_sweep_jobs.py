@@ -9,6 +9,7 @@ import pytest
 from runner.report.folder_files import read_yaml
 from runner.report.goal import Goal
 from runner.report.sweep_jobs import Costs, read_sweep
+from tests.shelves import Made, header
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,19 @@ def test_a_result_that_is_none(result: Any, tmp_path: Path) -> None:
     assert (job.objective, job.best_epoch, job.seconds) == (None, None, None)
     assert job.costs == Costs(None, None, None, None)
     assert read_sweep(tmp_path).best is None
+
+
+@pytest.mark.parametrize(("score", "objective"), [(-0.8, -0.9), (0.8, 0.9)])
+def test_a_killed_job_has_the_best_of_its_snapshots_as_what_is_to_be_low(
+    score: float, objective: float, tmp_path: Path
+) -> None:
+    made = Made("file", None, tmp_path)
+    metrics = {"best": 0.9, "best_epoch": 1, "validation": 0.8}
+    made.add(header(1, "0", "0", score=score, metrics=metrics))
+    (folder,) = (tmp_path / "outputs").iterdir()
+    (folder / ".hydra").mkdir()
+    (job,) = read_sweep(tmp_path / "outputs").jobs
+    assert (job.objective, job.best_epoch) == (objective, 1)
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "{a: " * 200_000, "- " * 200_000, "? " * 200_000, "a: [", "\tx", "&a [*a]"])

@@ -150,7 +150,9 @@ EVERY = {
     "balanced": settings({"_target_": "torch.nn.CrossEntropyLoss", "weight": "balanced"}, 2, "two"),
     "margin": settings({"_target_": "torch.nn.MultiMarginLoss"}),
     "binary": settings({"_target_": "torch.nn.BCEWithLogitsLoss", "pos_weight": [3.0]}, 1, "two"),
-    "binary, one number": settings({"_target_": "torch.nn.BCEWithLogitsLoss"}, loader="two", layers=ONE_NUMBER),
+    "binary, one number": settings(
+        {"_target_": "torch.nn.BCEWithLogitsLoss", "pos_weight": 3}, loader="two", layers=ONE_NUMBER
+    ),
     "own, one number": settings({"_target_": f"{__name__}.OfTwo"}, loader="two", layers=ONE_NUMBER),
     "several labels": settings({"_target_": "torch.nn.BCEWithLogitsLoss"}, 3, "tagged"),
     "autoencoder": settings({"_target_": "torch.nn.L1Loss"}, 6, loss_function="mse"),
