@@ -246,7 +246,7 @@ CASES = {
     (SMALL, "~optimizer", "optimizer=adam"): "~optimizer takes away what optimizer=adam sets",
     (SMALL, "optimizer=adamw", "layer_defaults={gradient_momentum: 0.5}"): "veles-run: layer_defaults.gradient_momentum has no",
     (SMALL, "defaults=[mnist]"): "defaults is for conf files",
-    (SMALL, "~optimizer"): "~optimizer: optimizer is not set, so there is nothing to take away",
+    (SMALL, "~optimizer"): "~optimizer takes away what a defaults list has chosen, and none has",
     (SMALL, "+decision.max_epochs=3"): "+decision.max_epochs: decision.max_epochs is set already: decision.max_epochs=VALUE",
     (SMALL, "~decision", "decision.max_epochs=3"): "~decision takes away what another key is to change: leave one of them out",
     (SMALL, "seed=3", "~seed"): "~seed takes away what seed=3 sets",
