@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,9 @@ def sample_arrays(path: Path) -> set[str]:
 
 def is_plain(path: Path) -> bool:
     """Whether a file is a .npy file with an array without fields, which is more than a table."""
-    return path.suffix.lower() == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).dtype.names is None
+    with suppress(*GZIP_ERRORS, ValueError):  # what reads it says what is wrong
+        return path.suffix.lower() == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).dtype.names is None
+    return False
 
 
 def has_targets(path: Path) -> bool:

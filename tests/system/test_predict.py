@@ -244,6 +244,10 @@ def test_a_network_of_one_array_takes_it_in_all_forms(veles_run: Run, tmp_path: 
         written.append((tmp_path / "out.csv").read_text())
     assert len(written[0].splitlines()) == 21
     assert written == [written[0]] * 4
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:50])
+    done = veles_run(f"snapshot={snapshot}", "mode=predict", "data=a.npy", "output=out.csv", code=2)
+    assert done.stderr.startswith("veles-run: data='a.npy' cannot be read: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_arrays(veles_run: Run, tmp_path: Path) -> None:
