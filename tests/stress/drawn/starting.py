@@ -1,5 +1,8 @@
 """Confs that `veles-run new` makes for random tables: each trains, and predicts a table of the same columns."""
 
+import csv
+import io
+
 from tests.stress.drawn.by_numpy import Failure, Place
 from tests.stress.drawn.tables import FORMS, LABEL, Table, write
 
@@ -15,10 +18,10 @@ def use_new(place: Place) -> str:
     columns = [name for name in rows.columns if name != answer]
     new = write(rows[rng.sample(columns, len(columns))], place.folder / f"new.{rng.choice(FORMS)}", rng)
     snapshot = place.folder / "snapshots/net_current.5.pickle.gz"
-    written = place.type(f"snapshot={snapshot}", "mode=predict", f"data={new}", "output=-").stdout.splitlines()
+    written = [*csv.reader(io.StringIO(place.type(f"snapshot={snapshot}", "mode=predict", f"data={new}", "output=-").stdout))]
     if len(written) != 1 + len(rows):
         raise Failure(f"{len(written) - 1} predictions of {len(rows)} rows")
-    classes = {line.partition(",")[0].strip('"') for line in written[1:]}
+    classes = {row[0] for row in written[1:]}
     if table.labels and not classes <= {*table.labels, *(str(number) for number in range(4))}:
         raise Failure(f"classes {classes} of {table.labels}")
     return "a conf for a table"
