@@ -36,4 +36,4 @@ export OMP_NUM_THREADS=1
 wait "$compiling" || true # what packages bring that is no Python of this version stays as it is
 # In a process for each core, and one more, since some wait; the tests of a file stay together, since they share what is slow to make. The order stays as it is: the
 # many quick ones come last, so that no process is left alone with a slow one.
-"$venv/bin/python" -m pytest -n "$(($(nproc) + 1))" --dist loadfile --no-loadscope-reorder --durations=20 "$@"
+"$venv/bin/python" -m pytest -n "$(($(env -u OMP_NUM_THREADS nproc) + 1))" --dist loadfile --no-loadscope-reorder --durations=20 "$@"
