@@ -34,6 +34,6 @@ export OMP_NUM_THREADS=1
 "$venv/bin/codespell"
 "$venv/bin/mypy"
 wait "$compiling" || true # what packages bring that is no Python of this version stays as it is
-# In a process for each core, and one more, since some wait; the tests of a file stay together, since they share what is slow to make. The order stays as it is: the
-# many quick ones come last, so that no process is left alone with a slow one.
+# In a process for each core, and one more, since some wait. The tests of a file stay together, since they share what is slow to
+# make. The order stays as it is: the many quick ones come last, so that no process is left alone with a slow one.
 "$venv/bin/python" -m pytest -n "$(($(env -u OMP_NUM_THREADS nproc) + 1))" --dist loadfile --no-loadscope-reorder --durations=20 "$@"
