@@ -1,7 +1,7 @@
-"""How an option of a config group is merged: one of another class takes the place of what is there.
+"""What takes the place of what is there instead of being merged: an option of a group of another class, and a list of layers.
 
-Hydra merges it, key by key. What is left of the settings of one optimizer means nothing to another, and without any, as
-`optimizer=none` says, all of them would be left.
+Hydra merges an option, key by key. What is left of the settings of one optimizer means nothing to another, and without any, as
+`optimizer=none` says, all of them would be left. Lists it replaces, but those of layers have become mappings before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.targets import TARGET
 
+LAYERS = "layers"
+
 _merged = ConfigLoaderImpl._compose_config_from_defaults_list
+_listed: set[str] = set()
 
 
 def register() -> None:
@@ -23,31 +26,38 @@ def register() -> None:
     ConfigLoaderImpl._compose_config_from_defaults_list = _composed  # type: ignore[method-assign]
 
 
+def note_list(config_path: str) -> None:
+    """Notes that a conf file has its layers as a list, which takes the place of those before it, as lists do."""
+    _listed.add(config_path)
+
+
 def _composed(self: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
     for place in reversed(range(1, len(defaults))):
-        if _takes_place(defaults[place], defaults[:place], repo):
+        if (section := _replaced(defaults[place], defaults[:place], repo)) is not None:
             config = _composed(self, defaults[:place], repo)
-            OmegaConf.update(config, str(defaults[place].package), {}, merge=False)
+            OmegaConf.update(config, section, {}, merge=False)
             config.merge_with(_merged(self, defaults[place:], repo))
             return config
     return _merged(self, defaults, repo)
 
 
-def _takes_place(option: ResultDefault, before: Sequence[ResultDefault], repo: IConfigRepository) -> bool:
-    """Whether a part of the defaults list is an option of another class than what those before it have, or of none at all."""
-    group = str(option.config_path).rpartition("/")[0].replace("/", ".")
-    if group != option.package or group.startswith("hydra"):
-        return False
-    content = _content(option, repo)
-    if content and TARGET not in content:
-        return False  # a few settings, for whatever is there
-    there = None
-    for part in before:
-        found = _content(part, repo)
-        section = found if part.package == group else None if part.package else found.get(group)
-        if isinstance(section, DictConfig) and TARGET in section:
-            there = section[TARGET]
-    return there is not None and there != content.get(TARGET)
+def _replaced(part: ResultDefault, before: Sequence[ResultDefault], repo: IConfigRepository) -> str | None:
+    """Returns the section in which a part of a defaults list takes the place of what those before it have, if there is one."""
+    content = _content(part, repo)
+    if part.config_path in _listed:
+        return LAYERS if any(_section(one, LAYERS, repo) for one in before) else None
+    group = str(part.config_path).rpartition("/")[0].replace("/", ".")
+    if group != part.package or group.startswith("hydra") or (content and TARGET not in content):
+        return None  # one without a class has a few settings, for whatever is there
+    there = [section[TARGET] for one in before if TARGET in (section := _section(one, group, repo))]
+    return group if there and there[-1] != content.get(TARGET) else None
+
+
+def _section(part: ResultDefault, name: str, repo: IConfigRepository) -> DictConfig:
+    """Returns what a part of the defaults list has in a section; an empty one if nothing."""
+    content = _content(part, repo)
+    found = content if part.package == name else None if part.package else content.get(name)
+    return found if isinstance(found, DictConfig) else OmegaConf.create()
 
 
 def _content(part: ResultDefault, repo: IConfigRepository) -> DictConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from runner import passwords
@@ -170,6 +171,8 @@ class ConfFolder(FileConfigSource):
         if isinstance(config, DictConfig):
             _conceal_connection(config)
             path = Path(self.path) / self._normalize_file_name(file)
+            if isinstance(config.get(group_options.LAYERS), ListConfig):
+                group_options.note_list(config_path)
             content, notes = translated(as_written(OmegaConf.to_container(config), path))
             hydra_mode.look(content, result.header.get("package") or config_path)
             if config_path.startswith("conf/"):
@@ -214,7 +217,8 @@ class NewFolder(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         hydra_mode.composed()
-        run_folder.note_new(config.hydra.run.dir)
+        with suppress(OmegaConfBaseException):  # of which Hydra says more when it makes the folder
+            run_folder.note_new(config.hydra.run.dir)
 
 
 class EndOfSweep(Callback):

@@ -245,7 +245,8 @@ class NetworkOptimizer(Unit):
         groups, factor = self.optimizer.param_groups, self.rate_factor
         rates = [group["lr"] for group in groups]
         for group, rate in zip(groups, rates, strict=True):
-            within("optimizer: lr times the factor of lr_adjuster", float(rate) * factor)
+            whose = "lr by its scheduler" if factor == 1 else "lr times the factor of lr_adjuster"
+            within(f"optimizer: {whose}", float(rate) * factor)
             group["lr"] = rate * factor
         try:
             self.optimizer.step()

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -36,11 +36,13 @@ class Scheduler(Unit):
         history: for each epoch, the error of each split.
         monitor: the split whose error `ReduceLROnPlateau` gets.
 
-    Functions, such as those of `LambdaLR`, are in no snapshot: it names them, and they are made again.
+    Functions, such as those of `LambdaLR`, are in no snapshot: it names them, and they are made again. Of objects that are
+    called it has what has changed since they were made.
 
     Attributes:
         scheduler: torch's; None before `initialize()`.
         functions: what the configuration says of them, for each scheduler that has any, in the order of the schedulers.
+        states: what has changed in each of them until the snapshot, in the same order.
 
     Args:
         optimizer: the network's.
@@ -60,6 +62,7 @@ class Scheduler(Unit):
     by_minibatch: bool
     scheduler: LRScheduler | None
     functions: Sequence[Any] = ()
+    states: Sequence[Sequence[dict[str, Any]]] = ()
 
     def __init__(
         self, workflow: Workflow, optimizer: NetworkOptimizer, settings: Mapping[str, Any], *, by_minibatch: bool = False
@@ -82,12 +85,21 @@ class Scheduler(Unit):
         super().init_unpickled()
         self.settings_ = None
         self.found_: dict[str, Callable[..., Any]] = {}
+        self.fresh_: dict[int, dict[str, Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         if self.functions and self.scheduler is not None:
             state["scheduler"] = _without_functions(self.scheduler)
+            if self.fresh_:  # else what was restored has its functions yet to be made
+                schedulers = _with_functions(self.scheduler)
+                state["states"] = [[self._changed(function) for function in getattr(one, HELD)] for one in schedulers]
         return state
+
+    def _changed(self, function: Any) -> dict[str, Any]:
+        """Returns the attributes of an object that is called which have changed since it was made."""
+        fresh, now = self.fresh_.get(id(function), {}), _attributes(function)
+        return {name: value for name, value in now.items() if name not in fresh or not _same(fresh[name], value)}
 
     def missing_functions(self) -> list[str]:
         return sorted({call[TARGET] for call in _calls(self.functions)} - self.found_.keys())
@@ -214,16 +226,20 @@ class Scheduler(Unit):
             raise ConfigError(
                 f"{where}: {name} makes {made!r}, and no function: {PARTIAL}: true says that it is the function itself"
             )
+        self.fresh_[id(made)] = _copies(_attributes(made))
         return made
 
     def _put_functions(self, scheduler: LRScheduler) -> None:
         """Gives a restored scheduler its functions."""
-        schedulers = [one for one in _schedulers(scheduler) if hasattr(one, HELD)]
+        schedulers = _with_functions(scheduler)
         if len(schedulers) != len(self.functions):
             raise SnapshotMismatchError("the scheduler in the snapshot has other functions than its settings")
-        for one, settings in zip(schedulers, self.functions, strict=True):
+        for number, (one, settings) in enumerate(zip(schedulers, self.functions, strict=True)):
             made = self._functions(f"scheduler.{FUNCTION}", settings)
-            setattr(one, HELD, made if isinstance(made, list) else [made] * len(self._groups))
+            held = made if isinstance(made, list) else [made] * len(self._groups)
+            for function, state in zip(held, self.states[number] if self.states else (), strict=False):
+                _attributes(function).update(copy.deepcopy(state))
+            setattr(one, HELD, held)
 
     @property
     def _groups(self) -> list[dict[str, Any]]:
@@ -280,6 +296,34 @@ def _schedulers(scheduler: LRScheduler) -> list[LRScheduler]:
     """Returns a scheduler, or those that it chains, in their order."""
     inner = getattr(scheduler, CHAINED, None)
     return [scheduler] if inner is None else [one for own in inner for one in _schedulers(own)]
+
+
+def _with_functions(scheduler: LRScheduler) -> list[LRScheduler]:
+    return [one for one in _schedulers(scheduler) if hasattr(one, HELD)]
+
+
+def _attributes(function: Any) -> dict[str, Any]:
+    """Returns the attributes of an object that is called; none of a function, which has what its module gives it."""
+    found: dict[str, Any] = {} if isinstance(function, FunctionType | partial) else getattr(function, "__dict__", {})
+    return found
+
+
+def _copies(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns copies of values, as far as they can be copied."""
+    found = {}
+    for name, value in attributes.items():
+        try:
+            found[name] = copy.deepcopy(value)
+        except Exception:  # the user's own class may fail in any way
+            found[name] = value
+    return found
+
+
+def _same(before: Any, now: Any) -> bool:
+    try:
+        return before is now or (type(before) is type(now) and bool(before == now))
+    except Exception:  # such as of arrays, which are compared one by one
+        return False
 
 
 def _without_functions(scheduler: LRScheduler) -> LRScheduler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from runner.nn.layers.base import Forward
 from runner.nn.layers.module import SAMPLES, Module
 from runner.nn.loading.loader import FullBatchLoader
 from runner.targets import TARGET, find
+
+log = logging.getLogger(__name__)
 
 STEP, EVALUATION = "training_step", "evaluation_step"
 """The methods of such a module; without the second, the first is called without gradients to evaluate."""
@@ -56,6 +59,10 @@ class OwnStep(Module):
     label_count: Linked[int]
     numbers_: dict[str, Tensor]
 
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.idle_, self.is_watched_ = 0, True
+
     def chosen(self, result: Any) -> list[Tensor]:
         if not isinstance(result, Tensor):
             raise TypeError(
@@ -71,11 +78,33 @@ class OwnStep(Module):
         own = samples if self.input_parts and self.targets_ is self.input_ else self.targets_
         step = self._step(self.module, training)
         wanted = self.labels_ if self.label_count else own
+        before = self._sums() if training and self.is_watched_ else None
         try:
             numbers = self._called(step, training, samples, wanted)
         except _StepError as error:
             raise RunError(f"{error}, in a minibatch of {len(self.input_)}") from error.__cause__
+        if self.is_watched_:
+            self._watch(before)
         self.numbers_ = {name: value.detach() for name, value in numbers.items()}
+
+    def _watch(self, before: list[float] | None) -> None:
+        """Says once that the training step changes nothing, when what it has come to is first evaluated.
+
+        Args:
+            before: the sums of the parameters before the step; None if it was one to evaluate.
+        """
+        if before is not None:
+            self.idle_ += 1
+            self.is_watched_ = before == self._sums() != []
+        elif self.idle_:
+            self.is_watched_ = False
+            log.warning(
+                "layers.%s: %s.%s has changed no parameter in %d minibatches: it is to update them, with optimizers of its own",
+                *(self.name, type(self.module).__name__, STEP, self.idle_),
+            )
+
+    def _sums(self) -> list[float]:
+        return [float(value.detach().sum(dtype=torch.float64)) for value in self.module.parameters()]
 
     @staticmethod
     def _step(module: Any, training: bool) -> Callable[..., Any]:
@@ -106,11 +135,12 @@ class OwnStep(Module):
             ConfigError: a step fails, returns something other than numbers, or the steps return others.
         """
         key = next(iter(loader.data_))
-        samples = self.given(loader.data_[key][:SAMPLES].to(self.taken_))
-        own = samples if self.input_parts and loader.targets_ is loader.data_ else loader.targets_[key][:SAMPLES]
-        wanted = loader.labels_[key][:SAMPLES] if self.label_count else own
         found = []
         for training in (True, False):
+            # Copies for each step, which may change them in place.
+            samples = self.given(loader.data_[key][:SAMPLES].clone().to(self.taken_))
+            own = samples if self.input_parts and loader.targets_ is loader.data_ else loader.targets_[key][:SAMPLES].clone()
+            wanted = loader.labels_[key][:SAMPLES].clone() if self.label_count else own
             try:
                 module = copied(self.module).train(training)
             except Exception as error:

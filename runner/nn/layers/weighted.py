@@ -264,7 +264,7 @@ class WeightedGradient(Gradient):
 
     def update(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
         """Updates a parameter with the gradient of the whole minibatch."""
-        if self.squares_ is not None:
+        if self.squares_ is not None and not isinstance(self.steps[name], Frozen):
             self.squares_.append(gradient.square().sum(dtype=torch.float64))
         self.steps[name].update(parameter, gradient, self.rate_factor)
 

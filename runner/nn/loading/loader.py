@@ -151,4 +151,5 @@ class FullBatchLoader(InMemoryData):
 
 
 def _taken(values: Tensor, which: slice | Tensor) -> Tensor:
-    return values[which] if isinstance(which, slice) else values.index_select(0, which)
+    """Returns samples, which are a copy: what the user's own code does to them in place must not reach the data."""
+    return values[which].clone() if isinstance(which, slice) else values.index_select(0, which)
