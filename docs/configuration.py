@@ -33,7 +33,7 @@ package, and `none`, for sweeps that try a network without one, too (`-m optimiz
 YAML files is a group, too: `conf/loader/fashion.yaml` is `loader=fashion`. Its files are below the key of the folder's name;
 with `# @package _global_` as their first line, they are at the top. An option is merged into what the conf itself has at its
 key; one with another `_target_`, and an empty one such as `none`, take its place. A mapping that is typed is merged, too:
-`~scores` takes a section away.
+`~scores` takes a section away. A list of layers takes the place of those of the confs before it.
 
 `eval "$(veles-run -sc install=bash)"` has the shell complete confs, keys, values and paths (also in zsh; `install=fish`).
 
