@@ -1,5 +1,6 @@
 """What of an object goes into a snapshot, and what is made again."""
 
+import dis
 import functools
 import types
 from collections.abc import Callable
@@ -30,8 +31,15 @@ class Pickleable:
         """Returns the attributes that are pickled.
 
         Raises:
-            StateError: an attribute is a function that a pickle cannot name (a lambda, a nested function).
+            StateError: an attribute is a function that a pickle cannot name (a lambda, a nested function), or is left out and
+                never made again.
         """
+        cls: Any = type(self)
+        for name in lost_names(cls) & vars(self).keys():
+            raise StateError(
+                f"{self!r}.{name} is made in __init__() alone, and is in no snapshot since its name ends in _: what"
+                " goes on would not have it; make it in init_unpickled()"
+            )
         state = {name: value for name, value in vars(self).items() if not name.endswith("_")}
         for name, value in state.items():
             if isinstance(value, types.FunctionType) and "<" in value.__qualname__:
@@ -45,6 +53,29 @@ class Pickleable:
         check_names(type(self), state)
         vars(self).update(state)
         self.init_unpickled()
+
+
+@functools.cache
+def lost_names(cls: type) -> frozenset[str]:
+    """Returns the attributes that a restored object lacks and its methods use: named `name_`, and set by `__init__` alone."""
+    methods = [
+        (name, value.__code__)
+        for owner in cls.__mro__
+        if owner.__module__.partition(".")[0] != "runner"
+        for name, value in vars(owner).items()
+        if isinstance(value, types.FunctionType)
+    ]
+    made: dict[bool, set[str]] = {True: set(), False: set()}
+    used: set[str] = set()
+    for method, code in methods:
+        first: dict[str, str] = {}
+        for step in dis.get_instructions(code):
+            if step.opname in ("STORE_ATTR", "LOAD_ATTR", "LOAD_METHOD"):
+                first.setdefault(step.argval, step.opname)
+        makes = {name for name, opname in first.items() if opname == "STORE_ATTR"}
+        made[method == "__init__"] |= makes
+        used |= set() if method == "__init__" else first.keys() - makes
+    return frozenset(name for name in (made[True] - made[False]) & used if name.endswith("_") and not hasattr(cls, name))
 
 
 def check_names(cls: type, state: object, *, links: frozenset[str] = frozenset()) -> None:

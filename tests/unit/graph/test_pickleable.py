@@ -4,7 +4,7 @@ import pickle
 import pytest
 
 from runner.errors import StateError
-from runner.graph import Pickleable
+from runner.graph import Pickleable, Unit, Workflow
 from tests.units import Holder, LoggedWorkflow
 
 
@@ -83,3 +83,29 @@ def test_a_unit_that_could_not_come_back_is_told_when_it_is_pickled(given: objec
     Forgetful(workflow, "loader").given_ = given
     with pytest.raises(StateError, match=r"Forgetful\.__getstate__\(\) gives \w+ without the state of a unit: begin with"):
         pickle.dumps(workflow)
+
+
+class Counting(Unit):
+    def __init__(self, workflow: Workflow | None) -> None:
+        super().__init__(workflow)
+        self.counted_, self.opened_, self.unused_ = 0, 1, 2
+
+    def initialize(self) -> None:
+        self.opened_ = 3
+
+    def run(self) -> None:
+        self.counted_ += self.opened_
+
+
+class Mended(Counting):
+    def init_unpickled(self) -> None:
+        super().init_unpickled()
+        self.counted_ = 0
+
+
+def test_what_a_restored_unit_would_lack_is_refused() -> None:
+    with pytest.raises(
+        StateError, match=r"Counting\('Counting'\)\.counted_ is made in __init__\(\) alone, and is in no snapshot"
+    ):
+        pickle.dumps(Counting(None))
+    assert pickle.loads(pickle.dumps(Mended(None))).counted_ == 0
