@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from types import FunctionType, SimpleNamespace
+from types import CellType, FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -238,7 +238,7 @@ class Scheduler(Unit):
             made = self._functions(f"scheduler.{FUNCTION}", settings)
             held = made if isinstance(made, list) else [made] * len(self._groups)
             for function, state in zip(held, self.states[number] if self.states else (), strict=False):
-                _attributes(function).update(copy.deepcopy(state))
+                _put_back(function, copy.deepcopy(state))
             setattr(one, HELD, held)
 
     @property
@@ -303,9 +303,31 @@ def _with_functions(scheduler: LRScheduler) -> list[LRScheduler]:
 
 
 def _attributes(function: Any) -> dict[str, Any]:
-    """Returns the attributes of an object that is called; none of a function, which has what its module gives it."""
-    found: dict[str, Any] = {} if isinstance(function, FunctionType | partial) else getattr(function, "__dict__", {})
+    """Returns what a function holds: the attributes of an object, or the variables around one that was made within another."""
+    if isinstance(function, FunctionType):
+        return {name: cell.cell_contents for name, cell in _cells(function).items()}
+    found: dict[str, Any] = {} if isinstance(function, partial) else getattr(function, "__dict__", {})
     return found
+
+
+def _cells(function: FunctionType) -> dict[str, CellType]:
+    """Returns the variables around a function that have a value."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {name: cell for name, cell in cells if cell != CellType()}
+
+
+def _put_back(function: Any, state: dict[str, Any]) -> None:
+    """Gives a function that was made again what had changed in the one before."""
+    if isinstance(function, FunctionType):
+        cells = _cells(function)
+        if lacking := state.keys() - cells.keys():
+            raise SnapshotMismatchError(
+                f"scheduler: {function.__qualname__} has no {min(lacking)!r} around it, and had in the run"
+            )
+        for name, value in state.items():
+            cells[name].cell_contents = value
+    else:
+        _attributes(function).update(state)
 
 
 def _copies(attributes: Mapping[str, Any]) -> dict[str, Any]:

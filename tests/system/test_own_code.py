@@ -26,6 +26,14 @@ class Rate:
         self.seen.append(step)
         return 0.9 ** (self.count + len(self.seen))
 
+def counting():
+    count = 0
+    def rate(step):
+        nonlocal count
+        count += 1
+        return 0.9 ** (2 * count)
+    return rate
+
 class Step(torch.nn.Module):
     def __init__(self, learns, in_place=False):
         super().__init__()
@@ -69,7 +77,13 @@ def rows(folder: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(
-    ("conf", "typed"), [("scaled", "layers.scale._target_=mine.In"), ("step", "+model.in_place=true"), ("rates", "seed=1")]
+    ("conf", "typed"),
+    [
+        ("scaled", "layers.scale._target_=mine.In"),
+        ("step", "+model.in_place=true"),
+        ("rates", "seed=1"),
+        ("rates", "scheduler.lr_lambda._target_=mine.counting"),
+    ],
 )
 def test_what_is_changed_in_place_or_held_goes_on_exactly(conf: str, typed: str, folder: Path, veles_run: Run) -> None:
     veles_run(conf, "hydra.run.dir=without")

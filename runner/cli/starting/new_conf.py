@@ -68,7 +68,8 @@ def _look(source: str, label: str | None) -> Look:
 
         return table_look(source, label)
     if label is not None:
-        raise ConfigError(f"--label={label!r} is a column of a table, and --from={source!r} is none")
+        what = "is none" if path.exists() else "is not there"
+        raise ConfigError(f"--label={label!r} is a column of a table, and --from={source!r} {what}")
     if path.is_dir():
         from runner.cli.starting.image_look import image_look
 
