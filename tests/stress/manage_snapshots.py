@@ -10,8 +10,6 @@ import pickle
 import random
 import sqlite3
 import sys
-import tempfile
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,10 @@ from runner.snapshots.stores.file import FileStore
 from tests import forked
 from tests.servers import odbc_settings
 from tests.shelves import Made, header
+from tests.stress.rounds import Failure, naming, rounds
 
 RUNS, TAGS = "abc", ("x", "y.1")
 CODECS = ("gz", "xz", "bz2", "snappy", "zst", "none")
-
-
-class Failure(Exception):
-    """What is there, or is said, differs from what was promised."""
 
 
 @dataclass
@@ -317,31 +312,20 @@ def copy(world: World, place: Place) -> None:
 COMMANDS = (list_filtered, best, latest, tag, tag, note, remove, prune, copy, copy)
 
 
-def main(seed: int, count: int) -> int:
-    found: Counter[str] = Counter()
-    failures = 0
-    with odbc_settings():
-        for number in range(count):
-            rng, typed = random.Random(f"{seed} {number}"), list[str]()
-            with tempfile.TemporaryDirectory() as name:
-                world = World(Path(name), rng)
-                try:
-                    world.check()
-                    for _ in range(rng.randint(3, 12)):
-                        place = rng.choice([place for place in world.places if place.headers] or [None])
-                        if place is None:
-                            break
-                        command = rng.choice(COMMANDS)
-                        typed.append(f"{command.__name__} {place.path.name}")
-                        command(world, place)
-                        world.check()
-                        found[command.__name__] += 1
-                except Failure as failure:
-                    failures += 1
-                    print(f"{number}, {typed}: {failure}", file=sys.stderr)
-    print(dict(found))
-    return 1 if failures else 0
+def play(folder: Path, rng: random.Random, done: list[str]) -> None:
+    world = World(folder, rng)
+    world.check()
+    for _ in range(rng.randint(3, 12)):
+        place = rng.choice([place for place in world.places if place.headers] or [None])
+        if place is None:
+            break
+        command = rng.choice(COMMANDS)
+        with naming(f"{command.__name__} {place.path.name}"):
+            command(world, place)
+            world.check()
+        done.append(command.__name__)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    with odbc_settings():
+        sys.exit(rounds(play, *map(int, sys.argv[1:3])))

@@ -12,8 +12,6 @@ import re
 import shlex
 import signal
 import sys
-import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -21,6 +19,7 @@ from typing import Any
 
 from runner.targets import TARGET
 from tests import forked
+from tests.stress.rounds import Failure, Refused, naming, rounds
 
 NETWORK = """
 loader: {name: wine, minibatch_size: 10, normalization: pointwise, validation_ratio: 0.25}
@@ -155,14 +154,6 @@ TWICE = " times: "
 WRONG, STOPPED = 2, 75
 """Exit codes."""
 QUIET = ("plotters=false", "report=false")
-
-
-class Failure(Exception):
-    """A command line that did not hold what the promise says."""
-
-
-class Refused(Exception):
-    """A command line that is refused, as some of those drawn at random must be."""
 
 
 class Place:
@@ -331,25 +322,12 @@ def chosen(conf: str, rng: random.Random) -> list[str]:
     return words
 
 
-def main(seed: int, count: int) -> int:
-    rng = random.Random(seed)
-    found: Counter[str] = Counter()
-    failures = 0
-    with tempfile.TemporaryDirectory() as name:
-        place = Place(Path(name))
-        for number in range(count):
-            conf, way = rng.choice(list(OF_CONFS)), rng.choice(list(WAYS))
-            words = [conf, *chosen(conf, rng)]
-            try:
-                found[WAYS[way](place, words, rng, way)] += 1
-            except Refused:
-                found["refused"] += 1
-            except Failure as failure:
-                failures += 1
-                print(f"{number}, {way} of {shlex.join(words)}: {failure}", file=sys.stderr)
-    print(dict(found))
-    return 1 if failures else 0
+def play(folder: Path, rng: random.Random, done: list[str]) -> None:
+    conf, way = rng.choice(list(OF_CONFS)), rng.choice(list(WAYS))
+    words = [conf, *chosen(conf, rng)]
+    with naming(f"{way} of {shlex.join(words)}"):
+        done.append(WAYS[way](Place(folder), words, rng, way))
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(rounds(play, *map(int, sys.argv[1:3])))

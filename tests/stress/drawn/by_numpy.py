@@ -19,6 +19,7 @@ import yaml
 
 from runner import restore
 from tests import forked
+from tests.stress.rounds import Failure, Refused
 
 Values = npt.NDArray[np.float64]
 ACTIVATIONS: dict[str, Callable[[Values], Values]] = {
@@ -33,14 +34,6 @@ LEAST = np.finfo(np.float32).tiny
 """A probability that is lower counts as this one in the loss."""
 WRONG = 1
 """The exit code if a sample cannot be read."""
-
-
-class Failure(Exception):
-    """What is written differs from what it should be."""
-
-
-class Refused(Exception):
-    """The training is refused, as some of what is drawn at random must be."""
 
 
 class Place:

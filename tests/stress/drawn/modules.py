@@ -11,7 +11,8 @@ import yaml
 
 from runner import restore
 from tests.stress.drawn import points
-from tests.stress.drawn.by_numpy import Failure, Place, Values
+from tests.stress.drawn.by_numpy import Place, Values
+from tests.stress.rounds import Failure
 
 
 @dataclass(frozen=True)

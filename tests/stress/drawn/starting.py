@@ -3,8 +3,9 @@
 import csv
 import io
 
-from tests.stress.drawn.by_numpy import Failure, Place
+from tests.stress.drawn.by_numpy import Place
 from tests.stress.drawn.tables import FORMS, LABEL, Table, write
+from tests.stress.rounds import Failure
 
 
 def use_new(place: Place) -> str:
