@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
+from runner import passwords
 from runner.config import Config, SnapshotterConfig, flattened, plain
 from runner.config.loading import LoaderConfig
 from runner.config.training import MetricsConfig
@@ -13,12 +15,15 @@ from runner.errors import ConfigError
 from runner.graph import Workflow, random_state
 from runner.metrics import records_of
 from runner.nn import StandardWorkflow
+from runner.snapshots.constructors import FOLDER
 from runner.snapshots.settings import SnapshotterSettings
-from runner.snapshots.snapshotter import snapshotters
+from runner.snapshots.snapshotter import Snapshotter, snapshotters
 from runner.snapshots.stores import store_in
 from runner.snapshots.stores.spool import with_spool
 from runner.snapshots.stores.store import Store
 from runner.targets import TARGET, check_arguments, locate
+
+log = logging.getLogger(__name__)
 
 LAUNCH_KEYS = frozenset(
     (
@@ -63,6 +68,8 @@ def build(config: Config, *, name: str, seed: int, output_dir: str) -> Workflow:
     random_state.seed_all(seed)
     workflow: Workflow = cls(**arguments)
     workflow.name = name
+    for snapshotter in snapshotters(workflow):
+        _tell_replaced(snapshotter, config.snapshotter)
     _configure_snapshotters(workflow, config.snapshotter, output_dir)
     _configure_records(workflow, config.metrics)
     return workflow
@@ -172,6 +179,27 @@ def _configure_snapshotters(workflow: Workflow, config: SnapshotterConfig, outpu
     settings = _snapshotter(config, output_dir)
     for snapshotter in snapshotters(workflow):
         snapshotter.configure(**settings)
+
+
+def _tell_replaced(snapshotter: Snapshotter, config: SnapshotterConfig) -> None:
+    """Says which settings of the class make way for defaults of the configuration: nobody may have meant that."""
+    own, default = snapshotter.settings, SnapshotterSettings()
+    names = [item.name for item in fields(SnapshotterSettings)]
+    replaced = [
+        f"{name}={getattr(own, name)}"
+        for name in names
+        if getattr(own, name) != getattr(config, name) == getattr(default, name)
+    ]
+    if not config.directory and not config.odbc and snapshotter.place != FOLDER:
+        replaced.append(f"its place {passwords.redact(snapshotter.place)}")
+    if config.key is None and snapshotter.signed:
+        replaced.append("its key")
+    if replaced:
+        log.warning(
+            "The section snapshotter takes the place of what the class gives %s: %s; to have it, set it there",
+            repr(snapshotter.name),
+            ", ".join(replaced),
+        )
 
 
 def _configure_records(workflow: Workflow, config: MetricsConfig) -> None:

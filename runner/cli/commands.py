@@ -8,7 +8,7 @@ from runner.cli.request import TO_GO_ON, Request
 from runner.cli.short_command import ShortCommand
 from runner.graph import Workflow
 from runner.nn import StandardWorkflow
-from runner.snapshots.snapshotter import snapshotters
+from runner.snapshots.snapshotter import last_written, snapshotters
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,5 @@ class Commands:
 
 
 def _newest(workflow: Workflow) -> str | None:
-    written = [unit.last_location for unit in snapshotters(workflow) if unit.last_location is not None]
-    return written[-1] if written else None
+    written = last_written(workflow)
+    return None if written is None else written.last_location

@@ -20,7 +20,7 @@ from runner.graph import Workflow
 from runner.launcher import Launcher
 from runner.nn import StandardWorkflow
 from runner.snapshots.restoring.restore import Restored
-from runner.snapshots.snapshotter import snapshotters
+from runner.snapshots.snapshotter import last_written, snapshotters
 from runner.snapshots.stores import spool
 from runner.snapshots.stores.store import Store
 
@@ -130,8 +130,8 @@ def _reported(workflow: Workflow, asked: bool | None, launcher: Launcher, reques
 
 
 def _place(workflow: Workflow) -> str | None:
-    written = [unit for unit in snapshotters(workflow) if unit.last_location is not None]
-    return str(written[-1].store) if written else None
+    written = last_written(workflow)
+    return None if written is None else str(written.store)
 
 
 @contextmanager

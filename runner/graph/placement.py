@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import networkx
 
 from runner.errors import PlacementError
-from runner.graph.links import end_among
+from runner.graph.links import end, end_among
 from runner.graph.order import control_graph, iteration_graph, path_text
 from runner.memory import without_garbage_collection
 
 if TYPE_CHECKING:
     from runner.graph.unit import Unit
+    from runner.graph.workflow import Workflow
 
 
 @without_garbage_collection()
@@ -39,6 +40,7 @@ def check(snapshotter: Unit) -> None:
     _check_cycles(snapshotter, units)
     _check_parallel(snapshotter, _without(graph, snapshotter), before | after)
     _check_data(snapshotter, units, before)
+    _check_around(snapshotter.workflow)
 
 
 def _without(graph: networkx.DiGraph, unit: Unit) -> networkx.DiGraph:
@@ -115,6 +117,24 @@ def _check_data(snapshotter: Unit, units: list[Unit], before: set[Unit]) -> None
                 f"{unit.name}.{name} reads {source.name}.{attribute}, which is made before {snapshotter!r} and is in no"
                 f" snapshot ({path_text(way)}): {advice}"
             )
+
+
+def _check_around(workflow: Workflow) -> None:
+    """Checks the data of the workflows around a nested one that has the snapshotter: they are in its snapshots, too.
+
+    What it reads itself of a unit before it is read after the snapshotter, which is somewhere in it.
+    """
+    while (around := workflow.workflow) is not None:
+        before = networkx.ancestors(iteration_graph(around.units), workflow)
+        _check_data(workflow, around.units, before)
+        for name, link in workflow.links().items():
+            source, attribute = end(link)
+            if attribute.endswith("_") and source in before:
+                raise PlacementError(
+                    f"{workflow.name}.{name} reads {source.name}.{attribute}, which is made before {workflow!r} and is in no"
+                    " snapshot that is taken there: name the attribute without the final '_'"
+                )
+        workflow = around
 
 
 def _ancestors(graph: networkx.DiGraph) -> dict[Unit, int]:

@@ -155,15 +155,15 @@ class Workflow(Unit):
 
     @property
     def restored_from_snapshot(self) -> bool:
-        return self._outermost.restored_
+        return self.outermost.restored_
 
     @property
     def launcher(self) -> Any:
         """The service that runs the outermost workflow, or None; it is in no snapshot."""
-        return self._outermost.launcher_
+        return self.outermost.launcher_
 
     @property
-    def _outermost(self) -> Workflow:
+    def outermost(self) -> Workflow:
         """The workflow around all others; a loop, since they may be nested as deep as one likes."""
         workflow = self
         while workflow.workflow is not None:
@@ -204,6 +204,9 @@ class Workflow(Unit):
 
     def check_state(self) -> None:
         """Called before a snapshot is taken: raises an error if the state is one from which nobody should go on."""
+        for unit in self.units:
+            if isinstance(unit, Workflow):
+                unit.check_state()
 
     @property
     def complete(self) -> bool:

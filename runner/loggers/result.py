@@ -12,7 +12,7 @@ from runner.errors import RunnerError, SnapshotNotFoundError, with_notes
 from runner.graph import Workflow
 from runner.metrics import Row, history_of
 from runner.snapshots.shelf.wanted import best_of
-from runner.snapshots.snapshotter import Snapshotter, snapshotters
+from runner.snapshots.snapshotter import Snapshotter, last_written, snapshotters
 from runner.snapshots.stores import store_of
 from runner.snapshots.stores.store import Entry
 
@@ -47,8 +47,8 @@ def result_of(
         "best_epoch": _asked("best_epoch", lambda: _best_epoch(workflow)),
         "best": _asked("best", lambda: _best(workflow)),
         "best_snapshot": _asked("best_snapshot", lambda: _best_snapshot(snapshotters(workflow))),
-        "last_snapshot": _asked("last_snapshot", lambda: _last_snapshot(snapshotters(workflow))),
-        "snapshot_cost": _asked("snapshot_cost", lambda: _snapshot_cost(snapshotters(workflow))),
+        "last_snapshot": _asked("last_snapshot", lambda: _last_snapshot(last_written(workflow))),
+        "snapshot_cost": _asked("snapshot_cost", lambda: _snapshot_cost(last_written(workflow))),
         "seconds": round(seconds, 3),
         "error": None if error is None else _asked("error", lambda: passwords.redact(_text(error))),
         **known,
@@ -74,13 +74,13 @@ def _best(workflow: Workflow) -> dict[str, Row]:
     }
 
 
-def _last_snapshot(written: list[Snapshotter]) -> str | None:
-    return next((passwords.redact(unit.last_location) for unit in written if unit.last_location), None)
+def _last_snapshot(written: Snapshotter | None) -> str | None:
+    return passwords.redact(written.last_location) if written is not None and written.last_location else None
 
 
-def _snapshot_cost(written: list[Snapshotter]) -> dict[str, Any] | None:
+def _snapshot_cost(written: Snapshotter | None) -> dict[str, Any] | None:
     """Returns what the last snapshot of this process has cost, as the headers record it of all others."""
-    return next((unit.written_.figures() for unit in written if unit.written_ is not None), None)
+    return None if written is None or written.written_ is None else written.written_.figures()
 
 
 def _text(error: BaseException) -> str:

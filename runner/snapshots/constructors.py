@@ -12,12 +12,15 @@ from runner.snapshots.stores.file_system import read_mode
 from runner.snapshots.stores.location import DEFAULT_TABLE
 from runner.snapshots.stores.spool import DEFAULT_SPOOL, with_spool
 
+FOLDER = "snapshots"
+"""Where a snapshotter of a script writes its snapshots, unless it is told."""
+
 
 def SnapshotterToFile(
     workflow: Workflow,
     name: str | None = None,
     *,
-    directory: str | Path = "snapshots",
+    directory: str | Path = FOLDER,
     spool: str | None = None,
     on_error: str | None = None,
     mode: str | int | None = None,

@@ -38,7 +38,7 @@ LARGE = 200_000_000
 
 
 class Snapshotter(Unit):
-    """Takes snapshots of its workflow into a store.
+    """Takes snapshots of its workflow into a store; in a nested one, of the outermost workflow around it.
 
     It is part of the iteration and checks, each time it runs, whether a snapshot is due. A snapshot postponed by `interval` or
     `time_interval` is taken once they allow it. A snapshot of the final state, and of the state at a requested stop, is always
@@ -172,6 +172,12 @@ class Snapshotter(Unit):
             )
         return self.store_
 
+    @property
+    def _whole(self) -> Workflow:
+        """What a snapshot is taken of: nobody could go on with a nested workflow alone."""
+        assert self.workflow is not None
+        return self.workflow.outermost
+
     def initialize(self) -> None:
         placement.check(self)
         self.pace_ = Pace()  # nothing can be lost before the run begins
@@ -208,10 +214,9 @@ class Snapshotter(Unit):
         self.completed_ = bool(self.complete)
 
     def _take_if_due(self, stopping: bool) -> None:
-        assert self.workflow is not None
         # Now, and not when somebody waits for a snapshot: git may be asked.
-        self.code_.collect(self.workflow, self.settings.keep_code)
-        launcher = self.workflow.launcher
+        self.code_.collect(self._whole, self.settings.keep_code)
+        launcher = self._whole.launcher
         if stopping:
             log.info("%s: taking a snapshot and stopping", launcher.stop_reason)
         asked = launcher is not None and launcher.snapshot_signal is not None
@@ -226,7 +231,7 @@ class Snapshotter(Unit):
         elif self._autosave_is_due():
             self._autosave()
         elif self.writer_ is None:
-            self._own_writer().prepare(self.workflow)
+            self._own_writer().prepare(self._whole)
 
     def finish(self) -> None:
         """Waits until the last snapshot is written, and delivers the snapshots that wait in the spool."""
@@ -293,9 +298,8 @@ class Snapshotter(Unit):
 
     def _take(self, autosave: bool = False) -> None:
         """Captures a snapshot, which is then written in the background."""
-        assert self.workflow is not None
         self._wait()
-        self.workflow.check_state()
+        self._whole.check_state()
         began = time.monotonic()
         settings, store = self.settings, self.store
         if self.retention_ is None:
@@ -315,7 +319,7 @@ class Snapshotter(Unit):
             hurried=settings.grace is not None,  # with little time at a stop, what a snapshot takes must be known
         )
         try:
-            self.written_ = writer.submit(self.workflow, request, settings.blocking)
+            self.written_ = writer.submit(self._whole, request, settings.blocking)
         except BaseException:
             self.last_uuid, self.last_time = before
             raise
@@ -377,13 +381,11 @@ class Snapshotter(Unit):
 
     def _warn_of_size(self, size: int) -> None:
         if size > LARGE and not self.warned_of_size:
-            assert self.workflow is not None
             self.warned_of_size = True
-            announcements.warn_of_size(self.workflow, size)
+            announcements.warn_of_size(self._whole, size)
 
     def _header(self, autosave: bool, codec: Codec, level: int) -> Header:
-        workflow = self.workflow
-        assert workflow is not None
+        workflow = self._whole
         launcher = workflow.launcher
         run_id = launcher.run_id if launcher else self.run_id_
         self.log_id = self.log_id or run_id
@@ -422,6 +424,12 @@ def snapshotters(workflow: Workflow) -> list[Snapshotter]:
         elif isinstance(unit, Workflow):
             found.extend(snapshotters(unit))
     return found
+
+
+def last_written(workflow: Workflow) -> Snapshotter | None:
+    """Returns the snapshotter whose last snapshot is the newest of a workflow's and its nested workflows'; None without any."""
+    written = [unit for unit in snapshotters(workflow) if unit.last_location is not None]
+    return max(written, key=lambda unit: unit.last_time or "", default=None)
 
 
 def _delete_expired(retention: Retention, entry: Entry) -> None:

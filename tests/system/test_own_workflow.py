@@ -1,10 +1,13 @@
 """Workflows of one's own, from the user's folder: run, stopped, resumed, swept, drawn, scored; and what is trusted of them."""
 
+import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -332,3 +335,109 @@ def test_classes_that_have_moved_are_found(tmp_path: Path, veles_run: Run) -> No
     done = veles_run(f"snapshot={early}", "workflow._target_=new_place.Flow", code=None)
     assert done.returncode != 0
     assert "old_place.Flow" in done.stderr
+
+
+NESTED = """
+import random
+
+from runner import Bool, Repeater, SnapshotterToFile, Unit, Workflow
+
+
+class Step(Unit):
+    def __init__(self, workflow, steps):
+        super().__init__(workflow, "step")
+        self.steps, self.n, self.place, self.done = steps, 0, 0, Bool(False)
+
+    def run(self):
+        self.place += random.choice((-1, 1))
+        self.n += 1
+        self.done <<= self.n >= self.steps
+
+
+class Draw(Unit):
+    def __init__(self, workflow, name):
+        super().__init__(workflow, name)
+        self.drawn = 0.0
+
+    def run(self):
+        self.drawn = random.random()
+
+
+class Inner(Workflow):
+    def __init__(self, workflow, steps):
+        super().__init__(workflow, "inner")
+        repeater = Repeater(self).link_from(self.start_point)
+        self.step = Step(self, steps).link_from(repeater)
+        snapshotter = SnapshotterToFile(self, interval=10**6).link_from(self.step)
+        snapshotter.link_attrs(self.step, ("suffix", "n"), ("complete", "done"))
+        repeater.link_from(snapshotter)
+        repeater.gate_block = self.step.done
+        self.end_point.link_from(snapshotter)
+        self.end_point.gate_block = ~self.step.done
+
+
+class Outer(Workflow):
+    def __init__(self, steps=300000):
+        super().__init__()
+        self.before = Draw(self, "before").link_from(self.start_point)
+        self.inner = Inner(self, steps).link_from(self.before)
+        self.after = Draw(self, "after").link_from(self.inner)
+        self.end_point.link_from(self.after)
+
+    @property
+    def summary(self):
+        return f"Ended at {self.inner.step.place}, {self.before.drawn}, {self.after.drawn}"
+"""
+
+
+def test_a_snapshotter_in_a_nested_workflow_keeps_all_that_is_around_it(tmp_path: Path) -> None:
+    (tmp_path / "nested.py").write_text(NESTED)
+    words = ["workflow._target_=nested.Outer", "snapshotter.interval=1000000", "seed=1", "plotters=false", "report=false"]
+    unbroken = forked.output(words, cwd=tmp_path)
+    with forked.Started(words, cwd=tmp_path) as started:
+        started.wait_for(lambda: "Running" in started.output)
+        time.sleep(0.2)
+        started.send_signal(signal.SIGTERM)
+        stopped = started.end(60)
+    assert stopped.returncode == 75, stopped.stderr
+    command = re.search(r"^Continue: veles-run (.*)$", stopped.stdout, re.MULTILINE)
+    went_on = forked.output([*shlex.split(command[1]), *words[-2:]], cwd=tmp_path)
+    ends = [re.findall(r"^Ended at .*$", text, re.MULTILINE) for text in (unbroken, went_on)]
+    assert ends[0] == ends[1] != []
+
+
+TWO = (
+    NESTED.partition("class Draw")[0]
+    + """
+class Flow(Workflow):
+    def __init__(self, steps=100):
+        super().__init__()
+        repeater = Repeater(self).link_from(self.start_point)
+        step = Step(self, steps).link_from(repeater)
+        often = SnapshotterToFile(self, "often", interval=20, directory="often", compression="xz").link_from(step)
+        seldom = SnapshotterToFile(self, "seldom", prefix="seldom").link_from(often)
+        for snapshotter in (often, seldom):
+            snapshotter.link_attrs(step, ("suffix", "n"), ("complete", "done"))
+        repeater.link_from(seldom)
+        repeater.gate_block = step.done
+        self.end_point.link_from(seldom)
+        self.end_point.gate_block = ~step.done
+"""
+)
+
+
+def test_what_a_class_gives_its_snapshotters_does_not_make_way_unsaid(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(TWO)
+    words = ["workflow._target_=two.Flow", "plotters=false", "report=false", "hydra.run.dir=out"]
+    done = forked.run([*words, "snapshotter.interval=50"], cwd=tmp_path, environment=os.environ, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in (done.stdout + done.stderr).splitlines() if "what the class gives" in line]
+    assert [("'often'" in line, "xz" in line, "place often" in line, "interval" in line) for line in told] == [
+        (True, True, True, False),
+        (False, False, False, False),
+    ]
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    newest = max(
+        (path for path in tmp_path.glob("out/*_100*.gz") if not path.is_symlink()), key=lambda path: header_of(path).time
+    )
+    assert result["last_snapshot"] == newest.relative_to(tmp_path).as_posix()

@@ -15,8 +15,8 @@ from tests.units import Counter, Holder, LoggedWorkflow, Plotter, Recorder, chai
 class Iteration(LoggedWorkflow):
     """start -> repeater -> loader -> gd -> decision -> snapshotter -> after -> repeater or end."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, workflow: LoggedWorkflow | None = None) -> None:
+        super().__init__(workflow)
         self.counter = Counter(self, "decision", turns=2)
         self.loader = Holder(self, "loader", data_=[1], size=3)
         self.gd = Recorder(self, "gd")
@@ -269,3 +269,24 @@ def test_minibatch_data_read_behind_the_snapshotter_of_the_standard_workflow_is_
     late = Recorder(standard, "late").link_from(standard.snapshotter)
     late.link_attrs(standard.forwards[-1], "output_")
     refused(standard, r"late.output_ reads out.output_, .*\(out -> snapshotter -> late\): move 'late' before the snapshotter")
+
+
+class Around(LoggedWorkflow):
+    """start -> source -> an iteration with a snapshotter -> reader -> end."""
+
+    def __init__(self, reader: str) -> None:
+        super().__init__()
+        source = Holder(self, "source", data_=[1], size=3)
+        inner = Iteration(self)
+        readers = {"behind": Recorder(self, "behind"), "nested": inner, "before": Recorder(self, "before")}
+        chain(self, source, readers["before"], inner, readers["behind"])
+        readers[reader].link_attrs(source, ("input_", "data_"))
+
+
+@pytest.mark.parametrize("reader", ["behind", "nested"])
+def test_data_of_a_workflow_around_it_must_not_be_read_after_it(reader: str) -> None:
+    refused(Around(reader), "source.data_")
+
+
+def test_data_of_a_workflow_around_it_may_be_read_before_it(workflow) -> None:
+    Around("before").initialize()
