@@ -15,6 +15,7 @@ RunnerError
     ├── StateError (pickle.PicklingError)   a part of the workflow cannot be pickled
     ├── StoreError (OSError)                the store refused to write, list or delete
     │   ├── StoreSyncError                      the snapshot is there, and may not outlive a power failure
+    │   ├── StoreSpooledError                   the snapshot is in the spool, since the store has refused it
     │   ├── StoreAwayError (ConnectionError)    the database does not answer
     │   └── StoreAccessError (PermissionError)  a wrong password, or rights that are missing
     ├── RunInUseError (BlockingIOError)     another process goes on with the run
@@ -109,6 +110,19 @@ class StoreError(SnapshotError, OSError):
 
 class StoreSyncError(StoreError):
     """The snapshot is there and complete, but it is not certain that it would outlive a power failure."""
+
+
+class StoreSpooledError(StoreError):
+    """The store has refused a snapshot, which is in the spool.
+
+    Args:
+        message: what was refused, and why.
+        location: the file in the spool.
+    """
+
+    def __init__(self, message: str, location: str) -> None:
+        super().__init__(message)
+        self.location = location
 
 
 class StoreAwayError(StoreError, ConnectionError):

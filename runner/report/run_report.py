@@ -92,6 +92,7 @@ def _report(
         "versions": newest.versions if newest else {},
         "runs": files.runs(entries),
         "snapshots": _snapshots(entries)[::-1][:LISTED],
+        "score_name": _score_name(entries),
         "count": len(entries),
         "graph": "" if hurried else _graph(workflow),
         "confusion": _converted(pictures, Matrix, _confusion),
@@ -251,7 +252,7 @@ def _snapshots(entries: Sequence[Entry]) -> list[dict[str, str]]:
             {
                 "time": header.time[:19].replace("T", " "),
                 "epoch": f"{header.epoch}" + (f" + {header.iteration}" if header.iteration else ""),
-                "score": "" if header.score is None else f"{header.score:.4g}",
+                "score": _score(header),
                 "size": "" if size is None else megabytes(size),
                 "pause": "" if pause is None else f"{1000 * pause:.0f} ms",
                 "seconds": "" if seconds is None else f"{seconds:.2f} s",
@@ -260,6 +261,19 @@ def _snapshots(entries: Sequence[Entry]) -> list[dict[str, str]]:
             }
         )
     return found
+
+
+def _score(header: Header) -> str:
+    """Returns the score as it was measured: headers have the negative of what is to be high."""
+    value = header.score if header.split is None else header.metrics[header.split]
+    return "" if value is None else f"{value:.4g}"
+
+
+def _score_name(entries: Sequence[Entry]) -> str:
+    """Returns what snapshots are scored by: an error, unless they all monitor something else."""
+    decisions = [entry.header.config.get("decision") for entry in entries]
+    names = {str(decision.get("monitor") or "error") if isinstance(decision, dict) else "error" for decision in decisions}
+    return names.pop() if len(names) == 1 else "score"
 
 
 def _timeline(entries: Sequence[Entry]) -> dict[str, Any] | None:

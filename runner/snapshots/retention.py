@@ -69,16 +69,23 @@ class Retention:
         Raises:
             SnapshotError: the store fails. With the next snapshot, the store is listed again and the deletion is retried.
         """
+        self._runs.add(entry.header.run_id)
+        return self._tidied([Kept.of(entry)])
+
+    def tidy(self) -> Sequence[str]:
+        """Deletes what is no longer kept since snapshots have got from a spool to where they belong; as `add` otherwise."""
+        return self._tidied([])
+
+    def _tidied(self, added: Sequence[Kept]) -> Sequence[str]:
         try:
-            return self._add(entry)
+            return self._with(added)
         except SnapshotError:
             self._known = None
             raise
 
-    def _add(self, entry: Entry) -> Sequence[str]:
-        self._runs.add(entry.header.run_id)
+    def _with(self, added: Sequence[Kept]) -> Sequence[str]:
         known = self._listed() if self._known is None else self._known
-        known = [Kept.of(entry), *(one for one in known if one.location != entry.location)]
+        known = [*added, *(one for one in known if one.location not in [new.location for new in added])]
         try:
             old = self._delete_expired(known)
         except SnapshotNotFoundError:  # somebody else has deleted one
@@ -89,7 +96,10 @@ class Retention:
         return [one.location for one in old if not one.autosave]
 
     def _delete_expired(self, known: Sequence[Kept]) -> Sequence[Kept]:
-        locations = set(expired(known, **self._rules))
+        # What waits in a spool may be lost with this machine: nothing makes way for it where it belongs itself.
+        waiting = {one.location for one in known if not self._store.has_settled(one.location)}
+        settled = [one for one in known if one.location not in waiting]
+        locations = {*expired(settled, **self._rules), *waiting.intersection(expired(known, **self._rules))}
         if locations:
             self._store.delete(*locations)
         return [one for one in known if one.location in locations]

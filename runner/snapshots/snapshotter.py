@@ -7,11 +7,12 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from runner.errors import ConfigError, SnapshotError, StoreError
+from runner.errors import ConfigError, SnapshotError, StoreError, StoreSpooledError
 from runner.graph import Bool, Linked, Unit, Workflow, placement
 from runner.snapshots import announcements, provenance
 from runner.snapshots.capture.staging import default_limit
@@ -87,6 +88,7 @@ class Snapshotter(Unit):
     log_id: str | None
     last_uuid: str | None
     last_time: str | None
+    exported_time: str | None = None
     last_location: str | None
     runs: list[str]
     put_off: bool
@@ -242,6 +244,8 @@ class Snapshotter(Unit):
         delivered, written = self._deliver(), self.written_
         if written is not None:
             self.last_location = delivered.get(written.uuid, self.last_location)
+        if delivered and self.retention_ is not None:
+            _tell_deleted(self.retention_.tidy)
         if waiting := spools.waiting(self.store):
             self.failed_ = True
             log.error(
@@ -269,19 +273,25 @@ class Snapshotter(Unit):
         return self.pace_.at_risk(self.ended_at_)
 
     def _allowed(self) -> bool:
-        elapsed = time.monotonic() - self.exported_at_
-        return self.due_states >= self.settings.interval and elapsed >= self.settings.time_interval
+        return self.due_states >= self.settings.interval and self._since_export() >= self.settings.time_interval
+
+    def _since_export(self) -> float:
+        """Returns the seconds since a snapshot that was no autosave was taken, by this process or the run's earlier ones."""
+        if self.exported_at_ != float("-inf") or self.exported_time is None:
+            return time.monotonic() - self.exported_at_
+        elapsed = (datetime.now(UTC) - datetime.fromisoformat(self.exported_time)).total_seconds()
+        return elapsed if elapsed >= 0 else float("inf")  # the clock was set back
 
     def export(self) -> None:
         """Takes a snapshot now. It is durable after `finish()`, or on return if `blocking` is set."""
         self._wait()
-        before = self.put_off, self.due_states
+        before = self.put_off, self.due_states, self.exported_time
         # Set before the capture: the restored run must find these values.
-        self.put_off, self.due_states = False, 0
+        self.put_off, self.due_states, self.exported_time = False, 0, utc_now()
         try:
             self._take()
         except BaseException:
-            self.put_off, self.due_states = before
+            self.put_off, self.due_states, self.exported_time = before
             raise
         self.exported_at_ = time.monotonic()
 
@@ -305,6 +315,8 @@ class Snapshotter(Unit):
         if self.retention_ is None:
             rules = {"keep_best": settings.keep_best, "keep_last": settings.keep_last}
             self.retention_ = Retention(store, self.runs, **rules)  # a new run has no earlier ones
+        if self._time_left is not None:
+            store = store.hurried()
         codec, level = self._codec()
         header = self._header(autosave, codec, level)
         before = self.last_uuid, self.last_time
@@ -341,10 +353,16 @@ class Snapshotter(Unit):
 
     def _codec(self) -> tuple[Codec, int]:
         """Returns the codec of the next snapshot and its level: at a stop, one that is quick enough."""
-        settings, launcher = self.settings, self.workflow.launcher if self.workflow is not None else None
-        if settings.grace is None or launcher is None or launcher.stop_signal is None:
-            return settings.codec, settings.level
-        return self.grace_.codec(settings, settings.grace - (time.monotonic() - launcher.stopped_at))
+        settings, left = self.settings, self._time_left
+        return (settings.codec, settings.level) if left is None else self.grace_.codec(settings, left)
+
+    @property
+    def _time_left(self) -> float | None:
+        """The seconds until a run that was asked to stop is killed; None if it was not, or nobody knows."""
+        grace, launcher = self.settings.grace, self._whole.launcher
+        if grace is None or launcher is None or launcher.stop_signal is None:
+            return None
+        return grace - (time.monotonic() - float(launcher.stopped_at))
 
     def _wait(self) -> None:
         if self.writer_ is None:
@@ -353,6 +371,8 @@ class Snapshotter(Unit):
             self.writer_.wait()
         except SnapshotError as error:
             self.failed_ = True
+            if isinstance(error, StoreSpooledError) and self.written_ is not None:
+                self.last_location = self.written_.location = error.location
             # An autosave is there for the case that something goes wrong, and must not be what ends the run.
             if self.settings.on_error != "warn" and not (self.autosaving_ and isinstance(error, StoreError)):
                 raise
@@ -363,7 +383,7 @@ class Snapshotter(Unit):
         self.last_location = written.location
         self.failed_ = False
         announcements.acknowledge(written, header)
-        _delete_expired(retention, Entry(written.location, header))
+        _tell_deleted(partial(retention.add, Entry(written.location, header)))
         self.grace_.add(written, self.settings)
 
     def restored_from(self, location: str, store: Store | None) -> None:
@@ -432,9 +452,9 @@ def last_written(workflow: Workflow) -> Snapshotter | None:
     return max(written, key=lambda unit: unit.last_time or "", default=None)
 
 
-def _delete_expired(retention: Retention, entry: Entry) -> None:
+def _tell_deleted(delete: Callable[[], Sequence[str]]) -> None:
     try:
-        old = retention.add(entry)
+        old = delete()
     except SnapshotError as error:  # the new snapshot is durable all the same
         log.warning("Old snapshots not deleted: %s", error)
         return

@@ -1,9 +1,14 @@
 """A server that is killed, and connections that break in the middle: none of the snapshots is lost, doubled or halved."""
 
+import json
 import os
 import random
 import re
+import shlex
+import signal
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,12 +16,14 @@ import pytest
 from runner.errors import StoreAwayError
 from runner.snapshots.odbc import connection
 from runner.snapshots.odbc.odbc_store import OdbcStore
+from runner.snapshots.restoring.restore import header_of
 from runner.snapshots.stores import patience
+from tests import forked
 from tests.conftest import Run
 from tests.contract.test_stores import NONE, content, header
 from tests.database_faults import cut_often, kill_often, kill_writers
 from tests.proxy import proxy
-from tests.servers import SERVERS, Server, Servers, execute, query
+from tests.servers import SERVERS, Server, Servers, execute, query, sqlite
 from tests.system.test_resume import epoch_lines, final_snapshot
 
 BASE = ("conf=mnist_small", "seed=7", "loader.train_size=600", "loader.validation_size=200")
@@ -135,6 +142,9 @@ def test_complete_run_delivers_its_spool_and_raise_stops_with_nothing_lost(serve
     (lost,) = re.findall(r"the snapshot is (outputs/spool/\S+), from which the run can be resumed", done.stderr)
     assert "Epoch 3" not in done.stdout
     assert (tmp_path / lost).is_file()
+    (result,) = tmp_path.glob("outputs/mnist_small/*/*/result.json")
+    assert json.loads(result.read_text())["last_snapshot"] == lost
+    assert re.search(rf"^Continue: veles-run .*snapshot={lost}", done.stdout, re.MULTILINE)
     resumed = veles_run(
         "conf=mnist_small", where, "snapshot=auto", "decision.max_epochs=3", "snapshotter.on_error=null", code=1
     )
@@ -165,3 +175,47 @@ def test_driver_that_is_a_path_may_be_typed(odbc_folder: Path, tmp_path: Path) -
     store = OdbcStore(f"DRIVER={library};Database={tmp_path / 'x.db'}")
     store.prepare()
     assert os.listdir(tmp_path) == ["x.db"]
+
+
+def test_a_stop_with_little_time_waits_for_no_database_that_is_locked(tmp_path: Path) -> None:
+    database = sqlite(tmp_path)
+    settings = [f"snapshotter.odbc={database.odbc}", "snapshotter.grace=5", "snapshotter.keep_last=1", "hydra.run.dir=out"]
+    long = ["decision={max_epochs: 9999, fail_iterations: null}", "plotters=false", "report=false"]
+    with forked.Started([*BASE, *settings, *long], cwd=tmp_path) as started:
+        started.wait_for(lambda: "Snapshot written: odbc:" in started.output)
+        with closing(sqlite3.connect(tmp_path / "snapshots.db", timeout=60, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            started.send_signal(signal.SIGTERM)
+            started.wait_for(lambda: "Snapshot written: outputs/spool/" in started.output)
+            (waiting,) = tmp_path.glob("outputs/spool/*/*.pickle*")
+            uuid = header_of(waiting).uuid
+            assert other.execute("SELECT COUNT(*) FROM veles").fetchone()[0] >= 1  # nothing made way for what may be lost
+            other.execute("ROLLBACK")
+        done = started.end(120)
+    assert done.returncode == 75, done.stderr
+    (row,) = query(database, "SELECT name FROM veles")  # now it has
+    command = shlex.split(re.search(r"^Continue: veles-run (.*)$", done.stdout, re.MULTILINE)[1])
+    (location,) = (word.removeprefix("snapshot=").strip("'") for word in command if word.startswith("snapshot="))
+    assert row[0] in location
+    assert header_of(location).uuid == uuid
+    assert not list(tmp_path.glob("outputs/spool/*/[!.]*"))
+
+
+def test_a_database_keeps_its_newest_while_newer_ones_wait_in_the_spool(
+    servers: Servers, veles_run: Run, tmp_path: Path
+) -> None:
+    database = servers.database("sqlite", tmp_path)
+    OdbcStore(database.odbc).prepare()
+    full = (
+        "CREATE TRIGGER quota BEFORE INSERT ON veles WHEN EXISTS (SELECT * FROM veles) BEGIN SELECT RAISE(ABORT, 'full'); END"
+    )
+    execute(database, full)
+    where = f"snapshotter.odbc={database.odbc}"
+    veles_run(*BASE, where, "snapshotter.keep_last=1", "decision.max_epochs=3", code=1)
+    (kept,) = query(database, "SELECT name FROM veles")
+    (waiting,) = (path.relative_to(tmp_path) for path in tmp_path.glob("outputs/spool/*/[!.]*"))
+    execute(database, "DROP TRIGGER quota")
+    veles_run("conf=mnist_small", where, "snapshot=auto")
+    assert {kept} < {*query(database, "SELECT name FROM veles")}
+    missing = veles_run(f"snapshot={waiting}", "decision.max_epochs=5", code=2).stderr
+    assert "it has probably been delivered from this spool" in missing

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.errors import SnapshotError, SnapshotNotFoundError, StoreError
 from runner.snapshots.stores.location import SNAPSHOT_WORDS
+from runner.snapshots.stores.snapshot_names import may_have_waited
 
 WRITE = "write to"
 
@@ -48,6 +49,8 @@ def translated(action: str, path: str | Path) -> Iterator[None]:
             hint = f"; did you mean {keyword[0]!r}?" if keyword else ""
             if str(path) in SNAPSHOT_WORDS:
                 hint = f": {path} is a word of veles-run's; name a file, or a location odbc://..."
+            if may_have_waited(str(path)):
+                hint = "; it has probably been delivered from this spool: snapshot=latest, with the store that it waited for"
             raise SnapshotNotFoundError(f"there is no snapshot {str(path)!r}{hint}") from error
         if isinstance(error, IsADirectoryError) and action != WRITE:
             raise SnapshotNotFoundError(f"{str(path)!r} is a folder, not a snapshot: name a file in it") from error

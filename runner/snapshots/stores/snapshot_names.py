@@ -10,6 +10,8 @@ PROTOCOL_MARK = ".5"  # the pickle protocol is part of the name, as in VELES
 CURRENT = "_current"
 """The end of the name, before the protocol and the codec, under which the newest snapshot with a prefix is found."""
 
+_IN_SPOOL = re.compile(r"(^|/)[0-9a-f]{12}/[^/]+_[0-9a-f]{8}(_[0-9]+)?\.5\.pickle[^/]*$")
+
 _END = 64
 """Bytes kept from the end of a stem that is too long: the errors, or what makes it unique in a spool."""
 
@@ -17,6 +19,11 @@ _END = 64
 def may_be_snapshot(name: str) -> bool:
     """Whether a file of this name may be a snapshot."""
     return ".pickle" in name and not name.startswith(".")
+
+
+def may_have_waited(path: str) -> bool:
+    """Whether a path looks like one in a spool, from where a snapshot goes on to its store."""
+    return _IN_SPOOL.search(path) is not None
 
 
 def stem_of(name: str, longest: int) -> str:

@@ -9,11 +9,12 @@ import logging
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Self
 
-from runner.errors import ConfigError, SnapshotError, StoreAwayError, StoreError
+from runner.errors import ConfigError, SnapshotError, StoreAwayError, StoreError, StoreSpooledError
 from runner.snapshots import codecs
 from runner.snapshots.codecs import Buffer, Codec
 from runner.snapshots.format.header import Header
@@ -41,6 +42,8 @@ class SpoolStore(Store):
     stays in the spool and does not hold up the others. After a crash in between, the snapshot is in both places, and the next
     delivery recognizes it by its UUID. A lock on the file lets only one process deliver it.
 
+    When time is short, a snapshot goes to the spool first (`hurried`): nobody knows how long another store takes to answer.
+
     Args:
         store: where the snapshots belong.
         directory: the folder; each store has its own subfolder.
@@ -51,9 +54,10 @@ class SpoolStore(Store):
     def __init__(self, store: Store, directory: str | Path, go_on: bool = True, mode: int | None = None) -> None:
         self._store = store
         name = hashlib.sha256(store.identity.encode()).hexdigest()[:12]
-        self._spool = FileStore(Path(directory) / name, mode)
+        self._spool = _SpoolFiles(Path(directory) / name, mode)
         self.mode = mode
         self._go_on = go_on
+        self._spool_first = False
 
     @classmethod
     def at(cls, place: str, mode: int | None = None) -> Self:
@@ -77,38 +81,50 @@ class SpoolStore(Store):
     def prepare(self) -> None:
         self._store.prepare()
 
+    def hurried(self) -> Store:
+        hurried = copy(self)
+        hurried._spool_first = True
+        return hurried
+
     def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
+        if self._spool_first:
+            return self._put_in_spool(header, codec, members)
         try:
             if self.waiting:
                 self._store.prepare()  # fails quickly if the server is away
         except _REFUSALS as refusal:
             return self._keep(header, codec, members, refusal)
-        with _copied(members, self._spool.directory, self.mode) as copy:
+        with _copied(members, self._spool.directory, self.mode) as copied:
             try:
-                location = self._put(header, codec, copy)
+                location = self._put(header, codec, copied)
             except _REFUSALS as refusal:
-                return self._keep(header, codec, copy.again(), refusal)
+                return self._keep(header, codec, copied.again(), refusal)
         self._deliver(again=False)
         return location
 
-    def _put(self, header: Header, codec: Codec, copy: _Copy) -> str:
+    def _put(self, header: Header, codec: Codec, copied: _Copy) -> str:
         try:
-            return self._store.put(header, codec, copy)
+            return self._store.put(header, codec, copied)
         except StoreAwayError as error:
-            if not copy.begun:
+            if not copied.begun:
                 raise  # the store has already waited for its server
             log.warning("%s; writing the snapshot again", str(error))
-            return self._store.put(header, codec, copy.again())
+            return self._store.put(header, codec, copied.again())
+
+    def _put_in_spool(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
+        # Names are unique, so that the location of a delivered snapshot is never reused for another one.
+        return self._spool.put(replace(header, name=f"{header.name}_{header.uuid[:8]}"), codec, members)
 
     def _keep(self, header: Header, codec: Codec, members: Iterable[Buffer], refusal: Exception) -> str:
         first = not self.waiting
         try:
-            # Names are unique, so that the location of a delivered snapshot is never reused for another one.
-            location = self._spool.put(replace(header, name=f"{header.name}_{header.uuid[:8]}"), codec, members)
+            location = self._put_in_spool(header, codec, members)
         except StoreError as error:
             raise StoreError(f"{refusal}; the spool cannot take it either: {error}") from refusal
         if not self._go_on:
-            raise StoreError(f"{refusal}; the snapshot is {location}, from which the run can be resumed") from refusal
+            raise StoreSpooledError(
+                f"{refusal}; the snapshot is {location}, from which the run can be resumed", location
+            ) from refusal
         if first:
             log.warning("%s; snapshots wait in %s until it accepts them", refusal, self._spool)
         return location
@@ -142,9 +158,12 @@ class SpoolStore(Store):
 
     def keep_code(self, digest: str, data: bytes) -> None:
         try:
-            self._store.keep_code(digest, data)
+            (self._spool if self._spool_first else self._store).keep_code(digest, data)
         except _REFUSALS:
             self._spool.keep_code(digest, data)
+
+    def has_settled(self, location: str) -> bool:
+        return self._where(location)[0] is self._store
 
     def kept_code(self, digest: str) -> bytes | None:
         return self._spool.kept_code(digest) or self._store.kept_code(digest)
@@ -219,6 +238,13 @@ class SpoolStore(Store):
             self._store.keep_code(entry.header.kept_code, code)
         codec = codecs.detect(next(self._spool.open(entry.location), b""))  # its header might name another codec
         return self._store.put(entry.header, codec, self._spool.open(entry.location))
+
+
+class _SpoolFiles(FileStore):
+    """The files of a spool. They come and go, and no link leads to the newest."""
+
+    def _point_current(self, temporary: Path, prefix: str, path: Path, extension: str) -> None:
+        pass
 
 
 _delivered: dict[str, str] = {}

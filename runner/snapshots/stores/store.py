@@ -177,6 +177,14 @@ class Store(ABC):
         """
         return nullcontext()
 
+    def hurried(self) -> Store:
+        """Returns the same store for a snapshot that has to be durable soon: it goes where that surely takes no long time."""
+        return self
+
+    def has_settled(self, location: str) -> bool:
+        """Whether a snapshot of this store is where it belongs; one that waits in a spool is not."""
+        return True
+
     @property
     def identity(self) -> str:
         """Identifies the store, however its place is spelled: two stores with the same identity are the same store."""

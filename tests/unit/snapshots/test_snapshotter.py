@@ -1,8 +1,10 @@
 """When snapshots are taken, which are kept, and what is said of them."""
 
 import logging
+import pickle
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from runner.snapshots.capture.sizes import largest_units
 from runner.snapshots.format.header import utc_now
 from runner.snapshots.restoring.restore import header_of
 from runner.snapshots.retention import Kept, expired
+from runner.snapshots.stores.file import FileStore
 from tests.workflows import holding, restored
 
 
@@ -31,6 +34,20 @@ def test_time_interval_puts_off_until_the_end(tmp_path: Path) -> None:
     workflow, _, _ = holding(None, tmp_path, limit=5, time_interval=1000)
     workflow.run()
     assert names(tmp_path) == ["holding_run_1", "holding_run_5"]
+
+
+@pytest.mark.parametrize(("ago", "names_of"), [(10, ["holding_run_8"]), (2000, ["holding_run_6", "holding_run_8"])])
+def test_time_interval_counts_from_the_snapshots_of_earlier_processes(ago: float, names_of: list[str], tmp_path: Path) -> None:
+    workflow, _, snapshotter = holding(None, tmp_path / "a", limit=5, time_interval=1000)
+    workflow.run()
+    snapshotter.exported_time = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat()
+    again = pickle.loads(pickle.dumps(workflow))
+    again["snapshotter"].configure(store=FileStore(tmp_path / "b"))
+    again["holder"].limit = 8
+    again["holder"].done <<= False
+    again.initialize()
+    again.run()
+    assert names(tmp_path / "b") == names_of
 
 
 def test_put_off_snapshot_is_taken_when_the_interval_has_passed(tmp_path: Path) -> None:
