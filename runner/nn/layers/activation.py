@@ -31,9 +31,12 @@ class ActivationLayer(Forward):
         self.output_shape = self.input_shape
 
     def run(self) -> None:
-        # The input belongs to another unit, so `apply`, which overwrites its argument, gets a copy.
-        gain = self.function_.gain
-        self.output_ = self.function_.apply(self.input_.clone() if gain == 1 else self.input_ * gain)
+        function = self.function_
+        if function.apart is not None:
+            self.output_ = function.apart(self.input_)
+        else:
+            # The input belongs to another unit, so `apply`, which overwrites its argument, gets a copy.
+            self.output_ = function.apply(self.input_.clone() if function.gain == 1 else self.input_ * function.gain)
 
 
 class ActivationGradient(Gradient):

@@ -69,9 +69,7 @@ class All2All(WeightedForward):
 
     def run(self) -> None:
         assert self.weights is not None
-        inputs = self.input_
-        if inputs.dim() > 2:
-            inputs = inputs.flatten(1)
+        inputs = self.flat_ = self.input_ if self.input_.dim() == 2 else self.input_.flatten(1)
         weights, gain = self.weights.t(), self.function_.gain
         if self.bias is None:
             linear = torch.mm(inputs, weights).mul_(gain)
@@ -89,14 +87,11 @@ class All2AllGradient(WeightedGradient):
         forward = self.forward
         assert forward.weights is not None
         error = self.err_output_
-        output, inputs = forward.output_, forward.input_
         if error.dim() > 2:
             error = error.flatten(1)
-        error = forward.function_.derive(error, output)
+        error = forward.function_.derive(error, forward.output_)
         if self.needs_err_input:
-            self.err_input_ = torch.mm(error, forward.weights).view(inputs.shape)
-        if inputs.dim() > 2:
-            inputs = inputs.flatten(1)
-        self.apply_product("weights", forward.weights, error, inputs)
+            self.err_input_ = torch.mm(error, forward.weights).view(forward.input_.shape)
+        self.apply_product("weights", forward.weights, error, forward.flat_)
         if forward.bias is not None:
             self.apply("bias", forward.bias, error.sum(0))
