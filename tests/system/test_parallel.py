@@ -140,7 +140,8 @@ def test_a_process_that_hangs_is_named_and_ends_the_others(conf: Callable[[str],
 
 def test_a_process_that_is_killed_is_named_by_the_others_and_no_other_that_is_busy(conf: Callable[[str], Path]) -> None:
     folder = conf("dense")
-    with Together(LONG, size=4, cwd=folder) as together:
+    # On busy cores, who was stopped may need most of the file's 20 seconds to notice.
+    with Together([*LONG, "parallel.timeout=60"], size=4, cwd=folder) as together:
         wait_for(has_snapshot(folder))
         _, busy, lost, _ = (one.process.pid for one in together.processes)
         os.kill(busy, signal.SIGSTOP)
