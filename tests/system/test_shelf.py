@@ -229,6 +229,10 @@ def test_errors_of_different_splits_are_not_compared(tmp_path: Path, shelf: Shel
         assert ("leaves out 3 snapshots" in done.stdout) == (str(Path(locations[1]).name) in done.stderr) == (conf == "mnist")
 
 
+def test_both_commands_say_the_same_version(shelf: Shelf, veles_run: Run) -> None:
+    assert shelf("--version").stdout.split() == ["veles-snapshots", veles_run("--version").stdout.split()[1]]
+
+
 def test_every_command_says_what_it_does(shelf: Shelf) -> None:
     commands = [line.split()[0] for line in shelf("--help").stdout.partition("Commands:")[2].splitlines() if line.strip()]
     assert {"ls", "show", "best", "tree", "verify", "deliver", "ddl"} <= {*commands}
