@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import networkx
@@ -40,7 +41,7 @@ def check(snapshotter: Unit) -> None:
     _check_cycles(snapshotter, units)
     _check_parallel(snapshotter, _without(graph, snapshotter), before | after)
     _check_data(snapshotter, units, before)
-    _check_around(snapshotter.workflow)
+    _check_around(snapshotter, snapshotter.workflow)
 
 
 def _without(graph: networkx.DiGraph, unit: Unit) -> networkx.DiGraph:
@@ -119,22 +120,38 @@ def _check_data(snapshotter: Unit, units: list[Unit], before: set[Unit]) -> None
             )
 
 
-def _check_around(workflow: Workflow) -> None:
-    """Checks the data of the workflows around a nested one that has the snapshotter: they are in its snapshots, too.
+def _check_around(inner: Unit, workflow: Workflow) -> None:
+    """Checks the data of the workflows around a nested one: its snapshots are taken while it runs, and have all of them.
 
-    What it reads itself of a unit before it is read after the snapshotter, which is somewhere in it.
+    Args:
+        inner: the unit of the nested workflow in which snapshots are taken: the snapshotter, or one more nested workflow.
+        workflow: the nested workflow.
     """
     while (around := workflow.workflow) is not None:
-        before = networkx.ancestors(iteration_graph(around.units), workflow)
-        _check_data(workflow, around.units, before)
-        for name, link in workflow.links().items():
+        graph = iteration_graph(around.units)
+        sides = networkx.ancestors(graph, workflow), networkx.descendants(graph, workflow)
+        runs = networkx.descendants(control_graph(around.units), around.start_point)
+        since = networkx.descendants(control_graph(workflow.units), inner)
+        for unit, name, source, attribute in _data_links([*around.units, *since]):
+            if (source not in runs and source.workflow is not workflow) or source.workflow is unit.workflow is workflow:
+                continue  # nobody makes it anew each time, or it is within the nested workflow
+            same_side = any({source, unit} <= side for side in sides)
+            if same_side and source in networkx.ancestors(graph, unit):
+                continue
+            raise PlacementError(
+                f"{unit.name}.{name} reads {source.name}.{attribute}, which is in no snapshot, and {workflow!r} may take one in"
+                " between: name the attribute without the final '_'"
+            )
+        inner, workflow = workflow, around
+
+
+def _data_links(units: Iterable[Unit]) -> Iterator[tuple[Unit, str, Unit, str]]:
+    """Yields the links of units to data of the minibatch: the unit, its attribute, and what that leads to."""
+    for unit in units:
+        for name, link in unit.links().items():
             source, attribute = end(link)
-            if attribute.endswith("_") and source in before:
-                raise PlacementError(
-                    f"{workflow.name}.{name} reads {source.name}.{attribute}, which is made before {workflow!r} and is in no"
-                    " snapshot that is taken there: name the attribute without the final '_'"
-                )
-        workflow = around
+            if attribute.endswith("_"):
+                yield unit, name, source, attribute
 
 
 def _ancestors(graph: networkx.DiGraph) -> dict[Unit, int]:
