@@ -153,6 +153,20 @@ def as_override(key: str, text: str) -> str:
     return plain if read == text else f"{key}={_quoted(text)}"
 
 
+def for_hydra(key: str, text: str) -> str:
+    """Returns the override by which Hydra takes this text, whatever is in it."""
+    return _hydra_override(as_override(key, text))
+
+
+def text_of(argument: str) -> str:
+    """Returns the text that a normalized argument gives its key, without the quotes that Hydra needs."""
+    try:
+        value = OverridesParser.create().parse_override(argument).value()
+    except HydraException:
+        value = None
+    return value if isinstance(value, str) else argument.partition("=")[2].strip("'\"")
+
+
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Returns the overrides, with `--snapshot X` and `-w X` as `snapshot=X`, and the flags with their values.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.cli.overrides import FOLDER, as_override
+from runner.cli.overrides import FOLDER, for_hydra, text_of
 from runner.cli.run_folder import name_of
 from runner.cli.sweeping import typed
 from runner.cli.sweeping.record import RECORD, Record
@@ -33,7 +33,7 @@ def settled(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     if not {*_FLAGS, "hydra.mode=MULTIRUN"} & set(arguments):
         raise ConfigError("sweep= is for sweeps: veles-run -m")
-    wanted = named[-1].partition("=")[2].strip("'\"")
+    wanted = text_of(named[-1])
     if not wanted:
         raise ConfigError("sweep= names no sweep: sweep=FOLDER, sweep=latest or sweep=auto")
     rest = [argument for argument in arguments if not argument.startswith(f"{FOLDER}=")]
@@ -41,12 +41,12 @@ def settled(arguments: Sequence[str]) -> list[str]:
     if folder is None:
         return rest
     placed = [argument for argument in rest if not argument.startswith(_DIR)]
-    return [as_override(FOLDER, str(folder)), as_override(_DIR[:-1], str(folder)), *placed]
+    return [for_hydra(FOLDER, str(folder)), for_hydra(_DIR[:-1], str(folder)), *placed]
 
 
 def _found(wanted: str, arguments: Sequence[str]) -> Path | None:
     """Returns the folder of the sweep; None if `auto` is to begin a new one."""
-    placed = next((Path(text.removeprefix(_DIR).strip("'\"")) for text in arguments if text.startswith(_DIR)), None)
+    placed = next((Path(text_of(text)) for text in arguments if text.startswith(_DIR)), None)
     if wanted not in ("latest", "auto"):
         return _checked(Path(wanted), placed)
     where = placed or Path(ROOT, name_of(arguments))

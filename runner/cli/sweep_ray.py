@@ -23,7 +23,7 @@ from omegaconf import DictConfig, open_dict
 from runner import passwords, signals
 from runner.checks import first_line
 from runner.cli import output, ray_processes, sweep_stop
-from runner.cli.overrides import FOLDER, as_override
+from runner.cli.overrides import FOLDER, for_hydra
 from runner.errors import ConfigError, ProcessLostError, RunError
 from runner.loggers.metrics_file import MetricsFile
 
@@ -154,7 +154,7 @@ def launch(
         else:
             retries[number] -= 1
             log.warning("Job %s: %s; it begins again", lost.folder.name, lost)
-            again = [*jobs[number], as_override(FOLDER, str(folder))]
+            again = [*jobs[number], for_hydra(FOLDER, str(folder))]
             waiting[run.remote(shared, number, again, processes)] = number
     time.sleep(LAST_LINES)
     return [ended[number] for number in jobs]

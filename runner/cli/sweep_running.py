@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner import config as schema
 from runner.cli import notices, run_folder, sweep_bar, sweep_end, sweep_stop, sweeps
 from runner.cli.console import console, is_live, is_quiet
-from runner.cli.overrides import as_override, normalize
+from runner.cli.overrides import for_hydra, normalize
 from runner.cli.request import job_part, keys_of
 from runner.cli.shelf.printing import say
 from runner.cli.sweeping import seed, typed
@@ -210,7 +210,7 @@ class Running:
     def _placed(self, job: Job) -> list[str]:
         """Returns the overrides of a job with its folder: to the launcher, its number is its place in the batch."""
         if (self.folder / job.name).is_dir():
-            place = as_override(SUBDIR, job.name)
+            place = for_hydra(SUBDIR, job.name)
         else:
             place = f"{SUBDIR}='{self._pattern.replace(NUMBER, job.name)}'"
         return [*job.overrides, place, *_of_tasks(self.config.hydra)]

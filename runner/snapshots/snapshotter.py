@@ -219,7 +219,7 @@ class Snapshotter(Unit):
         # Now, and not when somebody waits for a snapshot: git may be asked.
         self.code_.collect(self._whole, self.settings.keep_code)
         launcher = self._whole.launcher
-        if stopping:
+        if stopping and not self.complete:
             log.info("%s: taking a snapshot and stopping", launcher.stop_reason)
         asked = launcher is not None and launcher.snapshot_signal is not None
         if self.due:

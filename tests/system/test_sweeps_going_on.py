@@ -12,6 +12,7 @@ from typing import Any
 import pandas
 import pytest
 
+from runner.cli.overrides import as_override
 from runner.snapshots.restoring.restore import restore
 from tests import forked
 from tests.conftest import Run
@@ -266,3 +267,16 @@ def test_what_a_sweep_is_known_by_may_be_damaged(veles_run: Run, stub: Path) -> 
     (stub / "there" / ".sweep").write_text("{")
     (line,) = veles_run(*STUBS, "workflow.number=0,1,2", "sweep=there", code=2).stderr.splitlines()
     assert ".sweep" in line
+
+
+@pytest.mark.parametrize("name", ["größe", "a=b", "it's", "a, (b)", "2026"])
+def test_the_folder_of_a_sweep_may_have_any_name(name: str, stub: Path, veles_run: Run) -> None:
+    words = (*STUBS, "workflow.number=0,1")
+    (stub / "broken").touch()
+    veles_run(*words, as_override("hydra.sweep.dir", name), code=1)
+    (stub / "broken").unlink()
+    veles_run(*words, as_override("hydra.sweep.dir", name), "sweep=auto", "sweep.retry=failed")
+    assert [job(stub / name, number)["status"] for number in range(2)] == ["finished", "finished"]
+    again = veles_run(*STUBS, "workflow.number=0,1,2", as_override("sweep", name)).stdout
+    assert "2 of 3 jobs are done" in again
+    assert job(stub / name, 2)["status"] == "finished"
