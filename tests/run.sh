@@ -24,8 +24,9 @@ venv=${VENV:-.venv-test}
 # DVC and Snakemake, which start our commands and share no package with them.
 [ -x "$venv/recipes/bin/python" ] || "$venv/bin/uv" venv --quiet --python "$venv/bin/python" "$venv/recipes"
 "$venv/bin/uv" pip install --quiet --python "$venv/recipes/bin/python" -r tests/recipes.txt
-# What was installed is compiled beside the checks, each of which takes one core; the tests find it done.
-"$venv/bin/python" -m compileall -q "$venv/lib" >/dev/null 2>&1 &
+# What was installed, and what is tested, is compiled beside the checks, each of which takes one core; the tests find it done, also
+# where Python is told to write no bytecode.
+"$venv/bin/python" -m compileall -q runner hydra_plugins tests "$venv/lib" >/dev/null 2>&1 &
 compiling=$!
 
 export OMP_NUM_THREADS=1

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COUNT = 1_500
+COUNT = 1_000
 
 HEARD = """
 import os, pathlib, socket, subprocess, sys
