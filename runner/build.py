@@ -191,12 +191,12 @@ def _tell_replaced(snapshotter: Snapshotter, config: SnapshotterConfig) -> None:
         if getattr(own, name) != getattr(config, name) == getattr(default, name)
     ]
     if not config.directory and not config.odbc and snapshotter.place != FOLDER:
-        replaced.append(f"its place {passwords.redact(snapshotter.place)}")
+        replaced.append(f"place {passwords.redact(snapshotter.place)}")
     if config.key is None and snapshotter.signed:
-        replaced.append("its key")
+        replaced.append("key")
     if replaced:
         log.warning(
-            "The section snapshotter takes the place of what the class gives %s: %s; to have it, set it there",
+            "The defaults of the section snapshotter replace what the class gives %s: %s; what is wanted has to be in the section",
             repr(snapshotter.name),
             ", ".join(replaced),
         )

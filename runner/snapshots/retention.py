@@ -84,8 +84,9 @@ class Retention:
             raise
 
     def _with(self, added: Sequence[Kept]) -> Sequence[str]:
-        known = self._listed() if self._known is None else self._known
-        known = [*added, *(one for one in known if one.location not in [new.location for new in added])]
+        places = {one.location for one in added}
+        earlier = self._listed() if self._known is None else self._known
+        known = [*added, *(one for one in earlier if one.location not in places)]
         try:
             old = self._delete_expired(known)
         except SnapshotNotFoundError:  # somebody else has deleted one
