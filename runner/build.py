@@ -196,7 +196,7 @@ def _tell_replaced(snapshotter: Snapshotter, config: SnapshotterConfig) -> None:
         replaced.append("key")
     if replaced:
         log.warning(
-            "The defaults of the section snapshotter replace what the class gives %s: %s; what is wanted has to be in the section",
+            "The defaults of the section snapshotter replace what the class gives %s: %s; set there what is to stay",
             repr(snapshotter.name),
             ", ".join(replaced),
         )
