@@ -97,6 +97,7 @@ class Snapshotter(Unit):
     exported_at_: float
     grace_: Grace
     autosaving_: bool
+    hurried_: bool
     ended_at_: float
     pace_: Pace
     run_id_: str
@@ -133,6 +134,7 @@ class Snapshotter(Unit):
         self.exported_at_ = float("-inf")
         self.grace_ = Grace()
         self.autosaving_ = False
+        self.hurried_ = False
         self.ended_at_ = time.monotonic()
         self.pace_ = Pace()
         self.run_id_ = str(uuid.uuid4())
@@ -306,8 +308,13 @@ class Snapshotter(Unit):
             log.warning("%s", shortfall)
         self._take(autosave=True)
 
-    def _take(self, autosave: bool = False) -> None:
-        """Captures a snapshot, which is then written in the background."""
+    def _take(self, autosave: bool = False, *, may_hurry: bool = True) -> None:
+        """Captures a snapshot, which is then written in the background.
+
+        Args:
+            autosave: whether the next one replaces it.
+            may_hurry: whether it goes to the spool first if time is short.
+        """
         self._wait()
         self._whole.check_state()
         began = time.monotonic()
@@ -315,7 +322,8 @@ class Snapshotter(Unit):
         if self.retention_ is None:
             rules = {"keep_best": settings.keep_best, "keep_last": settings.keep_last}
             self.retention_ = Retention(store, self.runs, **rules)  # a new run has no earlier ones
-        if self._time_left is not None:
+        self.hurried_ = may_hurry and self._time_left is not None
+        if self.hurried_:
             store = store.hurried()
         codec, level = self._codec()
         header = self._header(autosave, codec, level)
@@ -368,7 +376,7 @@ class Snapshotter(Unit):
         if self.writer_ is None:
             return
         try:
-            self.writer_.wait()
+            self._finish_writing(self.writer_)
         except SnapshotError as error:
             self.failed_ = True
             if isinstance(error, StoreSpooledError) and self.written_ is not None:
@@ -377,6 +385,17 @@ class Snapshotter(Unit):
             if self.settings.on_error != "warn" and not (self.autosaving_ and isinstance(error, StoreError)):
                 raise
             log.error("No snapshot: %s; the run goes on", error)
+
+    def _finish_writing(self, writer: Writer) -> None:
+        """Waits until the snapshot is written; one for which the spool has no room is taken again, for the store itself."""
+        try:
+            writer.wait()
+        except StoreError as error:
+            if not self.hurried_:
+                raise
+            log.warning("%s; the snapshot is taken again, for %s itself", error, self.store)
+            self._take(may_hurry=False)
+            writer.wait()
 
     def _on_written(self, header: Header, retention: Retention, written: Written) -> None:
         """Runs in the background when a snapshot is durable."""

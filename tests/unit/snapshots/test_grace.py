@@ -13,16 +13,19 @@ from runner.graph import Bool
 from runner.launcher import Launcher
 from runner.snapshots.restoring.restore import header_of
 from runner.snapshots.settings import SnapshotterSettings
-from tests.workflows import holding, restored
+from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.spool import SpoolStore
+from runner.snapshots.stores.store import Store
+from tests.workflows import holding, restored, stored
 
 SLOW = {"compression": "xz", "compression_level": 6, "workers": 1}
 """Takes half a second for this state, and others some milliseconds."""
 STATE = random.Random(0).randbytes(2 << 20)
 
 
-def stopped(folder: Path, **settings: object) -> str:
+def stopped(folder: Path, store: Store | None = None, **settings: object) -> str:
     """Runs until a signal comes in the third turn; returns where the snapshot is."""
-    workflow, holder, snapshotter = holding(STATE, folder, limit=9, **settings)
+    workflow, holder, snapshotter = stored(STATE, store or FileStore(folder), limit=9, **settings)
     snapshotter.skip = Bool(True)
 
     def stop() -> None:
@@ -79,3 +82,14 @@ def test_a_stop_before_anything_was_measured_takes_the_configured_codec(tmp_path
 def test_grace_is_checked() -> None:
     with pytest.raises(ConfigError, match=r"snapshotter\.grace=-1 must be at least 0"):
         SnapshotterSettings(grace=-1)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_spool_that_takes_nothing_leaves_the_snapshot_to_the_store(
+    blocking: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "snapshots"
+    location = stopped(folder, SpoolStore(FileStore(folder), tmp_path / "file"), grace=600, blocking=blocking)
+    assert Path(location).parent == folder
+    assert [record.getMessage() for record in caplog.records if "taken again" in record.getMessage()]
