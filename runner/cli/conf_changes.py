@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
+from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +21,9 @@ from runner.flat import is_reference
 from runner.graph import Workflow
 from runner.nn import StandardWorkflow, overriding
 from runner.snapshots.restoring.restore import Restored
+from runner.snapshots.settings import SnapshotterSettings
+from runner.snapshots.snapshotter import Snapshotter, snapshotters
+from runner.snapshots.stores.file_system import read_mode
 from runner.targets import TARGET
 from runner.text import shown
 
@@ -27,14 +31,19 @@ log = logging.getLogger(__name__)
 
 OPTIMIZERS = {"optimizer", f"optimizer.{TARGET}"}
 """Keys that choose an optimizer, which takes the place of settings of the layers."""
+WORDS = {
+    *("type", "weights_filling", "bias_filling", "normalization", "loss_function", "precision", "policy", "monitor", "mode"),
+    *("on_nan", "on_error", "on_unrestorable", "compression"),
+}
+"""Keys, without their sections, of which each takes a few words and refuses all others: none of them is a secret."""
 SHOWN = 12
 """Keys that a message names at most."""
 
 
 def referenced(node: DictConfig, config: Config) -> dict[str, Any]:
-    """Returns what the references of a configuration stand for, where that is a number or a truth value.
+    """Returns what the references of a configuration stand for: numbers, truth values, null, and words of `WORDS`.
 
-    A text is left out, since it may be a secret.
+    Any other text is left out, since it may be a secret.
 
     Args:
         node: the configuration, unresolved.
@@ -48,8 +57,14 @@ def referenced(node: DictConfig, config: Config) -> dict[str, Any]:
     return {
         key: values[key]
         for key in _references(settled)
-        if type(values.get(key)) in (int, float, bool) and not passwords.is_secret(f"{key}=x")
+        if key in values and _is_plain(key, values[key]) and not passwords.is_secret(f"{key}=x")
     }
+
+
+def _is_plain(key: str, value: object) -> bool:
+    if isinstance(value, str):
+        return key.rpartition(".")[2] in WORDS
+    return value is None or type(value) in (int, float, bool)
 
 
 def _references(node: DictConfig) -> Iterator[str]:
@@ -58,14 +73,30 @@ def _references(node: DictConfig) -> Iterator[str]:
 
 def keep(before: DictConfig, restored: Restored) -> None:
     """Puts what the run has in place of references in its configuration that stand for something else today."""
-    had = {key: value for key, value in restored.header.referenced.items() if type(value) in (int, float, bool)}
+    had = {key: value for key, value in restored.header.referenced.items() if _is_plain(key, value)}
     if isinstance(restored.workflow, StandardWorkflow):
         loader = restored.workflow.loader
         had |= {f"loader.{name}": getattr(loader, name) for name in loader.adjustable}
+    for snapshotter in snapshotters(restored.workflow)[:1]:
+        had |= _settings_of(snapshotter, OmegaConf.select(before, "snapshotter.mode"))
     written = schema.flattened(restored.header.config)
     for key in [key for key in had if is_reference(str(written.get(key)))]:
         if OmegaConf.select(before, key) != had[key]:
             OmegaConf.update(before, key, had[key])
+
+
+def _settings_of(snapshotter: Snapshotter, mode: str | int | None) -> dict[str, Any]:
+    """Returns the settings that a snapshotter was restored with, by their keys.
+
+    Args:
+        snapshotter: the snapshotter.
+        mode: what its permissions are said to be; they stay spelled so if they are the same.
+    """
+    names = [item.name for item in fields(SnapshotterSettings) if item.name != "on_signal"]
+    found = {f"snapshotter.{name}": getattr(snapshotter.settings, name) for name in names}
+    if read_mode(mode) != snapshotter.mode:
+        found["snapshotter.mode"] = None if snapshotter.mode is None else f"{snapshotter.mode:04o}"
+    return found
 
 
 def keep_fixed(before: DictConfig, now: DictConfig, restored: Restored) -> None:

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from runner.snapshots.restoring.restore import header_of, restore
 from tests.conftest import Run
@@ -90,6 +91,49 @@ def test_an_environment_that_has_changed(veles_run: Run, tmp_path: Path, monkeyp
     assert TOLD not in output
     after = restore(tmp_path / snapshot_of(output))
     assert (after.workflow["gd_fc1"].steps["weights"].rate, after.workflow.loader.validation_file) == (0.3, "moved/va.csv")
+
+
+OPTIONAL = {
+    "snapshotter.keep_last": ("null", "1"),
+    "snapshotter.prefix": ("first", "second"),
+    "snapshotter.compression": ("gz", "bz2"),
+    "snapshotter.mode": ("0640", "0666"),
+    "decision.monitor": ("null", "loss"),
+    "decision.on_nan": ("stop", "ignore"),
+    "lr_adjuster.policy": ("fixed", "exp"),
+    "lr_adjuster.gamma": ("null", "0.5"),
+    "rollback.fail_iterations": ("null", "3"),
+    "layers.fc1.learning_rate_bias": ("null", "0.9"),
+    "metrics.every": ("null", "1"),
+}
+"""Keys, each with what an environment says first and then."""
+
+
+def test_what_was_null_and_what_is_a_word_stay_as_they_were(
+    veles_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = OmegaConf.create(CONF)
+    for key, (first, _) in OPTIONAL.items():
+        OmegaConf.update(conf, key, f"${{oc.env:{key.rpartition('.')[2].upper()},{first}}}")
+    write(tmp_path, OmegaConf.to_yaml(conf))
+    begun = snapshot_of(veles_run("conf=c", "seed=1", "decision.max_epochs=1").stdout)
+    resume = ["conf=c", f"snapshot={begun}", "decision.max_epochs=3"]
+    assert TOLD not in veles_run(*resume, "hydra.run.dir=same").stdout
+    before = {path.name for path in (tmp_path / "snapshots").glob("*.pickle*") if not path.is_symlink()}
+    for key, (_, then) in OPTIONAL.items():
+        monkeypatch.setenv(key.rpartition(".")[2].upper(), then)
+    message, _ = told(veles_run(*resume, "hydra.run.dir=other").stdout)
+    assert [key for key in OPTIONAL if f"{key} is " not in message] == []
+    same, other = (
+        re.sub(r'"(seconds|samples_per_second)": [^,}]*', "", (tmp_path / name / "metrics.jsonl").read_text())
+        for name in ("same", "other")
+    )
+    assert same == other
+    after = {path for path in (tmp_path / "snapshots").glob("*.pickle*") if not path.is_symlink()}
+    assert before <= {path.name for path in after}
+    assert {(path.name.partition("_")[0], path.suffix, f"{path.stat().st_mode & 0o777:o}") for path in after} == {
+        ("first", ".gz", "640")
+    }
 
 
 def test_secrets_are_not_told(veles_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
