@@ -102,8 +102,13 @@ def _missing(error: MissingConfigException) -> str:
     if beside is not None and group == conf_files.CONF:
         return f"conf={name} is not known; {beside} of this folder is called with its ending: veles-run {beside}"
     by_whom = re.match(r"In '([^']*)'", str(error))
-    where = f" ({by_whom[1]} has it in its defaults)" if by_whom and by_whom[1] != conf_files.PRIMARY else ""
+    who = by_whom[1] if by_whom else conf_files.PRIMARY
+    if who.endswith(conf_files.SUFFIXES):
+        who = who.removeprefix(f"{conf_files.CONF}/")  # a path that was typed
+    where = f" ({who} has it in its defaults)" if who != conf_files.PRIMARY else ""
     if group != conf_files.CONF and not conf_files.is_group(group):
+        if where and group in conf_files.options(conf_files.CONF):
+            return f"{group!r} is not a config group, but a conf: name it /{conf_files.CONF}/{group}{where}"
         return f"{group!r} is not a config group; {choices(group, conf_files.groups())}{where}"
     places = "" if where else " (conf/ of this folder, and of the package)"
     return f"{group}={name} is not known; {choices(name, error.options or conf_files.options(group))}{where}{places}"
