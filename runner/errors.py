@@ -120,7 +120,7 @@ class StoreSpooledError(StoreError):
         location: the file in the spool.
     """
 
-    def __init__(self, message: str, location: str) -> None:
+    def __init__(self, message: str, location: str = "") -> None:
         super().__init__(message)
         self.location = location
 
