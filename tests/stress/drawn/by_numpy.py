@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[Values], Values]] = {
     "all2all_sigmoid": lambda values: 0.5 + 0.5 * np.tanh(values / 2),
     "all2all": lambda values: values,
 }
-UNFIT = ("cannot tell apart", "the loss is infinite", "loss is nan", "is not for tables with loader.categories")
+UNFIT = ("cannot tell apart", "the loss is infinite", "loss is nan", "loss is inf", "is not for tables with loader.categories")
 """What a training is refused for, which is right."""
 LEAST = np.finfo(np.float32).tiny
 """A probability that is lower counts as this one in the loss."""
