@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +15,7 @@ from runner.cli.authority import PROCESS_KEYS
 from runner.cli.overrides import as_override
 from runner.cli.request import Request, keys_of
 from runner.config import Config
+from runner.config.layers.schema import LAYER_CONFIGS
 from runner.errors import ConfigError
 from runner.flat import is_reference
 from runner.graph import Workflow
@@ -32,10 +32,10 @@ log = logging.getLogger(__name__)
 OPTIMIZERS = {"optimizer", f"optimizer.{TARGET}"}
 """Keys that choose an optimizer, which takes the place of settings of the layers."""
 WORDS = {
-    *("type", "weights_filling", "bias_filling", "normalization", "loss_function", "precision", "policy", "monitor", "mode"),
-    *("on_nan", "on_error", "on_unrestorable", "compression"),
+    *("precision", "loss_function", "loader.normalization", "lr_adjuster.policy", "decision.monitor", "decision.mode"),
+    *("decision.on_nan", "snapshotter.compression", "snapshotter.mode", "snapshotter.on_error", "snapshotter.on_unrestorable"),
 }
-"""Keys, without their sections, of which each takes a few words and refuses all others: none of them is a secret."""
+"""Keys of which each takes a few words and refuses all others, so that none of them is a secret."""
 SHOWN = 12
 """Keys that a message names at most."""
 
@@ -63,7 +63,7 @@ def referenced(node: DictConfig, config: Config) -> dict[str, Any]:
 
 def _is_plain(key: str, value: object) -> bool:
     if isinstance(value, str):
-        return key.rpartition(".")[2] in WORDS
+        return key in WORDS or (key.startswith("layers.") and value in LAYER_CONFIGS)
     return value is None or type(value) in (int, float, bool)
 
 
@@ -92,8 +92,8 @@ def _settings_of(snapshotter: Snapshotter, mode: str | int | None) -> dict[str, 
         snapshotter: the snapshotter.
         mode: what its permissions are said to be; they stay spelled so if they are the same.
     """
-    names = [item.name for item in fields(SnapshotterSettings) if item.name != "on_signal"]
-    found = {f"snapshotter.{name}": getattr(snapshotter.settings, name) for name in names}
+    # One of an earlier version may lack some.
+    found = schema.flattened({"snapshotter": vars(SnapshotterSettings()) | vars(snapshotter.settings)})
     if read_mode(mode) != snapshotter.mode:
         found["snapshotter.mode"] = None if snapshotter.mode is None else f"{snapshotter.mode:04o}"
     return found

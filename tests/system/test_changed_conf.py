@@ -105,6 +105,7 @@ OPTIONAL = {
     "rollback.fail_iterations": ("null", "3"),
     "layers.fc1.learning_rate_bias": ("null", "0.9"),
     "metrics.every": ("null", "1"),
+    "snapshotter.on_signal.USR1": ("stop", "continue"),
 }
 """Keys, each with what an environment says first and then."""
 
