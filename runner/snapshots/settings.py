@@ -41,7 +41,7 @@ class SnapshotterSettings:
     max_overhead: float = 0.02
     """Share of the run's time that snapshots for `at_most_lost` may cost. If they cost more, they are taken less often."""
     grace: float | None = None
-    """Seconds from a stop signal until the process is killed: the snapshot gets a codec that is quick enough. Default: any."""
+    """Seconds from a stop signal until the process is killed: the snapshot gets a quick codec, and goes to a spool first."""
     keep_best: int | None = None
     """Keep this many snapshots with the lowest error, and the newest. Default: all."""
     keep_last: int | None = None
