@@ -10,8 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner import config as schema
 from runner import passwords, shell
+from runner.build import LAUNCH_KEYS
 from runner.cli import authority
-from runner.cli.authority import PROCESS_KEYS
+from runner.cli.authority import PLACES, PROCESS_KEYS
 from runner.cli.overrides import as_override
 from runner.cli.request import Request, keys_of
 from runner.config import Config
@@ -62,6 +63,9 @@ def referenced(node: DictConfig, config: Config) -> dict[str, Any]:
 
 
 def _is_plain(key: str, value: object) -> bool:
+    """Whether it is kept what a reference stood for: no secret, and not what each call says for itself."""
+    if {key, key.partition(".")[0]} & LAUNCH_KEYS or key in PLACES.keys() - {"snapshotter.mode"}:
+        return False
     if isinstance(value, str):
         return key in WORDS or (key.startswith("layers.") and value in LAYER_CONFIGS)
     return value is None or type(value) in (int, float, bool)

@@ -116,6 +116,7 @@ def test_what_was_null_and_what_is_a_word_stay_as_they_were(
     conf = OmegaConf.create(CONF)
     for key, (first, _) in OPTIONAL.items():
         OmegaConf.update(conf, key, f"${{oc.env:{key.rpartition('.')[2].upper()},{first}}}")
+    conf.threads = "${oc.env:THREADS,null}"
     write(tmp_path, OmegaConf.to_yaml(conf))
     begun = snapshot_of(veles_run("conf=c", "seed=1", "decision.max_epochs=1").stdout)
     resume = ["conf=c", f"snapshot={begun}", "decision.max_epochs=3"]
@@ -123,7 +124,11 @@ def test_what_was_null_and_what_is_a_word_stay_as_they_were(
     before = {path.name for path in (tmp_path / "snapshots").glob("*.pickle*") if not path.is_symlink()}
     for key, (_, then) in OPTIONAL.items():
         monkeypatch.setenv(key.rpartition(".")[2].upper(), then)
-    message, _ = told(veles_run(*resume, "hydra.run.dir=other").stdout)
+    monkeypatch.setenv("THREADS", "2")  # which each call says for itself
+    output = veles_run(*resume, "hydra.run.dir=other").stdout
+    assert "threads 2" in output
+    message, _ = told(output)
+    assert "threads" not in message
     assert [key for key in OPTIONAL if f"{key} is " not in message] == []
     same, other = (
         re.sub(r'"(seconds|samples_per_second)": [^,}]*', "", (tmp_path / name / "metrics.jsonl").read_text())
