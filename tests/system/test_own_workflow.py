@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -396,7 +395,6 @@ def test_a_snapshotter_in_a_nested_workflow_keeps_all_that_is_around_it(tmp_path
     unbroken = forked.output(words, cwd=tmp_path)
     with forked.Started(words, cwd=tmp_path) as started:
         started.wait_for(lambda: "Running" in started.output)
-        time.sleep(0.2)
         started.send_signal(signal.SIGTERM)
         stopped = started.end(60)
     assert stopped.returncode == 75, stopped.stderr
