@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -281,8 +282,10 @@ class Snapshotter(Unit):
         """Returns the seconds since a snapshot that was no autosave was taken, by this process or the run's earlier ones."""
         if self.exported_at_ != float("-inf") or self.exported_time is None:
             return time.monotonic() - self.exported_at_
-        elapsed = (datetime.now(UTC) - datetime.fromisoformat(self.exported_time)).total_seconds()
-        return elapsed if elapsed >= 0 else float("inf")  # the clock was set back
+        with suppress(ValueError, TypeError):  # a snapshot may say anything
+            elapsed = (datetime.now(UTC) - datetime.fromisoformat(self.exported_time)).total_seconds()
+            return elapsed if elapsed >= 0 else float("inf")  # the clock was set back
+        return float("inf")
 
     def export(self) -> None:
         """Takes a snapshot now. It is durable after `finish()`, or on return if `blocking` is set."""

@@ -30,7 +30,8 @@ def utc_now(after: str | None = None) -> str:
     """Returns the current time as ISO 8601, UTC, with microseconds; later than `after` even if the clock was set back."""
     now = datetime.now(UTC)
     if after is not None:
-        now = max(now, datetime.fromisoformat(after) + timedelta(microseconds=1))
+        with suppress(ValueError, TypeError, OverflowError):  # a restored state may say anything
+            now = max(now, datetime.fromisoformat(after) + timedelta(microseconds=1))
     return now.isoformat(timespec="microseconds")
 
 

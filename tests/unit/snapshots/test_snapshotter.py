@@ -50,6 +50,14 @@ def test_time_interval_counts_from_the_snapshots_of_earlier_processes(ago: float
     assert names(tmp_path / "b") == names_of
 
 
+@pytest.mark.parametrize("time", ["", "x", "2020-01-01", "2020-01-01T00:00:00", "9999-12-31T23:59:59.999999+00:00"])
+def test_a_time_that_is_none_puts_nothing_off(time: str, tmp_path: Path) -> None:
+    workflow, _, snapshotter = holding(None, tmp_path, limit=3, time_interval=1000)
+    snapshotter.exported_time = snapshotter.last_time = time
+    workflow.run()
+    assert names(tmp_path) == ["holding_run_1", "holding_run_3"]
+
+
 def test_put_off_snapshot_is_taken_when_the_interval_has_passed(tmp_path: Path) -> None:
     workflow, holder, snapshotter = holding(None, tmp_path, limit=7, interval=3)
     worth = Bool(False)
