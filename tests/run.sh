@@ -6,14 +6,18 @@ cd "$(dirname "$0")/.."
 # The codecs' standard tools, which read our files; what draws graphs; database servers and drivers, which the tests run by
 # themselves; a clock that lies; the program that makes keys; a browser that opens reports.
 packages=(gzip bzip2 xz-utils zstd graphviz unixodbc odbc-mariadb odbc-postgresql libsqliteodbc mariadb-server postgresql libfaketime openssl chromium chromium-driver)
-missing=()
-for package in "${packages[@]}"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
+install_packages() {
+    local missing=() package
+    for package in "${packages[@]}"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+}
+# Beside what Python needs: both wait for the network, and each unpacks on one core.
+install_packages &
+packages_installing=$!
 
 python=${PYTHON:-python3}
 venv=${VENV:-.venv-test}
@@ -34,6 +38,7 @@ export OMP_NUM_THREADS=1
 "$venv/bin/ruff" check .
 "$venv/bin/codespell"
 "$venv/bin/mypy"
+wait "$packages_installing"
 wait "$compiling" || true # what packages bring that is no Python of this version stays as it is
 # In a process for each core, and one more, since some wait. The tests of a file stay together, since they share what is slow to
 # make. The order stays as it is: the many quick ones come last, so that no process is left alone with a slow one.
