@@ -85,6 +85,6 @@ def stopped(folder: Path, at: int, **settings: Any) -> str:
     def due(_: object) -> bool:
         return workflow.loader.epoch_number * steps + workflow.loader.position == at and not workflow.stop()
 
-    workflow.snapshotter.pace_.is_due = due
+    workflow.snapshotter.exporter_.pace.is_due = due
     workflow.run()
     return workflow.snapshotter.last_location

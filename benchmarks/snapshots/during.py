@@ -35,7 +35,7 @@ for turn in range(5):
     alone = [seconds(epoch) for _ in range(30)]
     snapshotter.export()
     during = []
-    while snapshotter.writer_.busy:
+    while snapshotter.exporter_.busy:
         during.append(seconds(epoch))
     if during[:-1]:
         print(statistics.mean(alone[5:]) / statistics.mean(during[:-1]), len(during))

@@ -53,7 +53,7 @@ def writing(megabytes: int, rounds: int) -> dict[str, dict[str, float]]:
             snapshotter.export()
             time.sleep(CLOCK_STEP / 1e9)  # in a run, the folder was not made a moment ago
             times = in_turns(actions, few)
-            written = snapshotter.written_
+            written = snapshotter.exporter_.written
             size = f"{written.stored / other.stat().st_size:.4f}" if other.exists() else ""
             spent = times["file"]
             if "ours" in times:

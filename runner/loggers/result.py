@@ -80,7 +80,8 @@ def _last_snapshot(written: Snapshotter | None) -> str | None:
 
 def _snapshot_cost(written: Snapshotter | None) -> dict[str, Any] | None:
     """Returns what the last snapshot of this process has cost, as the headers record it of all others."""
-    return None if written is None or written.written_ is None else written.written_.figures()
+    last = None if written is None else written.exporter_.written
+    return None if last is None else last.figures()
 
 
 def _text(error: BaseException) -> str:

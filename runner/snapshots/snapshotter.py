@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +15,13 @@ from typing import Any
 from runner.errors import ConfigError, SnapshotError, StoreError, StoreSpooledError
 from runner.graph import Bool, Linked, Unit, Workflow, placement
 from runner.snapshots import announcements, provenance
-from runner.snapshots.capture.staging import default_limit
-from runner.snapshots.capture.taking import Request, Written
-from runner.snapshots.capture.writer import Writer
+from runner.snapshots.capture.taking import Written
 from runner.snapshots.codecs import Codec
+from runner.snapshots.exporter import Exporter, Order
 from runner.snapshots.format.header import Header, utc_now
 from runner.snapshots.format.signing_keys import Key, read_key
-from runner.snapshots.grace import Grace
 from runner.snapshots.pace import Pace
 from runner.snapshots.retention import Retention
-from runner.snapshots.run_code import RunCode
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.stores import spool as spools
 from runner.snapshots.stores.location import option_for
@@ -96,19 +92,13 @@ class Snapshotter(Unit):
     due_states: int
     warned_of_size: bool
     exported_at_: float
-    grace_: Grace
-    autosaving_: bool
-    hurried_: bool
     ended_at_: float
-    pace_: Pace
     run_id_: str
-    writer_: Writer | None
-    written_: Written | None
+    exporter_: Exporter
     failed_: bool
     store_: Store | None
     retention_: Retention | None
     key_: Key | None
-    code_: RunCode
     passive_: bool
     completed_: bool
     origin_: str | None
@@ -133,19 +123,13 @@ class Snapshotter(Unit):
     def init_unpickled(self) -> None:
         super().init_unpickled()
         self.exported_at_ = float("-inf")
-        self.grace_ = Grace()
-        self.autosaving_ = False
-        self.hurried_ = False
         self.ended_at_ = time.monotonic()
-        self.pace_ = Pace()
         self.run_id_ = str(uuid.uuid4())
-        self.writer_ = None
-        self.written_ = None
+        self.exporter_ = Exporter()
         self.failed_ = False
         self.store_ = None
         self.retention_ = None
         self.key_ = None
-        self.code_ = RunCode()
         self.passive_ = False
         self.completed_ = False
         self.origin_ = None
@@ -185,7 +169,7 @@ class Snapshotter(Unit):
 
     def initialize(self) -> None:
         placement.check(self)
-        self.pace_ = Pace()  # nothing can be lost before the run begins
+        self.exporter_.pace = Pace()  # nothing can be lost before the run begins
 
     def prepare(self) -> None:
         """Prepares the store for a run, and delivers the snapshots that wait in its spool.
@@ -220,7 +204,7 @@ class Snapshotter(Unit):
 
     def _take_if_due(self, stopping: bool) -> None:
         # Now, and not when somebody waits for a snapshot: git may be asked.
-        self.code_.collect(self._whole, self.settings.keep_code)
+        self.exporter_.code.collect(self._whole, self.settings.keep_code)
         launcher = self._whole.launcher
         if stopping and not self.complete:
             log.info("%s: taking a snapshot and stopping", launcher.stop_reason)
@@ -235,8 +219,8 @@ class Snapshotter(Unit):
             self.export()
         elif self._autosave_is_due():
             self._autosave()
-        elif self.writer_ is None:
-            self._own_writer().prepare(self._whole)
+        else:
+            self.exporter_.prepare(self._whole, self.settings)
 
     def finish(self) -> None:
         """Waits until the last snapshot is written, and delivers the snapshots that wait in the spool."""
@@ -244,7 +228,7 @@ class Snapshotter(Unit):
             return
         self.ended_at_ = time.monotonic()
         self._wait()
-        delivered, written = self._deliver(), self.written_
+        delivered, written = self._deliver(), self.exporter_.written
         if written is not None:
             self.last_location = delivered.get(written.uuid, self.last_location)
         if delivered and self.retention_ is not None:
@@ -260,20 +244,18 @@ class Snapshotter(Unit):
     @property
     def finishing(self) -> tuple[int, int] | None:
         """While a snapshot is being written: the bytes of its state written so far, and in all. None otherwise."""
-        written = self.written_
-        if written is None or self.writer_ is None or not self.writer_.busy:
-            return None
-        return written.progress, written.state
+        written = self.exporter_.written
+        return (written.progress, written.state) if written is not None and self.exporter_.busy else None
 
     @property
     def unrestorable(self) -> bool:
         """Whether the default restore would refuse the snapshots that this process has written."""
-        return self.writer_ is not None and self.writer_.unrestorable
+        return self.exporter_.unrestorable
 
     @property
     def lost(self) -> float:
         """How many seconds before the end of the last run the newest durable snapshot was taken."""
-        return self.pace_.at_risk(self.ended_at_)
+        return self.exporter_.pace.at_risk(self.ended_at_)
 
     def _allowed(self) -> bool:
         return self.due_states >= self.settings.interval and self._since_export() >= self.settings.time_interval
@@ -301,112 +283,57 @@ class Snapshotter(Unit):
         self.exported_at_ = time.monotonic()
 
     def _autosave_is_due(self) -> bool:
-        if self.settings.grace is not None and self.written_ is None:
+        if self.settings.grace is not None and self.exporter_.written is None:
             return True  # it shows how long a snapshot takes, before that matters
-        return self.pace_.is_due(self.settings) and not (self.writer_ is not None and self.writer_.busy)
+        return self.exporter_.pace.is_due(self.settings) and not self.exporter_.busy
 
     def _autosave(self) -> None:
         """Takes a snapshot that the next one replaces, and says once if it cannot be taken as often as it should."""
-        if shortfall := self.pace_.shortfall(self.settings):
+        if shortfall := self.exporter_.pace.shortfall(self.settings):
             log.warning("%s", shortfall)
         self._take(autosave=True)
 
-    def _take(self, autosave: bool = False, *, may_hurry: bool = True) -> None:
-        """Captures a snapshot, which is then written in the background.
-
-        Args:
-            autosave: whether the next one replaces it.
-            may_hurry: whether it goes to the spool first if time is short.
-        """
+    def _take(self, autosave: bool = False) -> None:
+        """Captures a snapshot, which is then written in the background; `autosave` says whether the next one replaces it."""
         self._wait()
         self._whole.check_state()
-        began = time.monotonic()
-        settings, store = self.settings, self.store
+        began, exporter, settings = time.monotonic(), self.exporter_, self.settings
         if self.retention_ is None:
             rules = {"keep_best": settings.keep_best, "keep_last": settings.keep_last}
-            self.retention_ = Retention(store, self.runs, **rules)  # a new run has no earlier ones
-        self.hurried_ = may_hurry and self._time_left is not None
-        if self.hurried_:
-            store = store.hurried()
-        codec, level = self._codec()
-        header = self._header(autosave, codec, level)
+            self.retention_ = Retention(self.store, self.runs, **rules)  # a new run has no earlier ones
         before = self.last_uuid, self.last_time
-        self.last_uuid, self.last_time = header.uuid, header.time
-        writer = self._own_writer()
-        request = Request(
-            *(header, codec, level, self.key_, store),
-            done=partial(self._on_written, header, self.retention_),
-            on_unrestorable=settings.on_unrestorable,
-            sampled=self.grace_.needs_sample(settings),
-            begin=partial(self.code_.put, store),
-            hurried=settings.grace is not None,  # with little time at a stop, what a snapshot takes must be known
-        )
+        heading, done = partial(self._heading, autosave), partial(self._on_written, self.retention_)
         try:
-            self.written_ = writer.submit(self._whole, request, settings.blocking)
+            written = exporter.take(Order(self._whole, settings, self.store, self.key_, autosave, heading, done))
         except BaseException:
             self.last_uuid, self.last_time = before
             raise
-        self.autosaving_ = autosave
         try:
             if settings.blocking:
                 self._wait()
         finally:
-            self.pace_.add(self.written_, began)
-        self._warn_of_size(self.written_.state)
-
-    def _own_writer(self) -> Writer:
-        """Returns the writer of this process: threads do not survive a fork."""
-        settings = self.settings
-        if self.writer_ is None or self.writer_.process != os.getpid():
-            staging = default_limit() if settings.staging is None else settings.staging
-            self.writer_ = Writer(settings.workers, staging)
-        return self.writer_
-
-    def _codec(self) -> tuple[Codec, int]:
-        """Returns the codec of the next snapshot and its level: at a stop, one that is quick enough."""
-        settings, left = self.settings, self._time_left
-        return (settings.codec, settings.level) if left is None else self.grace_.codec(settings, left)
-
-    @property
-    def _time_left(self) -> float | None:
-        """The seconds until a run that was asked to stop is killed; None if it was not, or nobody knows."""
-        grace, launcher = self.settings.grace, self._whole.launcher
-        if grace is None or launcher is None or launcher.stop_signal is None:
-            return None
-        return grace - (time.monotonic() - float(launcher.stopped_at))
+            exporter.pace.add(written, began)
+        self._warn_of_size(written.state)
 
     def _wait(self) -> None:
-        if self.writer_ is None:
-            return
+        exporter = self.exporter_
         try:
-            self._finish_writing(self.writer_)
+            exporter.wait()
         except SnapshotError as error:
             self.failed_ = True
-            if isinstance(error, StoreSpooledError) and self.written_ is not None:
-                self.last_location = self.written_.location = error.location
+            if isinstance(error, StoreSpooledError) and exporter.written is not None:
+                self.last_location = exporter.written.location = error.location
             # An autosave is there for the case that something goes wrong, and must not be what ends the run.
-            if self.settings.on_error != "warn" and not (self.autosaving_ and isinstance(error, StoreError)):
+            if self.settings.on_error != "warn" and not (exporter.autosaving and isinstance(error, StoreError)):
                 raise
             log.error("No snapshot: %s; the run goes on", error)
 
-    def _finish_writing(self, writer: Writer) -> None:
-        """Waits until the snapshot is written; one for which the spool has no room is taken again, for the store itself."""
-        try:
-            writer.wait()
-        except StoreError as error:
-            if not self.hurried_:
-                raise
-            log.warning("%s; the snapshot is taken again, for %s itself", error, self.store)
-            self._take(may_hurry=False)
-            writer.wait()
-
-    def _on_written(self, header: Header, retention: Retention, written: Written) -> None:
+    def _on_written(self, retention: Retention, header: Header, written: Written) -> None:
         """Runs in the background when a snapshot is durable."""
         self.last_location = written.location
         self.failed_ = False
         announcements.acknowledge(written, header)
         _tell_deleted(partial(retention.add, Entry(written.location, header)))
-        self.grace_.add(written, self.settings)
 
     def restored_from(self, location: str, store: Store | None) -> None:
         """Notes which snapshot this state comes from, and the store, if the run may go on writing to it.
@@ -426,8 +353,9 @@ class Snapshotter(Unit):
             self.warned_of_size = True
             announcements.warn_of_size(self._whole, size)
 
-    def _header(self, autosave: bool, codec: Codec, level: int) -> Header:
-        workflow = self._whole
+    def _heading(self, autosave: bool, codec: Codec, level: int) -> Header:
+        """Returns the header of the next snapshot, which is the last one from now on: the restored run must find that."""
+        workflow, exporter = self._whole, self.exporter_
         launcher = workflow.launcher
         run_id = launcher.run_id if launcher else self.run_id_
         self.log_id = self.log_id or run_id
@@ -436,7 +364,7 @@ class Snapshotter(Unit):
         prefix = self.settings.prefix or workflow.name
         suffix = AUTOSAVE if autosave else self.suffix
         cls = type(workflow)
-        return Header(
+        header = Header(
             name=f"{prefix}_{suffix}" if suffix else prefix,
             prefix=prefix,
             autosave=autosave,
@@ -447,14 +375,16 @@ class Snapshotter(Unit):
             codec=codec.name,
             level=level,
             parent=self.last_uuid,
-            previous=self.written_.figures() if self.written_ else None,
+            previous=exporter.written.figures() if exporter.written else None,
             time=utc_now(after=self.last_time),
             versions=provenance.versions(),
-            code=self.code_.digests(workflow),
-            kept_code=self.code_.kept,
+            code=exporter.code.digests(workflow),
+            kept_code=exporter.code.kept,
             **workflow.progress(),
             **(launcher.provenance() if launcher else {}),
         )
+        self.last_uuid, self.last_time = header.uuid, header.time
+        return header
 
 
 def snapshotters(workflow: Workflow) -> list[Snapshotter]:

@@ -59,7 +59,7 @@ def test_rows_go_on_after_a_restore_from_within_an_epoch(tmp_path: Path) -> None
     half = network(tmp_path)
     half.snapshotter.configure(blocking=True)
     half.initialize()
-    half.snapshotter.pace_.is_due = lambda settings: half.decision.minibatches == 10 and not half.stop()
+    half.snapshotter.exporter_.pace.is_due = lambda settings: half.decision.minibatches == 10 and not half.stop()
     half.run()
     (within,) = (path for path in tmp_path.iterdir() if "autosave" in path.name)
     restored = restore(within, trusted=["tests"])

@@ -29,8 +29,8 @@ def stopped(folder: Path, store: Store | None = None, **settings: object) -> str
     snapshotter.skip = Bool(True)
 
     def stop() -> None:
-        if holder.runs == 2 and snapshotter.writer_ is not None:
-            snapshotter.writer_.wait()
+        if holder.runs == 2:
+            snapshotter.exporter_.wait()
         if holder.runs == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 

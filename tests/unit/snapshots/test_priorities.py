@@ -72,7 +72,7 @@ def test_a_large_snapshot_gives_way_until_somebody_waits_for_it(tmp_path: Path) 
     assert now[threading.current_thread().name] == {own}, "the run itself gives way to nobody"
     waiting = threading.Thread(target=snapshotter.finish)
     waiting.start()
-    while snapshotter.writer_._taking is not None:
+    while snapshotter.exporter_.writer._taking is not None:
         pass
     store.go_on.set()
     waiting.join(60)
@@ -88,7 +88,7 @@ def test_a_small_one_and_one_that_is_timed_are_hurried(tmp_path: Path, megabytes
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     holder, snapshotter = saved(megabytes, store, **settings)
     snapshotter.export()
-    while snapshotter.writer_.busy:
+    while snapshotter.exporter_.writer.busy:
         pass
     assert {nice for seen in store.seen for nices in seen.values() for nice in nices} == {own}
     snapshotter.finish()

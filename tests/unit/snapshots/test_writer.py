@@ -92,7 +92,7 @@ def test_capture_waits_for_memory_and_takes_no_more_than_its_limit(tmp_path: Pat
     gate.set()
     exporter.join()
     snapshotter.finish()
-    assert snapshotter.writer_.pool._made == 4
+    assert snapshotter.exporter_.writer.pool._made == 4
     assert torch.equal(restored(snapshotter.last_location).workflow["holder"].value, holder.value)
 
 
@@ -247,11 +247,11 @@ def test_trailer_at_the_end_of_a_chunk(tmp_path: Path, left: int, codec: str, bl
     _, _, snapshotter = holding(bytes(CHUNK), tmp_path, compression=codec, blocking=blocking)
     snapshotter.export()
     snapshotter.finish()
-    size = 4 * CHUNK - left - snapshotter.written_.state
+    size = 4 * CHUNK - left - snapshotter.exporter_.written.state
     _, holder, snapshotter = holding(os.urandom(size), tmp_path, compression=codec, blocking=blocking)
     snapshotter.export()
     snapshotter.finish()
-    assert -snapshotter.written_.state % CHUNK == left
+    assert -snapshotter.exporter_.written.state % CHUNK == left
     assert restored(snapshotter.last_location).workflow["holder"].value == holder.value
 
 
