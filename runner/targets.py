@@ -19,6 +19,21 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 T = TypeVar("T")
 
 
+def with_names(value: Any, names: Mapping[str, str]) -> Any:
+    """Returns a configuration, nested or flat, in which the classes of targets have other names.
+
+    Args:
+        value: the configuration, or a part of it.
+        names: the new names by the ones that are there.
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: names.get(item, item) if str(key).endswith(TARGET) and isinstance(item, str) else with_names(item, names)
+            for key, item in value.items()
+        }
+    return [with_names(item, names) for item in value] if isinstance(value, list | tuple) else value
+
+
 def locate(key: str, target: str, base: type[T]) -> type[T]:
     """Returns the class that a key names; imports its module.
 

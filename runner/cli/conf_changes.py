@@ -191,8 +191,8 @@ def tell(run: DictConfig, call: DictConfig, restored: Restored, request: Request
             "What conf=%s or the environment says is not what the run has, which it keeps: %s.%s%s",
             request.conf,
             "; ".join(changes + more),
+            " What was fixed when the run began, only a fresh one has otherwise." if len(typable) < len(keys[:SHOWN]) else "",
             f" To have what is there, type: {commands}" if typable else "",
-            " What was fixed when the run began, only a fresh one has otherwise" if len(typable) < len(keys[:SHOWN]) else "",
         )
 
 

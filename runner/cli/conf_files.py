@@ -76,13 +76,18 @@ def options(group: str) -> list[str]:
 
 def is_option(group: str, name: str) -> bool:
     """Whether a group has a file of that name."""
-    return any((place / f"{name}.yaml").is_file() for place in _folders(group))
+    return option_file(group, name) is not None
 
 
 def is_bundled(group: str, name: str) -> bool:
     """Whether the file of an option is the package's: the current folder comes first."""
-    found = (place for place in _folders(group) if (place / f"{name}.yaml").is_file())
-    return next(found, None) == Path(bundled(), folder(group))
+    return option_file(group, name) == Path(bundled(), folder(group), f"{name}.yaml")
+
+
+def option_file(group: str, name: str) -> Path | None:
+    """Returns the file of an option; None if there is none."""
+    files = (place / f"{name}.yaml" for place in _folders(group))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _folders(group: str) -> Iterator[Path]:

@@ -152,7 +152,9 @@ def progress_of(workflow: Workflow) -> Iterator[None]:
 
 
 def print_changes(changes: Mapping[str, tuple[Any, Any]]) -> None:
-    """Prints a table of changed keys."""
+    """Prints a table of changed keys; the log file has them as lines."""
+    for key, (was, now) in changes.items():
+        log.info("%s is %s, and was %s", shown(key), _text(key, now), _text(key, was), extra=IN_FILE_ONLY)
     if is_quiet() or _Shown.side_by_side:
         return
     table = Table("key", "was", "now")

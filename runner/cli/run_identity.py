@@ -21,6 +21,7 @@ from runner.flat import is_reference
 from runner.graph import Workflow
 from runner.misfits import MISFITS
 from runner.snapshots.format.header import Header
+from runner.targets import with_names
 from runner.text import shown
 
 SHOWN = 5
@@ -37,11 +38,13 @@ class Asked:
         identity: its identity.
         written: the same with references as they are written, which is how headers have them.
         seed: its seed, if it is given.
+        former: what its classes are called in snapshots, by their names today.
     """
 
     identity: Identity
     written: Identity | None
     seed: int | None
+    former: Mapping[str, str]
 
     @classmethod
     def by(cls, node: DictConfig, name: str | None) -> Asked:
@@ -51,7 +54,9 @@ class Asked:
             ConfigError: it describes none.
         """
         config = schema.from_hydra(node)
-        return cls(Identity.of(config, name), _written(OmegaConf.to_container(node, enum_to_str=True), name), config.seed)
+        former = {today: once for once, today in config.restore.renamed.items()}
+        written = _written(OmegaConf.to_container(node, enum_to_str=True), name)
+        return cls(Identity.of(config, name), written, config.seed, former)
 
     def is_of(self, header: Header) -> bool:
         """Whether a snapshot is of this run: the configurations are the same, and so is the seed if one is given."""
@@ -59,9 +64,9 @@ class Asked:
         if "seed" in without and self.seed not in (None, header.config.get("seed")):
             return False
         if header.identity is not None:
-            return header.identity == self.identity.digest(without)
+            return header.identity in (self.identity.digest(without), _called(self.identity, self.former).digest(without))
         stored = _stored(header)
-        return stored is not None and self.written is not None and not self.written.differing(stored, without)
+        return stored is not None and self.written is not None and not self._as_in(stored).differing(stored, without)
 
     def with_seed_of(self, header: Header) -> Asked:
         """Returns the same run with the seed of a snapshot, unless a seed is given."""
@@ -70,16 +75,23 @@ class Asked:
         written = self.written and Identity({**self.written.values, "seed": seed})
         return replace(self, identity=Identity({**self.identity.values, "seed": seed}), written=written)
 
+    def _as_in(self, stored: Identity) -> Identity:
+        """Returns what is written with the names that classes have in a snapshot of before they were renamed, if it is one."""
+        assert self.written is not None
+        once = _called(self.written, self.former)
+        return once if len(once.differing(stored)) < len(self.written.differing(stored)) else self.written
+
     def difference(self, header: Header) -> str:
         """Says in which keys another run differs from this one."""
         stored = _stored(header)
         if stored is None or self.written is None:
             return "in a configuration that this version cannot read"
         without = left_out(header) - ({"seed"} if self.seed is not None else set())
-        keys = self.written.differing(stored, without)
+        written = self._as_in(stored)
+        keys = written.differing(stored, without)
         if not keys:
             return "in what references such as ${oc.env:NAME} lead to"
-        there, here = stored.values, self.written.values
+        there, here = stored.values, written.values
         told = [f"{shown(key)} ({_text(there.get(key))}, here {_text(here.get(key))})" for key in keys[:SHOWN]]
         return f"in {', '.join(told)}" + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")
 
@@ -114,7 +126,8 @@ def of_resumed(header: Header, workflow: Workflow, before: Config, now: Config) 
     """
     without = left_out(header)
     was, identity = Identity.of(before, workflow.name), Identity.of(now, workflow.name)
-    if header.identity is not None and not was.differing(identity, without):
+    is_renamed = with_names(header.config, now.restore.renamed) != header.config
+    if header.identity is not None and not is_renamed and not was.differing(identity, without):
         return {"identity": header.identity, "identity_without": sorted(without)}
     return _fields(identity, {*_limits(workflow), *({"seed"} & without)})
 
@@ -125,6 +138,10 @@ def _limits(workflow: Workflow) -> set[str]:
 
 def _fields(identity: Identity, without: Collection[str]) -> dict[str, Any]:
     return {"identity": identity.digest(without), "identity_without": sorted(without)}
+
+
+def _called(identity: Identity, names: Mapping[str, str]) -> Identity:
+    return Identity(with_names(identity.values, names)) if names else identity
 
 
 def _stored(header: Header) -> Identity | None:

@@ -27,7 +27,7 @@ from runner.snapshots.restoring.restore import Restored, restore_with
 from runner.snapshots.restoring.trust import Policy
 from runner.snapshots.stores.location import SCHEME
 from runner.snapshots.unpickling.allowed.entries import GIVEN
-from runner.targets import TARGET
+from runner.targets import TARGET, with_names
 
 
 def find_snapshot(node: DictConfig, request: Request, claims: Claims) -> Restored | None:
@@ -107,22 +107,12 @@ def snapshot_config(restored: Restored, call: DictConfig, request: Request) -> D
     """
     try:
         config = authority.obeyed(restored.header.config, call, request.typed_keys, request.named_snapshot)
-        config = _with_todays_targets(config, call.restore.renamed)
+        config = with_names(config, call.restore.renamed)
         node: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), config)  # type: ignore[assignment]
         schema.settle_layers(node)
         return node
     except MISFITS as error:
         raise SnapshotMismatchError(f"the configuration in the snapshot is not of this version: {first_line(error)}") from error
-
-
-def _with_todays_targets(value: Any, renamed: Mapping[str, str]) -> Any:
-    """Returns a stored configuration with the names that the classes of its targets have today."""
-    if isinstance(value, Mapping):
-        return {
-            key: renamed.get(item, item) if key == TARGET and isinstance(item, str) else _with_todays_targets(item, renamed)
-            for key, item in value.items()
-        }
-    return [_with_todays_targets(item, renamed) for item in value] if isinstance(value, list) else value
 
 
 def as_named(restored: Restored, request: Request) -> str:

@@ -16,7 +16,7 @@ NEWEST = 10
 
 @dataclass(frozen=True)
 class Kept:
-    """What retention knows of a snapshot: where it is, when it was taken, how good it is, and whether it is an autosave.
+    """What retention knows of a snapshot: where and which it is, when it was taken, how good it is, whether it is an autosave.
 
     Scores are compared with those of the same kind alone: of the same split and metric.
     """
@@ -26,19 +26,21 @@ class Kept:
     score: float | None
     autosave: bool = False
     kind: tuple[str | None, str] = (None, "")
+    uuid: str = ""
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
         """Keeps the few values that retention needs, not the whole header."""
         header = entry.header
-        return cls(entry.location, header.time, header.score, header.autosave, (header.split, header.measure))
+        return cls(entry.location, header.time, header.score, header.autosave, (header.split, header.measure), header.uuid)
 
 
 class Retention:
     """Deletes old snapshots of a run.
 
     An autosave is deleted once a newer snapshot is durable. Of the others, all are kept without a rule. With both rules set, a
-    snapshot is kept if either rule keeps it. The newest is always kept. Autosaves do not count for the rules.
+    snapshot is kept if either rule keeps it. The newest is always kept, and so is what has a tag or a note. Autosaves do not
+    count for the rules.
 
     The store is listed once, for the snapshots of the run's earlier processes; from then on they are remembered. So the cost of
     a snapshot does not grow with the number of snapshots in the store.
@@ -101,6 +103,7 @@ class Retention:
         waiting = {one.location for one in known if not self._store.has_settled(one.location)}
         settled = [one for one in known if one.location not in waiting]
         locations = {*expired(settled, **self._rules), *waiting.intersection(expired(known, **self._rules))}
+        locations -= {*self._store.marked({one.location: one.uuid for one in known if one.location in locations})}
         if locations:
             self._store.delete(*locations)
         return [one for one in known if one.location in locations]

@@ -346,6 +346,26 @@ def test_marks_stand_beside_snapshots_and_go_with_them(store: Store) -> None:
     assert store.marks() == {}
 
 
+def test_what_is_marked_is_kept_whatever_the_rules(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "is_due", lambda self, settings: True)
+    _, holder, snapshotter = stored(bytes(10), store, limit=9, blocking=True, keep_last=1)
+    if isinstance(store, memory_store.MemoryStore):
+        return
+    marks = {}
+    for runs, (due, mark) in enumerate([(True, "tags"), (True, ""), (False, "note"), (False, ""), (True, "")]):
+        holder.runs, snapshotter.due, snapshotter.skip = runs, due, Bool(False)
+        snapshotter.run()
+        newest = next(iter(store.list()))
+        if mark:
+            marks[newest.location] = Mark(newest.header.uuid, **{mark: ("base",) if mark == "tags" else "compare"})
+            store.mark(newest.location, marks[newest.location])
+    assert [restore_with(one.location, TRUSTED).workflow["holder"].runs for one in store.list()] == [4, 2, 0]
+    for location, mark in marks.items():
+        store.mark(location, Mark(mark.uuid))
+    snapshotter.export()
+    assert [entry.location for entry in store.list()] == [snapshotter.last_location]
+
+
 def test_branch_leaves_what_was_before_it_and_other_branches_alone(store: Store) -> None:
     _, _, snapshotter = stored(b"", store, blocking=True, keep_last=1)
     snapshotter.export()

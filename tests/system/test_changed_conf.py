@@ -35,7 +35,7 @@ def write(tmp_path: Path, text: str) -> None:
 def told(output: str) -> tuple[str, list[str]]:
     """Returns what is told, and what to type."""
     (line,) = re.findall(rf"^{TOLD}.*$", output, re.MULTILINE)
-    line = line.removesuffix(" What was fixed when the run began, only a fresh one has otherwise")
+    line = line.replace(" What was fixed when the run began, only a fresh one has otherwise.", "")
     message, _, command = line.partition(" To have what is there, type: ")
     return message, shlex.split(command)
 

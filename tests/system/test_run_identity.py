@@ -101,6 +101,22 @@ def test_the_same_run_is_not_started_twice_at_once(where: list[str], tmp_path: P
     assert "Epoch 8:" in veles_run(*same).stdout
 
 
+def test_a_run_whose_class_was_renamed_is_the_same(tmp_path: Path, veles_run: Run) -> None:
+    def write(name: str) -> None:
+        (tmp_path / f"{name}.py").write_text(f"import torch\n\nclass {name.title()}(torch.optim.SGD):\n    pass\n")
+        (tmp_path / "conf" / "gated.yaml").write_text(f"{plain}optimizer: {{_target_: {name}.{name.title()}, lr: 0.1}}\n")
+
+    plain = (user_folder(tmp_path) / "conf" / "gated.yaml").read_text()
+    write("old")
+    veles_run("gated", "decision.max_epochs=1", "seed=1")
+    (tmp_path / "old.py").unlink()
+    write("new")
+    renamed = "restore.renamed={old.Old: new.New}"
+    for limit, typed in ((2, [renamed]), (3, [renamed]), (4, [])):
+        output = veles_run("gated", f"decision.max_epochs={limit}", "seed=1", "snapshot=auto", *typed).stdout
+        assert re.findall(r"^Epoch (\d+)", output, re.MULTILINE) == [str(limit)], output
+
+
 def test_another_conf_file_is_another_run(folder: Path, finished: tuple[Path, str], veles_run: Run) -> None:
     shutil.copy(folder / "conf" / "gated.yaml", folder / "conf" / "other.yaml")
     output = veles_run("conf=other", *TYPED, "seed=null", "decision.max_epochs=1", "snapshot=auto", cwd=folder).stdout

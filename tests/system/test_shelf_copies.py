@@ -46,6 +46,24 @@ def test_a_file_that_is_cut_is_named_and_said_to_be(left: float, tmp_path: Path,
         assert "truncated" in line
 
 
+def test_a_tag_is_on_one_snapshot_after_copies_too(tmp_path: Path, shelf: Shelf) -> None:
+    with_history(Made("file", None, tmp_path))
+    ids = [row["uuid"] for row in json.loads(shelf("ls", "--json").stdout)[:2]]
+    for folder, uuid in zip("ab", ids, strict=True):
+        shelf("cp", uuid, "--to", folder)
+        for tag in ("base", folder):
+            shelf("tag", uuid, tag, "--in", folder)
+        shelf("note", uuid, "why", "--in", folder)
+    shelf("cp", "a", "--to", "both")
+    (line,) = shelf("cp", "b", "--to", "both").stderr.splitlines()
+    assert "the tag base is on" in line
+    rows = {row["uuid"]: row for row in json.loads(shelf("ls", "both", "--json").stdout)}
+    assert [(rows[uuid]["tags"], rows[uuid]["note"]) for uuid in ids] == [(["base", "a"], "why"), (["b"], "why")]
+    shelf("tag", ids[1], "base", "--move", "--in", "both")
+    shelf("cp", "a", "b", "--to", "both")
+    assert json.loads(shelf("show", "tag:base", "--in", "both", "--json").stdout)["uuid"] == ids[1]
+
+
 def test_a_damaged_copy_is_no_copy(tmp_path: Path, shelf: Shelf) -> None:
     with_history(Made("file", None, tmp_path))
     shelf("cp", "outputs", "--to", "backup")

@@ -176,11 +176,15 @@ def test_changed_data_and_code_are_refused_by_their_names(veles_run: Run, tmp_pa
         "loader: {name: table, data_file: pets.csv, label: label, validation_ratio: 0.2}\ndecision: {max_epochs: 1}\n"
         "model: {_target_: net.Net}\nloss: {_target_: torch.nn.CrossEntropyLoss}\n"
     )
-    sweep = ("-m", "conf=pets", "seed=1,2", "sweep=auto", "report=false", "plotters=false")
+    (tmp_path / "conf" / "optimizer").mkdir()
+    for name, rate in {"fast": 0.1, "slow": 0.01}.items():
+        (tmp_path / "conf" / "optimizer" / f"{name}.yaml").write_text(f"_target_: torch.optim.SGD\nlr: {rate}\n")
+    option = tmp_path / "conf" / "optimizer" / "slow.yaml"
+    sweep = ("-m", "conf=pets", "seed=1", "optimizer=fast,slow", "sweep=auto", "report=false", "plotters=false")
     veles_run(*sweep)
-    for file in (data, code):
+    for file, was, now in ((data, "label\n", "label\n1,1,1\n"), (code, "2, 2", "2, 3"), (option, "0.01", "0.02")):
         before = file.read_text()
-        file.write_text(before.replace("2, 2", "2, 3") if file is code else f"{before}\n1,1,1")
+        file.write_text(before.replace(was, now))
         (line,) = veles_run(*sweep, code=2).stderr.splitlines()
         assert f"{file.name} has changed since the sweep began" in line
         file.write_text(before)

@@ -74,6 +74,7 @@ def cp(
         raise ConfigError(f"--level={level} is the level of a codec: name it with --compression")
     target = _target(to, to_odbc, to_table, mode)
     there, written = {entry.header.uuid: entry.location for entry in target.list()}, target.marks()
+    tagged = {tag: uuid for uuid, mark in written.items() if uuid in there for tag in mark.tags}
     copied: list[dict[str, str]] = []
     with_code: set[str | None] = {None}
     passed_over: list[str] = []
@@ -100,13 +101,26 @@ def cp(
             pass_over(known or entry.location, error)
             continue
         if mark is not None and uuid not in written:
-            target.mark(known, mark)
+            target.mark(known, _without_taken(mark, tagged))
         if not as_json:
             say(told)
     if as_json:
         dump(copied)
     if passed_over:
         raise typer.Exit(1)
+
+
+def _without_taken(mark: Mark, tagged: dict[str, str]) -> Mark:
+    """Returns what is written on a copy: without the tags that are on other snapshots there, where they stay.
+
+    Args:
+        mark: what is written on the snapshot.
+        tagged: the UUID of the snapshot that has each tag; those of this one are added.
+    """
+    for tag in mark.tags:
+        if (other := tagged.setdefault(tag, mark.uuid)) != mark.uuid:
+            warn(f"{short(mark.uuid)}: the tag {tag} is on {short(other)} there, and stays there")
+    return replace(mark, tags=tuple(tag for tag in mark.tags if tagged[tag] == mark.uuid))
 
 
 def _like(target: Store, entry: Entry, source: Store) -> Store:

@@ -109,7 +109,7 @@ def _samples(restored: Restored, data: str | None) -> tuple[Tensor, str]:
         warn(f"The run's own data cannot be loaded ({error}): numbers are drawn in their place; --data FILE names real ones")
         drawn = torch.rand((SAMPLES, *signature.input_shape), generator=torch.Generator().manual_seed(1)) * 2
         return drawn.to(signature.input_dtype), "samples that were drawn"
-    return as_tensor(samples).to(signature.input_dtype), "samples of the run"
+    return as_tensor(samples).to(signature.input_dtype), "samples of the run's own data"
 
 
 def _weights(entry: Entry, store: Store, to: str, key: Key | None, error: RunnerError) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class Record:
         conf = {key: value for key, value in flattened(config).items() if key.partition(".")[0] not in NOT_OF_THE_RUN}
         known = {key: tuple(_masked(key, text) for text in texts) for key, texts in typed.swept_values(arguments).items()}
         masked = {key: _masked(key, value) for key, value in conf.items()}
-        return cls(typed=known, is_search=is_search, seed=seed, conf=masked, inputs=inputs.digests(conf))
+        files = {**inputs.digests(conf), **inputs.of_options(known)}
+        return cls(typed=known, is_search=is_search, seed=seed, conf=masked, inputs=files)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -121,7 +122,7 @@ class Record:
             key = changed[0]
             raise ConfigError(f"the search has {key}={_told(then[key])}, and now it is {_told(counted[key])}: {_NEW}")
         both = {key: tuple(dict.fromkeys((*now.typed[key], *texts))) for key, texts in then.items() if not now.is_search}
-        return replace(now, typed={**now.typed, **both})
+        return replace(now, typed={**now.typed, **both}, inputs={**inputs.of_options(both), **now.inputs})
 
     def check_conf(self, now: Self) -> None:
         """Checks that the conf file says what it said when the sweep began, but for what is typed, and files are as they were.
@@ -129,7 +130,8 @@ class Record:
         Raises:
             ConfigError: they are not, so the jobs to come would not be comparable with those that are done.
         """
-        if changed := [name for name, digest in self.inputs.items() if now.inputs.get(name, digest) != digest]:
+        found = {**inputs.of_options(self.typed), **now.inputs}
+        if changed := [name for name, digest in self.inputs.items() if found.get(name, digest) != digest]:
             raise ConfigError(f"{changed[0]} has changed since the sweep began: put it back as it was, or {_NEW}")
         keys = self.conf.keys() | now.conf.keys()
         typed_keys = self.typed.keys() | now.typed.keys()

@@ -303,6 +303,12 @@ class OdbcStore(Store):
         found = (Mark.read(content_of(row[0])) for row in rows)
         return {mark.uuid: mark for mark in found if mark is not None}
 
+    def marked(self, uuids: Mapping[str, str]) -> Collection[str]:
+        with self._session("read", IMPATIENCE) as session:
+            if self._tables.columns(session, session.sql.chunks) is None:
+                return []
+            return [location for location, uuid in uuids.items() if _has_mark(session, Location.parse(location), uuid)]
+
     def mark(self, location: str, mark: Mark) -> None:
         one = Location.parse(location)
         with self._session("write to", IMPATIENCE) as session:
@@ -402,6 +408,14 @@ def _tried(read: Callable[[T], Header], what: T) -> Header | SnapshotError:
         return read(what)
     except SnapshotError as error:
         return error
+
+
+def _has_mark(session: Session, one: Location, uuid: str) -> bool:
+    """Whether something is written on a snapshot, and not on another one that has had its place."""
+    marks = (
+        Mark.read(content_of(row[0])) for row in session.connection.execute(session.sql.chunk, one.id, one.name, MARK).rows
+    )
+    return any(mark and mark.uuid == uuid for mark in marks)
 
 
 def _name(header: Header, number: int) -> str:

@@ -256,11 +256,19 @@ class RemoteStore(Store):
         found = map(Mark.read, tries(IMPATIENCE)(self._starts, files, sizes).values())
         return {mark.uuid: mark for mark in found if mark is not None}
 
+    def marked(self, uuids: Mapping[str, str]) -> Collection[str]:
+        files = Files(self.place)
+        written = [location for location in uuids if tries(IMPATIENCE)(files.size, self._mark(location)) is not None]
+        return super().marked({location: uuids[location] for location in written})
+
     def mark(self, location: str, mark: Mark) -> None:
         self._write_mark(Files(self.place), location, mark.written() if mark else b"")
 
+    def _mark(self, location: str) -> str:
+        return f"{self.place}/{MARKS}/{location.removeprefix(self.place)[1:]}"
+
     def _write_mark(self, files: Files, location: str, data: bytes) -> None:
-        url = f"{self.place}/{MARKS}/{location.removeprefix(self.place)[1:]}"
+        url = self._mark(location)
         if data:
             tries(IMPATIENCE)(files.replace, url, data)
         elif tries(IMPATIENCE)(files.size, url) is not None:

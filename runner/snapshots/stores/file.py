@@ -43,6 +43,13 @@ def mark_of(path: Path) -> Path:
     return path.with_name(f".{path.name}{MARK}")
 
 
+def _read(paths: Iterable[Path]) -> dict[str, Mark]:
+    """Returns what is written in files on snapshots, by their UUIDs."""
+    texts = (read_small(path, LIMIT) for path in paths)
+    found = (None if text is None else Mark.read(text) for text in texts)
+    return {mark.uuid: mark for mark in found if mark is not None}
+
+
 class FileStore(Store):
     """Keeps snapshots as `<prefix>_<suffix>.5.pickle[.codec]`, and a link `<prefix>_current...` to the newest.
 
@@ -151,9 +158,10 @@ class FileStore(Store):
         return self.directory / f".{code_name(digest)}.code"
 
     def marks(self) -> Mapping[str, Mark]:
-        texts = (read_small(path, LIMIT) for path in self._marks())
-        found = (None if text is None else Mark.read(text) for text in texts)
-        return {mark.uuid: mark for mark in found if mark is not None}
+        return _read(self._marks())
+
+    def marked(self, uuids: Mapping[str, str]) -> Collection[str]:
+        return [location for location, uuid in uuids.items() if _read([mark_of(Path(location))]).get(uuid)]
 
     def mark(self, location: str, mark: Mark) -> None:
         path = mark_of(Path(location))

@@ -171,6 +171,12 @@ class SpoolStore(Store):
     def marks(self) -> Mapping[str, Mark]:
         return {**self._store.marks(), **self._spool.marks()}
 
+    def marked(self, uuids: Mapping[str, str]) -> Collection[str]:
+        waiting = {location: uuid for location, uuid in uuids.items() if not self.has_settled(location)}
+        settled = {_delivered.get(location, location): location for location in uuids.keys() - waiting.keys()}
+        found = self._store.marked({now: uuids[location] for now, location in settled.items()})
+        return [*self._spool.marked(waiting), *(settled[now] for now in found)]
+
     def mark(self, location: str, mark: Mark) -> None:
         store, location = self._where(location)
         store.mark(location, mark)

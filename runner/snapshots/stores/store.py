@@ -154,6 +154,15 @@ class Store(ABC):
         """Returns what is written on the snapshots, by UUID. A store that keeps no marks has none."""
         return {}
 
+    def marked(self, uuids: Mapping[str, str]) -> Collection[str]:
+        """Returns the locations of those among some snapshots on which something is written.
+
+        Args:
+            uuids: the UUID of each snapshot by its location.
+        """
+        marks = self.marks() if uuids else {}
+        return [location for location, uuid in uuids.items() if marks.get(uuid)]
+
     def mark(self, location: str, mark: Mark) -> None:
         """Writes on a snapshot, over what was there; an empty mark is taken away.
 
