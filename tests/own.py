@@ -31,6 +31,20 @@ class Number(enum.IntEnum):
     ONE = 1
 
 
+class Scaled(torch.nn.Module):
+    """Has another attribute than it had, and says how, as units do and as all others do."""
+
+    version = 2
+
+    def migrate(self, state: dict[str, Any], version: int) -> None:
+        raise AssertionError
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "g" in state:
+            state["gain"] = state.pop("g")
+        super().__setstate__(state)
+
+
 @dataclasses.dataclass
 class Point:
     x: Any = 0

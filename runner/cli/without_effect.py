@@ -38,6 +38,7 @@ _DISPLACED = {
 _OF_SWEEPS = ("hydra.sweep.", "hydra/launcher", "hydra.launcher.", "hydra/sweeper", "hydra.sweeper.")
 """How settings of Hydra's begin that only a sweep has."""
 _OF_ONE_RUN = "hydra.run.dir"
+_SEARCHED = "hydra.searchpath"
 
 
 def check_hydra(arguments: Collection[str], sweep: bool) -> None:
@@ -48,7 +49,7 @@ def check_hydra(arguments: Collection[str], sweep: bool) -> None:
         sweep: whether they are for a sweep.
 
     Raises:
-        ConfigError: one is for a sweep and this is one run, or the other way round; or Hydra has no such setting.
+        ConfigError: one is for a sweep and this is one run, or the other way round; it means nothing; or Hydra has none such.
     """
     sections = {item.name for item in fields(HydraConf)}
     keys = [argument.lstrip("+~").partition("=")[0] for argument in arguments]
@@ -56,6 +57,8 @@ def check_hydra(arguments: Collection[str], sweep: bool) -> None:
         head, _, rest = key.partition(".")
         if head == "hydra" and rest and (section := rest.partition(".")[0]) not in sections:
             raise ConfigError(f"{key!r} is not a key of Hydra's; {choices(section, sections)}")
+    if _SEARCHED in keys:
+        raise ConfigError(f"{_SEARCHED} changes nothing: conf files are in conf/ of this folder, or are named by their path")
     if sweep and _OF_ONE_RUN in keys:
         raise ConfigError(f"{_OF_ONE_RUN} is for one run, and -m runs many: type hydra.sweep.dir")
     if wrong := next((key for key in keys if not sweep and key.startswith(_OF_SWEEPS)), None):

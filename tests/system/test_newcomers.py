@@ -255,6 +255,7 @@ CASES = {
     (SMALL, "logger="): "logger= is empty",
     (SMALL, "loggers.tensorboard.folder=x"): "loggers.tensorboard.folder changes nothing without logger",
     (SMALL, "mcdnnic_parameters={a: 1}"): "mcdnnic_parameters changes nothing without mcdnnic_topology",
+    (SMALL, "hydra.searchpath=[file:///x]"): "hydra.searchpath changes nothing: conf files are in conf/ of this folder",
     (SMALL, "hydra.sweep.dir=x"): "hydra.sweep.dir is for sweeps: veles-run -m",
     (SMALL, "hydra/launcher=joblib"): "hydra/launcher is for sweeps: veles-run -m",
     ("-m", SMALL, "hydra.run.dir=x", "seed=1,2"): "hydra.run.dir is for one run",

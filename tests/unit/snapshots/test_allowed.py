@@ -15,6 +15,7 @@ from runner.errors import ConfigError, SnapshotMismatchError, SnapshotRefusedErr
 from runner.graph import Workflow
 from runner.graph.links import Link
 from runner.snapshots.unpickling.allowed import Allowed
+from runner.snapshots.unpickling.unpickler import Unpickler
 from tests import own
 from tests.canonical import canonical
 from tests.hostile.assemble import (
@@ -215,6 +216,21 @@ def test_code_that_is_not_here() -> None:
         loads(whole(named("tests.own:Gone")))
     with pytest.raises(SnapshotMismatchError, match=r"its module cannot be imported here \(ModuleNotFoundError"):
         loads(whole(named("tests.gone:Gone")), ("tests",))
+
+
+def test_a_class_that_is_no_unit_has_its_state_brought_up_to_date_as_in_a_pickle(caplog: pytest.LogCaptureFixture) -> None:
+    module = own.Scaled()
+    module.g = 3
+    data = pickle.dumps(module, 5)
+    assert [loads(data).gain for _ in range(2)] == [3, 3]
+    (message,) = [record.getMessage() for record in caplog.records if "migrate" in record.getMessage()]
+    assert message.startswith("tests.own.Scaled: version and migrate are for units")
+
+
+def test_a_new_name_that_is_wrong_is_told_with_the_old_one() -> None:
+    allowed = Allowed(["tests"], {"tests.once.Point": "tests.own.Pint"})
+    with pytest.raises(SnapshotMismatchError, match=r"needs tests\.once\.Point, and restore\.renamed says tests\.own\.Pint"):
+        Unpickler(placed(whole(named("tests.once:Point"))), allowed).load()
 
 
 def test_memo_of_a_name() -> None:

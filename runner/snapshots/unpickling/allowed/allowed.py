@@ -165,11 +165,12 @@ class Allowed:
         library = REBUILDERS.get(name, "") if module == "runner.pickled" else package
         if library in LIBRARIES and (module, name) in (table := _library(library)):
             return table[module, name]
+        full = f"{module}.{name}"[:200]
         new = self.renamed.get(f"{module}.{name}")
         if new is not None:
             module, _, name = new.rpartition(".")
         if new is not None or self.trusts(module):
-            entry = classes.find(module, name)
+            entry = classes.find(module, name, full)
             if entry.cls is not None:
                 self.declared.add(entry.cls)
             return entry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from functools import cache
 from importlib import import_module
 from pathlib import PurePath
 from random import Random
@@ -25,6 +27,8 @@ from runner.snapshots.unpickling.allowed.states import builder_of
 
 if TYPE_CHECKING:
     from runner.snapshots.unpickling.allowed.allowed import Allowed
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -67,15 +71,20 @@ def of_runner(name: Any) -> Entry:
     return Entry(cls=cls, new=True, arguments=_arguments_of(cls), build=builder_of(cls))
 
 
-def find(module_name: str, name: str) -> Entry:
+def find(module_name: str, name: str, once: str | None = None) -> Entry:
     """Returns what a name of a declared module stands for; the module is imported.
+
+    Args:
+        module_name: the module's name.
+        name: that of the class or the function.
+        once: the full name that the snapshot has for it, where that is another one.
 
     Raises:
         SnapshotRefusedError: it is something else, such as another module's, or a function that is not registered.
         SnapshotMismatchError: there is no such module, or no such name in it.
     """
     full = f"{module_name}.{name}"[:200]
-    value = _value(module_name, name, full)
+    value = _value(module_name, name, once or full)
     at_home = getattr(value, "__module__", None) == module_name and getattr(value, "__qualname__", None) == name
     if at_home and isinstance(value, FunctionType) and id(value) in _registered:
         return Entry(call=value)
@@ -86,6 +95,8 @@ def find(module_name: str, name: str) -> Entry:
         )
     if issubclass(value, Enum):
         return Entry(cls=value, call=_by_value(value), context=True)
+    if not issubclass(value, Unit) and hasattr(value, "migrate") and type(getattr(value, "version", None)) is int:
+        _say_what_migrates(full)
     torch = sys.modules.get("torch")
     if torch is not None and issubclass(value, torch.nn.Module | torch.optim.Optimizer):
         from runner.snapshots.unpickling.allowed.torch_networks import module_entry, optimizer_entry
@@ -129,7 +140,17 @@ def _by_value(cls: type[Enum]) -> Callable[[Allowed, Any], Enum]:
     return make
 
 
-def _value(module_name: str, name: str, full: str) -> Any:
+@cache
+def _say_what_migrates(full: str) -> None:
+    log.warning(
+        "%s: version and migrate are for units, and count for nothing here: another class brings an old state up to date in"
+        " __setstate__(self, state)",
+        full,
+    )
+
+
+def _value(module_name: str, name: str, once: str) -> Any:
+    full = f"{module_name}.{name}"[:200]
     parts = module_name.split(".")
     if not name.isidentifier() or not all(part.isidentifier() for part in parts) or "__main__" in parts[1:]:
         raise SnapshotRefusedError(f"it names {full!r}: only classes at the top level of a module can be in a snapshot")
@@ -140,9 +161,10 @@ def _value(module_name: str, name: str, full: str) -> Any:
             f"it needs {full}, and its module cannot be imported here ({type(error).__name__}: {error}): run where it can be"
         ) from error
     if name not in vars(module):
+        gone = "which is not in its module any more" if once == full else f"and restore.renamed says {full}, which there is not"
         raise SnapshotMismatchError(
-            f"it needs {full}, which is not in its module any more: run with the code that it was made with, or say what the"
-            f" class is called now: restore.renamed={{{full}: NEW.NAME}}"
+            f"it needs {once}, {gone}: run with the code that it was made with, or say what the class is called now:"
+            f" restore.renamed={{{once}: NEW.NAME}}"
         )
     return vars(module)[name]
 
