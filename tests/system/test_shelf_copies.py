@@ -64,6 +64,40 @@ def test_a_tag_is_on_one_snapshot_after_copies_too(tmp_path: Path, shelf: Shelf)
     assert json.loads(shelf("show", "tag:base", "--in", "both", "--json").stdout)["uuid"] == ids[1]
 
 
+def test_the_link_leads_to_the_newest_in_whatever_order_they_come_and_go(tmp_path: Path, shelf: Shelf) -> None:
+    with_history(Made("file", None, tmp_path))
+    found = json.loads(shelf("ls", "--workflow", "mnist", "--json").stdout)
+    newest, older = [row["uuid"] for row in found[:2]]
+
+    def linked() -> str:
+        (link,) = (tmp_path / "t").glob("*_current.*")
+        return json.loads(shelf("show", link, "--json").stdout)["uuid"]
+
+    shelf("cp", newest, older, "--to", "t")
+    assert linked() == newest
+    shelf("rm", newest, "--in", "t", "--force")
+    assert linked() == older
+    shelf("cp", newest, "--to", "t")
+    shelf("rm", older, "--in", "t", "--force")
+    shelf("cp", older, "--to", "t")
+    assert linked() == newest
+
+
+def test_tags_and_a_note_that_came_later_are_copied_too(tmp_path: Path, shelf: Shelf) -> None:
+    with_history(Made("file", None, tmp_path))
+    uuid = json.loads(shelf("ls", "--json").stdout)[0]["uuid"]
+    shelf("tag", uuid, "one")
+    shelf("cp", uuid, "--to", "t")
+    shelf("tag", uuid, "two")
+    shelf("note", uuid, "later")
+    shelf("cp", uuid, "--to", "t")
+    (row,) = json.loads(shelf("ls", "t", "--json").stdout)
+    assert (row["tags"], row["note"]) == (["one", "two"], "later")
+    shelf("note", uuid, "other", "--in", "t")
+    shelf("cp", uuid, "--to", "t")
+    assert json.loads(shelf("ls", "t", "--json").stdout)[0]["note"] == "other"
+
+
 def test_a_damaged_copy_is_no_copy(tmp_path: Path, shelf: Shelf) -> None:
     with_history(Made("file", None, tmp_path))
     shelf("cp", "outputs", "--to", "backup")

@@ -100,10 +100,12 @@ def cp(
         except SnapshotDamagedError as error:
             pass_over(known or entry.location, error)
             continue
-        if mark is not None and uuid not in written:
-            target.mark(known, _without_taken(mark, tagged))
+        if mark is not None and (added := _added(written.get(uuid, Mark(uuid)), _without_taken(mark, tagged))):
+            target.mark(known, added)
         if not as_json:
             say(told)
+    if copied and isinstance(target, FileStore):
+        target.point_to_newest()
     if as_json:
         dump(copied)
     if passed_over:
@@ -121,6 +123,13 @@ def _without_taken(mark: Mark, tagged: dict[str, str]) -> Mark:
         if (other := tagged.setdefault(tag, mark.uuid)) != mark.uuid:
             warn(f"{short(mark.uuid)}: the tag {tag} is on {short(other)} there, and stays there")
     return replace(mark, tags=tuple(tag for tag in mark.tags if tagged[tag] == mark.uuid))
+
+
+def _added(there: Mark, copied: Mark) -> Mark | None:
+    """Returns what is written on a copy with tags that came later, and the note if it has none; None if nothing is new."""
+    tags = (*there.tags, *(tag for tag in copied.tags if tag not in there.tags))
+    both = replace(there, tags=tags, note=there.note or copied.note)
+    return None if both == there else both
 
 
 def _like(target: Store, entry: Entry, source: Store) -> Store:
@@ -191,6 +200,9 @@ def rm(
         for entry, store in found:
             _check_unneeded(entry, store, shelf)
     _delete([entry for entry, _ in found], {entry.location: store for entry, store in found})
+    for owner in {own.place: own for own in (own_store(entry, store) for entry, store in found)}.values():
+        if isinstance(owner, FileStore):
+            owner.point_to_newest()
     _tell_deleted([entry for entry, _ in found], as_json)
 
 

@@ -230,6 +230,18 @@ class FileStore(Store):
                         return path(taken)
                 number = free
 
+    def point_to_newest(self) -> None:
+        """Points `_current` links to the newest snapshots: copies come in any order, and the newest one may go."""
+        newest: dict[str, Path] = {}
+        for entry in self.list():
+            newest.setdefault(self._stem(entry.header.prefix), Path(entry.location))
+        for prefix, path in newest.items():
+            extension = path.name[path.name.rindex(PROTOCOL_MARK) :]
+            link = self.directory / f"{prefix}{CURRENT}{extension}"
+            if not link.is_symlink() or os.readlink(link) != path.name:
+                with translated(WRITE, self.directory), self._folder.temporary() as (_, temporary):
+                    self._point_current(temporary.with_suffix(".link"), prefix, path, extension)
+
     def _make_certain(self, path: Path) -> None:
         try:
             self._folder.sync()
