@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,16 @@ def option_file(group: str, name: str) -> Path | None:
     """Returns the file of an option; None if there is none."""
     files = (place / f"{name}.yaml" for place in _folders(group))
     return next((file for file in files if file.is_file()), None)
+
+
+def swept(typed: Mapping[str, Sequence[str]]) -> list[Path]:
+    """Returns the user's files that are swept, as in `net=a,b`; `typed` has the values of each key, in quotes or not."""
+    found = []
+    for group, names in typed.items():
+        if len(names) > 1 and (group == CONF or is_group(group)):
+            plain = [name.strip('"') for name in names]
+            found += [Path(name) if name.endswith(SUFFIXES) else option_file(group, name) or Path(name) for name in plain]
+    return [path for path in found if not path.is_relative_to(bundled() / CONF)]
 
 
 def _folders(group: str) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner import config as schema
 from runner.cli import notices, run_folder, sweep_bar, sweep_end, sweep_stop, sweeps
+from runner.cli.conf_files import swept
 from runner.cli.console import console, is_live, is_quiet
 from runner.cli.overrides import for_hydra, normalize
 from runner.cli.request import job_part, keys_of
@@ -123,7 +124,8 @@ class Running:
         before = Record.read(self.folder) if self.goes_on else None
         config: Any = OmegaConf.to_container(job_part(self.config), enum_to_str=True)
         is_search = "n_trials" in self.config.hydra.sweeper
-        record = Record.of(arguments, before.seed if before else seed.drawn(), config, is_search=is_search)
+        options = [file for values in (typed.swept_values(arguments), before.typed if before else {}) for file in swept(values)]
+        record = Record.of(arguments, before.seed if before else seed.drawn(), config, options, is_search=is_search)
         if before is None:
             return record
         try:

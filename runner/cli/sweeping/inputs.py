@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from runner.cli import conf_files
 from runner.targets import TARGET
 
 LARGE = 256 << 20
@@ -30,21 +29,13 @@ def digests(conf: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def of_options(typed: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Returns digests of the user's conf files that are swept, as in `net=a,b`; `typed` has the values of each key."""
+def of_files(paths: Iterable[Path]) -> dict[str, str]:
+    """Returns digests of files that can be read."""
     found = {}
-    for group, names in typed.items():
-        is_swept = len(names) > 1 and (group == conf_files.CONF or conf_files.is_group(group))
-        for path in (_option(group, name.strip('"')) for name in names if is_swept):
-            if not path.is_relative_to(conf_files.bundled() / conf_files.CONF):
-                with suppress(OSError):  # the jobs say what is wrong with it
-                    found[os.path.relpath(path)] = _of_file(path)
+    for path in paths:
+        with suppress(OSError):  # the jobs say what is wrong with it
+            found[os.path.relpath(path)] = _of_file(path)
     return found
-
-
-def _option(group: str, name: str) -> Path:
-    path = None if name.endswith(conf_files.SUFFIXES) else conf_files.option_file(group, name)
-    return Path(name) if path is None else path
 
 
 def _paths(conf: Mapping[str, Any]) -> Iterator[Path]:

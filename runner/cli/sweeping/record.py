@@ -43,19 +43,28 @@ class Record:
     inputs: Mapping[str, str]
 
     @classmethod
-    def of(cls, arguments: Sequence[str], seed: int, config: Mapping[str, Any], *, is_search: bool = False) -> Self:
+    def of(
+        cls,
+        arguments: Sequence[str],
+        seed: int,
+        config: Mapping[str, Any],
+        options: Iterable[Path] = (),
+        *,
+        is_search: bool = False,
+    ) -> Self:
         """Returns the sweep that is typed now, without passwords.
 
         Args:
             arguments: what is typed for its jobs.
             seed: what is drawn for them.
             config: what Hydra has composed of the conf file, and of what is typed with one value.
+            options: the conf files that are swept.
             is_search: whether the values are chosen by what jobs have come to.
         """
         conf = {key: value for key, value in flattened(config).items() if key.partition(".")[0] not in NOT_OF_THE_RUN}
         known = {key: tuple(_masked(key, text) for text in texts) for key, texts in typed.swept_values(arguments).items()}
         masked = {key: _masked(key, value) for key, value in conf.items()}
-        files = {**inputs.digests(conf), **inputs.of_options(known)}
+        files = {**inputs.digests(conf), **inputs.of_files(options)}
         return cls(typed=known, is_search=is_search, seed=seed, conf=masked, inputs=files)
 
     @classmethod
@@ -122,7 +131,7 @@ class Record:
             key = changed[0]
             raise ConfigError(f"the search has {key}={_told(then[key])}, and now it is {_told(counted[key])}: {_NEW}")
         both = {key: tuple(dict.fromkeys((*now.typed[key], *texts))) for key, texts in then.items() if not now.is_search}
-        return replace(now, typed={**now.typed, **both}, inputs={**inputs.of_options(both), **now.inputs})
+        return replace(now, typed={**now.typed, **both})
 
     def check_conf(self, now: Self) -> None:
         """Checks that the conf file says what it said when the sweep began, but for what is typed, and files are as they were.
@@ -130,8 +139,7 @@ class Record:
         Raises:
             ConfigError: they are not, so the jobs to come would not be comparable with those that are done.
         """
-        found = {**inputs.of_options(self.typed), **now.inputs}
-        if changed := [name for name, digest in self.inputs.items() if found.get(name, digest) != digest]:
+        if changed := [name for name, digest in self.inputs.items() if now.inputs.get(name, digest) != digest]:
             raise ConfigError(f"{changed[0]} has changed since the sweep began: put it back as it was, or {_NEW}")
         keys = self.conf.keys() | now.conf.keys()
         typed_keys = self.typed.keys() | now.typed.keys()
