@@ -103,7 +103,8 @@ class Retention:
         waiting = {one.location for one in known if not self._store.has_settled(one.location)}
         settled = [one for one in known if one.location not in waiting]
         locations = {*expired(settled, **self._rules), *waiting.intersection(expired(known, **self._rules))}
-        locations -= {*self._store.marked({one.location: one.uuid for one in known if one.location in locations})}
+        if locations:  # a database is asked for nothing else
+            locations -= {*self._store.marked({one.location: one.uuid for one in known if one.location in locations})}
         if locations:
             self._store.delete(*locations)
         return [one for one in known if one.location in locations]

@@ -104,8 +104,8 @@ def cp(
             target.mark(known, added)
         if not as_json:
             say(told)
-    if copied and isinstance(target, FileStore):
-        target.point_to_newest()
+    if isinstance(target, FileStore):
+        target.point_to_newest()  # also after one that was interrupted
     if as_json:
         dump(copied)
     if passed_over:

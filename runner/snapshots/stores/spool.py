@@ -174,7 +174,8 @@ class SpoolStore(Store):
     def marked(self, uuids: Mapping[str, str]) -> Collection[str]:
         waiting = {location: uuid for location, uuid in uuids.items() if not self.has_settled(location)}
         settled = {_delivered.get(location, location): location for location in uuids.keys() - waiting.keys()}
-        found = self._store.marked({now: uuids[location] for now, location in settled.items()})
+        # The store itself may be away: it is not asked for what waits.
+        found = self._store.marked({now: uuids[location] for now, location in settled.items()}) if settled else []
         return [*self._spool.marked(waiting), *(settled[now] for now in found)]
 
     def mark(self, location: str, mark: Mark) -> None:

@@ -160,7 +160,7 @@ class Store(ABC):
         Args:
             uuids: the UUID of each snapshot by its location.
         """
-        marks = self.marks() if uuids else {}
+        marks = self.marks()
         return [location for location, uuid in uuids.items() if marks.get(uuid)]
 
     def mark(self, location: str, mark: Mark) -> None:
