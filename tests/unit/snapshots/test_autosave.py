@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from runner.snapshots.retention import Kept, expired
 from runner.snapshots.settings import SnapshotterSettings
 from runner.snapshots.snapshotter import Snapshotter
 from runner.snapshots.stores.file import FileStore
+from runner.snapshots.stores.spool import SpoolStore
 from tests.states import differences, workflow_state
 from tests.workflows import Holder, holding, restored, stored
 
@@ -186,6 +187,29 @@ def test_an_autosave_that_is_refused_does_not_end_the_run(tmp_path: Path, caplog
     assert "no room" in caplog.text
     assert names(tmp_path) == ["holding_run_4"]
     assert not snapshotter.failed_
+
+
+class Away(FileStore):
+    """Takes no snapshots, and cannot be asked either."""
+
+    def put(self, header: Header, codec: Codec, members: Iterable[Buffer]) -> str:
+        raise StoreError("away")
+
+    def marked(self, uuids: Mapping[str, str]) -> Collection[str]:
+        raise StoreError("away")
+
+
+@pytest.mark.usefixtures("always")
+def test_autosaves_replace_one_another_in_a_spool_while_the_store_is_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SpoolStore(Away(tmp_path / "there"), tmp_path / "spool")
+    workflow, _, snapshotter = stored(None, store, limit=4, **SETTINGS)
+    snapshotter.skip = Bool(True)
+    workflow.run()
+    (waiting,) = tmp_path.glob("spool/*/*.pickle*")
+    assert waiting.name.startswith("holding_run_4")
+    assert "not deleted" not in caplog.text
 
 
 def pace_of(*taken: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch) -> tuple[Pace, list[float]]:
