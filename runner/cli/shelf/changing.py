@@ -17,6 +17,7 @@ from runner.cli.shelf.printing import ENTRIES, dump, dump_rows, say, short, tabl
 from runner.errors import ConfigError, RunInUseError, SnapshotDamagedError, SnapshotError, SnapshotNotFoundError
 from runner.snapshots import codecs
 from runner.snapshots.claims import Claims
+from runner.snapshots.codecs import Codec
 from runner.snapshots.format.reader import verify
 from runner.snapshots.shelf.copying import copy
 from runner.snapshots.shelf.lineage import begun_from
@@ -67,11 +68,7 @@ def cp(
     veles-snapshots cp outputs --to-odbc 'DRIVER={SQLite3};Database=runs.db'
     veles-snapshots cp latest --odbc DSN=runs --to . --compression xz
     """
-    codec = None if compression is None else codecs.find(compression, "--compression")
-    if codec is not None:
-        codec.check_level(level, "--level")
-    elif level is not None:
-        raise ConfigError(f"--level={level} is the level of a codec: name it with --compression")
+    codec = _codec(compression, level)
     target = _target(to, to_odbc, to_table, mode)
     there, written = {entry.header.uuid: entry.location for entry in target.list()}, target.marks()
     tagged = {tag: uuid for uuid, mark in written.items() if uuid in there for tag in mark.tags}
@@ -110,6 +107,16 @@ def cp(
         dump(copied)
     if passed_over:
         raise typer.Exit(1)
+
+
+def _codec(compression: str | None, level: int | None) -> Codec | None:
+    if compression is None:
+        if level is not None:
+            raise ConfigError(f"--level={level} is the level of a codec: name it with --compression")
+        return None
+    codec = codecs.find(compression, "--compression")
+    codec.check_level(level, "--level")
+    return codec
 
 
 def _without_taken(mark: Mark, tagged: dict[str, str]) -> Mark:
